@@ -1,0 +1,38 @@
+"""dcmtx moves DICOM files from one transfer syntax to another, and proves that no pixel was harmed.
+
+    import dcmtx
+    outcome = dcmtx.transcode("ct.dcm", "ct-jls.dcm", to="jpegls")
+
+The public names are loaded when they are used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dcmtx.errors import DcmtxError as DcmtxError
+    from dcmtx.transcoding import Job as Job
+    from dcmtx.transcoding import Outcome as Outcome
+    from dcmtx.transcoding import transcode as transcode
+
+__version__ = "0.1.0"
+__all__ = ["DcmtxError", "Job", "Outcome", "__version__", "transcode"]
+
+_HOMES = {
+    "DcmtxError": "dcmtx.errors",
+    "Job": "dcmtx.transcoding",
+    "Outcome": "dcmtx.transcoding",
+    "transcode": "dcmtx.transcoding",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module."""
+    if name in _HOMES:
+        import importlib
+
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'dcmtx' has no attribute {name!r}")

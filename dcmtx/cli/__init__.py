@@ -1,0 +1,147 @@
+"""The command line: `dcmtx`, its commands, and what becomes of errors. Each command's module is loaded when called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from dcmtx import __version__
+from dcmtx.errors import DcmtxError
+
+# Command: where it is, and the line that `dcmtx --help` shows without loading it.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "convert": ("dcmtx.cli.convert:convert", "Convert DICOM files to another transfer syntax."),
+    "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
+}
+DEFAULT_COMMAND = "convert"
+
+
+class Commands(click.Group):
+    """A group whose commands are loaded when called; without a command's name first, `convert` is meant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `convert` before arguments that name no command."""
+        if args and args[0] not in COMMANDS and args[0] not in ("--help", "-h", "--version"):
+            args = [DEFAULT_COMMAND, *args]
+        return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(
+    cls=Commands,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    options_metavar="[OPTIONS]",
+    subcommand_metavar="[convert] SRC DST --to SYNTAX",
+)
+@click.version_option(__version__, prog_name="dcmtx", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Convert DICOM files between transfer syntaxes, with not one pixel or attribute harmed.
+
+    \b
+    dcmtx ct.dcm small.dcm --to jpegls        compress, losslessly
+    dcmtx small.dcm ct.dcm --raw              decompress
+    dcmtx mr.dcm mr.dcm --to htj2k            in place, safely
+    dcmtx syntaxes                            what there is to choose from
+
+    What is written is decoded again and compared before it replaces anything. If anything goes wrong the destination
+    stays as it was, and the exit status says what: `dcmtx convert --help` lists them.
+    """
+
+
+class Terminated(BaseException):
+    """The process was asked to end; carries the exit status that says so."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its status."""
+    _handle_signals()
+    try:
+        status = cli.main(standalone_mode=False)
+    except Terminated as error:
+        status = error.status
+    except (click.Abort, KeyboardInterrupt):
+        status = 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        status = 2
+    except click.ClickException as error:
+        say(_usage_line(error))
+        status = 2
+    except DcmtxError as error:
+        say(error_line(error))
+        status = error.status
+    except BrokenPipeError:
+        # Whoever read our standard output is gone.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 8
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _handle_signals() -> None:
+    """Turn the signals that end a process into an exception, so that temporary files are removed on the way out."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Terminated(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, end)
+
+
+def _usage_line(error: click.ClickException) -> str:
+    message = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "dcmtx"
+    return f"dcmtx: {message[:1].lower()}{message[1:]}; try '{path} --help'"
+
+
+def error_line(error: DcmtxError) -> str:
+    """Return the one line that a user sees of an error."""
+    return f"dcmtx: {shown(error.path)}: {error}" if error.path else f"dcmtx: {error}"
+
+
+def shown(path: str) -> str:
+    """Return a path as it can be shown on one line: standard input has a name, odd bytes are escaped."""
+    if path == "-":
+        return "standard input"
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
+def say(line: str) -> None:
+    """Write a line to standard error, if there still is one."""
+    try:
+        click.echo(line, err=True)
+    except OSError:
+        pass
+
+
+__all__: list[Any] = ["cli", "error_line", "main", "say", "shown"]

@@ -1,0 +1,1 @@
+"""The decoder registry and the encoder registry, and one file per codec."""

@@ -1,0 +1,91 @@
+"""JPEG 2000 by OpenJPEG, inside imagecodecs and inside pylibjpeg-openjpeg; HTJ2K is decoded by it too (PS3.5 8.2.4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcmtx.codec.registry import Quality
+from dcmtx.pixel import bits
+from dcmtx.pixel.format import PixelFormat
+
+Words = NDArray[Any]
+
+
+def decode_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
+    """Return one frame, colour by pixel; a component transform is undone, so YBR_RCT and YBR_ICT become RGB."""
+    import imagecodecs
+
+    frame: Words = imagecodecs.jpeg2k_decode(data, planar=False, numthreads=1)
+    return frame
+
+
+def decode_openjpeg(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
+    """Return one frame decoded by pylibjpeg-openjpeg, colour by pixel."""
+    from openjpeg.utils import decode
+
+    frame: Words = decode(bytes(data), j2k_format=0)
+    return frame
+
+
+def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame, reversible, of the true precision."""
+    import imagecodecs
+
+    samples = bits.narrow(words, coded.stored)
+    # One bit is coded as eight, shifted, and relabelled: the library overflows its buffer on noise of one bit.
+    shifted = coded.stored == 1
+    if shifted:
+        samples = shift_to_signed(samples, coded)
+    encoded: bytes = imagecodecs.jpeg2k_encode(
+        np.ascontiguousarray(samples),
+        level=0,
+        codecformat="j2k",
+        planar=False if coded.samples > 1 else None,
+        reversible=True,
+        mct=coded.photometric == "YBR_RCT",
+        resolutions=quality.resolutions,
+        bitspersample=8 if shifted else coded.stored,
+        numthreads=1,
+    )
+    return relabel(encoded, coded) if shifted else encoded
+
+
+def encode_openjpeg(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame encoded by pylibjpeg-openjpeg, reversible, of the true precision."""
+    from openjpeg.utils import encode_array
+
+    samples = np.ascontiguousarray(bits.narrow(words, coded.stored))
+    encoded: bytes = encode_array(
+        samples,
+        bits_stored=coded.stored,
+        photometric_interpretation=1 if coded.samples == 3 else 2,
+        use_mct=coded.photometric == "YBR_RCT",
+    )
+    return bytes(encoded)
+
+
+def shift_to_signed(samples: Words, coded: PixelFormat) -> Words:
+    """Return samples of `coded.stored` bits centred on zero, as signed words of the same width.
+
+    JPEG 2000 does just that to unsigned samples before the wavelet (T.800 G.1): coded so, and labelled with their
+    precision afterwards, they decode to what they were, and the library's own precision, that of the container,
+    is nowhere left.
+    """
+    if coded.signed:
+        return samples
+    signed = f"int{samples.dtype.itemsize * 8}"
+    # The difference wraps modulo the width, which is what makes 2**(width - 1) and above come out right.
+    return (samples - samples.dtype.type(1 << (coded.stored - 1))).view(signed)
+
+
+def relabel(encoded: bytes, coded: PixelFormat) -> bytes:
+    """Set precision and sign of each component in SIZ (T.800 A.5.1) to what is coded."""
+    stream = bytearray(encoded)
+    at = stream.index(b"\xff\x51") + 4
+    depth = (coded.stored - 1) | (0x80 if coded.signed else 0)
+    for component in range(coded.samples):
+        stream[at + 36 + 3 * component] = depth
+    return bytes(stream)

@@ -1,0 +1,137 @@
+"""JPEG-LS by CharLS, once inside imagecodecs and once inside pyjpegls (PS3.5 8.2.3)."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcmtx.codec.registry import Quality
+from dcmtx.errors import CodecError
+from dcmtx.pixel import bits
+from dcmtx.pixel.format import PixelFormat
+
+Words = NDArray[Any]
+
+
+def decode_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
+    """Return one frame of unsigned samples, colour by pixel."""
+    import imagecodecs
+
+    frame: Words = imagecodecs.jpegls_decode(data)
+    return frame
+
+
+def decode_pyjpegls(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
+    """Return one frame decoded by pyjpegls, colour by pixel."""
+    from jpeg_ls import jlsread
+
+    frame: Words = jlsread(bytes(data))
+    return frame
+
+
+def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame whose precision is the whole of 8 or 16 bits, all that imagecodecs writes."""
+    import imagecodecs
+
+    samples = np.ascontiguousarray(bits.narrow(bits.unsigned(words, coded.stored), coded.stored))
+    # Noise grows: without room the library fails on it.
+    out = bytearray(_room(samples))
+    return _without_spiff(bytes(imagecodecs.jpegls_encode(samples, out=out)))
+
+
+def _without_spiff(stream: bytes) -> bytes:
+    """Return the stream without the SPIFF header (T.84 F.1) that says RGB of any three components."""
+    start = 2
+    while stream[start : start + 2] == b"\xff\xe8":
+        start += 2 + int.from_bytes(stream[start + 2 : start + 4], "big")
+    return stream[:2] + stream[start:]
+
+
+def encode_pyjpegls(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame of the true precision, 2 to 16 bits, colour interleaved by sample."""
+    samples = np.ascontiguousarray(bits.narrow(bits.unsigned(words, coded.stored), coded.stored))
+    function = _charls()
+    if function is None:
+        return _encode_locked(samples, coded)
+    colour = coded.samples > 1
+    parameters = _Parameters(
+        width=coded.columns, height=coded.rows, bits=coded.stored, components=coded.samples,
+        stride=coded.columns * samples.itemsize * (coded.samples if colour else 1), interleave=2 if colour else 0,
+    )  # fmt: skip
+    room = np.empty(_room(samples), np.uint8)
+    length = ctypes.c_size_t()
+    message = ctypes.create_string_buffer(256)
+    status = function(
+        room.ctypes.data, room.nbytes, ctypes.byref(length), samples.ctypes.data, samples.nbytes,
+        ctypes.byref(parameters), message,
+    )  # fmt: skip
+    if status != 0:
+        raise CodecError(f"pyjpegls: {message.value.decode('ascii', 'replace') or f'error {status}'}")
+    return room[: length.value].tobytes()
+
+
+def _room(samples: Words) -> int:
+    """Return bytes that hold any encoding of these samples: noise grows by less than half, headers are small."""
+    return 2 * samples.nbytes + 1024
+
+
+def _encode_locked(samples: Words, coded: PixelFormat) -> bytes:
+    """Encode by the Python function of pyjpegls, which keeps the interpreter lock and needs images of some size."""
+    from jpeg_ls import encode_buffer
+
+    return bytes(
+        encode_buffer(
+            samples.tobytes(), coded.rows, coded.columns, coded.samples, coded.stored, 0, 2 if coded.samples > 1 else 0
+        )
+    )
+
+
+class _Preset(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int32) for name in ("maximum", "t1", "t2", "t3", "reset")]
+
+
+class _Jfif(ctypes.Structure):
+    _fields_ = [
+        *[(name, ctypes.c_int32) for name in ("version", "units", "x_density", "y_density", "x_thumb", "y_thumb")],
+        ("thumbnail", ctypes.c_void_p),
+    ]
+
+
+class _Parameters(ctypes.Structure):
+    """JlsParameters of CharLS (charls/public_types.h)."""
+
+    _fields_ = [
+        *[
+            (name, ctypes.c_int32)
+            for name in ("width", "height", "bits", "stride", "components", "near", "interleave", "transform")
+        ],
+        ("bgr", ctypes.c_char),
+        ("preset", _Preset),
+        ("jfif", _Jfif),
+    ]
+
+
+@cache
+def _charls() -> Callable[..., int] | None:
+    """Return CharLS's own C function from pyjpegls's extension module, or None where it is not exported.
+
+    Called this way it gives the bytes that pyjpegls gives, but frees the interpreter lock meanwhile, and takes as
+    large a buffer as it is given, so that images of a few pixels work too.
+    """
+    import _CharLS
+
+    try:
+        function = ctypes.CDLL(_CharLS.__file__).JpegLsEncode
+    except (OSError, AttributeError):
+        return None
+    function.restype = ctypes.c_int32
+    function.argtypes = [
+        ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(ctypes.c_size_t), ctypes.c_void_p, ctypes.c_size_t,
+        ctypes.POINTER(_Parameters), ctypes.c_char_p,
+    ]  # fmt: skip
+    return function  # type: ignore[no-any-return]

@@ -1,0 +1,62 @@
+"""Native pixel cells: little-endian bytes to words and back (PS3.5 8.1.1, 8.2). The source and the sink swap bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcmtx.codec.registry import Quality
+from dcmtx.errors import CodecError
+from dcmtx.pixel import bits, color
+from dcmtx.pixel.format import PixelFormat
+
+Words = NDArray[Any]
+
+
+def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
+    """Return one frame of little-endian cells as words, colour by pixel, shared chroma expanded.
+
+    1-bit pixels come as one byte per eight, aligned to the start of `data`.
+    """
+    if coded.allocated == 1:
+        return bits.unpack_bits(data, 0, coded)
+    samples: Words
+    if coded.allocated in (24, 40):
+        samples = _widen(data, coded)
+    else:
+        samples = np.frombuffer(data, np.dtype(coded.dtype).newbyteorder("<"))
+    if coded.subsampled:
+        return color.expand_422(samples, coded)
+    if coded.samples == 1:
+        return samples.reshape(coded.rows, coded.columns)
+    if coded.planar == 1:
+        return color.by_pixel(samples.reshape(coded.samples, coded.rows, coded.columns))
+    return samples.reshape(coded.rows, coded.columns, coded.samples)
+
+
+def encode(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> Any:
+    """Return one frame of words as little-endian cells. 1-bit frames go to `bits.BitPacker`, as the words they are."""
+    if coded.allocated == 1:
+        return words
+    if words.dtype.itemsize * 8 != coded.allocated:
+        raise CodecError(f"words of {words.dtype} do not fit Bits Allocated {coded.allocated}")
+    if coded.subsampled:
+        words = color.share_422(words)
+    elif coded.samples > 1 and coded.planar == 1:
+        words = color.by_plane(words)
+    ordered = np.ascontiguousarray(words, words.dtype.newbyteorder("<"))
+    return ordered.reshape(-1).view(np.uint8).data
+
+
+def _widen(data: bytes, coded: PixelFormat) -> Words:
+    """Return cells of 24 or 40 bits, which NumPy does not have, as 32-bit or 64-bit words, sign kept."""
+    width = coded.allocated // 8
+    room = 4 if width == 3 else 8
+    cells = np.frombuffer(data, np.uint8).reshape(-1, width)
+    words = np.zeros((len(cells), room), np.uint8)
+    words[:, :width] = cells
+    if coded.signed:
+        words[:, width:] = np.where(cells[:, -1:] & 0x80, 255, 0)
+    return words.view(f"<{'i' if coded.signed else 'u'}{room}").reshape(-1)

@@ -1,0 +1,357 @@
+"""Data-set encodings: from Implicit VR, Explicit VR and Big Endian into each other, and edits inside sequences.
+
+Values are carried as bytes: strings are never decoded and written again, numbers are only swapped. What changes is
+how an element says its tag, VR and length. pydicom knows the VRs that Implicit VR leaves out; it is imported only
+when one of them is needed. Private and unknown elements become UN, and what is UN stays UN, untouched (PS3.5 6.2.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from typing import NamedTuple
+
+from dcmtx.errors import InputError
+from dcmtx.header import (
+    ITEM,
+    ITEM_END,
+    PIXEL_DATA,
+    SEQUENCE_END,
+    SWAP_UNIT,
+    UNDEFINED,
+    Cursor,
+    Edit,
+    Element,
+    Piece,
+    Reader,
+    Span,
+    element_at,
+    element_header,
+    encode_edit,
+    nested_encoding,
+    skip_items,
+    swap,
+    tag_text,
+)
+from dcmtx.probe import LONG_VRS, SHORT_VRS
+from dcmtx.syntax import IMPLICIT_LITTLE, Encoding
+
+_PIXEL_REPRESENTATION = 0x00280103
+_BITS_ALLOCATED = 0x00280100
+_WAVEFORM_BITS_ALLOCATED = 0x54001004
+_LARGEST_SHORT = 0xFFFE
+_NO_VR = b"  "
+
+
+class Context(NamedTuple):
+    """What the nearest enclosing data set says that decides ambiguous VRs (PS3.5 A.1, A.2)."""
+
+    signed: bool = False
+    allocated: int = 16
+    waveform_allocated: int = 16
+
+    def seen(self, tag: int, value: bytes, encoding: Encoding) -> Context:
+        """Return the context after an element of this tag and value."""
+        if tag not in _CONTEXT_TAGS or len(value) < 2:
+            return self
+        number = int.from_bytes(value[:2], "big" if encoding.big_endian else "little")
+        if tag == _PIXEL_REPRESENTATION:
+            return self._replace(signed=number == 1)
+        if tag == _BITS_ALLOCATED:
+            return self._replace(allocated=number)
+        return self._replace(waveform_allocated=number)
+
+
+_CONTEXT_TAGS = frozenset([_PIXEL_REPRESENTATION, _BITS_ALLOCATED, _WAVEFORM_BITS_ALLOCATED])
+
+
+class Part(NamedTuple):
+    """One element of a data set in memory: its header parsed, its value by indices, delimiters within `end`."""
+
+    tag: int
+    vr: bytes
+    start: int
+    value: int
+    length: int
+    end: int
+
+
+# Given the elements of an item, the buffer they are in and its encoding: new encoded elements by tag, or none.
+Change = Callable[[list[Part], bytes, Encoding], Mapping[int, bytes]]
+
+
+def transcribe(
+    reader: Reader,
+    elements: Iterable[Element],
+    edits: Mapping[int, Edit],
+    source: Encoding,
+    target: Encoding,
+    context: Context,
+) -> Iterator[Piece]:
+    """Yield top-level elements in another encoding, with edits put in, in the order of tags.
+
+    Group lengths, retired, are left out at every level (PS3.5 7.2).
+    """
+    pending = sorted(edits)
+    position = 0
+    for element in elements:
+        while position < len(pending) and pending[position] < element.tag:
+            yield from encode_edit(edits[pending[position]], target)
+            position += 1
+        if element.tag in edits or element.tag & 0xFFFF == 0:
+            continue
+        yield from _top_level(reader, element, source, target, context)
+    for tag in pending[position:]:
+        yield from encode_edit(edits[tag], target)
+
+
+def _top_level(
+    reader: Reader, element: Element, source: Encoding, target: Encoding, context: Context
+) -> Iterator[Piece]:
+    vr = element.vr if element.vr != _NO_VR else look_up(element.tag, element.length, context)
+    if vr == b"SQ" or element.length == UNDEFINED:
+        yield rewrite(reader.pread(element.end - element.start, element.start), source, target, context)
+        return
+    vr = fitting(vr, element.length)
+    yield element_header(element.tag, vr, element.length, target)
+    unit = SWAP_UNIT.get(vr, 1) if source.big_endian != target.big_endian else 1
+    if unit > 1:
+        yield swap(reader.pread(element.length, element.value), unit)
+    elif element.length:
+        yield Span(element.value, element.end)
+
+
+def rewrite(
+    buffer: bytes, source: Encoding, target: Encoding, context: Context, change: Change | None = None
+) -> bytes:
+    """Return whole elements of one data set in another encoding.
+
+    `change` may give new elements for those of any item inside. Goes by a list of open levels, not by recursion:
+    sequences may nest to any depth. Defined lengths stay defined, and are recomputed; undefined ones stay undefined.
+
+    Raises InputError where the bytes are no elements.
+    """
+    return _Writer(buffer, target, change).run(source, context)
+
+
+class _Level:
+    """One open sequence or data set: where it ends (None if by a delimiter), and what has been written of it."""
+
+    __slots__ = ("changes", "context", "encoding", "end", "items", "out", "tag")
+
+    def __init__(self, tag: int, end: int | None, encoding: Encoding, context: Context, *, items: bool) -> None:
+        self.tag = tag
+        self.end = end
+        self.encoding = encoding
+        self.context = context
+        self.items = items
+        self.changes: Mapping[int, bytes] = {}
+        self.out: list[bytes] = []
+
+
+class _Writer:
+    """Writes the elements of a buffer in another encoding, in one pass."""
+
+    def __init__(self, buffer: bytes, target: Encoding, change: Change | None) -> None:
+        self._buffer = buffer
+        self._target = target
+        self._change = change
+        self._levels: list[_Level] = []
+        self._position = 0
+
+    def run(self, source: Encoding, context: Context) -> bytes:
+        root = _Level(0, len(self._buffer), source, context, items=False)
+        self._levels.append(root)
+        while True:
+            level = self._levels[-1]
+            if level.end is not None and self._position >= level.end:
+                if self._position > level.end:
+                    raise self._damaged(level.end)
+                if level is root:
+                    return b"".join(root.out)
+                self._close()
+                continue
+            header = element_at(self._buffer, self._position, level.encoding)
+            if header is None:
+                raise self._damaged(self._position)
+            start = self._position
+            tag, vr, size, length = header
+            self._position += size
+            if tag == (SEQUENCE_END if level.items else ITEM_END) and level.end is None:
+                self._close()
+            elif level.items:
+                self._item(level, tag, length, start)
+            elif tag >> 16 == 0xFFFE:
+                raise self._damaged(start)
+            else:
+                self._element(level, tag, vr, length)
+
+    def _damaged(self, position: int) -> InputError:
+        within = self._levels[1].tag if len(self._levels) > 1 else self._levels[0].tag
+        return InputError(
+            f"sequence {tag_text(within)} is damaged {position} bytes from its start; correct it first",
+            code="E_SEQUENCE",
+            tag=within,
+        )
+
+    def _item(self, level: _Level, tag: int, length: int, start: int) -> None:
+        """Open an item."""
+        if tag != ITEM:
+            raise self._damaged(start)
+        end = None if length == UNDEFINED else self._position + length
+        encoding = _item_encoding(self._buffer, self._position, end, level.encoding)
+        item = _Level(ITEM, end, encoding, level.context, items=False)
+        if self._change is not None:
+            stop = end if end is not None else self._skip(encoding, in_item=True) - 8
+            parts = parse(self._buffer, self._position, stop, encoding)
+            item.changes = self._change(parts, self._buffer, encoding)
+        self._levels.append(item)
+
+    def _element(self, level: _Level, tag: int, vr: bytes, length: int) -> None:
+        """Write a plain element, or open a sequence."""
+        value = self._position
+        undefined = length == UNDEFINED
+        was_un = vr == b"UN"
+        if vr == _NO_VR:
+            vr = look_up(tag, length, level.context)
+        if tag in level.changes or tag & 0xFFFF == 0:
+            self._position = self._behind(vr, length, level.encoding)
+            level.out.append(level.changes.get(tag, b""))
+            return
+        if vr == b"SQ" and not was_un and (undefined or self._holds_items(value, length, level.encoding)):
+            end = None if undefined else value + length
+            self._levels.append(_Level(tag, end, level.encoding, level.context, items=True))
+            return
+        self._position = self._behind(vr, length, level.encoding)
+        content = self._buffer[value : self._position]
+        if len(content) != length and not undefined:
+            raise self._damaged(value)
+        # What has undefined length here is UN, or the fragments of nested Pixel Data: bytes stay bytes.
+        vr = vr if undefined else fitting(b"UN" if vr == b"SQ" else vr, length)
+        level.context = level.context.seen(tag, content, level.encoding)
+        if level.encoding.big_endian != self._target.big_endian and not undefined:
+            content = swap(content, SWAP_UNIT.get(vr, 1))
+        level.out.append(element_header(tag, vr, length, self._target))
+        level.out.append(content)
+
+    def _behind(self, vr: bytes, length: int, encoding: Encoding) -> int:
+        if length == UNDEFINED:
+            return self._skip(nested_encoding(vr, encoding), in_item=False)
+        return self._position + length
+
+    def _skip(self, encoding: Encoding, *, in_item: bool) -> int:
+        return skip_items(Cursor.over(self._buffer), self._position, encoding, self._levels[-1].tag, in_item=in_item)
+
+    def _holds_items(self, value: int, length: int, encoding: Encoding) -> bool:
+        if length == 0:
+            return True
+        header = element_at(self._buffer, value, encoding)
+        return header is not None and header[0] == ITEM
+
+    def _close(self) -> None:
+        """Write the sequence or item that ends here into the level around it."""
+        level = self._levels.pop()
+        body = b"".join(level.out)
+        out = self._levels[-1].out
+        tag, vr, last = (level.tag, b"SQ", SEQUENCE_END) if level.items else (ITEM, _NO_VR, ITEM_END)
+        out.append(_header(tag, vr, UNDEFINED if level.end is None else len(body), self._target))
+        out.append(body)
+        if level.end is None:
+            out.append(_header(last, _NO_VR, 0, self._target))
+
+
+def _header(tag: int, vr: bytes, length: int, encoding: Encoding) -> bytes:
+    """Return a header; items and delimiters have no VR in any encoding (PS3.5 7.5)."""
+    if tag >> 16 != 0xFFFE:
+        return element_header(tag, vr, length, encoding)
+    order = "big" if encoding.big_endian else "little"
+    return b"".join(number.to_bytes(size, order) for number, size in ((tag >> 16, 2), (tag & 0xFFFF, 2), (length, 4)))  # type: ignore[arg-type]
+
+
+def _item_encoding(buffer: bytes, position: int, end: int | None, encoding: Encoding) -> Encoding:
+    """Return how an item is encoded: some writers put Implicit VR items into Explicit VR sequences."""
+    if encoding.implicit or encoding.big_endian or (end is not None and position >= end):
+        return encoding
+    vr = buffer[position + 4 : position + 6]
+    if vr in LONG_VRS or vr in SHORT_VRS or buffer[position : position + 2] == b"\xfe\xff" or vr.isalpha():
+        return encoding
+    return IMPLICIT_LITTLE
+
+
+def parse(buffer: bytes, start: int, end: int, encoding: Encoding) -> list[Part]:
+    """Return the elements between two indices, each sequence as one.
+
+    Raises InputError where an element goes beyond.
+    """
+    parts: list[Part] = []
+    position = start
+    while position < end:
+        header = element_at(buffer, position, encoding)
+        if header is None:
+            break
+        tag, vr, size, length = header
+        value = position + size
+        if length == UNDEFINED:
+            stop = skip_items(Cursor.over(buffer), value, nested_encoding(vr, encoding), tag)
+        else:
+            stop = value + length
+        if stop > end:
+            break
+        parts.append(Part(tag, vr, position, value, length, stop))
+        position = stop
+    if position != end:
+        raise InputError(f"a data set inside a sequence is damaged {position} bytes from its start", code="E_SEQUENCE")
+    return parts
+
+
+def fitting(vr: bytes, length: int) -> bytes:
+    """Return the VR, or UN if the value is too long for its 16-bit length (PS3.5 6.2.2)."""
+    return vr if vr in LONG_VRS or vr == b"UV" or length <= _LARGEST_SHORT else b"UN"
+
+
+# --- VRs that Implicit VR leaves out ---------------------------------------------------------------------------
+
+
+def look_up(tag: int, length: int, context: Context) -> bytes:
+    """Return the VR of an element in Implicit VR (PS3.5 A.1, 6.2.2): UN for one that the standard does not know.
+
+    Private elements are UN, but Private Creator is LO always. Where the dictionary gives a choice, the nearest
+    enclosing pixel or waveform description decides.
+    """
+    group, number = tag >> 16, tag & 0xFFFF
+    if number == 0:
+        return b"UL"
+    if group % 2:
+        return b"LO" if 0x0010 <= number <= 0x00FF and length != UNDEFINED else b"UN"
+    vr = _dictionary_vr(tag)
+    if length == UNDEFINED and vr != b"SQ":
+        return b"OB" if tag == PIXEL_DATA else b"UN"
+    if b" or " not in vr:
+        return vr
+    return _choose(tag, vr, length, context)
+
+
+def _choose(tag: int, vr: bytes, length: int, context: Context) -> bytes:
+    if vr == b"US or SS":
+        return b"SS" if context.signed else b"US"
+    if vr in (b"US or OW", b"US or SS or OW"):
+        # Tables are numbers, or words where they do not fit a 16-bit length (PS3.5 A.2).
+        if length > _LARGEST_SHORT:
+            return b"OW"
+        return b"SS" if vr == b"US or SS or OW" and context.signed else b"US"
+    # OB or OW.
+    if tag == PIXEL_DATA:
+        return b"OW" if context.allocated > 8 else b"OB"
+    if tag >> 16 == 0x5400:
+        return b"OW" if context.waveform_allocated > 8 else b"OB"
+    return b"OW"
+
+
+@cache
+def _dictionary_vr(tag: int) -> bytes:
+    from pydicom.datadict import dictionary_VR
+
+    try:
+        return dictionary_VR(tag).encode("ascii")
+    except KeyError:
+        return b"UN"

@@ -1,0 +1,465 @@
+"""The data set as bytes and an index of its top-level elements.
+
+A conversion changes a handful of elements. Everything else stays the bytes it was, so the data set is never parsed
+into objects and written again: it is indexed, values are read on demand, and edits are spliced in. Values and large
+spans stay in the file until they are needed. Standard library alone.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple, Protocol
+
+from dcmtx.errors import InputError
+from dcmtx.probe import LONG_VRS, SHORT_VRS
+from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
+
+UNDEFINED = 0xFFFFFFFF
+ITEM = 0xFFFEE000
+ITEM_END = 0xFFFEE00D
+SEQUENCE_END = 0xFFFEE0DD
+TRAILING_PADDING = 0xFFFCFFFC
+
+PIXEL_DATA = 0x7FE00010
+FLOAT_PIXEL_DATA = 0x7FE00008
+DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
+PIXEL_TAGS = frozenset([PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA])
+
+# PS3.5 6.2 and 7.3: how many bytes are one number, which another byte order swaps.
+SWAP_UNIT: dict[bytes, int] = {
+    b"AT": 2, b"OW": 2, b"SS": 2, b"US": 2,
+    b"FL": 4, b"OF": 4, b"OL": 4, b"SL": 4, b"UL": 4,
+    b"FD": 8, b"OD": 8, b"OV": 8, b"SV": 8, b"UV": 8,
+}  # fmt: skip
+UV_VRS = frozenset([b"UV"])
+_LONG = LONG_VRS | UV_VRS
+# PS3.5 6.2: what pads a value to even length.
+_PAD: dict[bytes, bytes] = {b"UI": b"\0", b"OB": b"\0", b"UN": b"\0"}
+
+_CHUNK = 1 << 16
+
+
+class Reader(Protocol):
+    """Bytes at offsets: a file, or the spool that a stream was written to. `size` is in bytes."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer only at the end."""
+
+
+class Element(NamedTuple):
+    """A data element by its offsets: `start` of the tag, `value` of the value, `end` behind everything of it.
+
+    `length` is the one encoded, which may be UNDEFINED; `vr` is two spaces where the encoding leaves it out.
+    """
+
+    tag: int
+    vr: bytes
+    start: int
+    value: int
+    length: int
+    end: int
+
+
+class Set(NamedTuple):
+    """Give an element this value, replacing or inserting it. Numbers are little endian, whatever the encoding."""
+
+    tag: int
+    vr: bytes
+    value: bytes
+
+
+class Remove(NamedTuple):
+    """Leave an element out."""
+
+    tag: int
+
+
+class Reserve(NamedTuple):
+    """Insert an element of `width` bytes whose value is known only later, under the name `key`."""
+
+    tag: int
+    vr: bytes
+    width: int
+    key: str
+
+
+class Replace(NamedTuple):
+    """Put these bytes, a whole encoded element, where the element of this tag is."""
+
+    tag: int
+    element: bytes
+
+
+Edit = Set | Remove | Reserve | Replace
+
+
+class Span(NamedTuple):
+    """Bytes of the source that go out as they are."""
+
+    start: int
+    end: int
+
+
+class Slot(NamedTuple):
+    """An element whose value is patched in later: its encoded header, and the width of the value in bytes."""
+
+    key: str
+    header: bytes
+    width: int
+
+
+Piece = bytes | Span | Slot
+
+
+def tag_text(tag: int) -> str:
+    """Return a tag as the standard writes it."""
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+class Header:
+    """An index of the top-level elements of one data set.
+
+    `elements` stand before the pixel element, `tail` behind it; `pixel` is (7FE0,0008), (7FE0,0009) or (7FE0,0010)
+    at top level, or None. The end of the pixel element, where it has undefined length, is found by `close`.
+    """
+
+    __slots__ = ("_by_tag", "elements", "encoding", "end", "notes", "pixel", "reader", "start", "tail")
+
+    def __init__(self, reader: Reader, start: int, encoding: Encoding) -> None:
+        self.reader = reader
+        self.start = start
+        self.encoding = encoding
+        self.notes: list[str] = []
+        cursor = Cursor(reader)
+        self.elements, self.pixel, self.end = _index(cursor, start, encoding, self.notes)
+        self.tail: list[Element] = []
+        self._by_tag = {element.tag: element for element in self.elements}
+
+    def close(self, position: int) -> None:
+        """Index what stands behind the pixel element, which ends at `position`."""
+        self.tail, second, self.end = _index(Cursor(self.reader), position, self.encoding, self.notes)
+        if second is not None:
+            raise InputError(
+                f"there is a second pixel element {tag_text(second.tag)}; the standard allows one (PS3.5 8.2)",
+                code="E_INCONSISTENT",
+                tag=second.tag,
+            )
+        for element in self.tail:
+            self._by_tag.setdefault(element.tag, element)
+
+    def __contains__(self, tag: int) -> bool:
+        """Tell whether a top-level element of this tag stands before or behind the pixels."""
+        return tag in self._by_tag
+
+    def get(self, tag: int) -> Element | None:
+        """Return the element, or None."""
+        return self._by_tag.get(tag)
+
+    def tags(self) -> Iterable[int]:
+        """Return the tags of all elements but the pixel element, in the order of the file."""
+        return self._by_tag
+
+    def value(self, tag: int) -> bytes:
+        """Return the value of an element of defined length, as encoded; empty if it is absent."""
+        element = self._by_tag.get(tag)
+        if element is None or element.length == UNDEFINED:
+            return b""
+        return self.reader.pread(element.length, element.value)
+
+    def text(self, tag: int) -> str:
+        """Return a value as text without padding; for code strings, UIDs and numbers, not for names."""
+        return self.value(tag).decode("latin-1").strip("\0 ")
+
+    def number(self, tag: int) -> int | None:
+        """Return the first number of an unsigned binary value (US, UL), or None if it is absent or empty."""
+        value = self.value(tag)
+        if len(value) < 2:
+            return None
+        element = self._by_tag[tag]
+        width = 4 if element.vr in (b"UL", b"SL") and len(value) >= 4 else 2
+        return int.from_bytes(value[:width], "big" if self.encoding.big_endian else "little")
+
+    def integer(self, tag: int) -> int | None:
+        """Return the number of an Integer String (IS), or None if it is absent or empty.
+
+        Raises InputError if it is not a number.
+        """
+        text = self.text(tag)
+        if not text:
+            return None
+        try:
+            return int(text)
+        except ValueError:
+            raise InputError(
+                f"{tag_text(tag)} is {text[:16]!r}, which is not an integer; correct it first",
+                code="E_INCONSISTENT",
+                tag=tag,
+            ) from None
+
+
+def splice(elements: Iterable[Element], edits: Mapping[int, Edit], encoding: Encoding) -> Iterator[Piece]:
+    """Yield the data set that results from the edits: spans of the source between pieces that are new.
+
+    `edits` go by top-level tag. A tag that is not among the elements is inserted in the order of tags.
+    """
+    pending = sorted(edits)
+    position = 0
+    run_start = run_end = -1
+    for element in elements:
+        while position < len(pending) and pending[position] < element.tag:
+            if run_start >= 0:
+                yield Span(run_start, run_end)
+                run_start = -1
+            yield from encode_edit(edits[pending[position]], encoding)
+            position += 1
+        if position < len(pending) and pending[position] == element.tag:
+            if run_start >= 0:
+                yield Span(run_start, run_end)
+                run_start = -1
+            yield from encode_edit(edits[pending[position]], encoding)
+            position += 1
+            continue
+        if element.tag in edits:
+            # A second element of the same tag: the first has taken the edit.
+            if run_start >= 0:
+                yield Span(run_start, run_end)
+                run_start = -1
+            continue
+        if run_start < 0:
+            run_start = element.start
+        elif element.start != run_end:
+            yield Span(run_start, run_end)
+            run_start = element.start
+        run_end = element.end
+    if run_start >= 0:
+        yield Span(run_start, run_end)
+    for tag in pending[position:]:
+        yield from encode_edit(edits[tag], encoding)
+
+
+def encode_edit(edit: Edit, encoding: Encoding) -> Iterator[bytes | Slot]:
+    """Yield what an edit puts into the data set: nothing, an element, or a slot."""
+    if isinstance(edit, Set):
+        yield element_bytes(edit.tag, edit.vr, edit.value, encoding)
+    elif isinstance(edit, Replace):
+        yield edit.element
+    elif isinstance(edit, Reserve):
+        yield Slot(edit.key, element_header(edit.tag, edit.vr, edit.width, encoding), edit.width)
+
+
+def element_header(tag: int, vr: bytes, length: int, encoding: Encoding) -> bytes:
+    """Return tag, VR and length, encoded (PS3.5 7.1). A value too long for its VR is written as UN (6.2.2)."""
+    order = ">" if encoding.big_endian else "<"
+    group, number = tag >> 16, tag & 0xFFFF
+    if encoding.implicit:
+        return struct.pack("<HHI", group, number, length)
+    if vr not in _LONG and length > 0xFFFF:
+        vr = b"UN"
+    if vr in _LONG:
+        return struct.pack(f"{order}HH2sHI", group, number, vr, 0, length)
+    return struct.pack(f"{order}HH2sH", group, number, vr, length)
+
+
+def element_bytes(tag: int, vr: bytes, value: bytes, encoding: Encoding) -> bytes:
+    """Return an element with this little-endian value, padded to even length, in this encoding."""
+    if len(value) % 2:
+        value += _PAD.get(vr, b" ")
+    if encoding.big_endian:
+        value = swap(value, SWAP_UNIT.get(vr, 1))
+    return element_header(tag, vr, len(value), encoding) + value
+
+
+def swap(value: bytes, unit: int) -> bytes:
+    """Return the value with the bytes of every number of `unit` bytes reversed; a rest that is no number stays."""
+    if unit == 1:
+        return value
+    whole = len(value) - len(value) % unit
+    swapped = bytearray(value)
+    for offset in range(unit):
+        swapped[offset:whole:unit] = value[unit - 1 - offset : whole : unit]
+    return bytes(swapped)
+
+
+class Memory:
+    """Bytes in memory as a Reader."""
+
+    __slots__ = ("_buffer", "size")
+
+    def __init__(self, buffer: bytes) -> None:
+        self._buffer = buffer
+        self.size = len(buffer)
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer only at the end."""
+        return self._buffer[offset : offset + length]
+
+
+class Cursor:
+    """A window on the bytes of a Reader, moved as the scan goes on; on bytes in memory, all of them."""
+
+    __slots__ = ("base", "buffer", "end", "reader")
+
+    def __init__(self, reader: Reader, buffer: bytes = b"") -> None:
+        self.reader = reader
+        self.end = reader.size
+        self.base = 0
+        self.buffer = buffer
+
+    @classmethod
+    def over(cls, buffer: bytes) -> Cursor:
+        """Return a cursor whose window is the whole of these bytes."""
+        return cls(Memory(buffer), buffer)
+
+    def at(self, position: int, need: int) -> int:
+        """Return the index of `position` in `buffer`, with `need` bytes behind it, or fewer at the end."""
+        index = position - self.base
+        if index < 0 or (index + need > len(self.buffer) and self.base + len(self.buffer) < self.end):
+            self.buffer = self.reader.pread(_CHUNK, position)
+            self.base = position
+            return 0
+        return index
+
+
+def _index(
+    cursor: Cursor, position: int, encoding: Encoding, notes: list[str]
+) -> tuple[list[Element], Element | None, int]:
+    """Return the elements from `position`, the pixel element that ends them, if any, and where it stopped."""
+    elements: list[Element] = []
+    while position < cursor.end:
+        at = cursor.at(position, 12)
+        header = element_at(cursor.buffer, at, encoding)
+        if header is None or (header[0] == 0 and _only_padding(cursor, position)):
+            _check_padding(cursor, position)
+            notes.append(f"dropped {cursor.end - position} bytes of padding behind the last element")
+            break
+        tag, vr, size, length = header
+        value = position + size
+        if tag in PIXEL_TAGS:
+            return elements, Element(tag, vr, position, value, length, value), value
+        if tag >> 16 == 0xFFFE:
+            raise InputError(
+                f"{tag_text(tag)} at offset {position} belongs inside a sequence; the file is damaged", tag=tag
+            )
+        if length == UNDEFINED:
+            end = skip_items(cursor, value, nested_encoding(vr, encoding), tag)
+        else:
+            end = value + length
+            if end > cursor.end:
+                raise InputError(
+                    f"element {tag_text(tag)} claims {length} bytes, but the file ends {end - cursor.end} bytes "
+                    "short of that; the file is truncated",
+                    code="E_TRUNCATED",
+                    tag=tag,
+                )
+        elements.append(Element(tag, vr, position, value, length, end))
+        position = end
+    return elements, None, position
+
+
+def _only_padding(cursor: Cursor, position: int) -> bool:
+    rest = cursor.end - position
+    return rest <= _CHUNK and not any(cursor.reader.pread(rest, position))
+
+
+def _check_padding(cursor: Cursor, position: int) -> None:
+    rest = cursor.end - position
+    if not _only_padding(cursor, position):
+        raise InputError(
+            f"{rest} bytes at the end of the file are no data element; the file is truncated or damaged",
+            code="E_TRUNCATED",
+        )
+
+
+def element_at(buffer: bytes, at: int, encoding: Encoding) -> tuple[int, bytes, int, int] | None:
+    """Return tag, VR, size of the element's header and length at this index; None where the buffer ends.
+
+    In Explicit VR, a VR that is not one (two capitals that the standard does not know, PS3.5 6.2) has a 32-bit
+    length; bytes that are no letters mean that this element is Implicit VR, as some writers mix them.
+    """
+    rest = len(buffer) - at
+    if rest < 8:
+        return None
+    if encoding.implicit:
+        group, number, length = struct.unpack_from("<HHI", buffer, at)
+        return group << 16 | number, b"  ", 8, length
+    order = ">" if encoding.big_endian else "<"
+    group, number, vr, length = struct.unpack_from(f"{order}HH2sH", buffer, at)
+    tag = group << 16 | number
+    if vr in SHORT_VRS:
+        return tag, vr, 8, length
+    if group == 0xFFFE:
+        return tag, b"  ", 8, int.from_bytes(buffer[at + 4 : at + 8], "big" if encoding.big_endian else "little")
+    if vr in _LONG or (vr.isalpha() and vr.isupper()):
+        if rest < 12:
+            return None
+        return tag, vr, 12, int.from_bytes(buffer[at + 8 : at + 12], "big" if encoding.big_endian else "little")
+    return tag, b"  ", 8, int.from_bytes(buffer[at + 4 : at + 8], "big" if encoding.big_endian else "little")
+
+
+def nested_encoding(vr: bytes, encoding: Encoding) -> Encoding:
+    """Return the encoding of the items inside an element: what UN holds is Implicit VR LE always (PS3.5 6.2.2)."""
+    return IMPLICIT_LITTLE if vr == b"UN" else encoding
+
+
+def skip_items(cursor: Cursor, position: int, encoding: Encoding, tag: int, *, in_item: bool = False) -> int:
+    """Return the offset behind the Sequence Delimitation Item of the items that start at `position`.
+
+    With `in_item`, elements start there, and an Item Delimitation Item ends them. Goes by a list, not by recursion:
+    sequences may nest to any depth.
+    """
+    # One entry per open level: the encoding inside it, and whether elements (of an item) or items are due.
+    levels: list[tuple[Encoding, bool]] = [(encoding, in_item)]
+    while levels:
+        here, within = levels[-1]
+        at = cursor.at(position, 12)
+        header = element_at(cursor.buffer, at, here)
+        if header is None:
+            raise InputError(
+                f"the file ends inside sequence {tag_text(tag)}; the file is truncated", code="E_TRUNCATED", tag=tag
+            )
+        found, vr, size, length = header
+        position += size
+        if found == (ITEM_END if within else SEQUENCE_END):
+            levels.pop()
+            continue
+        if within == (found == ITEM) or found in (ITEM_END, SEQUENCE_END):
+            raise InputError(
+                f"{tag_text(found)} at offset {position - size} does not belong there inside sequence "
+                f"{tag_text(tag)}; the file is damaged",
+                tag=tag,
+            )
+        if length != UNDEFINED:
+            position += length
+            if position > cursor.end:
+                raise InputError(
+                    f"the file ends inside sequence {tag_text(tag)}; the file is truncated", code="E_TRUNCATED", tag=tag
+                )
+        elif within:
+            levels.append((nested_encoding(vr, here), False))
+        else:
+            levels.append((here, True))
+    return position
+
+
+def guess_encoding(read: Callable[[int, int], bytes], start: int) -> Encoding | None:
+    """Return the encoding that the first element of a data set shows, or None if it shows none.
+
+    Raises nothing: an empty or strange data set gives None.
+    """
+    first = read(8, start)
+    if len(first) < 8:
+        return None
+    vr = first[4:6]
+    known = vr in SHORT_VRS or vr in _LONG
+    little, big = int.from_bytes(first[:2], "little"), int.from_bytes(first[:2], "big")
+    if known:
+        # The first group of a data set is small (0008 almost always): the byte order that makes it so is the one.
+        return EXPLICIT_LITTLE if little <= big else Encoding(big_endian=True)
+    if little <= big:
+        return IMPLICIT_LITTLE
+    return None

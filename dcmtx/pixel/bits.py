@@ -1,0 +1,136 @@
+"""Words and the bits in them: sign, unused bits, High Bit, 1-bit packing (PS3.5 8.1.1, 8.1.2).
+
+A frame is an array of words of Bits Allocated. Its value lies in the low Bits Stored once High Bit has been made
+legal; what lies above is either fill (zeros, or copies of the sign bit) or content that somebody put there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcmtx.pixel.codestream import Codestream
+from dcmtx.pixel.format import PixelFormat
+
+Words = NDArray[Any]
+
+
+def has_unused_content(words: Words, fmt: PixelFormat) -> bool:
+    """Tell whether some word holds anything but fill above Bits Stored: zeros, or the sign if it is signed."""
+    if fmt.stored >= words.dtype.itemsize * 8:
+        return False
+    if not fmt.signed:
+        return bool(words.max() >> fmt.stored)
+    limit = 1 << (fmt.stored - 1)
+    return bool(words.min() < -limit or words.max() >= limit)
+
+
+def clear_unused(words: Words, fmt: PixelFormat) -> Words:
+    """Return the words with nothing but fill above Bits Stored."""
+    width = words.dtype.itemsize * 8
+    if fmt.stored >= width:
+        return words
+    if not fmt.signed:
+        return words & words.dtype.type((1 << fmt.stored) - 1)
+    shift = width - fmt.stored
+    return (words << shift) >> shift
+
+
+def lower_high_bit(words: Words, fmt: PixelFormat) -> Words:
+    """Return the words shifted down so that High Bit is Bits Stored - 1 (PS3.5 8.1.1 Note 3).
+
+    What stood above High Bit is shifted too and stays above Bits Stored, where `has_unused_content` sees it.
+    """
+    return words >> (fmt.high_bit + 1 - fmt.stored)
+
+
+def below_high_bit(words: Words, fmt: PixelFormat) -> bool:
+    """Tell whether some word holds anything below its lowest stored bit, which lowering High Bit would drop."""
+    return bool(np.bitwise_and(words, words.dtype.type((1 << (fmt.high_bit + 1 - fmt.stored)) - 1)).any())
+
+
+def settle(samples: Words, stream: Codestream, fmt: PixelFormat) -> Words:
+    """Return decoded samples as words of `fmt`, signed as Pixel Representation says.
+
+    The stream's precision decides up to Bits Stored, and the sign is copied upward from there, never from Bits
+    Allocated (PS3.5 8.2.1 Note 4). A stream of more precision than Bits Stored may hold content above it: then the
+    words stay whole, for the caller to judge.
+    """
+    target = np.dtype(fmt.dtype)
+    if stream.precision <= fmt.stored:
+        if fmt.signed == bool(stream.signed):
+            return samples.astype(target, copy=False)
+        return _reinterpret(samples, stream.precision, target)
+    if not stream.reversible:
+        # What a lossy coding overshoots is no content: the nearest value that exists is meant.
+        return _clamp(samples, fmt, target)
+    words = _reinterpret(samples, stream.precision, np.dtype(f"uint{8 * target.itemsize}"))
+    above = words >> fmt.stored
+    if not above.any():
+        return _reinterpret(words, fmt.stored, target)
+    if fmt.signed:
+        fill = (1 << (stream.precision - fmt.stored)) - 1
+        negative = (words >> (fmt.stored - 1)) & 1 == 1
+        if np.all((above == 0) | ((above == fill) & negative)):
+            return _reinterpret(words, fmt.stored, target)
+    return words.view(target)
+
+
+def _clamp(samples: Words, fmt: PixelFormat, target: np.dtype[Any]) -> Words:
+    low, high = (-(1 << (fmt.stored - 1)), (1 << (fmt.stored - 1)) - 1) if fmt.signed else (0, (1 << fmt.stored) - 1)
+    return np.clip(samples.astype(np.int64), low, high).astype(target)
+
+
+def _reinterpret(samples: Words, precision: int, target: np.dtype[Any]) -> Words:
+    """Return the low `precision` bits of the samples as `target`, sign-extended if that is signed."""
+    width = target.itemsize * 8
+    words = samples.astype(f"uint{width}", copy=False)
+    if target.kind == "u":
+        return words & words.dtype.type((1 << precision) - 1) if precision < width else words
+    words = words.view(target)
+    return (words << (width - precision)) >> (width - precision) if precision < width else words
+
+
+def unsigned(words: Words, precision: int) -> Words:
+    """Return the low `precision` bits as unsigned samples of the same width, for codecs that know no sign."""
+    plain = words.view(f"uint{words.dtype.itemsize * 8}")
+    if words.dtype.kind == "u" or precision >= words.dtype.itemsize * 8:
+        return plain
+    return plain & plain.dtype.type((1 << precision) - 1)
+
+
+def narrow(words: Words, precision: int) -> Words:
+    """Return the words in the smallest type that holds `precision` bits of them, sign kept."""
+    width = 8 if precision <= 8 else 16 if precision <= 16 else 32
+    if width >= words.dtype.itemsize * 8:
+        return words
+    return words.astype(f"{'int' if words.dtype.kind == 'i' else 'uint'}{width}")
+
+
+def unpack_bits(data: bytes, first: int, fmt: PixelFormat) -> Words:
+    """Return one frame of 1-bit pixels, a byte each, from packed bytes in which it starts at bit `first`."""
+    bits = np.unpackbits(np.frombuffer(data, np.uint8), count=first + fmt.pixels, bitorder="little")
+    return bits[first:].reshape(fmt.shape)
+
+
+class BitPacker:
+    """Packs frames of 1-bit pixels so that they run on across frames (PS3.5 8.1.1): a frame may start mid-byte."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = np.empty(0, np.uint8)
+
+    def pack(self, frame: Words) -> bytes:
+        """Return the whole bytes that are complete with this frame."""
+        bits = np.concatenate([self._rest, frame.reshape(-1)])
+        whole = len(bits) - len(bits) % 8
+        self._rest = bits[whole:]
+        return np.packbits(bits[:whole], bitorder="little").tobytes()
+
+    def flush(self) -> bytes:
+        """Return the last, partly filled byte, if there is one."""
+        rest, self._rest = self._rest, np.empty(0, np.uint8)
+        return np.packbits(rest, bitorder="little").tobytes()

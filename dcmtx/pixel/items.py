@@ -1,0 +1,276 @@
+"""Encapsulation both ways: items, fragments, Basic and Extended Offset Table (PS3.5 A.4, PS3.3 C.7.6.3.1.8).
+
+Reading builds an index of fragments from item headers only, then maps frames to fragments. Writing lays out one
+fragment per frame and keeps the offsets that a table needs. Standard library alone.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+from dcmtx.errors import InputError, RefusedError
+
+ITEM = b"\xfe\xff\x00\xe0"
+SEQUENCE_END = b"\xfe\xff\xdd\xe0"
+LARGEST_OFFSET = 0xFFFFFFFF
+LARGEST_FRAGMENT = 0xFFFFFFFE
+
+_WINDOW = 1 << 16
+Pread = Callable[[int, int], bytes]
+
+
+class Fragments(NamedTuple):
+    """The items of one encapsulated Pixel Data, by offsets in the file; the Basic Offset Table is not among them.
+
+    `first` is the offset that offset tables count from; `table` holds the Basic Offset Table's entries; `values`
+    and `lengths` say where each fragment's bytes are; `end` is the offset behind the Sequence Delimitation Item.
+    """
+
+    first: int
+    table: array[int]
+    values: array[int]
+    lengths: array[int]
+    end: int
+
+    def offset(self, number: int) -> int:
+        """Return the offset of the item tag of this fragment (0-based), as an offset table counts it."""
+        return self.values[number] - 8 - self.first
+
+
+class ExtendedTable(NamedTuple):
+    """The entries of (7FE0,0001) and (7FE0,0002)."""
+
+    offsets: array[int]
+    lengths: array[int]
+
+
+class FrameMap(NamedTuple):
+    """Which fragments hold which frame: frame i has fragments starts[i] up to, not including, starts[i + 1]."""
+
+    starts: array[int]
+    notes: tuple[str, ...]
+
+
+def read_fragments(pread: Pread, start: int, size: int) -> Fragments:
+    """Index the items from `start`, the offset behind the header of Pixel Data, in a file of `size` bytes.
+
+    Raises InputError where the items are broken or the file ends before the Sequence Delimitation Item.
+    """
+    table, position = _read_table(pread, start, size)
+    first = position
+    values, lengths = array("Q"), array("Q")
+    buffer, base = b"", position
+    while True:
+        at = position - base
+        if not 0 <= at <= len(buffer) - 8:
+            # Large fragments lie far apart: read no more than an item header then.
+            far = bool(lengths) and lengths[-1] >= _WINDOW
+            buffer, base, at = pread(8 if far else _WINDOW, position), position, 0
+        kind, length = buffer[at : at + 4], int.from_bytes(buffer[at + 4 : at + 8], "little")
+        if kind == ITEM and length <= LARGEST_FRAGMENT and position + 8 + length <= size:
+            values.append(position + 8)
+            lengths.append(length)
+            position += 8 + length
+            continue
+        if kind == SEQUENCE_END and len(buffer) >= at + 8:
+            return Fragments(first, table, values, lengths, position + 8)
+        raise _broken(kind, position, size, len(values))
+
+
+def _read_table(pread: Pread, start: int, size: int) -> tuple[array[int], int]:
+    head = pread(8, start)
+    if head[:4] != ITEM:
+        raise _broken(head[:4], start, size, 0)
+    length = int.from_bytes(head[4:8], "little")
+    if start + 8 + length > size:
+        raise _broken(ITEM, start, size, 0)
+    entries = pread(length - length % 4, start + 8)
+    table = array("Q", struct.unpack(f"<{len(entries) // 4}I", entries))
+    return table, start + 8 + length
+
+
+def _broken(kind: bytes, position: int, size: int, number: int) -> InputError:
+    if position + 8 > size or kind == ITEM:
+        return InputError(
+            f"the file ends inside fragment {number + 1} of Pixel Data; the file is truncated", code="E_TRUNCATED"
+        )
+    return InputError(
+        f"fragment {number + 1} of Pixel Data, at offset {position}, is no item; the encapsulation is damaged",
+        code="E_ENCAPSULATION",
+    )
+
+
+def read_extended(offsets: bytes, lengths: bytes) -> ExtendedTable | None:
+    """Return the Extended Offset Table of these two values, or None if they hold no whole entries."""
+    if not offsets or len(offsets) % 8 or len(offsets) != len(lengths):
+        return None
+    count = len(offsets) // 8
+    return ExtendedTable(
+        array("Q", struct.unpack(f"<{count}Q", offsets)), array("Q", struct.unpack(f"<{count}Q", lengths))
+    )
+
+
+def map_frames(
+    fragments: Fragments,
+    frames: int,
+    extended: ExtendedTable | None,
+    *,
+    single: bool,
+    starts_frame: Callable[[int], bool] | None,
+) -> FrameMap:
+    """Say which fragments belong to which of `frames` frames.
+
+    The Extended Offset Table is believed first, then the Basic Offset Table, each only if it fits the items; then
+    one fragment per frame, one frame for all, and last the codestreams themselves: `starts_frame` tells of a
+    fragment (0-based) whether a frame begins there, by the bytes around its start. `single` says that the
+    syntax allows one fragment per frame only. Nothing is divided equally by guess.
+
+    Raises InputError when the fragments cannot be mapped.
+    """
+    count = len(fragments.values)
+    notes: list[str] = []
+    if extended is not None:
+        starts = _by_extended(fragments, frames, extended)
+        if starts is not None:
+            return FrameMap(starts, ())
+        notes.append("the Extended Offset Table does not fit the fragments; rebuilt from the items")
+    if len(fragments.table):
+        starts = _by_table(fragments, frames)
+        if starts is not None and not (single and frames > 1 and count != frames):
+            return FrameMap(starts, tuple(notes))
+        notes.append("the Basic Offset Table does not fit the fragments; rebuilt from the items")
+    if count == frames:
+        return FrameMap(array("Q", range(count + 1)), tuple(notes))
+    if frames == 1 and count:
+        if single:
+            notes.append(f"the frame is split over {count} fragments, which its syntax forbids; joined")
+        return FrameMap(array("Q", [0, count]), tuple(notes))
+    if starts_frame is not None and not single and count > frames:
+        starts = array("Q", [number for number in range(count) if starts_frame(number)])
+        if len(starts) == frames and starts[0] == 0:
+            starts.append(count)
+            return FrameMap(starts, tuple(notes))
+    raise InputError(
+        f"Number of Frames is {frames}, but Pixel Data has {count} fragment{'s' * (count != 1)} that cannot be mapped "
+        "to them; correct Number of Frames (0028,0008) or the fragments",
+        code="E_TRUNCATED",
+    )
+
+
+def _by_extended(fragments: Fragments, frames: int, extended: ExtendedTable) -> array[int] | None:
+    """Map by the Extended Offset Table, if it has an entry per frame, each on the tag of an item.
+
+    The entries' order is the order of the frames; that of the items in the file must agree.
+    """
+    if len(extended.offsets) != frames or len(fragments.values) != frames:
+        return None
+    for number in range(frames):
+        length = fragments.lengths[number]
+        # Lengths with and without the pad byte are both met.
+        if extended.offsets[number] != fragments.offset(number) or not 0 <= length - extended.lengths[number] <= 1:
+            return None
+    return array("Q", range(frames + 1))
+
+
+def _by_table(fragments: Fragments, frames: int) -> array[int] | None:
+    """Map by the Basic Offset Table, if it has an entry per frame, the first 0, rising, each on the tag of an item."""
+    table = fragments.table
+    if len(table) != frames or table[0] != 0:
+        return None
+    starts = array("Q")
+    number, count = 0, len(fragments.values)
+    for entry in table:
+        while number < count and fragments.offset(number) < entry:
+            number += 1
+        if number == count or fragments.offset(number) != entry or (starts and starts[-1] == number):
+            return None
+        starts.append(number)
+    starts.append(count)
+    return starts
+
+
+class OffsetTable(Enum):
+    """Which offset table to write."""
+
+    AUTO = "auto"
+    BASIC = "basic"
+    EXTENDED = "extended"
+    EMPTY = "empty"
+
+
+def choose_table(asked: OffsetTable, frames: int, worst_case: int) -> OffsetTable:
+    """Return the table to write: basic, or extended where `worst_case` bytes of fragments may not fit 32 bits.
+
+    `worst_case` is known before encoding, so the space for the table can be reserved.
+    """
+    if asked is not OffsetTable.AUTO:
+        return asked
+    if worst_case + 8 * frames > LARGEST_OFFSET:
+        return OffsetTable.EXTENDED
+    return OffsetTable.BASIC
+
+
+class Layout:
+    """The layout of encapsulated Pixel Data as frames are written, one fragment per frame.
+
+    `header` gives what goes before the first fragment, `item` what goes before each, `trailer` what goes behind the
+    last. Tables are filled as frames come; `tables` returns what is to be patched in, by key.
+    """
+
+    __slots__ = ("_frames", "_kind", "_lengths", "_offsets", "_position")
+
+    def __init__(self, kind: OffsetTable, frames: int) -> None:
+        self._kind = kind
+        self._frames = frames
+        self._position = 0
+        self._offsets = array("Q")
+        self._lengths = array("Q")
+
+    def header(self) -> bytes:
+        """Return the item of the Basic Offset Table: zeros to be patched, or empty."""
+        width = 4 * self._frames if self._kind is OffsetTable.BASIC else 0
+        return ITEM + struct.pack("<I", width) + bytes(width)
+
+    def item(self, length: int) -> tuple[bytes, bytes]:
+        """Account for a frame of `length` bytes; return what goes before it and behind it (PS3.5 A.4: even length).
+
+        Raises RefusedError when the frame or its offset cannot be expressed.
+        """
+        pad = length % 2
+        frame = len(self._offsets)
+        if length + pad > LARGEST_FRAGMENT:
+            raise RefusedError(
+                f"the encoded frame has {length} bytes, a fragment at most {LARGEST_FRAGMENT} (PS3.5 A.4)",
+                code="E_SIZE",
+                frame=frame,
+            )
+        if self._kind is OffsetTable.BASIC and self._position > LARGEST_OFFSET:
+            raise RefusedError(
+                "its offset does not fit the 32 bits of a Basic Offset Table; use --offset-table extended",
+                code="E_SIZE",
+                frame=frame,
+            )
+        self._offsets.append(self._position)
+        self._lengths.append(length + pad)
+        self._position += 8 + length + pad
+        return ITEM + struct.pack("<I", length + pad), b"\0" * pad
+
+    def trailer(self) -> bytes:
+        """Return the Sequence Delimitation Item."""
+        return SEQUENCE_END + bytes(4)
+
+    def tables(self) -> dict[str, bytes]:
+        """Return the values to patch in: `basic`, or `offsets` and `lengths` of the extended table."""
+        if self._kind is OffsetTable.BASIC:
+            return {"basic": struct.pack(f"<{len(self._offsets)}I", *self._offsets)}
+        if self._kind is OffsetTable.EXTENDED:
+            count = len(self._offsets)
+            return {
+                "offsets": struct.pack(f"<{count}Q", *self._offsets),
+                "lengths": struct.pack(f"<{count}Q", *self._lengths),
+            }
+        return {}

@@ -1,0 +1,131 @@
+"""The first bytes of a DICOM file: preamble and group 0002, enough to know the transfer syntax (PS3.10 7.1).
+
+Standard library alone, so that a plain copy and an error start at once.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from dcmtx.errors import InputError
+
+PREAMBLE = 128
+MAGIC = b"DICM"
+# Group 0002 is small; one that claims more than this is not File Meta Information.
+LARGEST_META = 1 << 20
+
+# PS3.5 7.1.2: these value representations have two reserved bytes and a 32-bit length.
+LONG_VRS = frozenset([b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"])
+SHORT_VRS = frozenset(
+    [b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS",
+     b"ST", b"TM", b"UI", b"UL", b"US"]
+)  # fmt: skip
+VRS = LONG_VRS | SHORT_VRS
+
+GROUP_LENGTH = 0x00020000
+META_VERSION = 0x00020001
+SOP_CLASS = 0x00020002
+SOP_INSTANCE = 0x00020003
+TRANSFER_SYNTAX = 0x00020010
+IMPLEMENTATION_CLASS = 0x00020012
+IMPLEMENTATION_VERSION = 0x00020013
+
+
+class MetaElement(NamedTuple):
+    """One element of group 0002, as it stands in the file."""
+
+    tag: int
+    vr: bytes
+    value: bytes
+
+
+class Head(NamedTuple):
+    """What stands before the data set.
+
+    `preamble` is 128 bytes, or empty if the file has none; `dataset` is the offset of the data set in bytes;
+    `declared` is the length that (0002,0000) gives, or None.
+    """
+
+    preamble: bytes
+    meta: tuple[MetaElement, ...]
+    dataset: int
+    declared: int | None
+
+    def text(self, tag: int) -> str:
+        """Return the value of a UI, SH or AE element without its padding; empty if it is absent."""
+        for element in self.meta:
+            if element.tag == tag:
+                return element.value.decode("ascii", "replace").strip("\0 ")
+        return ""
+
+    @property
+    def syntax(self) -> str:
+        """The Transfer Syntax UID, or an empty string."""
+        return self.text(TRANSFER_SYNTAX)
+
+
+def read_head(data: bytes) -> Head:
+    """Parse preamble and group 0002 from the first bytes of a file.
+
+    A file without preamble, or without group 0002, gives a Head with those parts empty: whether such a file can
+    be read is decided by the one who looks at its data set.
+
+    Raises InputError when group 0002 is cut off or no length in it makes sense.
+    """
+    start = 0
+    preamble = b""
+    if data[PREAMBLE : PREAMBLE + 4] == MAGIC:
+        start = PREAMBLE + 4
+        preamble = data[:PREAMBLE]
+    meta: list[MetaElement] = []
+    position = start
+    while data[position : position + 2] == b"\x02\x00":
+        if meta and _ends_here(meta[0], position, start):
+            break
+        element, position = _element(data, position)
+        meta.append(element)
+    declared = None
+    if meta and meta[0].tag == GROUP_LENGTH and len(meta[0].value) == 4:
+        declared = int.from_bytes(meta[0].value, "little")
+    return Head(preamble, tuple(meta), position, declared)
+
+
+def _ends_here(first: MetaElement, position: int, start: int) -> bool:
+    """Tell whether (0002,0000) says that group 0002 ends at `position`.
+
+    Where the data set is deflated its first two bytes may look like group 0002, so the length has the word.
+    """
+    if first.tag != GROUP_LENGTH or len(first.value) != 4:
+        return False
+    return position == start + 12 + int.from_bytes(first.value, "little")
+
+
+def _element(data: bytes, position: int) -> tuple[MetaElement, int]:
+    """Return the element at `position` and the offset behind it.
+
+    Group 0002 is Explicit VR Little Endian always; some old writers used Implicit VR, which is read too.
+    """
+    if len(data) < position + 8:
+        raise InputError("the file ends inside its File Meta Information; the file is truncated", code="E_TRUNCATED")
+    group, number = struct.unpack_from("<HH", data, position)
+    vr = data[position + 4 : position + 6]
+    if vr in LONG_VRS:
+        value = position + 12
+        length = int.from_bytes(data[position + 8 : position + 12], "little")
+    elif vr in SHORT_VRS:
+        value = position + 8
+        length = int.from_bytes(data[position + 6 : position + 8], "little")
+    else:
+        vr = b"  "
+        value = position + 8
+        length = int.from_bytes(data[position + 4 : position + 8], "little")
+    if length > LARGEST_META:
+        raise InputError(
+            f"element ({group:04X},{number:04X}) of the File Meta Information claims {length} bytes; "
+            "the file is damaged",
+            tag=group << 16 | number,
+        )
+    if len(data) < value + length:
+        raise InputError("the file ends inside its File Meta Information; the file is truncated", code="E_TRUNCATED")
+    return MetaElement(group << 16 | number, vr, data[value : value + length]), value + length

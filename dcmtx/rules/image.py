@@ -1,0 +1,91 @@
+"""The Image Pixel Module as it stands in a header, read and judged (PS3.3 C.7.6.3)."""
+
+from __future__ import annotations
+
+from dcmtx.errors import InputError
+from dcmtx.header import Header, tag_text
+from dcmtx.pixel.format import SAMPLES, PixelFormat
+
+SAMPLES_PER_PIXEL = 0x00280002
+PHOTOMETRIC_INTERPRETATION = 0x00280004
+PLANAR_CONFIGURATION = 0x00280006
+NUMBER_OF_FRAMES = 0x00280008
+ROWS = 0x00280010
+COLUMNS = 0x00280011
+BITS_ALLOCATED = 0x00280100
+BITS_STORED = 0x00280101
+HIGH_BIT = 0x00280102
+PIXEL_REPRESENTATION = 0x00280103
+
+
+def read_format(header: Header) -> PixelFormat:
+    """Return what the header says of its pixels.
+
+    Absent High Bit, Pixel Representation, Planar Configuration and Number of Frames have the values that almost
+    every writer means: Bits Stored - 1, unsigned, by pixel, one.
+
+    Raises InputError when an attribute that nothing else tells is absent, or they contradict one another
+    (E_INCONSISTENT).
+    """
+    samples = _need(header, SAMPLES_PER_PIXEL, "Samples per Pixel")
+    stored = _need(header, BITS_STORED, "Bits Stored")
+    photometric = header.text(PHOTOMETRIC_INTERPRETATION)
+    if not photometric:
+        raise _inconsistent("Photometric Interpretation (0028,0004) is absent", PHOTOMETRIC_INTERPRETATION)
+    high_bit = header.number(HIGH_BIT)
+    frames = header.integer(NUMBER_OF_FRAMES)
+    return PixelFormat(
+        rows=_need(header, ROWS, "Rows"),
+        columns=_need(header, COLUMNS, "Columns"),
+        samples=samples,
+        photometric=photometric,
+        allocated=_need(header, BITS_ALLOCATED, "Bits Allocated"),
+        stored=stored,
+        high_bit=stored - 1 if high_bit is None else high_bit,
+        signed=header.number(PIXEL_REPRESENTATION) == 1,
+        planar=(header.number(PLANAR_CONFIGURATION) or 0) if samples > 1 else 0,
+        frames=1 if frames is None else frames,
+    )
+
+
+def check_format(fmt: PixelFormat) -> None:
+    """Raise InputError, E_INCONSISTENT, if the attributes describe no image that the standard knows."""
+    if fmt.frames < 1:
+        raise _inconsistent(f"Number of Frames (0028,0008) is {fmt.frames}", NUMBER_OF_FRAMES)
+    if not fmt.rows or not fmt.columns:
+        raise _inconsistent(f"Rows and Columns are {fmt.rows} and {fmt.columns}", ROWS)
+    samples = SAMPLES.get(fmt.photometric)
+    if samples is None:
+        raise _inconsistent(
+            f"Photometric Interpretation {fmt.photometric[:20]!r} is not one that can be coded",
+            PHOTOMETRIC_INTERPRETATION,
+        )
+    if fmt.samples != samples:
+        raise _inconsistent(
+            f"Samples per Pixel is {fmt.samples}, but {fmt.photometric} has {samples}", SAMPLES_PER_PIXEL
+        )
+    if fmt.allocated != 1 and (fmt.allocated % 8 or not 8 <= fmt.allocated <= 64):
+        raise _inconsistent(f"Bits Allocated is {fmt.allocated}, not 1 or a multiple of 8", BITS_ALLOCATED)
+    if not 1 <= fmt.stored <= fmt.allocated:
+        raise _inconsistent(f"Bits Stored is {fmt.stored}, Bits Allocated {fmt.allocated}", BITS_STORED)
+    if not fmt.stored - 1 <= fmt.high_bit < fmt.allocated:
+        raise _inconsistent(
+            f"High Bit is {fmt.high_bit}, Bits Stored {fmt.stored}, Bits Allocated {fmt.allocated}", HIGH_BIT
+        )
+    if fmt.signed and (fmt.samples > 1 or fmt.photometric == "PALETTE COLOR"):
+        raise _inconsistent(f"Pixel Representation is signed, which {fmt.photometric} cannot be", PIXEL_REPRESENTATION)
+    if fmt.samples > 1 and fmt.allocated == 1:
+        raise _inconsistent("Bits Allocated is 1, which colour cannot have", BITS_ALLOCATED)
+    if fmt.planar not in (0, 1):
+        raise _inconsistent(f"Planar Configuration is {fmt.planar}, not 0 or 1", PLANAR_CONFIGURATION)
+
+
+def _need(header: Header, tag: int, name: str) -> int:
+    number = header.number(tag)
+    if number is None:
+        raise _inconsistent(f"{name} {tag_text(tag)} is absent", tag)
+    return number
+
+
+def _inconsistent(what: str, tag: int) -> InputError:
+    return InputError(f"{what}; correct the data set first", code="E_INCONSISTENT", tag=tag)

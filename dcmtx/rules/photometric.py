@@ -1,0 +1,119 @@
+"""Which Photometric Interpretation the pixels have once decoded, and once encoded: one rule each, nowhere else.
+
+Sources: PS3.3 C.7.6.3.1.2; PS3.5 8.2 and 8.2.1 to 8.2.4.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dcmtx.errors import InputError, RefusedError
+from dcmtx.pixel.codestream import Codestream, Transform
+from dcmtx.pixel.format import PixelFormat
+from dcmtx.syntax import Legal, Syntax
+
+_JPEG_2000 = frozenset(["j2k", "htj2k"])
+_TRANSFORMED = frozenset(["YBR_RCT", "YBR_ICT"])
+
+
+class Colour(NamedTuple):
+    """What is in a codestream (`coded`), what it decodes to by default (`plain`), and what was odd about it."""
+
+    coded: str
+    plain: str
+    notes: tuple[str, ...] = ()
+
+
+def decoded(syntax: Syntax, fmt: PixelFormat, stream: Codestream | None) -> Colour:
+    """Return the colour of a source: what the stream says wins over the tag, which says what the stream cannot.
+
+    Raises InputError where the tag names a colour that this syntax cannot hold and nothing tells what is meant.
+    """
+    said = fmt.photometric
+    if fmt.samples == 1:
+        return Colour(said, said)
+    if stream is not None and syntax.family in _JPEG_2000:
+        return _jpeg_2000(said, stream)
+    if stream is not None and stream.kind == "jpeg" and not _lossless_process(stream):
+        return _jpeg(said, stream)
+    if said in _TRANSFORMED or said in ("YBR_PARTIAL_420", "XYB"):
+        raise InputError(
+            f"Photometric Interpretation {said} cannot be in {syntax.name}; correct (0028,0004) first",
+            code="E_INCONSISTENT",
+            tag=0x00280004,
+        )
+    # Native cells that share chroma are expanded when they are decoded (PS3.5 8.2.2 to 8.2.4 list no 4:2:2).
+    return Colour(said, "YBR_FULL" if said == "YBR_FULL_422" else said)
+
+
+def _lossless_process(stream: Codestream) -> bool:
+    return stream.process in (0xC3, 0xC7, 0xCB, 0xCF)
+
+
+def _jpeg_2000(said: str, stream: Codestream) -> Colour:
+    """The component transform of the stream is the truth; decoding undoes it (PS3.5 8.2.4)."""
+    if stream.transform is Transform.NONE:
+        if said in _TRANSFORMED:
+            note = f"Photometric Interpretation is {said}, but the codestream has no component transform; taken as RGB"
+            return Colour("RGB", "RGB", (note,))
+        return Colour(said, said)
+    real = "YBR_RCT" if stream.transform is Transform.RCT else "YBR_ICT"
+    if said == real:
+        return Colour(real, "RGB")
+    return Colour(real, "RGB", (f"Photometric Interpretation is {said}, but the codestream is {real}; decoded as that",))
+
+
+def _jpeg(said: str, stream: Codestream) -> Colour:
+    """The tag decides, for interchange format has no colour space, unless the stream contradicts it (PS3.5 8.2.1)."""
+    rgb = said == "RGB"
+    if stream.transform is Transform.NONE and not rgb:
+        note = f"Photometric Interpretation is {said}, but the codestream is marked as RGB; decoded as that"
+        return Colour("RGB", "RGB", (note,))
+    if rgb and stream.transform is Transform.YCC:
+        note = "Photometric Interpretation is RGB, but the codestream is marked as YCbCr; decoded as that"
+        return Colour("YBR_FULL", "RGB", (note,))
+    if rgb and stream.transform is Transform.UNSAID and stream.subsampled:
+        note = "Photometric Interpretation is RGB, but the codestream shares chroma, so it is YCbCr; decoded as that"
+        return Colour("YBR_FULL_422", "RGB", (note,))
+    return Colour(said, "RGB")
+
+
+def coded(syntax: Syntax, plain: str) -> str:
+    """Return the Photometric Interpretation under which a reversible encoder of this syntax stores `plain`."""
+    if syntax.family in _JPEG_2000 and plain == "RGB":
+        return "YBR_RCT"
+    return plain
+
+
+def check_legal(syntax: Syntax, fmt: PixelFormat) -> None:
+    """Raise RefusedError unless a row of the standard's table for this syntax allows these attributes.
+
+    E_PI, E_BITS or E_SIGN, by what the nearest row objects to.
+    """
+    rows = [row for row in syntax.legal if fmt.photometric in row.photometric]
+    if not rows:
+        allowed = ", ".join(name for row in syntax.legal for name in row.photometric)
+        raise _refused(syntax, f"holds no {fmt.photometric}, only {allowed}", syntax.section, "E_PI")
+    objections = [_objection(row, fmt) for row in rows]
+    if None in objections:
+        return
+    what, code, section = next(objection for objection in objections if objection)
+    raise _refused(syntax, what, section, code)
+
+
+def _objection(row: Legal, fmt: PixelFormat) -> tuple[str, str, str] | None:
+    if fmt.allocated not in row.allocated:
+        allowed = ", ".join(map(str, row.allocated))
+        return f"holds {fmt.photometric} of Bits Allocated {allowed}, not {fmt.allocated}", "E_BITS", row.section
+    low, high = row.stored
+    if not low <= fmt.stored <= high:
+        allowed = str(low) if low == high else f"{low} to {high}"
+        return f"holds {fmt.photometric} of Bits Stored {allowed}, not {fmt.stored}", "E_BITS", row.section
+    if fmt.signed and not row.signed:
+        return f"holds no signed {fmt.photometric}", "E_SIGN", row.section
+    return None
+
+
+def _refused(syntax: Syntax, what: str, section: str, code: str) -> RefusedError:
+    where = section if section.startswith("PS3") else f"PS3.5 {section}"
+    return RefusedError(f"{syntax.name} {what} ({where})", code=code)

@@ -1,0 +1,230 @@
+"""Writing: beside the destination under a temporary name, patched, fsynced, renamed.
+
+Until `commit` the destination is as it was, whatever happens; after it, the file is there whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import sys
+import zlib
+from types import TracebackType
+from typing import IO, Self
+
+from dcmtx.errors import OutputError
+from dcmtx.source import FileBytes, Spool
+
+_BUFFER = 1 << 20
+_LONGEST_NAME = 255
+
+
+class Sink:
+    """A file being written. Bytes go in by `write`, places already written are filled by `patch`.
+
+    `path` may be `-` for standard output, or name a device or pipe: then the file is spooled, and sent only when it
+    is complete. A symbolic link is followed. `clobber` says whether an existing file may be replaced.
+
+    Raises OutputError wherever the file cannot be made, written or put in place.
+    """
+
+    def __init__(self, path: str, *, clobber: bool = True) -> None:
+        self.path = path
+        self._temporary = ""
+        self._file: IO[bytes] | None = None
+        self._deflater: _Deflater | None = None
+        self.bytes = 0
+        self._streams = path == "-" or _is_special(path)
+        try:
+            if self._streams:
+                self._spool = Spool(None)
+                self._file = os.fdopen(os.dup(self._spool.fileno()), "w+b", buffering=_BUFFER)
+            else:
+                self._target = os.path.realpath(path)
+                self._check_target(clobber)
+                self._file = self._open_temporary()
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _check_target(self, clobber: bool) -> None:
+        if os.path.isdir(self._target):
+            raise OutputError("the destination is a directory", code="E_OUTPUT", path=self.path)
+        if not clobber and os.path.lexists(self.path):
+            raise OutputError("it exists, and --no-clobber keeps it", code="E_EXISTS", path=self.path)
+
+    def _open_temporary(self) -> IO[bytes]:
+        directory, name = os.path.split(self._target)
+        suffix = f".{os.getpid():x}{os.urandom(4).hex()}.dcmtx-part"
+        # File names are limited in bytes, not characters.
+        stem = os.fsencode(name)[: _LONGEST_NAME - len(suffix) - 1].decode(sys.getfilesystemencoding(), "ignore")
+        self._temporary = os.path.join(directory, f".{stem}{suffix}")
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        fd = os.open(self._temporary, flags, 0o666)
+        # Whoever finds the file later can tell by the lock whether somebody is still writing it.
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fdopen(fd, "w+b", buffering=_BUFFER)
+
+    def __enter__(self) -> Self:
+        """Start writing."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave nothing behind unless `commit` was called."""
+        self.abort()
+
+    def deflate(self) -> None:
+        """Deflate everything from here on (PS3.5 A.5): raw RFC 1951, one zero behind an odd number of bytes."""
+        self._deflater = _Deflater()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes."""
+        if self._deflater is not None:
+            data = self._deflater.add(data)
+        self._write(data)
+
+    def _write(self, data: bytes | memoryview) -> None:
+        assert self._file is not None
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise self._failed(error) from error
+        self.bytes += len(data)
+
+    def copy(self, file: FileBytes) -> None:
+        """Append a whole file, byte for byte."""
+        assert self._file is not None
+        try:
+            self._file.flush()
+            copy(file, self._file.fileno())
+            self._file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise self._failed(error) from error
+        self.bytes += file.size
+
+    def patch(self, offset: int, data: bytes) -> None:
+        """Overwrite bytes that were written before, from `offset` in the file."""
+        assert self._file is not None and self._deflater is None
+        try:
+            self._file.seek(offset)
+            self._file.write(data)
+            self._file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def commit(self) -> None:
+        """Put the file in place: fsync, keep the mode of a file that is replaced, rename, fsync the directory."""
+        if self._deflater is not None:
+            self._write(self._deflater.finish())
+        assert self._file is not None
+        try:
+            self._file.flush()
+            if self._streams:
+                self._send()
+            else:
+                self._put_in_place()
+        except OSError as error:
+            raise self._failed(error) from error
+        finally:
+            if not self._streams:
+                self._discard()
+
+    def _put_in_place(self) -> None:
+        assert self._file is not None
+        fd = self._file.fileno()
+        if os.path.exists(self._target):
+            os.fchmod(fd, stat.S_IMODE(os.stat(self._target).st_mode))
+        os.fsync(fd)
+        os.rename(self._temporary, self._target)
+        self._temporary = ""
+        directory = os.open(os.path.dirname(self._target), os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def _send(self) -> None:
+        """Copy the spool to standard output, a device or a pipe."""
+        out = os.dup(sys.stdout.fileno()) if self.path == "-" else os.open(self.path, os.O_WRONLY)
+        try:
+            copy(self._spool.read_back(), out)
+        finally:
+            os.close(out)
+
+    def abort(self) -> None:
+        """Close and remove what was written, unless it is in place."""
+        try:
+            self._discard()
+        except OSError:
+            # It cannot even be closed or removed (a full disk, a vanished directory): the error that led here says so.
+            pass
+
+    def _discard(self) -> None:
+        file, self._file = self._file, None
+        temporary, self._temporary = self._temporary, ""
+        try:
+            if temporary:
+                os.unlink(temporary)
+        finally:
+            if file is not None:
+                file.close()
+
+    def _failed(self, error: OSError) -> OutputError:
+        what = "standard output" if self.path == "-" else "it"
+        reason = error.strerror or str(error)
+        if error.errno == errno.ENOSPC:
+            reason += "; free some space, nothing was replaced"
+        return OutputError(f"{what} cannot be written: {reason}", path=self.path)
+
+
+class _Deflater:
+    """Deflates a stream, a piece at a time."""
+
+    def __init__(self) -> None:
+        self._deflater = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+        self._bytes = 0
+
+    def add(self, data: bytes | memoryview) -> bytes:
+        out = self._deflater.compress(data)
+        self._bytes += len(out)
+        return out
+
+    def finish(self) -> bytes:
+        out = self._deflater.flush()
+        self._bytes += len(out)
+        return out + b"\0" * (self._bytes % 2)
+
+
+def _is_special(path: str) -> bool:
+    """Tell whether the path names something that is written into, not replaced: a device, a pipe, a socket."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def copy(source: FileBytes, out: int) -> None:
+    """Copy all bytes of a file to an open descriptor, in the kernel where it can."""
+    position = 0
+    while position < source.size:
+        try:
+            sent = os.sendfile(out, source.fd, position, min(source.size - position, 1 << 30))
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            sent = _copy_piece(source, out, position)
+        if sent == 0:
+            break
+        position += sent
+
+
+def _copy_piece(source: FileBytes, out: int, position: int) -> int:
+    piece = memoryview(source.pread(_BUFFER, position))
+    length = len(piece)
+    while piece:
+        piece = piece[os.write(out, piece) :]
+    return length

@@ -1,0 +1,452 @@
+"""Reading: the bytes of a file, its header as an index, and its frames one by one. Never the whole Pixel Data."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import zlib
+from array import array
+from collections.abc import Iterator
+from typing import IO
+
+from dcmtx.errors import InputError, OutputError, UnsupportedError
+from dcmtx.header import (
+    SWAP_UNIT,
+    UNDEFINED,
+    Element,
+    Header,
+    Span,
+    guess_encoding,
+    swap,
+    tag_text,
+)
+from dcmtx.pixel import items
+from dcmtx.pixel.codestream import ends_frame, starts_frame
+from dcmtx.pixel.format import PixelFormat
+from dcmtx.probe import LARGEST_META, Head, read_head
+from dcmtx.syntax import (
+    BIG_ENDIAN,
+    EXPLICIT,
+    EXPLICIT_LITTLE,
+    IMPLICIT,
+    IMPLICIT_LITTLE,
+    Encoding,
+    Fragments,
+    Kind,
+    Syntax,
+    find,
+)
+
+_FIRST = 1 << 16
+_PIECE = 1 << 20
+
+OFFSETS = 0x7FE00001
+OFFSET_LENGTHS = 0x7FE00002
+
+
+class FileBytes:
+    """A file that is open for reading, as a `header.Reader`. Its first 64 KiB, where headers are, are read once."""
+
+    __slots__ = ("_first", "_owner", "fd", "size")
+
+    def __init__(self, fd: int, size: int, owner: IO[bytes] | None = None) -> None:
+        """Take over a descriptor, or borrow the one of `owner`, which is closed instead."""
+        self.fd = fd
+        self.size = size
+        self._owner = owner
+        self._first = _pread(fd, _FIRST, 0)
+
+    def close(self) -> None:
+        """Close the file; a second time does nothing."""
+        if self._owner is not None:
+            self._owner.close()
+        elif self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer only at the end. Safe to call from several threads."""
+        end = offset + length
+        if end <= len(self._first):
+            return self._first[offset:end]
+        return _pread(self.fd, length, offset)
+
+
+def _pread(fd: int, length: int, offset: int) -> bytes:
+    data = os.pread(fd, length, offset)
+    if len(data) == length or not data:
+        return data
+    parts = [data]
+    got = len(data)
+    while got < length:
+        # One read returns 2 GiB at most.
+        data = os.pread(fd, length - got, offset + got)
+        if not data:
+            break
+        parts.append(data)
+        got += len(data)
+    return b"".join(parts)
+
+
+def peek(file: FileBytes) -> Head:
+    """Return what stands before the data set of a file.
+
+    Raises InputError when the file is empty, or ends inside its File Meta Information.
+    """
+    if file.size == 0:
+        raise InputError("the file is empty", code="E_NOT_DICOM")
+    try:
+        return read_head(file.pread(_FIRST, 0))
+    except InputError:
+        if file.size <= _FIRST:
+            raise
+        return read_head(file.pread(2 * LARGEST_META, 0))
+
+
+class Source:
+    """One DICOM file, opened.
+
+    `file` has the bytes of the file; `data` those of the data set, which are others where it was deflated. `syntax`
+    is the transfer syntax, `header` the index; `notes` say what was odd. `spool_in` is the directory for a spool.
+
+    Raises InputError when it is not DICOM or is damaged, UnsupportedError when its syntax is unknown.
+    """
+
+    def __init__(self, file: FileBytes, head: Head, spool_in: str | None = None) -> None:
+        self.file = file
+        self.head = head
+        self.notes: list[str] = []
+        self._spool_in = spool_in
+        self._spool: FileBytes | None = None
+        self.syntax, encoding, start = self._decide()
+        self.header = self._index(start, encoding)
+        self.fragments: items.Fragments | None = None
+        self._starts: array[int] | None = None
+        self._format: PixelFormat | None = None
+
+    @property
+    def data(self) -> FileBytes:
+        """The bytes of the data set: the file itself, or what it inflates to."""
+        return self._spool or self.file
+
+    def close(self) -> None:
+        """Give up the spool of a deflated data set; the file belongs to who opened it."""
+        if self._spool is not None:
+            self._spool.close()
+
+    # --- the header ------------------------------------------------------------------------------------------
+
+    def _decide(self) -> tuple[Syntax, Encoding, int]:
+        """Return the transfer syntax, the encoding that the data set really has, and where it starts."""
+        head = self.head
+        if not head.syntax:
+            return self._decide_without_meta()
+        if not head.preamble:
+            self.notes.append("the file has no preamble; read from its File Meta Information on")
+        if head.declared is not None and head.meta and head.dataset != self._declared_end(head):
+            self.notes.append("File Meta Information Group Length (0002,0000) is wrong; its elements were walked")
+        syntax = find(head.syntax)
+        if syntax is None:
+            raise UnsupportedError(
+                f"transfer syntax {head.syntax[:64]} is not one of the standard's", code="E_UNSUPPORTED_TS"
+            )
+        start = head.dataset
+        if syntax.deflated:
+            self._spool, start = self._inflate(start), 0
+        shown = guess_encoding(self.data.pread, start)
+        if shown is not None and shown != syntax.encoding:
+            self.notes.append(
+                f"the data set is {_encoding_name(shown)}, but its transfer syntax is {syntax.name}; read as it is"
+            )
+            return syntax, shown, start
+        return syntax, syntax.encoding, start
+
+    def _declared_end(self, head: Head) -> int:
+        start = len(head.preamble) + 4 if head.preamble else 0
+        return start + 12 + (head.declared or 0)
+
+    def _decide_without_meta(self) -> tuple[Syntax, Encoding, int]:
+        """Decide for a file that does not name its transfer syntax: read only if its data set shows it for certain."""
+        start = self.head.dataset
+        shown = guess_encoding(self.file.pread, start)
+        first = self.file.pread(2, start)
+        order = "big" if shown is not None and shown.big_endian else "little"
+        # Group 0008 opens every data set that identifies an object.
+        if shown is None or int.from_bytes(first, order) != 0x0008:
+            what = "names no transfer syntax" if self.head.meta or self.head.preamble else "is not a DICOM file"
+            raise InputError(f"the file {what}, and its bytes do not show one for certain", code="E_NOT_DICOM")
+        syntax = BIG_ENDIAN if shown.big_endian else IMPLICIT if shown.implicit else EXPLICIT
+        self.notes.append(f"the file names no transfer syntax; its data set shows {syntax.name}")
+        return syntax, shown, start
+
+    def _index(self, start: int, encoding: Encoding) -> Header:
+        header = Header(self.data, start, encoding)
+        if not self.head.syntax:
+            self._check_certain(header)
+        return header
+
+    def _check_certain(self, header: Header) -> None:
+        """Refuse a file without transfer syntax unless everything in it fits the one that it shows."""
+        tags = list(header.tags())
+        pixel = header.pixel
+        if tags != sorted(tags) or (pixel is not None and pixel.length == UNDEFINED):
+            why = "its Pixel Data is compressed, by which codec it does not say" if pixel else "its elements are in disorder"
+            raise InputError(f"the file names no transfer syntax, and {why}", code="E_NOT_DICOM")
+
+    def _inflate(self, start: int) -> FileBytes:
+        """Inflate the data set to an unnamed file, piece by piece (PS3.5 A.5)."""
+        first = self.file.pread(2, start)
+        wrapped = len(first) == 2 and first[0] & 15 == 8 and int.from_bytes(first, "big") % 31 == 0
+        try:
+            return self._inflate_as(start, zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+        except zlib.error as error:
+            if not wrapped:
+                raise InputError(f"the deflated data set is damaged: {error}", code="E_DEFLATE") from error
+        try:
+            return self._inflate_as(start, -zlib.MAX_WBITS)
+        except zlib.error as error:
+            raise InputError(f"the deflated data set is damaged: {error}", code="E_DEFLATE") from error
+
+    def _inflate_as(self, start: int, window: int) -> FileBytes:
+        inflater = zlib.decompressobj(window)
+        inflated = Spool(self._spool_in)
+        position = start
+        while not inflater.eof:
+            piece = self.file.pread(_PIECE, position)
+            if not piece:
+                raise InputError("the deflated data set ends early; the file is truncated", code="E_TRUNCATED")
+            position += len(piece)
+            while piece:
+                inflated.write(inflater.decompress(piece, _PIECE))
+                piece = inflater.unconsumed_tail
+        inflated.write(inflater.flush())
+        if window > 0:
+            self.notes.append("the data set is wrapped by zlib, which the standard does not allow; read all the same")
+        return inflated.read_back()
+
+    # --- the pixels ------------------------------------------------------------------------------------------
+
+    @property
+    def pixel(self) -> Element | None:
+        """The pixel element at top level."""
+        return self.header.pixel
+
+    @property
+    def encapsulated(self) -> bool:
+        """Whether Pixel Data is a sequence of fragments."""
+        return self.header.pixel is not None and self.header.pixel.length == UNDEFINED
+
+    def close_pixels(self) -> None:
+        """Find the end of the pixel element and index what stands behind it.
+
+        Raises InputError where the file ends early, or Pixel Data contradicts the transfer syntax.
+        """
+        pixel = self.header.pixel
+        if pixel is None:
+            return
+        if self.encapsulated != self.syntax.encapsulated and self.syntax.kind in (Kind.NATIVE, Kind.FRAMES):
+            has = "is encapsulated" if self.encapsulated else "is native"
+            raise InputError(
+                f"Pixel Data {has}, which transfer syntax {self.syntax.label} does not allow; the file contradicts itself",
+                code="E_ENCAPSULATION",
+            )
+        if self.encapsulated:
+            self.fragments = items.read_fragments(self.data.pread, pixel.value, self.data.size)
+            self.header.close(self.fragments.end)
+            return
+        end = pixel.value + pixel.length
+        if end > self.data.size:
+            raise InputError(
+                f"Pixel Data {tag_text(pixel.tag)} claims {pixel.length} bytes, the file has {self.data.size - pixel.value}; "
+                "the file is truncated",
+                code="E_TRUNCATED",
+            )
+        self.header.close(end)
+
+    def map_frames(self, fmt: PixelFormat) -> None:
+        """Find each of `fmt.frames` frames, so that `frame` can return it.
+
+        Raises InputError when there are fewer bytes or fragments than frames need, or more than can be explained.
+        """
+        self._format = fmt
+        if self.fragments is None:
+            self._check_native_length(fmt)
+            return
+        mapping = items.map_frames(
+            self.fragments,
+            fmt.frames,
+            items.read_extended(self.header.value(OFFSETS), self.header.value(OFFSET_LENGTHS)),
+            single=self.syntax.fragments is Fragments.ONE,
+            starts_frame=self._starts_frame if self.syntax.fragments is Fragments.MANY else None,
+        )
+        self._starts = mapping.starts
+        self.notes.extend(mapping.notes)
+
+    def _starts_frame(self, number: int) -> bool:
+        fragments = self.fragments
+        assert fragments is not None
+        if not starts_frame(self.data.pread(12, fragments.values[number])):
+            return False
+        if number == 0:
+            return True
+        length = min(16, fragments.lengths[number - 1])
+        return ends_frame(self.data.pread(length, fragments.values[number] - 8 - length))
+
+    def _check_native_length(self, fmt: PixelFormat) -> None:
+        pixel = self.header.pixel
+        assert pixel is not None
+        need = fmt.native_bytes
+        if pixel.length < need:
+            raise InputError(
+                f"Pixel Data has {pixel.length} bytes, but {fmt.frames} frame{'s' * (fmt.frames != 1)} of "
+                f"{fmt.describe()} need {need}; correct Number of Frames (0028,0008) or the attributes of the image",
+                code="E_TRUNCATED",
+            )
+        excess = pixel.length - need
+        if excess > 1 and excess >= fmt.frame_bytes:
+            raise InputError(
+                f"Pixel Data has {pixel.length} bytes, but {fmt.frames} frame{'s' * (fmt.frames != 1)} of "
+                f"{fmt.describe()} need only {need}; correct Number of Frames (0028,0008)",
+                code="E_INCONSISTENT",
+            )
+        if excess > need % 2:
+            self.notes.append(f"dropped {excess} bytes of padding behind the last frame")
+
+    def frame(self, number: int) -> bytes:
+        """Return the bytes of one frame (0-based): its codestream, or its native cells in little endian.
+
+        A native frame of 1-bit pixels comes with the bits of its neighbours shifted out. Safe to call from several
+        threads.
+        """
+        if self.fragments is not None:
+            return self._encapsulated_frame(number)
+        fmt = self._format
+        assert fmt is not None
+        if fmt.allocated == 1:
+            return self._bit_frame(number, fmt)
+        return self.native_bytes(number * fmt.frame_bytes, fmt.frame_bytes)
+
+    def _encapsulated_frame(self, number: int) -> bytes:
+        fragments, starts = self.fragments, self._starts
+        assert fragments is not None and starts is not None
+        first, last = starts[number], starts[number + 1]
+        parts = [self.data.pread(fragments.lengths[part], fragments.values[part]) for part in range(first, last)]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _bit_frame(self, number: int, fmt: PixelFormat) -> bytes:
+        first = number * fmt.frame_bits
+        data = self.native_bytes(first // 8, (first + fmt.frame_bits + 7) // 8 - first // 8)
+        if first % 8 == 0:
+            return data
+        shifted = int.from_bytes(data, "little") >> first % 8
+        return shifted.to_bytes(len(data), "little")[: fmt.frame_bytes]
+
+    def native_bytes(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes of native pixels from `offset`, in little endian.
+
+        In big endian the words of OW are swapped, whatever Bits Allocated is, and those of OB are not (PS3.5 7.3).
+        """
+        pixel = self.header.pixel
+        assert pixel is not None
+        unit = self.swap_unit
+        if unit == 1:
+            return self.data.pread(length, pixel.value + offset)
+        start = offset - offset % unit
+        end = min(-(-(offset + length) // unit) * unit, pixel.length)
+        data = swap(self.data.pread(end - start, pixel.value + start), unit)
+        return data[offset - start : offset - start + length]
+
+    @property
+    def swap_unit(self) -> int:
+        """How many bytes of native pixels make one number that big endian reverses; 1 if nothing is reversed."""
+        pixel = self.header.pixel
+        if pixel is None or not self.header.encoding.big_endian:
+            return 1
+        return SWAP_UNIT.get(pixel.vr, 1)
+
+    def pieces(self, span: Span) -> Iterator[bytes]:
+        """Yield the bytes of a span of the data set, a piece at a time."""
+        position = span.start
+        while position < span.end:
+            piece = self.data.pread(min(_PIECE, span.end - position), position)
+            if not piece:
+                raise InputError("the file became shorter while it was read", code="E_TRUNCATED")
+            yield piece
+            position += len(piece)
+
+
+def _encoding_name(encoding: Encoding) -> str:
+    if encoding == IMPLICIT_LITTLE:
+        return "Implicit VR Little Endian"
+    return "Explicit VR Little Endian" if encoding == EXPLICIT_LITTLE else "Explicit VR Big Endian"
+
+
+class Spool:
+    """An unnamed temporary file, for bytes that must be read at offsets but come in a stream.
+
+    `directory` is where there is room for it: beside the destination; None means the system's own place.
+    """
+
+    __slots__ = ("_file",)
+
+    def __init__(self, directory: str | None) -> None:
+        import tempfile
+
+        try:
+            self._file = tempfile.TemporaryFile(dir=directory, buffering=0)
+        except OSError as error:
+            raise OutputError(f"no temporary file can be made: {error.strerror}", path=directory) from error
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            raise OutputError(f"the temporary file cannot be written: {error.strerror}") from error
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._file.fileno()
+
+    def read_back(self) -> FileBytes:
+        """Return what was written, for reading."""
+        fd = self._file.fileno()
+        return FileBytes(fd, os.fstat(fd).st_size, self._file)
+
+
+def open_bytes(path: str, spool_in: str | None = None) -> FileBytes:
+    """Open a file by its path, or standard input by `-`; what cannot be read at offsets is spooled first.
+
+    Raises InputError when it is missing or cannot be read.
+    """
+    if path == "-":
+        return _spooled(sys.stdin.fileno(), spool_in)
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        raise InputError("there is no such file", code="E_MISSING") from None
+    except OSError as error:
+        raise InputError(f"it cannot be read: {error.strerror}", code="E_UNREADABLE") from error
+    status = os.fstat(fd)
+    if stat.S_ISREG(status.st_mode):
+        return FileBytes(fd, status.st_size)
+    try:
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError("it is a directory, not a file", code="E_UNREADABLE")
+        return _spooled(fd, spool_in)
+    finally:
+        os.close(fd)
+
+
+def _spooled(fd: int, spool_in: str | None) -> FileBytes:
+    """Copy a stream to a spool."""
+    spool = Spool(spool_in)
+    try:
+        while piece := os.read(fd, _PIECE):
+            spool.write(piece)
+    except OSError as error:
+        raise InputError(f"it cannot be read: {error.strerror}", code="E_UNREADABLE") from error
+    return spool.read_back()

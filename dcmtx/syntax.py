@@ -1,0 +1,360 @@
+"""Transfer syntaxes as rows of data: every one of PS3.6 Table A-1 that can name a file, coded here or not.
+
+A syntax that dcmtx cannot code is a row too, so that it has a name and a truthful answer. What may be encoded
+under a syntax is data as well: one `Legal` row per line of the tables of PS3.5 section 8.2.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+ROOT = "1.2.840.10008.1.2"
+
+
+class Kind(Enum):
+    """What a transfer syntax does with Pixel Data."""
+
+    NATIVE = "native"  # pixel cells, packed
+    FRAMES = "frames"  # encapsulated, each frame in its own fragments
+    STREAM = "stream"  # encapsulated video: one stream for all frames
+    COLLECTION = "collection"  # JPEG 2000 Part 2: fragments hold component collections that span frames
+    REFERENCE = "reference"  # JPIP: a URL instead of pixels
+    FLOW = "flow"  # SMPTE ST 2110 real-time video: never a file
+    MESSAGE = "message"  # retired wrappings of whole data sets
+
+
+class Loss(Enum):
+    """Whether coding under a transfer syntax loses anything."""
+
+    NONE = "none"
+    LOSSLESS = "lossless"
+    LOSSY = "lossy"
+    BOTH = "both"  # decided by how it is encoded, not by the UID
+
+
+class Fragments(Enum):
+    """How many fragments the standard lets one frame have."""
+
+    NONE = "-"
+    ONE = "1"
+    MANY = ">=1"
+    STREAM = "1 for all"
+
+
+class Encoding(NamedTuple):
+    """How the data set around the pixels is encoded (PS3.5 Annex A)."""
+
+    implicit: bool = False
+    big_endian: bool = False
+
+
+IMPLICIT_LITTLE = Encoding(implicit=True)
+EXPLICIT_LITTLE = Encoding()
+EXPLICIT_BIG = Encoding(big_endian=True)
+
+
+class Legal(NamedTuple):
+    """One legal combination of the attributes that describe what is in the codestream.
+
+    `allocated` lists Bits Allocated, `stored` the least and greatest Bits Stored, `signed` says whether Pixel
+    Representation 1 is allowed, `section` is where PS3.5 says so.
+    """
+
+    photometric: tuple[str, ...]
+    allocated: tuple[int, ...]
+    stored: tuple[int, int]
+    signed: bool
+    section: str
+
+
+class Syntax(NamedTuple):
+    """A transfer syntax: its names, how it keeps pixels, and where the standard describes it."""
+
+    uid: str
+    keyword: str
+    name: str
+    kind: Kind
+    loss: Loss
+    section: str
+    alias: str = ""
+    family: str = ""  # of codestream: what decoder and what parser of headers it takes
+    fragments: Fragments = Fragments.NONE
+    encoding: Encoding = EXPLICIT_LITTLE
+    deflated: bool = False
+    retired: bool = False
+    legal: tuple[Legal, ...] = ()
+
+    @property
+    def encapsulated(self) -> bool:
+        """Whether Pixel Data is a sequence of fragments (PS3.5 A.4)."""
+        return self.kind in (Kind.FRAMES, Kind.STREAM, Kind.COLLECTION)
+
+    @property
+    def label(self) -> str:
+        """The shortest name a user knows it by."""
+        return self.alias or self.keyword
+
+
+GREY = ("MONOCHROME1", "MONOCHROME2")
+PALETTE = ("PALETTE COLOR",)
+RGB = ("RGB",)
+YBR_FULL = ("YBR_FULL",)
+YBR_FULL_422 = ("YBR_FULL_422",)
+
+_NATIVE = (
+    Legal(GREY, (1, 8, 16, 32, 64), (1, 64), True, "8.1.1, 8.2"),
+    Legal(PALETTE, (8, 16), (1, 16), False, "8.1.1, 8.2"),
+    Legal(RGB + YBR_FULL, (8, 16, 32), (1, 32), False, "8.1.1, 8.2"),
+    Legal(YBR_FULL_422, (8,), (8, 8), False, "PS3.3 C.7.6.3.1.2"),
+)
+_RLE = (
+    Legal(GREY, (8, 16), (1, 16), True, "8.2.2"),
+    Legal(PALETTE, (8, 16), (1, 16), False, "8.2.2"),
+    Legal(RGB, (8, 16), (1, 16), False, "8.2.2"),
+    Legal(YBR_FULL, (8,), (1, 8), False, "8.2.2"),
+)
+_JPEG_BASELINE = (Legal(GREY + RGB + YBR_FULL_422, (8,), (8, 8), False, "8.2.1"),)
+_JPEG_EXTENDED = (
+    Legal(GREY, (8,), (8, 8), False, "8.2.1"),
+    Legal(GREY, (16,), (12, 12), False, "8.2.1"),
+)
+_JPEG_LOSSLESS = (
+    Legal(GREY, (8, 16), (1, 16), True, "8.2.1"),
+    Legal(PALETTE + RGB + YBR_FULL, (8, 16), (1, 16), False, "8.2.1"),
+)
+_JPEG_LS = (
+    Legal(GREY, (8, 16), (2, 16), True, "8.2.3"),
+    Legal(RGB, (8, 16), (2, 16), False, "8.2.3"),
+    Legal(YBR_FULL, (8,), (2, 8), False, "8.2.3"),
+)
+_JPEG_LS_PALETTE = (Legal(PALETTE, (8, 16), (2, 16), False, "8.2.3"),)
+_J2K_GREY = (Legal(GREY, (8, 16, 24, 32, 40), (1, 38), True, "8.2.4"),)
+_J2K_PALETTE = (Legal(PALETTE, (8, 16), (1, 16), False, "8.2.4"),)
+_J2K_LOSSLESS = (Legal(("YBR_RCT", "RGB", "YBR_FULL"), (8, 16, 24, 32, 40), (1, 38), False, "8.2.4"),)
+_J2K_LOSSY = (Legal(("YBR_ICT",), (8, 16, 24, 32, 40), (1, 38), False, "8.2.4"),)
+_HTJ2K_LOSSLESS = tuple(row._replace(section="8.2.14") for row in _J2K_GREY + _J2K_PALETTE + _J2K_LOSSLESS)
+_HTJ2K = tuple(row._replace(section="8.2.14") for row in _J2K_GREY + _J2K_LOSSLESS + _J2K_LOSSY)
+
+_N, _F = Kind.NATIVE, Kind.FRAMES
+_MANY, _ONE = Fragments.MANY, Fragments.ONE
+
+
+def _jpeg(last: str, keyword: str, process: str, loss: Loss) -> Syntax:
+    return Syntax(f"{ROOT}.4.{last}", keyword, f"JPEG {process}", _F, loss, "PS3.6", "", "jpeg", _MANY, retired=True)
+
+
+def _video(last: str, keyword: str, name: str, section: str) -> Syntax:
+    fragments = Fragments.MANY if keyword.endswith("F") or keyword.startswith("HEVC") else Fragments.STREAM
+    return Syntax(f"{ROOT}.4.{last}", keyword, name, Kind.STREAM, Loss.LOSSY, section, "", "video", fragments)
+
+
+SYNTAXES: tuple[Syntax, ...] = (
+    Syntax(
+        ROOT, "ImplicitVRLittleEndian", "Implicit VR Little Endian", _N, Loss.NONE, "A.1",
+        "implicit", "native", encoding=IMPLICIT_LITTLE, legal=_NATIVE,
+    ),
+    Syntax(
+        f"{ROOT}.1", "ExplicitVRLittleEndian", "Explicit VR Little Endian", _N, Loss.NONE, "A.2",
+        "explicit", "native", legal=_NATIVE,
+    ),
+    Syntax(
+        f"{ROOT}.1.98", "EncapsulatedUncompressedExplicitVRLittleEndian",
+        "Encapsulated Uncompressed Explicit VR Little Endian", _F, Loss.NONE, "A.4.11",
+        "encapsulated", "native", _ONE, legal=_NATIVE,
+    ),
+    Syntax(
+        f"{ROOT}.1.99", "DeflatedExplicitVRLittleEndian", "Deflated Explicit VR Little Endian", _N, Loss.NONE,
+        "A.5", "deflated", "native", deflated=True, legal=_NATIVE,
+    ),
+    Syntax(
+        f"{ROOT}.2", "ExplicitVRBigEndian", "Explicit VR Big Endian", _N, Loss.NONE, "A.3 (2016b)",
+        "big-endian", "native", encoding=EXPLICIT_BIG, retired=True, legal=_NATIVE,
+    ),
+    Syntax(
+        f"{ROOT}.4.50", "JPEGBaseline8Bit", "JPEG Baseline (Process 1)", _F, Loss.LOSSY, "8.2.1, A.4.1",
+        "jpeg-baseline", "jpeg", _MANY, legal=_JPEG_BASELINE,
+    ),
+    Syntax(
+        f"{ROOT}.4.51", "JPEGExtended12Bit", "JPEG Extended (Process 2 and 4)", _F, Loss.LOSSY, "8.2.1, A.4.1",
+        "jpeg-extended", "jpeg", _MANY, legal=_JPEG_EXTENDED,
+    ),
+    _jpeg("52", "JPEGExtended35", "Extended (Process 3 and 5)", Loss.LOSSY),
+    _jpeg("53", "JPEGSpectralSelectionNonHierarchical68", "Spectral Selection, Non-Hierarchical (Process 6 and 8)",
+          Loss.LOSSY),
+    _jpeg("54", "JPEGSpectralSelectionNonHierarchical79", "Spectral Selection, Non-Hierarchical (Process 7 and 9)",
+          Loss.LOSSY),
+    _jpeg("55", "JPEGFullProgressionNonHierarchical1012", "Full Progression, Non-Hierarchical (Process 10 and 12)",
+          Loss.LOSSY),
+    _jpeg("56", "JPEGFullProgressionNonHierarchical1113", "Full Progression, Non-Hierarchical (Process 11 and 13)",
+          Loss.LOSSY),
+    Syntax(
+        f"{ROOT}.4.57", "JPEGLossless", "JPEG Lossless, Non-Hierarchical (Process 14)", _F, Loss.LOSSLESS,
+        "8.2.1, A.4.1", "jpeg-lossless-p14", "jpeg", _MANY, legal=_JPEG_LOSSLESS,
+    ),
+    _jpeg("58", "JPEGLosslessNonHierarchical15", "Lossless, Non-Hierarchical (Process 15)", Loss.LOSSLESS),
+    _jpeg("59", "JPEGExtendedHierarchical1618", "Extended, Hierarchical (Process 16 and 18)", Loss.LOSSY),
+    _jpeg("60", "JPEGExtendedHierarchical1719", "Extended, Hierarchical (Process 17 and 19)", Loss.LOSSY),
+    _jpeg("61", "JPEGSpectralSelectionHierarchical2022", "Spectral Selection, Hierarchical (Process 20 and 22)",
+          Loss.LOSSY),
+    _jpeg("62", "JPEGSpectralSelectionHierarchical2123", "Spectral Selection, Hierarchical (Process 21 and 23)",
+          Loss.LOSSY),
+    _jpeg("63", "JPEGFullProgressionHierarchical2426", "Full Progression, Hierarchical (Process 24 and 26)",
+          Loss.LOSSY),
+    _jpeg("64", "JPEGFullProgressionHierarchical2527", "Full Progression, Hierarchical (Process 25 and 27)",
+          Loss.LOSSY),
+    _jpeg("65", "JPEGLosslessHierarchical28", "Lossless, Hierarchical (Process 28)", Loss.LOSSLESS),
+    _jpeg("66", "JPEGLosslessHierarchical29", "Lossless, Hierarchical (Process 29)", Loss.LOSSLESS),
+    Syntax(
+        f"{ROOT}.4.70", "JPEGLosslessSV1",
+        "JPEG Lossless, Non-Hierarchical, First-Order Prediction (Process 14 [Selection Value 1])", _F,
+        Loss.LOSSLESS, "8.2.1, A.4.1", "jpeg-lossless", "jpeg", _MANY, legal=_JPEG_LOSSLESS,
+    ),
+    Syntax(
+        f"{ROOT}.4.80", "JPEGLSLossless", "JPEG-LS Lossless Image Compression", _F, Loss.LOSSLESS, "8.2.3, A.4.3",
+        "jpegls-lossless", "jpegls", _MANY, legal=_JPEG_LS + _JPEG_LS_PALETTE,
+    ),
+    Syntax(
+        f"{ROOT}.4.81", "JPEGLSNearLossless", "JPEG-LS Lossy (Near-Lossless) Image Compression", _F, Loss.BOTH,
+        "8.2.3, A.4.3", "jpegls-near", "jpegls", _MANY, legal=_JPEG_LS,
+    ),
+    Syntax(
+        f"{ROOT}.4.90", "JPEG2000Lossless", "JPEG 2000 Image Compression (Lossless Only)", _F, Loss.LOSSLESS,
+        "8.2.4, A.4.4", "j2k-lossless", "j2k", _MANY, legal=_J2K_GREY + _J2K_PALETTE + _J2K_LOSSLESS,
+    ),
+    Syntax(
+        f"{ROOT}.4.91", "JPEG2000", "JPEG 2000 Image Compression", _F, Loss.BOTH, "8.2.4, A.4.4",
+        "", "j2k", _MANY, legal=_J2K_GREY + _J2K_LOSSLESS + _J2K_LOSSY,
+    ),
+    Syntax(
+        f"{ROOT}.4.92", "JPEG2000MCLossless",
+        "JPEG 2000 Part 2 Multi-component Image Compression (Lossless Only)", Kind.COLLECTION, Loss.LOSSLESS,
+        "A.4.4", "", "j2k", _MANY,
+    ),
+    Syntax(
+        f"{ROOT}.4.93", "JPEG2000MC", "JPEG 2000 Part 2 Multi-component Image Compression", Kind.COLLECTION,
+        Loss.BOTH, "A.4.4", "", "j2k", _MANY,
+    ),
+    Syntax(f"{ROOT}.4.94", "JPIPReferenced", "JPIP Referenced", Kind.REFERENCE, Loss.BOTH, "A.6"),
+    Syntax(
+        f"{ROOT}.4.95", "JPIPReferencedDeflate", "JPIP Referenced Deflate", Kind.REFERENCE, Loss.BOTH, "A.7",
+        deflated=True,
+    ),
+    _video("100", "MPEG2MPML", "MPEG2 Main Profile / Main Level", "8.2.5"),
+    _video("100.1", "MPEG2MPMLF", "Fragmentable MPEG2 Main Profile / Main Level", "8.2.5"),
+    _video("101", "MPEG2MPHL", "MPEG2 Main Profile / High Level", "8.2.6"),
+    _video("101.1", "MPEG2MPHLF", "Fragmentable MPEG2 Main Profile / High Level", "8.2.6"),
+    _video("102", "MPEG4HP41", "MPEG-4 AVC/H.264 High Profile / Level 4.1", "8.2.7"),
+    _video("102.1", "MPEG4HP41F", "Fragmentable MPEG-4 AVC/H.264 High Profile / Level 4.1", "8.2.7"),
+    _video("103", "MPEG4HP41BD", "MPEG-4 AVC/H.264 BD-compatible High Profile / Level 4.1", "8.2.7"),
+    _video("103.1", "MPEG4HP41BDF", "Fragmentable MPEG-4 AVC/H.264 BD-compatible High Profile / Level 4.1", "8.2.7"),
+    _video("104", "MPEG4HP422D", "MPEG-4 AVC/H.264 High Profile / Level 4.2 For 2D Video", "8.2.8"),
+    _video("104.1", "MPEG4HP422DF", "Fragmentable MPEG-4 AVC/H.264 High Profile / Level 4.2 For 2D Video", "8.2.8"),
+    _video("105", "MPEG4HP423D", "MPEG-4 AVC/H.264 High Profile / Level 4.2 For 3D Video", "8.2.8"),
+    _video("105.1", "MPEG4HP423DF", "Fragmentable MPEG-4 AVC/H.264 High Profile / Level 4.2 For 3D Video", "8.2.8"),
+    _video("106", "MPEG4HP42STEREO", "MPEG-4 AVC/H.264 Stereo High Profile / Level 4.2", "8.2.9"),
+    _video("106.1", "MPEG4HP42STEREOF", "Fragmentable MPEG-4 AVC/H.264 Stereo High Profile / Level 4.2", "8.2.9"),
+    _video("107", "HEVCMP51", "HEVC/H.265 Main Profile / Level 5.1", "8.2.10"),
+    _video("108", "HEVCM10P51", "HEVC/H.265 Main 10 Profile / Level 5.1", "8.2.11"),
+    Syntax(
+        f"{ROOT}.4.110", "JPEGXLLossless", "JPEG XL Lossless", _F, Loss.LOSSLESS, "8.2.15, A.4.12",
+        "jpegxl-lossless", "jpegxl", _ONE,
+    ),
+    Syntax(
+        f"{ROOT}.4.111", "JPEGXLJPEGRecompression", "JPEG XL JPEG Recompression", _F, Loss.LOSSLESS,
+        "8.2.15, 10.19", "jpegxl-jpeg", "jpegxl", _ONE,
+    ),
+    Syntax(
+        f"{ROOT}.4.112", "JPEGXL", "JPEG XL", _F, Loss.BOTH, "8.2.15, A.4.12", "", "jpegxl", _ONE,
+    ),
+    Syntax(
+        f"{ROOT}.4.201", "HTJ2KLossless", "High-Throughput JPEG 2000 Image Compression (Lossless Only)", _F,
+        Loss.LOSSLESS, "8.2.14, A.4.4", "htj2k-lossless", "htj2k", _MANY,
+        legal=_HTJ2K_LOSSLESS,
+    ),
+    Syntax(
+        f"{ROOT}.4.202", "HTJ2KLosslessRPCL",
+        "High-Throughput JPEG 2000 with RPCL Options Image Compression (Lossless Only)", _F, Loss.LOSSLESS,
+        "8.2.14, 10.18", "htj2k-rpcl", "htj2k", _MANY, legal=_HTJ2K_LOSSLESS,
+    ),
+    Syntax(
+        f"{ROOT}.4.203", "HTJ2K", "High-Throughput JPEG 2000 Image Compression", _F, Loss.BOTH, "8.2.14, A.4.4",
+        "", "htj2k", _MANY, legal=_HTJ2K,
+    ),
+    Syntax(
+        f"{ROOT}.4.204", "JPIPHTJ2KReferenced", "JPIP HTJ2K Referenced", Kind.REFERENCE, Loss.BOTH, "A.11",
+    ),
+    Syntax(
+        f"{ROOT}.4.205", "JPIPHTJ2KReferencedDeflate", "JPIP HTJ2K Referenced Deflate", Kind.REFERENCE, Loss.BOTH,
+        "A.12", deflated=True,
+    ),
+    Syntax(
+        f"{ROOT}.5", "RLELossless", "RLE Lossless", _F, Loss.LOSSLESS, "8.2.2, A.4.2, G", "rle", "rle", _ONE,
+        legal=_RLE,
+    ),
+    Syntax(
+        f"{ROOT}.6.1", "RFC2557MIMEEncapsulation", "RFC 2557 MIME encapsulation", Kind.MESSAGE, Loss.NONE, "PS3.6",
+        retired=True,
+    ),
+    Syntax(f"{ROOT}.6.2", "XMLEncoding", "XML Encoding", Kind.MESSAGE, Loss.NONE, "PS3.6", retired=True),
+    Syntax(
+        f"{ROOT}.7.1", "SMPTEST211020UncompressedProgressiveActiveVideo",
+        "SMPTE ST 2110-20 Uncompressed Progressive Active Video", Kind.FLOW, Loss.NONE, "8.2.13, A.8",
+    ),
+    Syntax(
+        f"{ROOT}.7.2", "SMPTEST211020UncompressedInterlacedActiveVideo",
+        "SMPTE ST 2110-20 Uncompressed Interlaced Active Video", Kind.FLOW, Loss.NONE, "8.2.13, A.9",
+    ),
+    Syntax(
+        f"{ROOT}.7.3", "SMPTEST211030PCMDigitalAudio", "SMPTE ST 2110-30 PCM Digital Audio", Kind.FLOW, Loss.NONE,
+        "8.2.13, A.10",
+    ),
+    Syntax(
+        f"{ROOT}.8.1", "DeflatedImageFrameCompression", "Deflated Image Frame Compression", _F, Loss.LOSSLESS,
+        "8.2.16, A.4.13", "deflated-frames", "deflate", _ONE,
+    ),
+)
+
+BY_UID: dict[str, Syntax] = {row.uid: row for row in SYNTAXES}
+
+
+class Family(NamedTuple):
+    """A name for two members: the lossless one, and those used with consent to loss, first fit first."""
+
+    name: str
+    lossless: str
+    lossy: tuple[str, ...]
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family("jpeg", f"{ROOT}.4.70", (f"{ROOT}.4.50", f"{ROOT}.4.51")),
+    Family("jpegls", f"{ROOT}.4.80", (f"{ROOT}.4.81",)),
+    Family("j2k", f"{ROOT}.4.90", (f"{ROOT}.4.91",)),
+    Family("htj2k", f"{ROOT}.4.201", (f"{ROOT}.4.203",)),
+    Family("jpegxl", f"{ROOT}.4.110", (f"{ROOT}.4.112",)),
+)
+
+_NAMES: dict[str, Syntax] = {
+    name.lower(): row for row in SYNTAXES for name in (row.uid, row.keyword, row.alias) if name
+}
+_FAMILIES: dict[str, Family] = {row.name: row for row in FAMILIES}
+
+IMPLICIT = BY_UID[ROOT]
+EXPLICIT = BY_UID[f"{ROOT}.1"]
+DEFLATED = BY_UID[f"{ROOT}.1.99"]
+BIG_ENDIAN = BY_UID[f"{ROOT}.2"]
+
+
+def find(name: str) -> Syntax | None:
+    """Return the transfer syntax of this UID, keyword or alias (case does not matter), or None."""
+    return _NAMES.get(name.strip().lower())
+
+
+def find_family(name: str) -> Family | None:
+    """Return the family of this name (case does not matter), or None."""
+    return _FAMILIES.get(name.strip().lower())
+
+
+def names() -> list[str]:
+    """Return every family and alias, for a message that helps."""
+    return [row.name for row in FAMILIES] + [row.alias for row in SYNTAXES if row.alias]
