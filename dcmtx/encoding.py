@@ -5,8 +5,6 @@ how an element says its tag, VR and length. pydicom knows the VRs that Implicit 
 when one of them is needed. Private and unknown elements become UN, and what is UN stays UN, untouched (PS3.5 6.2.2).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import NamedTuple
@@ -34,6 +32,7 @@ from dcmtx.header import (
     tag_text,
 )
 from dcmtx.probe import LONG_VRS, SHORT_VRS
+from dcmtx.record import Record
 from dcmtx.syntax import IMPLICIT_LITTLE, Encoding
 
 _PIXEL_REPRESENTATION = 0x00280103
@@ -43,23 +42,23 @@ _LARGEST_SHORT = 0xFFFE
 _NO_VR = b"  "
 
 
-class Context(NamedTuple):
+class Context(Record):
     """What the nearest enclosing data set says that decides ambiguous VRs (PS3.5 A.1, A.2)."""
 
     signed: bool = False
     allocated: int = 16
     waveform_allocated: int = 16
 
-    def seen(self, tag: int, value: bytes, encoding: Encoding) -> Context:
+    def seen(self, tag: int, value: bytes, encoding: Encoding) -> "Context":
         """Return the context after an element of this tag and value."""
         if tag not in _CONTEXT_TAGS or len(value) < 2:
             return self
         number = int.from_bytes(value[:2], "big" if encoding.big_endian else "little")
         if tag == _PIXEL_REPRESENTATION:
-            return self._replace(signed=number == 1)
+            return self.replace(signed=number == 1)
         if tag == _BITS_ALLOCATED:
-            return self._replace(allocated=number)
-        return self._replace(waveform_allocated=number)
+            return self.replace(allocated=number)
+        return self.replace(waveform_allocated=number)
 
 
 _CONTEXT_TAGS = frozenset([_PIXEL_REPRESENTATION, _BITS_ALLOCATED, _WAVEFORM_BITS_ALLOCATED])
@@ -121,9 +120,7 @@ def _top_level(
         yield Span(element.value, element.end)
 
 
-def rewrite(
-    buffer: bytes, source: Encoding, target: Encoding, context: Context, change: Change | None = None
-) -> bytes:
+def rewrite(buffer: bytes, source: Encoding, target: Encoding, context: Context, change: Change | None = None) -> bytes:
     """Return whole elements of one data set in another encoding.
 
     `change` may give new elements for those of any item inside. Goes by a list of open levels, not by recursion:

@@ -44,7 +44,9 @@ class FrameCoder:
         """
         try:
             words = self._settle(self._decoded(self._source.frame(number)))
-            encoded = self._call(self._encode, self._plan.encoder, words, self._given, self._coded_out, self._plan.quality)
+            encoded = self._call(
+                self._encode, self._plan.encoder, words, self._given, self._coded_out, self._plan.quality
+            )
             if self._check is not None:
                 self._verify(words, encoded)
         except DcmtxError as error:

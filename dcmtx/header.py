@@ -5,14 +5,13 @@ into objects and written again: it is indexed, values are read on demand, and ed
 spans stay in the file until they are needed. Standard library alone.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from dcmtx.errors import InputError
 from dcmtx.probe import LONG_VRS, SHORT_VRS
+from dcmtx.record import Record
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 
 UNDEFINED = 0xFFFFFFFF
@@ -65,7 +64,7 @@ class Element(NamedTuple):
     end: int
 
 
-class Set(NamedTuple):
+class Set(Record):
     """Give an element this value, replacing or inserting it. Numbers are little endian, whatever the encoding."""
 
     tag: int
@@ -73,13 +72,13 @@ class Set(NamedTuple):
     value: bytes
 
 
-class Remove(NamedTuple):
+class Remove(Record):
     """Leave an element out."""
 
     tag: int
 
 
-class Reserve(NamedTuple):
+class Reserve(Record):
     """Insert an element of `width` bytes whose value is known only later, under the name `key`."""
 
     tag: int
@@ -88,7 +87,7 @@ class Reserve(NamedTuple):
     key: str
 
 
-class Replace(NamedTuple):
+class Replace(Record):
     """Put these bytes, a whole encoded element, where the element of this tag is."""
 
     tag: int
@@ -98,14 +97,14 @@ class Replace(NamedTuple):
 Edit = Set | Remove | Reserve | Replace
 
 
-class Span(NamedTuple):
+class Span(Record):
     """Bytes of the source that go out as they are."""
 
     start: int
     end: int
 
 
-class Slot(NamedTuple):
+class Slot(Record):
     """An element whose value is patched in later: its encoded header, and the width of the value in bytes."""
 
     key: str
@@ -311,7 +310,7 @@ class Cursor:
         self.buffer = buffer
 
     @classmethod
-    def over(cls, buffer: bytes) -> Cursor:
+    def over(cls, buffer: bytes) -> "Cursor":
         """Return a cursor whose window is the whole of these bytes."""
         return cls(Memory(buffer), buffer)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import NamedTuple
 
 from dcmtx.codec.registry import Quality, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
@@ -27,8 +26,9 @@ from dcmtx.header import (
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.pixel.items import OffsetTable, choose_table
+from dcmtx.record import Record
 from dcmtx.rules import image, photometric
-from dcmtx.syntax import BY_UID, EXPLICIT, IMPLICIT, ROOT, Kind, Syntax, find, find_family
+from dcmtx.syntax import BY_UID, EXPLICIT, ROOT, Kind, Syntax, find, find_family
 
 LARGEST_NATIVE = 0xFFFFFFFE
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
@@ -54,7 +54,7 @@ class NoPixels(Enum):
     FAIL = "fail"
 
 
-class Policy(NamedTuple):
+class Policy(Record):
     """The choices that the standard leaves."""
 
     offset_table: OffsetTable = OffsetTable.AUTO
@@ -65,14 +65,14 @@ class Policy(NamedTuple):
     clobber: bool = True
 
 
-class Backend(NamedTuple):
+class Backend(Record):
     """The backends asked for by name; None leaves the choice to the registries."""
 
     decoder: str | None = None
     encoder: str | None = None
 
 
-class Target(NamedTuple):
+class Target(Record):
     """What was asked for: a syntax, or the way out of compression, `raw`, which leaves native files alone."""
 
     name: str
@@ -89,7 +89,7 @@ class Route(Enum):
     RECODE = "recode"
 
 
-class Plan(NamedTuple):
+class Plan(Record):
     """How one file is converted.
 
     `coded_in` is what the source holds, `plain` the words it decodes to, `given` what the encoder gets, `coded_out`
@@ -178,7 +178,7 @@ def make(
         return _recode(syntax_in, header, stream, target, policy, backend, quality)
     except (RefusedError, UnsupportedError) as error:
         if error.code in _SUGGESTED and backend.encoder is None:
-            error.message += _nearest(syntax_in, header, stream, target, policy, backend._replace(encoder=None))
+            error.message += _nearest(syntax_in, header, stream, target, policy, backend.replace(encoder=None))
         raise
 
 
@@ -278,11 +278,11 @@ def _recode(
     said = image.read_format(header)
     image.check_format(said)
     colour = photometric.decoded(syntax_in, said, stream)
-    coded_in = said._replace(photometric=colour.coded)
+    coded_in = said.replace(photometric=colour.coded)
     decoder = DECODERS.choose(syntax_in.uid, syntax_in.label, coded_in, backend.decoder)
-    plain = coded_in._replace(photometric=colour.plain, planar=0)
+    plain = coded_in.replace(photometric=colour.plain, planar=0)
     given, unused = _settle_bits(plain, target, policy)
-    coded_out = given._replace(photometric=photometric.coded(target, given.photometric))
+    coded_out = given.replace(photometric=photometric.coded(target, given.photometric))
     photometric.check_legal(target, coded_out)
     if target.kind is Kind.NATIVE and coded_out.native_bytes > LARGEST_NATIVE:
         raise RefusedError(
@@ -293,7 +293,11 @@ def _recode(
     encoder = ENCODERS.choose(target.uid, target.label, coded_out, backend.encoder)
     _check_quality(encoder, quality, target)
     verifier = DECODERS.choose(target.uid, target.label, coded_out) if policy.verify else None
-    table = choose_table(policy.offset_table, coded_out.frames, worst_case(coded_out)) if target.encapsulated else OffsetTable.EMPTY
+    table = (
+        choose_table(policy.offset_table, coded_out.frames, worst_case(coded_out))
+        if target.encapsulated
+        else OffsetTable.EMPTY
+    )
     edits = _common_edits(header) | _image_edits(header, said, coded_out) | _table_edits(table, coded_out)
     return Plan(
         target, Route.RECODE, PIXEL_DATA, _pixel_vr(target, coded_out), coded_in, plain, given, coded_out,
@@ -311,16 +315,16 @@ def _settle_bits(plain: PixelFormat, target: Syntax, policy: Policy) -> tuple[Pi
     keep = policy.unused_bits is UnusedBits.KEEP
     if target.kind is Kind.NATIVE:
         # NumPy has no words of 24 and 40 bits.
-        plain = plain._replace(allocated={24: 32, 40: 64}.get(plain.allocated, plain.allocated))
+        plain = plain.replace(allocated={24: 32, 40: 64}.get(plain.allocated, plain.allocated))
     if whole_words and (keep or plain.high_bit == plain.stored - 1):
         return plain, None
     if keep and plain.allocated > 1:
-        return plain._replace(stored=plain.allocated, high_bit=plain.allocated - 1), UnusedBits.KEEP
-    return plain._replace(high_bit=plain.stored - 1), policy.unused_bits
+        return plain.replace(stored=plain.allocated, high_bit=plain.allocated - 1), UnusedBits.KEEP
+    return plain.replace(high_bit=plain.stored - 1), policy.unused_bits
 
 
 def _check_quality(encoder: Row, quality: Quality, target: Syntax) -> None:
-    for name, value in zip(quality._fields, quality, strict=True):
+    for name, value in quality.items():
         if value is not None and name not in encoder.options:
             raise UsageError(f"--{name} does not go with {target.label}: {encoder.backend} does not have it")
     if quality.predictor not in (None, 1) and target.uid == f"{ROOT}.4.70":

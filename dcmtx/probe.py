@@ -6,9 +6,9 @@ Standard library alone, so that a plain copy and an error start at once.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from dcmtx.errors import InputError
+from dcmtx.record import Record
 
 PREAMBLE = 128
 MAGIC = b"DICM"
@@ -32,7 +32,7 @@ IMPLEMENTATION_CLASS = 0x00020012
 IMPLEMENTATION_VERSION = 0x00020013
 
 
-class MetaElement(NamedTuple):
+class MetaElement(Record):
     """One element of group 0002, as it stands in the file."""
 
     tag: int
@@ -40,7 +40,7 @@ class MetaElement(NamedTuple):
     value: bytes
 
 
-class Head(NamedTuple):
+class Head(Record):
     """What stands before the data set.
 
     `preamble` is 128 bytes, or empty if the file has none; `dataset` is the offset of the data set in bytes;

@@ -6,11 +6,6 @@ from dcmtx.syntax import find
 from dcmtx.transcoding import Outcome, Status
 
 
-def notes_lines(outcome: Outcome) -> list[str]:
-    """Return what the user should know of a file that was converted, a line each."""
-    return [f"note: {note}" for note in outcome.notes]
-
-
 def verbose_line(outcome: Outcome) -> str:
     """Return what was done, in a line."""
     if outcome.status is Status.UNCHANGED:

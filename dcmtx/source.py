@@ -171,9 +171,8 @@ class Source:
         start = self.head.dataset
         shown = guess_encoding(self.file.pread, start)
         first = self.file.pread(2, start)
-        order = "big" if shown is not None and shown.big_endian else "little"
         # Group 0008 opens every data set that identifies an object.
-        if shown is None or int.from_bytes(first, order) != 0x0008:
+        if shown is None or first != (b"\x00\x08" if shown.big_endian else b"\x08\x00"):
             what = "names no transfer syntax" if self.head.meta or self.head.preamble else "is not a DICOM file"
             raise InputError(f"the file {what}, and its bytes do not show one for certain", code="E_NOT_DICOM")
         syntax = BIG_ENDIAN if shown.big_endian else IMPLICIT if shown.implicit else EXPLICIT
@@ -191,7 +190,11 @@ class Source:
         tags = list(header.tags())
         pixel = header.pixel
         if tags != sorted(tags) or (pixel is not None and pixel.length == UNDEFINED):
-            why = "its Pixel Data is compressed, by which codec it does not say" if pixel else "its elements are in disorder"
+            why = (
+                "its Pixel Data is compressed, by which codec it does not say"
+                if pixel
+                else "its elements are in disorder"
+            )
             raise InputError(f"the file names no transfer syntax, and {why}", code="E_NOT_DICOM")
 
     def _inflate(self, start: int) -> FileBytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from enum import Enum
-from typing import NamedTuple
 
 from dcmtx.codec.registry import Quality
 from dcmtx.engine import read_stream
@@ -13,6 +12,7 @@ from dcmtx.errors import DcmtxError, UsageError
 from dcmtx.pixel.codestream import KINDS, Codestream
 from dcmtx.pixel.items import OffsetTable
 from dcmtx.plan import Backend, NoPixels, Policy, Target, UnusedBits, make, resolve
+from dcmtx.record import Record
 from dcmtx.rules import image
 from dcmtx.sink import Sink
 from dcmtx.source import FileBytes, Source, open_bytes, peek
@@ -20,7 +20,7 @@ from dcmtx.syntax import Kind, Syntax, find
 from dcmtx.writer import Writer
 
 
-class Job(NamedTuple):
+class Job(Record):
     """One file to convert. `src` and `dst` are paths, or `-`; `workers` is how many frames are coded at a time."""
 
     src: str
@@ -40,7 +40,7 @@ class Status(Enum):
     UNCHANGED = "unchanged"  # source and destination are one file, and nothing was to be done
 
 
-class Outcome(NamedTuple):
+class Outcome(Record):
     """What became of a job: syntaxes by UID, frames, bytes of both files, seconds, and notes for the user."""
 
     job: Job
@@ -117,7 +117,7 @@ def run(job: Job) -> Outcome:
         if error.path is None:
             error.path = job.src
         raise
-    return outcome._replace(seconds=time.perf_counter() - started)
+    return outcome.replace(seconds=time.perf_counter() - started)
 
 
 def _spool_directory(job: Job) -> str | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from dcmtx.encoding import Context, rewrite, transcribe
-from dcmtx.engine import FrameCoder, run
+from dcmtx.engine import Frame, FrameCoder, read_stream, run
 from dcmtx.errors import InputError, OutputError
 from dcmtx.header import (
     SWAP_UNIT,
@@ -26,13 +26,17 @@ from dcmtx.rules import image
 from dcmtx.rules.identity import file_meta
 from dcmtx.sink import Sink
 from dcmtx.source import Source
+from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+
+if TYPE_CHECKING:
+    from dcmtx.encoding import Context
 
 _PIECE = 1 << 20
-# How a nested group length looks, by whether the encoding is implicit and big endian: number 0000, UL, length 4.
+# How a nested group length looks behind its group: number 0000, UL, length 4.
 _GROUP_LENGTH = {
-    (False, False): b"\x00\x00UL\x04\x00",
-    (False, True): b"\x00\x00UL\x00\x04",
-    (True, False): b"\x00\x00\x04\x00\x00\x00",
+    EXPLICIT_LITTLE: b"\x00\x00UL\x04\x00",
+    EXPLICIT_BIG: b"\x00\x00UL\x00\x04",
+    IMPLICIT_LITTLE: b"\x00\x00\x04\x00\x00\x00",
 }
 
 
@@ -80,9 +84,13 @@ class Writer:
         header = self._source.header
         if header.encoding == self._encoding:
             return splice(elements, edits | self._without_group_lengths(elements), self._encoding)
+        from dcmtx.encoding import transcribe
+
         return transcribe(header.reader, elements, edits, header.encoding, self._encoding, self._context())
 
     def _context(self) -> Context:
+        from dcmtx.encoding import Context
+
         header = self._source.header
         return Context(
             signed=header.number(image.PIXEL_REPRESENTATION) == 1,
@@ -100,6 +108,8 @@ class Writer:
                 if element.vr == b"UN" or not self._holds(element, pattern):
                     continue
                 old = header.reader.pread(element.end - element.start, element.start)
+                from dcmtx.encoding import rewrite
+
                 new = rewrite(old, self._encoding, self._encoding, self._context())
                 if len(new) != len(old):
                     edits[element.tag] = Replace(element.tag, new)
@@ -123,7 +133,7 @@ class Writer:
         else:
             self._write_native()
 
-    def _frames(self) -> Iterator[bytes | memoryview]:
+    def _frames(self) -> Iterator[Frame]:
         """Yield the frames as the target holds them, in order."""
         plan = self._plan
         assert plan.coded_out is not None
@@ -133,8 +143,6 @@ class Writer:
 
     def _bare_codestream(self, number: int) -> bytes:
         """Return a frame of the source as it is, but for JP2 boxes (PS3.5 A.4.4)."""
-        from dcmtx.engine import read_stream
-
         data = self._source.frame(number)
         assert self._plan.coded_in is not None
         stream = read_stream(self._source.syntax, data, self._plan.coded_in)

@@ -9,7 +9,6 @@ import click
 
 from dcmtx.cli import say, shown
 from dcmtx.cli.options import chosen_target, target_options
-from dcmtx.errors import DcmtxError, UsageError
 
 _EXIT = """\b
 Exit status:
@@ -25,20 +24,43 @@ Unless it is 0, DST is as it was before, and SRC always is untouched."""
 @click.argument("src", metavar="SRC")
 @click.argument("dst", metavar="DST")
 @target_options
-@click.option("--predictor", type=click.IntRange(1, 7), help="Predictor of JPEG lossless (jpeg-lossless-p14). [default: 1]")
-@click.option("--resolutions", type=click.IntRange(1, 32), help="Resolution levels of JPEG 2000, decompositions of HTJ2K. [default: 6, 5]")
-@click.option("--offset-table", type=click.Choice(["auto", "basic", "extended", "empty"]), default="auto", show_default=True,
-              help="Offset table of compressed pixels; auto: basic, extended when 32 bits may not do.")
-@click.option("--unused-bits", type=click.Choice(["refuse", "keep", "clear"]), default="refuse", show_default=True,
-              help="Words with content above Bits Stored: refuse them, store whole words, or clear it.")
-@click.option("--no-pixels", type=click.Choice(["native", "fail"]), default="native", show_default=True,
-              help="Objects without pixels under a compressed target: write Explicit VR Little Endian, or fail.")
+@click.option(
+    "--predictor", type=click.IntRange(1, 7), help="Predictor of JPEG lossless (jpeg-lossless-p14). [default: 1]"
+)
+@click.option(
+    "--resolutions",
+    type=click.IntRange(1, 32),
+    help="Resolution levels of JPEG 2000, decompositions of HTJ2K. [default: 6, 5]",
+)
+@click.option(
+    "--offset-table",
+    type=click.Choice(["auto", "basic", "extended", "empty"]),
+    default="auto",
+    show_default=True,
+    help="Offset table of compressed pixels; auto: basic, extended when 32 bits may not do.",
+)
+@click.option(
+    "--unused-bits",
+    type=click.Choice(["refuse", "keep", "clear"]),
+    default="refuse",
+    show_default=True,
+    help="Words with content above Bits Stored: refuse them, store whole words, or clear it.",
+)
+@click.option(
+    "--no-pixels",
+    type=click.Choice(["native", "fail"]),
+    default="native",
+    show_default=True,
+    help="Objects without pixels under a compressed target: write Explicit VR Little Endian, or fail.",
+)
 @click.option("--force", is_flag=True, help="Encode again even if SRC has the target syntax already.")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Decode what was encoded and compare.")
 @click.option("--decoder", metavar="NAME", help="Decode by this backend; `dcmtx syntaxes` names them.")
 @click.option("--encoder", metavar="NAME", help="Encode by this backend.")
 @click.option("-n", "--no-clobber", is_flag=True, help="Do not replace DST if it exists.")
-@click.option("-j", "--jobs", type=click.IntRange(1), help="Frames coded at a time. [default: the cores of this process]")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1), help="Frames coded at a time. [default: the cores of this process]"
+)
 @click.option("--quiet", is_flag=True, help="No notes, only errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what was done.")
 def convert(src: str, dst: str, to: str | None, **options: Any) -> None:
@@ -54,7 +76,6 @@ def convert(src: str, dst: str, to: str | None, **options: Any) -> None:
     """
     words = {name: options.pop(name) for name in list(options) if name.startswith("word_")}
     target = chosen_target(to, words)
-    from dcmtx.report import notes_lines, verbose_line
     from dcmtx.transcoding import transcode
 
     quiet, verbose = options.pop("quiet"), options.pop("verbose")
@@ -63,8 +84,10 @@ def convert(src: str, dst: str, to: str | None, **options: Any) -> None:
     if src != "-" and dst != "-" and os.path.isdir(dst):
         dst = os.path.join(dst, os.path.basename(src))
     outcome = transcode(src, dst, to=target, **options)
-    if not quiet:
-        for line in notes_lines(outcome):
-            say(f"dcmtx: {shown(src)}: {line}")
+    if outcome.notes and not quiet:
+        for note in outcome.notes:
+            say(f"dcmtx: {shown(src)}: note: {note}")
     if verbose:
+        from dcmtx.report import verbose_line
+
         say(f"dcmtx: {shown(src)}: {verbose_line(outcome)}")

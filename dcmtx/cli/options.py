@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
+from dcmtx.record import Record
 
-class Word(NamedTuple):
+
+class Word(Record):
     """One of gdcmconv's words: the option, its letter, and the name that `--to` takes for the same."""
 
     option: str
@@ -34,7 +36,9 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--to` and gdcmconv's words."""
     for word in reversed(WORDS):
         letters = [f"-{word.letter}"] if word.letter else []
-        command = click.option(*letters, f"--{word.option}", f"word_{word.option}", is_flag=True, help=word.help)(command)
+        command = click.option(*letters, f"--{word.option}", f"word_{word.option}", is_flag=True, help=word.help)(
+            command
+        )
     return click.option(
         "-t", "--to", metavar="SYNTAX",
         help="Target transfer syntax: a family (jpeg, jpegls, j2k, htj2k), a name that `dcmtx syntaxes` lists, a keyword or a UID.",

@@ -45,7 +45,7 @@ def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
 
     precision = coded.stored if coded.stored > 1 else 8
     samples = bits.narrow(bits.unsigned(words, coded.stored), precision)
-    encoded: bytes = imagecodecs.jpeg8_encode(
+    encoded = imagecodecs.jpeg8_encode(
         np.ascontiguousarray(samples),
         lossless=True,
         predictor=quality.predictor or 1,
@@ -53,4 +53,4 @@ def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
         colorspace="RGB" if coded.samples == 3 else None,
         outcolorspace="RGB" if coded.samples == 3 else None,
     )
-    return encoded
+    return bytes(encoded)

@@ -39,7 +39,7 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
     shifted = coded.stored == 1
     if shifted:
         samples = shift_to_signed(samples, coded)
-    encoded: bytes = imagecodecs.jpeg2k_encode(
+    encoded = imagecodecs.jpeg2k_encode(
         np.ascontiguousarray(samples),
         level=0,
         codecformat="j2k",
@@ -50,7 +50,7 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
         bitspersample=8 if shifted else coded.stored,
         numthreads=1,
     )
-    return relabel(encoded, coded) if shifted else encoded
+    return relabel(bytes(encoded), coded) if shifted else bytes(encoded)
 
 
 def encode_openjpeg(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
@@ -58,7 +58,7 @@ def encode_openjpeg(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
     from openjpeg.utils import encode_array
 
     samples = np.ascontiguousarray(bits.narrow(words, coded.stored))
-    encoded: bytes = encode_array(
+    encoded = encode_array(
         samples,
         bits_stored=coded.stored,
         photometric_interpretation=1 if coded.samples == 3 else 2,
@@ -78,7 +78,7 @@ def shift_to_signed(samples: Words, coded: PixelFormat) -> Words:
         return samples
     signed = f"int{samples.dtype.itemsize * 8}"
     # The difference wraps modulo the width, which is what makes 2**(width - 1) and above come out right.
-    return (samples - samples.dtype.type(1 << (coded.stored - 1))).view(signed)
+    return np.subtract(samples, samples.dtype.type(1 << (coded.stored - 1))).view(signed)
 
 
 def relabel(encoded: bytes, coded: PixelFormat) -> bytes:

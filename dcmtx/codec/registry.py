@@ -10,10 +10,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 from dcmtx.errors import UnsupportedError, UsageError
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.record import Record
 
 
 class Direction(Enum):
@@ -23,7 +24,7 @@ class Direction(Enum):
     ENCODE = "encode"
 
 
-class Quality(NamedTuple):
+class Quality(Record):
     """How to encode: the loss consented to and the coding parameters asked for; None leaves it to the codec."""
 
     predictor: int | None = None
@@ -34,7 +35,7 @@ Decode = Callable[[bytes, PixelFormat, PixelFormat], Any]
 Encode = Callable[[Any, PixelFormat, PixelFormat, Quality], Any]
 
 
-class Limits(NamedTuple):
+class Limits(Record):
     """What a row can code. `stored` and `allocated` are ranges of bits, ends included."""
 
     stored: tuple[int, int] = (1, 16)
@@ -58,7 +59,7 @@ class Limits(NamedTuple):
         return ""
 
 
-class Row(NamedTuple):
+class Row(Record):
     """One backend in one direction.
 
     `call` is module:function, `package` what pip installs for it, `colours` the changes of Photometric

@@ -71,8 +71,7 @@ def encode_pylibjpeg(words: Words, plain: PixelFormat, coded: PixelFormat, quali
 
     data = np.ascontiguousarray(words, words.dtype.newbyteorder("<")).tobytes()
     width = words.dtype.itemsize * 8
-    encoded: bytes = bytes(encode_frame(data, coded.rows, coded.columns, coded.samples, width, "<"))
-    return encoded
+    return bytes(encode_frame(data, coded.rows, coded.columns, coded.samples, width, "<"))
 
 
 def _assemble(segments: list[bytes]) -> bytes:

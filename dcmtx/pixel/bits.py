@@ -33,7 +33,7 @@ def clear_unused(words: Words, fmt: PixelFormat) -> Words:
     if fmt.stored >= width:
         return words
     if not fmt.signed:
-        return words & words.dtype.type((1 << fmt.stored) - 1)
+        return np.bitwise_and(words, words.dtype.type((1 << fmt.stored) - 1))
     shift = width - fmt.stored
     return (words << shift) >> shift
 
@@ -43,7 +43,7 @@ def lower_high_bit(words: Words, fmt: PixelFormat) -> Words:
 
     What stood above High Bit is shifted too and stays above Bits Stored, where `has_unused_content` sees it.
     """
-    return words >> (fmt.high_bit + 1 - fmt.stored)
+    return np.right_shift(words, fmt.high_bit + 1 - fmt.stored)
 
 
 def below_high_bit(words: Words, fmt: PixelFormat) -> bool:
@@ -98,7 +98,7 @@ def unsigned(words: Words, precision: int) -> Words:
     plain = words.view(f"uint{words.dtype.itemsize * 8}")
     if words.dtype.kind == "u" or precision >= words.dtype.itemsize * 8:
         return plain
-    return plain & plain.dtype.type((1 << precision) - 1)
+    return np.bitwise_and(plain, plain.dtype.type((1 << precision) - 1))
 
 
 def narrow(words: Words, precision: int) -> Words:

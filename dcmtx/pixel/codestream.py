@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import struct
 from enum import Enum
-from typing import NamedTuple
 
 from dcmtx.errors import InputError
+from dcmtx.record import Record
 
 
 class Transform(Enum):
@@ -26,7 +26,7 @@ class Transform(Enum):
     ICT = "ict"  # JPEG 2000: irreversible component transform
 
 
-class Codestream(NamedTuple):
+class Codestream(Record):
     """What the header of one codestream says.
 
     `precision` is bits per sample; `signed` is None where the coding has no sign; `process` is the SOF number of
@@ -101,8 +101,11 @@ KINDS: dict[str, frozenset[str]] = {
 
 def starts_frame(head: bytes) -> bool:
     """Tell whether these first bytes of a fragment begin a codestream: SOI, SOC, a JP2 or JPEG XL signature."""
-    return head[:3] == b"\xff\xd8\xff" or head[:4] == b"\xff\x4f\xff\x51" or head[:4] == b"\x00\x00\x00\x0c" or (
-        head[:2] == b"\xff\x0a"
+    return (
+        head[:3] == b"\xff\xd8\xff"
+        or head[:4] == b"\xff\x4f\xff\x51"
+        or head[:4] == b"\x00\x00\x00\x0c"
+        or (head[:2] == b"\xff\x0a")
     )
 
 
@@ -176,7 +179,7 @@ def _with_scan(frame: Codestream, scan: bytes, adobe: int | None, end: int) -> C
         raise _short("JPEG")
     first, second, last = scan[1 + 2 * count : 4 + 2 * count]
     if frame.kind == "jpegls":
-        return frame._replace(near=first, interleave=second, reversible=first == 0, end=end)
+        return frame.replace(near=first, interleave=second, reversible=first == 0, end=end)
     transform = Transform.UNSAID
     if frame.components == 3:
         if adobe is not None:
@@ -186,8 +189,8 @@ def _with_scan(frame: Codestream, scan: bytes, adobe: int | None, end: int) -> C
     if frame.reversible:
         # Lossless JPEG: the predictor stands where the start of the spectral selection does (T.81 H.1).
         point = last & 15
-        return frame._replace(predictor=first, near=point, reversible=point == 0, transform=transform, end=end)
-    return frame._replace(transform=transform, end=end)
+        return frame.replace(predictor=first, near=point, reversible=point == 0, transform=transform, end=end)
+    return frame.replace(transform=transform, end=end)
 
 
 # --- JPEG 2000 and HTJ2K ---------------------------------------------------------------------------------------
@@ -215,7 +218,7 @@ def _jpeg2000(data: bytes, start: int, end: int, *, boxed: bool) -> Codestream:
     """Walk the main header up to the first tile-part (T.800 A.2)."""
     if data[start : start + 4] != b"\xff\x4f\xff\x51":
         raise InputError("the JP2 boxes hold no codestream; the pixel data is damaged", code="E_CODESTREAM")
-    stream = _siz(data, start + 4)._replace(boxed=boxed, start=start, end=end)
+    stream = _siz(data, start + 4).replace(boxed=boxed, start=start, end=end)
     position = start + 2
     coded = False
     while True:
@@ -228,11 +231,11 @@ def _jpeg2000(data: bytes, start: int, end: int, *, boxed: bool) -> Codestream:
         if marker >> 8 != 0xFF or length < 2 or body + length - 2 > end:
             raise _short("JPEG 2000")
         if marker == 0xFF50 and length >= 6 and data[body + 1] & 0x02:
-            stream = stream._replace(kind="htj2k")
+            stream = stream.replace(kind="htj2k")
         elif marker == 0xFF52 and length >= 12:
             stream, coded = _cod(stream, data[body : body + length - 2]), True
         elif marker == 0xFF55:
-            stream = stream._replace(tile_lengths=True)
+            stream = stream.replace(tile_lengths=True)
         position += 2 + length
     if not coded:
         raise InputError("the JPEG 2000 codestream has no coding style; it is damaged", code="E_CODESTREAM")
@@ -270,9 +273,7 @@ def _cod(stream: Codestream, body: bytes) -> Codestream:
     transform = Transform.NONE
     if transformed:
         transform = Transform.RCT if reversible else Transform.ICT
-    return stream._replace(
-        progression=progression, levels=levels, reversible=reversible, transform=transform
-    )
+    return stream.replace(progression=progression, levels=levels, reversible=reversible, transform=transform)
 
 
 # --- RLE -------------------------------------------------------------------------------------------------------

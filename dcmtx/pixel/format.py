@@ -5,7 +5,7 @@ Standard library alone.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dcmtx.record import Record
 
 MONOCHROME = frozenset(["MONOCHROME1", "MONOCHROME2"])
 # PS3.3 C.7.6.3.1.2: how many samples each Photometric Interpretation has.
@@ -15,7 +15,7 @@ SAMPLES: dict[str, int] = {
 }  # fmt: skip
 
 
-class PixelFormat(NamedTuple):
+class PixelFormat(Record):
     """The pixels of an image: their number, size and meaning, in the words of PS3.3 C.7.6.3.
 
     `rows` and `columns` are pixels, `allocated`, `stored` and `high_bit` bits; `planar` is Planar Configuration;

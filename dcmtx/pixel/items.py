@@ -10,9 +10,9 @@ import struct
 from array import array
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple
 
 from dcmtx.errors import InputError, RefusedError
+from dcmtx.record import Record
 
 ITEM = b"\xfe\xff\x00\xe0"
 SEQUENCE_END = b"\xfe\xff\xdd\xe0"
@@ -23,7 +23,7 @@ _WINDOW = 1 << 16
 Pread = Callable[[int, int], bytes]
 
 
-class Fragments(NamedTuple):
+class Fragments(Record):
     """The items of one encapsulated Pixel Data, by offsets in the file; the Basic Offset Table is not among them.
 
     `first` is the offset that offset tables count from; `table` holds the Basic Offset Table's entries; `values`
@@ -41,14 +41,14 @@ class Fragments(NamedTuple):
         return self.values[number] - 8 - self.first
 
 
-class ExtendedTable(NamedTuple):
+class ExtendedTable(Record):
     """The entries of (7FE0,0001) and (7FE0,0002)."""
 
     offsets: array[int]
     lengths: array[int]
 
 
-class FrameMap(NamedTuple):
+class FrameMap(Record):
     """Which fragments hold which frame: frame i has fragments starts[i] up to, not including, starts[i + 1]."""
 
     starts: array[int]

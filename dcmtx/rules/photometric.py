@@ -5,18 +5,17 @@ Sources: PS3.3 C.7.6.3.1.2; PS3.5 8.2 and 8.2.1 to 8.2.4.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from dcmtx.errors import InputError, RefusedError
 from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.record import Record
 from dcmtx.syntax import Legal, Syntax
 
 _JPEG_2000 = frozenset(["j2k", "htj2k"])
 _TRANSFORMED = frozenset(["YBR_RCT", "YBR_ICT"])
 
 
-class Colour(NamedTuple):
+class Colour(Record):
     """What is in a codestream (`coded`), what it decodes to by default (`plain`), and what was odd about it."""
 
     coded: str
@@ -60,7 +59,9 @@ def _jpeg_2000(said: str, stream: Codestream) -> Colour:
     real = "YBR_RCT" if stream.transform is Transform.RCT else "YBR_ICT"
     if said == real:
         return Colour(real, "RGB")
-    return Colour(real, "RGB", (f"Photometric Interpretation is {said}, but the codestream is {real}; decoded as that",))
+    return Colour(
+        real, "RGB", (f"Photometric Interpretation is {said}, but the codestream is {real}; decoded as that",)
+    )
 
 
 def _jpeg(said: str, stream: Codestream) -> Colour:
