@@ -27,7 +27,12 @@ class FrameCoder:
     """Does to one frame what a plan says. Safe to call from several threads."""
 
     def __init__(self, plan: Plan, source: Source) -> None:
-        assert plan.decoder and plan.encoder and plan.coded_in and plan.plain and plan.given and plan.coded_out
+        assert plan.decoder is not None
+        assert plan.encoder is not None
+        assert plan.coded_in is not None
+        assert plan.plain is not None
+        assert plan.given is not None
+        assert plan.coded_out is not None
         self._plan = plan
         self._source = source
         self._decode = DECODERS.load(plan.decoder)

@@ -6,8 +6,9 @@ set change. It is made of the header and of what the first codestream says of it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
+from types import MappingProxyType
 
 from dcmtx.codec.registry import Quality, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
@@ -37,6 +38,8 @@ _OFFSETS = 0x7FE00001
 _OFFSET_LENGTHS = 0x7FE00002
 _TOTAL_LENGTH = 0x7FE00003
 _PROVIDER_URL = 0x00287FE0
+_SOP_CLASS = 0x00080016
+_DIRECTORY_RECORDS = 0x00041220
 
 
 class UnusedBits(Enum):
@@ -112,7 +115,7 @@ class Plan(Record):
     unused_bits: UnusedBits | None = None
     quality: Quality = Quality()
     table: OffsetTable = OffsetTable.EMPTY
-    edits: dict[int, Edit] = {}
+    edits: Mapping[int, Edit] = MappingProxyType({})
     notes: tuple[str, ...] = ()
 
 
@@ -186,12 +189,12 @@ def make(
 
 
 def _check_objects(header: Header, target: Syntax) -> None:
-    if header.text(0x00080016) == MEDIA_STORAGE_DIRECTORY or 0x00041220 in header:
-        if target is not EXPLICIT:
-            raise RefusedError(
-                "it is a DICOMDIR, which is Explicit VR Little Endian always (PS3.10 8.6); make a new one instead",
-                code="E_DICOMDIR",
-            )
+    directory = header.text(_SOP_CLASS) == MEDIA_STORAGE_DIRECTORY or _DIRECTORY_RECORDS in header
+    if directory and target is not EXPLICIT:
+        raise RefusedError(
+            "it is a DICOMDIR, which is Explicit VR Little Endian always (PS3.10 8.6); make a new one instead",
+            code="E_DICOMDIR",
+        )
     if _PROVIDER_URL in header:
         raise UnsupportedError(
             "its pixels are elsewhere, at a Pixel Data Provider URL; fetch them first", code="E_UNSUPPORTED_TS"
@@ -241,7 +244,7 @@ def _carry(header: Header, target: Syntax) -> Plan:
     big = header.encoding.big_endian or target.encoding.big_endian
     if allocated > 16 and big and pixel.vr != b"OB":
         notes += (
-            f"Bits Allocated is {allocated} in big endian, where writers differ; taken as 16-bit words, as PS3.5 7.3 has it",
+            f"Bits Allocated is {allocated} in big endian, where writers differ; taken as 16-bit words (PS3.5 7.3)",
         )
     vr = pixel.vr if pixel.vr in (b"OB", b"OW") else b"OW" if allocated > 8 else b"OB"
     if target.encoding.implicit:
@@ -256,7 +259,7 @@ def _carry(header: Header, target: Syntax) -> Plan:
 
 
 def _rewrap(header: Header, target: Syntax, policy: Policy) -> Plan:
-    """The file has the target syntax, but an option changes its encapsulation: codestreams stay."""
+    """Plan new fragments for codestreams that stay: the file has the target syntax, but an option changes them."""
     fmt = image.read_format(header)
     table = choose_table(policy.offset_table, fmt.frames, worst_case(fmt))
     edits = _common_edits(header) | _table_edits(table, fmt)
@@ -286,8 +289,8 @@ def _recode(
     photometric.check_legal(target, coded_out)
     if target.kind is Kind.NATIVE and coded_out.native_bytes > LARGEST_NATIVE:
         raise RefusedError(
-            f"its pixels take {coded_out.native_bytes} bytes, native Pixel Data at most {LARGEST_NATIVE} (PS3.5 8.1.1); "
-            "keep it compressed",
+            f"its pixels take {coded_out.native_bytes} bytes, native Pixel Data at most {LARGEST_NATIVE} "
+            "(PS3.5 8.1.1); keep it compressed",
             code="E_SIZE",
         )
     encoder = ENCODERS.choose(target.uid, target.label, coded_out, backend.encoder)
@@ -329,7 +332,7 @@ def _check_quality(encoder: Row, quality: Quality, target: Syntax) -> None:
             raise UsageError(f"--{name} does not go with {target.label}: {encoder.backend} does not have it")
     if quality.predictor not in (None, 1) and target.uid == f"{ROOT}.4.70":
         raise UsageError(
-            f"{target.label} is JPEG lossless with predictor 1; use --to jpeg-lossless-p14 for predictor {quality.predictor}"
+            f"{target.label} is predictor 1 always; use --to jpeg-lossless-p14 for predictor {quality.predictor}"
         )
 
 

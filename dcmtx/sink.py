@@ -5,6 +5,7 @@ Until `commit` the destination is as it was, whatever happens; after it, the fil
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -107,7 +108,8 @@ class Sink:
 
     def patch(self, offset: int, data: bytes) -> None:
         """Overwrite bytes that were written before, from `offset` in the file."""
-        assert self._file is not None and self._deflater is None
+        assert self._file is not None
+        assert self._deflater is None
         try:
             self._file.seek(offset)
             self._file.write(data)
@@ -156,11 +158,9 @@ class Sink:
 
     def abort(self) -> None:
         """Close and remove what was written, unless it is in place."""
-        try:
+        # If it cannot even be closed or removed (a full disk, a vanished directory), the error that led here says so.
+        with contextlib.suppress(OSError):
             self._discard()
-        except OSError:
-            # It cannot even be closed or removed (a full disk, a vanished directory): the error that led here says so.
-            pass
 
     def _discard(self) -> None:
         file, self._file = self._file, None

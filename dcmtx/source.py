@@ -251,7 +251,7 @@ class Source:
         if self.encapsulated != self.syntax.encapsulated and self.syntax.kind in (Kind.NATIVE, Kind.FRAMES):
             has = "is encapsulated" if self.encapsulated else "is native"
             raise InputError(
-                f"Pixel Data {has}, which transfer syntax {self.syntax.label} does not allow; the file contradicts itself",
+                f"Pixel Data {has}, which transfer syntax {self.syntax.label} forbids; the file contradicts itself",
                 code="E_ENCAPSULATION",
             )
         if self.encapsulated:
@@ -261,8 +261,8 @@ class Source:
         end = pixel.value + pixel.length
         if end > self.data.size:
             raise InputError(
-                f"Pixel Data {tag_text(pixel.tag)} claims {pixel.length} bytes, the file has {self.data.size - pixel.value}; "
-                "the file is truncated",
+                f"Pixel Data {tag_text(pixel.tag)} claims {pixel.length} bytes, the file has "
+                f"{self.data.size - pixel.value}; the file is truncated",
                 code="E_TRUNCATED",
             )
         self.header.close(end)
@@ -332,7 +332,8 @@ class Source:
 
     def _encapsulated_frame(self, number: int) -> bytes:
         fragments, starts = self.fragments, self._starts
-        assert fragments is not None and starts is not None
+        assert fragments is not None
+        assert starts is not None
         first, last = starts[number], starts[number + 1]
         parts = [self.data.pread(fragments.lengths[part], fragments.values[part]) for part in range(first, last)]
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -397,7 +398,7 @@ class Spool:
         import tempfile
 
         try:
-            self._file = tempfile.TemporaryFile(dir=directory, buffering=0)
+            self._file = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115 - kept open on purpose
         except OSError as error:
             raise OutputError(f"no temporary file can be made: {error.strerror}", path=directory) from error
 

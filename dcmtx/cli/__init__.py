@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -64,7 +65,7 @@ class Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="dcmtx", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Convert DICOM files between transfer syntaxes, with not one pixel or attribute harmed.
+    r"""Convert DICOM files between transfer syntaxes, with not one pixel or attribute harmed.
 
     \b
     dcmtx ct.dcm small.dcm --to jpegls        compress, losslessly
@@ -144,10 +145,8 @@ def shown(path: str) -> str:
 
 def say(line: str) -> None:
     """Write a line to standard error, if there still is one."""
-    try:
+    with contextlib.suppress(OSError):
         click.echo(line, err=True)
-    except OSError:
-        pass
 
 
 __all__: list[Any] = ["cli", "error_line", "main", "say", "shown"]

@@ -64,7 +64,7 @@ Unless it is 0, DST is as it was before, and SRC always is untouched."""
 @click.option("--quiet", is_flag=True, help="No notes, only errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what was done.")
 def convert(src: str, dst: str, to: str | None, **options: Any) -> None:
-    """Convert the DICOM file SRC to another transfer syntax and put it at DST.
+    r"""Convert the DICOM file SRC to another transfer syntax and put it at DST.
 
     SRC and DST may be one file; `-` is standard input or output; if DST is a directory, the file goes into it under its
     own name. Without a target nothing is done.

@@ -41,7 +41,8 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
         )
     return click.option(
         "-t", "--to", metavar="SYNTAX",
-        help="Target transfer syntax: a family (jpeg, jpegls, j2k, htj2k), a name that `dcmtx syntaxes` lists, a keyword or a UID.",
+        help="Target transfer syntax: a family (jpeg, jpegls, j2k, htj2k), a name that `dcmtx syntaxes` lists, a "
+        "keyword or a UID.",
     )(command)  # fmt: skip
 
 

@@ -22,11 +22,11 @@ def decode_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat) -> W
     import imagecodecs
 
     if coded.samples == 1:
-        frame: Words = imagecodecs.jpeg8_decode(data, colorspace="GRAYSCALE", outcolorspace="GRAYSCALE")
-        return frame
-    stored = "YCBCR" if coded.photometric.startswith("YBR") else "RGB"
-    wanted = "RGB" if plain.photometric == "RGB" else stored
-    frame = imagecodecs.jpeg8_decode(data, colorspace=stored, outcolorspace=wanted)
+        stored = wanted = "GRAYSCALE"
+    else:
+        stored = "YCBCR" if coded.photometric.startswith("YBR") else "RGB"
+        wanted = "RGB" if plain.photometric == "RGB" else stored
+    frame: Words = imagecodecs.jpeg8_decode(data, colorspace=stored, outcolorspace=wanted)
     return frame
 
 

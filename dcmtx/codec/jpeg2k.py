@@ -78,7 +78,8 @@ def shift_to_signed(samples: Words, coded: PixelFormat) -> Words:
         return samples
     signed = f"int{samples.dtype.itemsize * 8}"
     # The difference wraps modulo the width, which is what makes 2**(width - 1) and above come out right.
-    return np.subtract(samples, samples.dtype.type(1 << (coded.stored - 1))).view(signed)
+    centred: Words = (samples - samples.dtype.type(1 << (coded.stored - 1))).view(signed)
+    return centred
 
 
 def relabel(encoded: bytes, coded: PixelFormat) -> bytes:

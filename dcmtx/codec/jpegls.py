@@ -134,4 +134,4 @@ def _charls() -> Callable[..., int] | None:
         ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(ctypes.c_size_t), ctypes.c_void_p, ctypes.c_size_t,
         ctypes.POINTER(_Parameters), ctypes.c_char_p,
     ]  # fmt: skip
-    return function  # type: ignore[no-any-return]
+    return function

@@ -33,9 +33,19 @@ def clear_unused(words: Words, fmt: PixelFormat) -> Words:
     if fmt.stored >= width:
         return words
     if not fmt.signed:
-        return np.bitwise_and(words, words.dtype.type((1 << fmt.stored) - 1))
-    shift = width - fmt.stored
-    return (words << shift) >> shift
+        return _low_bits(words, fmt.stored)
+    return _extend_sign(words, fmt.stored)
+
+
+def _low_bits(words: Words, count: int) -> Words:
+    low: Words = words & words.dtype.type((1 << count) - 1)
+    return low
+
+
+def _extend_sign(words: Words, count: int) -> Words:
+    shift = words.dtype.itemsize * 8 - count
+    extended: Words = (words << shift) >> shift
+    return extended
 
 
 def lower_high_bit(words: Words, fmt: PixelFormat) -> Words:
@@ -43,12 +53,13 @@ def lower_high_bit(words: Words, fmt: PixelFormat) -> Words:
 
     What stood above High Bit is shifted too and stays above Bits Stored, where `has_unused_content` sees it.
     """
-    return np.right_shift(words, fmt.high_bit + 1 - fmt.stored)
+    lowered: Words = words >> (fmt.high_bit + 1 - fmt.stored)
+    return lowered
 
 
 def below_high_bit(words: Words, fmt: PixelFormat) -> bool:
     """Tell whether some word holds anything below its lowest stored bit, which lowering High Bit would drop."""
-    return bool(np.bitwise_and(words, words.dtype.type((1 << (fmt.high_bit + 1 - fmt.stored)) - 1)).any())
+    return bool(_low_bits(words, fmt.high_bit + 1 - fmt.stored).any())
 
 
 def settle(samples: Words, stream: Codestream, fmt: PixelFormat) -> Words:
@@ -88,9 +99,9 @@ def _reinterpret(samples: Words, precision: int, target: np.dtype[Any]) -> Words
     width = target.itemsize * 8
     words = samples.astype(f"uint{width}", copy=False)
     if target.kind == "u":
-        return words & words.dtype.type((1 << precision) - 1) if precision < width else words
+        return _low_bits(words, precision) if precision < width else words
     words = words.view(target)
-    return (words << (width - precision)) >> (width - precision) if precision < width else words
+    return _extend_sign(words, precision) if precision < width else words
 
 
 def unsigned(words: Words, precision: int) -> Words:
@@ -98,7 +109,7 @@ def unsigned(words: Words, precision: int) -> Words:
     plain = words.view(f"uint{words.dtype.itemsize * 8}")
     if words.dtype.kind == "u" or precision >= words.dtype.itemsize * 8:
         return plain
-    return np.bitwise_and(plain, plain.dtype.type((1 << precision) - 1))
+    return _low_bits(plain, precision)
 
 
 def narrow(words: Words, precision: int) -> Words:

@@ -50,7 +50,7 @@ def _lossless_process(stream: Codestream) -> bool:
 
 
 def _jpeg_2000(said: str, stream: Codestream) -> Colour:
-    """The component transform of the stream is the truth; decoding undoes it (PS3.5 8.2.4)."""
+    """Believe the component transform of the stream, which decoding undoes (PS3.5 8.2.4)."""
     if stream.transform is Transform.NONE:
         if said in _TRANSFORMED:
             note = f"Photometric Interpretation is {said}, but the codestream has no component transform; taken as RGB"
@@ -65,7 +65,7 @@ def _jpeg_2000(said: str, stream: Codestream) -> Colour:
 
 
 def _jpeg(said: str, stream: Codestream) -> Colour:
-    """The tag decides, for interchange format has no colour space, unless the stream contradicts it (PS3.5 8.2.1)."""
+    """Believe the tag, for interchange format has no colour space, unless the stream contradicts it (PS3.5 8.2.1)."""
     rgb = said == "RGB"
     if stream.transform is Transform.NONE and not rgb:
         note = f"Photometric Interpretation is {said}, but the codestream is marked as RGB; decoded as that"
