@@ -1,0 +1,104 @@
+"""`dcmtx syntaxes`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from dcmtx.codec.registry import Registry, Row
+from dcmtx.codec.table import DECODERS, ENCODERS
+from dcmtx.syntax import FAMILIES, SYNTAXES, Syntax
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
+def syntaxes(as_json: bool) -> None:
+    """List every transfer syntax, and what dcmtx can do with it.
+
+    `decode` and `encode` name the backends, the preferred one first; one that is not installed has what to install
+    behind it, and one without any is known by name only. Each name may follow `--to`; a family means its lossless
+    member.
+    """
+    rows = [describe(syntax) for syntax in SYNTAXES]
+    if as_json:
+        import json
+
+        click.echo(json.dumps(rows, indent=2))
+        return
+    if sys.stdout.isatty():
+        _print_table(rows)
+    else:
+        _print_plain(rows)
+
+
+def describe(syntax: Syntax) -> dict[str, Any]:
+    """Return what there is to say of a syntax, for JSON."""
+    families = [family.name for family in FAMILIES if syntax.uid == family.lossless]
+    return {
+        "uid": syntax.uid,
+        "name": syntax.name,
+        "keyword": syntax.keyword,
+        "aliases": [*families, *([syntax.alias] if syntax.alias else [])],
+        "kind": syntax.kind.value,
+        "loss": syntax.loss.value,
+        "retired": syntax.retired,
+        "section": syntax.section,
+        "decode": _backends(DECODERS, syntax),
+        "encode": _backends(ENCODERS, syntax),
+    }
+
+
+def _backends(registry: Registry, syntax: Syntax) -> list[dict[str, Any]]:
+    return [
+        {"backend": row.backend, "package": row.package, "installed": installed(row)}
+        for row in registry.rows(syntax.uid)
+    ]
+
+
+def installed(row: Row) -> bool:
+    """Tell whether the library of a row is installed, without importing it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    if row.package == "dcmtx":
+        return True
+    try:
+        version(row.package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _names(row: dict[str, Any]) -> str:
+    return ", ".join(row["aliases"] or [row["keyword"]])
+
+
+def _coders(backends: list[dict[str, Any]]) -> str:
+    return ", ".join(
+        entry["backend"] if entry["installed"] else f"{entry['backend']} (pip install {entry['package']})"
+        for entry in backends
+    )
+
+
+def _print_plain(rows: list[dict[str, Any]]) -> None:
+    click.echo("UID\tNAMES\tLOSS\tDECODE\tENCODE")
+    for row in rows:
+        fields = [row["uid"], _names(row), row["loss"], _coders(row["decode"]) or "-", _coders(row["encode"]) or "-"]
+        click.echo("\t".join(fields))
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("UID", "--to", "Loss", "Decode", "Encode"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "UID")
+    for row in rows:
+        uid = row["uid"].replace("1.2.840.10008.1.2", "…", 1)
+        style = None if row["decode"] or row["encode"] else "dim"
+        table.add_row(uid, _names(row), row["loss"], _coders(row["decode"]), _coders(row["encode"]), style=style)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print("[dim]… is 1.2.840.10008.1.2[/dim]")
