@@ -33,7 +33,7 @@ from dcmtx.header import (
 )
 from dcmtx.probe import LONG_VRS, SHORT_VRS
 from dcmtx.record import Record
-from dcmtx.syntax import IMPLICIT_LITTLE, Encoding
+from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 
 _PIXEL_REPRESENTATION = 0x00280103
 _BITS_ALLOCATED = 0x00280100
@@ -75,8 +75,39 @@ class Part(NamedTuple):
     end: int
 
 
-# Given the elements of an item, the buffer they are in and its encoding: new encoded elements by tag, or none.
-Change = Callable[[list[Part], bytes, Encoding], Mapping[int, bytes]]
+class Item(Record):
+    """An item inside a sequence, for those who want to change it.
+
+    `path` has the tags of the sequences around it, outermost first; `parts` are its elements, whose bytes are in
+    `buffer`, encoded as `encoding`.
+    """
+
+    path: tuple[int, ...]
+    parts: list[Part]
+    buffer: bytes
+    encoding: Encoding
+
+    def find(self, tag: int) -> Part | None:
+        """Return the element of this tag, or None."""
+        return next((part for part in self.parts if part.tag == tag), None)
+
+    def value(self, tag: int) -> bytes:
+        """Return the value of an element of defined length, as encoded; empty if it is absent."""
+        part = self.find(tag)
+        return self.buffer[part.value : part.end] if part is not None and part.length != UNDEFINED else b""
+
+    def number(self, tag: int) -> int | None:
+        """Return the first 16-bit number of a value, or None."""
+        value = self.value(tag)[:2]
+        return int.from_bytes(value, "big" if self.encoding.big_endian else "little") if len(value) == 2 else None
+
+    def text(self, tag: int) -> str:
+        """Return a value as text without padding."""
+        return self.value(tag).decode("latin-1").strip("\0 ")
+
+
+# Given an item: new elements of it by tag, encoded as the target is; empty bytes leave one out.
+Change = Callable[[Item], Mapping[int, bytes]]
 
 
 def transcribe(
@@ -120,21 +151,23 @@ def _top_level(
         yield Span(element.value, element.end)
 
 
-def rewrite(buffer: bytes, source: Encoding, target: Encoding, context: Context, change: Change | None = None) -> bytes:
+def rewrite(
+    buffer: bytes, source: Encoding, target: Encoding, context: Context, changes: Iterable[Change] = ()
+) -> bytes:
     """Return whole elements of one data set in another encoding.
 
-    `change` may give new elements for those of any item inside. Goes by a list of open levels, not by recursion:
+    `changes` may give new elements for those of any item inside. Goes by a list of open levels, not by recursion:
     sequences may nest to any depth. Defined lengths stay defined, and are recomputed; undefined ones stay undefined.
 
     Raises InputError where the bytes are no elements.
     """
-    return _Writer(buffer, target, change).run(source, context)
+    return _Writer(buffer, target, tuple(changes)).run(source, context)
 
 
 class _Level:
     """One open sequence or data set: where it ends (None if by a delimiter), and what has been written of it."""
 
-    __slots__ = ("changes", "context", "encoding", "end", "items", "out", "tag")
+    __slots__ = ("changes", "context", "encoding", "end", "items", "out", "pending", "tag")
 
     def __init__(self, tag: int, end: int | None, encoding: Encoding, context: Context, *, items: bool) -> None:
         self.tag = tag
@@ -142,17 +175,18 @@ class _Level:
         self.encoding = encoding
         self.context = context
         self.items = items
-        self.changes: Mapping[int, bytes] = {}
+        self.changes: dict[int, bytes] = {}
+        self.pending: list[int] = []
         self.out: list[bytes] = []
 
 
 class _Writer:
     """Writes the elements of a buffer in another encoding, in one pass."""
 
-    def __init__(self, buffer: bytes, target: Encoding, change: Change | None) -> None:
+    def __init__(self, buffer: bytes, target: Encoding, changes: tuple[Change, ...]) -> None:
         self._buffer = buffer
         self._target = target
-        self._change = change
+        self._changes = changes
         self._levels: list[_Level] = []
         self._position = 0
 
@@ -198,10 +232,13 @@ class _Writer:
         end = None if length == UNDEFINED else self._position + length
         encoding = _item_encoding(self._buffer, self._position, end, level.encoding)
         item = _Level(ITEM, end, encoding, level.context, items=False)
-        if self._change is not None:
+        if self._changes:
             stop = end if end is not None else self._skip(encoding, in_item=True) - 8
-            parts = parse(self._buffer, self._position, stop, encoding)
-            item.changes = self._change(parts, self._buffer, encoding)
+            path = tuple(outer.tag for outer in self._levels if outer.items)
+            view = Item(path, parse(self._buffer, self._position, stop, encoding), self._buffer, encoding)
+            for change in self._changes:
+                item.changes.update(change(view))
+            item.pending = sorted(item.changes)
         self._levels.append(item)
 
     def _element(self, level: _Level, tag: int, vr: bytes, length: int) -> None:
@@ -211,9 +248,10 @@ class _Writer:
         was_un = vr == b"UN"
         if vr == _NO_VR:
             vr = look_up(tag, length, level.context)
+        while level.pending and level.pending[0] <= tag:
+            level.out.append(level.changes[level.pending.pop(0)])
         if tag in level.changes or tag & 0xFFFF == 0:
             self._position = self._behind(vr, length, level.encoding)
-            level.out.append(level.changes.get(tag, b""))
             return
         if vr == b"SQ" and not was_un and (undefined or self._holds_items(value, length, level.encoding)):
             end = None if undefined else value + length
@@ -248,13 +286,23 @@ class _Writer:
     def _close(self) -> None:
         """Write the sequence or item that ends here into the level around it."""
         level = self._levels.pop()
-        body = b"".join(level.out)
+        body = b"".join([*level.out, *[level.changes[tag] for tag in level.pending]])
         out = self._levels[-1].out
         tag, vr, last = (level.tag, b"SQ", SEQUENCE_END) if level.items else (ITEM, _NO_VR, ITEM_END)
         out.append(_header(tag, vr, UNDEFINED if level.end is None else len(body), self._target))
         out.append(body)
         if level.end is None:
             out.append(_header(last, _NO_VR, 0, self._target))
+
+
+def append_item(sequence: bytes, tag: int, item: bytes) -> bytes:
+    """Return a sequence in Explicit VR Little Endian with one more item at its end; empty bytes make a new one."""
+    added = _header(ITEM, _NO_VR, len(item), EXPLICIT_LITTLE) + item
+    if not sequence:
+        return element_header(tag, b"SQ", len(added), EXPLICIT_LITTLE) + added
+    if int.from_bytes(sequence[8:12], "little") == UNDEFINED:
+        return sequence[:-8] + added + sequence[-8:]
+    return element_header(tag, b"SQ", len(sequence) - 12 + len(added), EXPLICIT_LITTLE) + sequence[12:] + added
 
 
 def _header(tag: int, vr: bytes, length: int, encoding: Encoding) -> bytes:

@@ -14,19 +14,38 @@ from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, VerifyError
 from dcmtx.pixel.codestream import KINDS, NAMES, Codestream, inspect
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.plan import Plan, UnusedBits
-from dcmtx.source import Source
-from dcmtx.syntax import Syntax
+from dcmtx.plan import Plan
+from dcmtx.record import Record
+from dcmtx.request import UnusedBits
+from dcmtx.source import PixelSource
+from dcmtx.syntax import Kind, Syntax
 
 Frame = Any
 # Frames being worked on or waiting to be written, per worker.
 _WINDOW_PER_WORKER = 2
 
 
+class Measure(Record):
+    """What verification saw of a lossy frame: smallest and largest value, sum of squared errors, largest error."""
+
+    smallest: int
+    largest: int
+    squares: float
+    worst: int
+
+
+class Coded(Record):
+    """One frame as the target holds it: its bytes, the overlays taken out of it, and what was measured."""
+
+    data: Frame
+    overlays: tuple[Frame, ...] = ()
+    measure: Measure | None = None
+
+
 class FrameCoder:
     """Does to one frame what a plan says. Safe to call from several threads."""
 
-    def __init__(self, plan: Plan, source: Source) -> None:
+    def __init__(self, plan: Plan, source: PixelSource) -> None:
         assert plan.decoder is not None
         assert plan.encoder is not None
         assert plan.coded_in is not None
@@ -35,6 +54,7 @@ class FrameCoder:
         assert plan.coded_out is not None
         self._plan = plan
         self._source = source
+        self._decoder, self._encoder, self._verifier = plan.decoder, plan.encoder, plan.verifier
         self._decode = DECODERS.load(plan.decoder)
         self._encode = ENCODERS.load(plan.encoder)
         self._check = DECODERS.load(plan.verifier) if plan.verifier else None
@@ -42,36 +62,38 @@ class FrameCoder:
         self._given, self._coded_out = plan.given, plan.coded_out
         self._first: Codestream | None = None
 
-    def __call__(self, number: int) -> Frame:
+    def __call__(self, number: int) -> Coded:
         """Return one frame (0-based) as the encoder of the plan writes it.
 
         Raises InputError, RefusedError, CodecError or VerifyError, with the frame's number.
         """
         try:
-            words = self._settle(self._decoded(self._source.frame(number)))
-            encoded = self._call(
-                self._encode, self._plan.encoder, words, self._given, self._coded_out, self._plan.quality
-            )
-            if self._check is not None:
-                self._verify(words, encoded)
+            words = self._decoded(self._source.frame(number))
+            overlays: tuple[Frame, ...] = ()
+            if self._plan.overlays:
+                words, overlays = self._take_overlays(words)
+            words = self._settle(words)
+            data = call(self._encode, self._encoder, words, self._given, self._coded_out, self._plan.quality)
+            measure = self._verify(words, data)
         except DcmtxError as error:
             if error.frame is None:
                 error.frame = number
             raise
-        return encoded
+        return Coded(data, overlays, measure)
 
     def _decoded(self, data: bytes) -> Frame:
         """Return the words of a frame of the source."""
         from dcmtx.pixel import bits
 
-        if self._source.fragments is None:
-            return self._call(self._decode, self._plan.decoder, data, self._coded_in, self._plain)
-        stream = read_stream(self._source.syntax, data, self._coded_in)
-        self._same_kind(stream)
-        raw = data[stream.start : stream.end] if stream.boxed else data
-        samples = self._call(self._decode, self._plan.decoder, raw, self._coded_in, self._plain)
-        self._check_shape(samples, self._plain, self._plan.decoder)
-        return bits.settle(samples, stream, self._plain)
+        stream = None
+        if self._source.syntax.family in KINDS:
+            stream = read_stream(self._source.syntax, data, self._coded_in)
+            self._same_kind(stream)
+            if stream.boxed:
+                data = data[stream.start : stream.end]
+        words = call(self._decode, self._decoder, data, self._coded_in, self._plain)
+        _check_shape(words, self._plain, self._decoder)
+        return bits.settle(words, stream, self._plain) if stream is not None else words
 
     def _same_kind(self, stream: Codestream) -> None:
         """Refuse a frame that is in another colour space than the first: one data set cannot describe both."""
@@ -85,66 +107,163 @@ class FrameCoder:
                 code="E_INCONSISTENT",
             )
 
-    def _settle(self, words: Frame) -> Frame:
-        """Make High Bit legal and deal with what lies outside Bits Stored, as the plan says."""
+    def _take_overlays(self, words: Frame) -> tuple[Frame, tuple[Frame, ...]]:
+        """Return the words without the overlays in their unused bits, and those, a byte per pixel."""
         from dcmtx.pixel import bits
 
-        policy = self._plan.unused_bits
-        if policy is None or policy is UnusedBits.KEEP:
-            return words
-        plain, given = self._plain, self._given
-        if plain.high_bit != given.high_bit:
-            if policy is UnusedBits.REFUSE and bits.below_high_bit(words, plain):
-                raise _unused("below the lowest stored bit")
-            words = bits.lower_high_bit(words, plain)
-        if bits.has_unused_content(words, given):
-            if policy is UnusedBits.REFUSE:
-                raise _unused(f"above Bits Stored ({given.stored})")
-            words = bits.clear_unused(words, given)
+        planes = [overlay.bit for overlay in self._plan.overlays]
+        return bits.without_bits(words, planes), tuple(bits.bit_plane(words, bit) for bit in planes)
+
+    def _settle(self, words: Frame) -> Frame:
+        """Make High Bit legal, deal with what lies outside Bits Stored, and give the encoder its colour and words."""
+        from dcmtx.pixel import bits, color
+
+        plain, given, policy = self._plain, self._given, self._plan.unused_bits
+        if policy is not None and policy is not UnusedBits.KEEP:
+            if plain.high_bit != plain.stored - 1:
+                if policy is UnusedBits.REFUSE and bits.below_high_bit(words, plain):
+                    raise _unused("below the lowest stored bit")
+                words = bits.lower_high_bit(words, plain)
+            if bits.has_unused_content(words, plain):
+                if policy is UnusedBits.REFUSE:
+                    raise _unused(f"above Bits Stored ({plain.stored})")
+                words = bits.clear_unused(words, plain)
+        if given.photometric == "RGB" and plain.photometric == "YBR_FULL":
+            words = color.to_rgb(words, plain)
+        if given.allocated != plain.allocated:
+            words = words.astype(given.dtype, copy=False)
+        if self._plan.irreversible and given.signed and self._plan.syntax.family == "jpegls":
+            self._check_near(words)
         return words
 
-    def _verify(self, words: Frame, encoded: Frame) -> None:
-        """Decode what was encoded and compare whole words."""
+    def _check_near(self, words: Frame) -> None:
+        """Refuse signed values so near the ends of their range that an error of NEAR would turn their sign."""
+        from dcmtx.codec.jpegls import near
+
+        allowed = near(self._plan.quality)
+        limit = 1 << (self._given.stored - 1)
+        if words.min() < allowed - limit or words.max() > limit - 1 - allowed:
+            raise RefusedError(
+                f"signed values within NEAR ({allowed}) of the ends of their range would change sign (PS3.5 8.2.3); "
+                "use --to jpegls without --lossy",
+                code="E_SIGN",
+            )
+
+    def _verify(self, words: Frame, data: Frame) -> Measure | None:
+        """Decode what was encoded and compare whole words; with loss, keep within what was asked for."""
+        if self._check is None or self._verifier is None:
+            return None
         import numpy as np
 
         from dcmtx.pixel import bits
 
-        assert self._check is not None
         target = self._plan.syntax
-        data = bytes(encoded) if target.encapsulated else encoded
-        if target.encapsulated:
-            stream = read_stream(target, data, self._coded_out)
-            back = self._call(self._check, self._plan.verifier, data, self._coded_out, self._given)
-            self._check_shape(back, self._given, self._plan.verifier)
-            back = bits.settle(back, stream, self._given)
-        elif self._coded_out.allocated == 1:
-            return
-        else:
-            back = self._call(self._check, self._plan.verifier, data, self._coded_out, self._given)
+        if self._coded_out.allocated == 1 and target.kind is Kind.NATIVE:
+            # Bits of several frames share bytes: `bits.BitPacker` packs them when they are written.
+            return None
+        data = bytes(data) if target.encapsulated else data
+        back = call(self._check, self._verifier, data, self._coded_out, self._given)
+        _check_shape(back, self._given, self._verifier)
+        if target.family in KINDS:
+            back = bits.settle(back, read_stream(target, data, self._coded_out), self._given)
+        if self._plan.irreversible:
+            return self._measure(words, back)
         if not np.array_equal(back, words):
             different = int(np.count_nonzero(back != words))
-            assert self._plan.encoder is not None
             raise VerifyError(
-                f"{different} of {words.size} samples differ after encoding by {self._plan.encoder.backend}; nothing "
-                "was written, please report this with the file"
+                f"{different} of {words.size} samples differ after encoding by {self._encoder.backend}; nothing was "
+                "written, please report this with the file"
             )
+        return None
 
-    def _check_shape(self, samples: Frame, fmt: PixelFormat, row: Row | None) -> None:
-        if samples.shape != fmt.shape:
-            assert row is not None
-            raise CodecError(f"{row.backend} returned {samples.shape} samples instead of {fmt.shape}")
+    def _measure(self, words: Frame, back: Frame) -> Measure:
+        import numpy as np
 
-    def _call(self, function: Callable[..., Any], row: Row | None, *arguments: Any) -> Any:
-        assert row is not None
+        error = np.abs(words.astype(np.int64) - back)
+        worst = int(error.max())
+        if self._plan.syntax.family == "jpegls":
+            from dcmtx.codec.jpegls import near
+
+            if worst > near(self._plan.quality):
+                raise VerifyError(
+                    f"a sample is off by {worst}, more than NEAR; nothing was written, please report this"
+                )
+        squares = float(np.square(error, dtype=np.float64).sum())
+        return Measure(int(back.min()), int(back.max()), squares, worst)
+
+
+def _check_shape(samples: Frame, fmt: PixelFormat, row: Row) -> None:
+    if samples.shape != fmt.shape:
+        raise CodecError(f"{row.backend} returned {samples.shape} samples instead of {fmt.shape}")
+
+
+class Recompressor:
+    """Turns the JPEG stream of one frame into JPEG XL, or back, and proves that it can be turned again."""
+
+    def __init__(self, plan: Plan, source: PixelSource) -> None:
+        assert plan.encoder is not None
+        assert plan.coded_in is not None
+        self._plan = plan
+        self._source = source
+        self._row = plan.encoder
+        self._fmt = plan.coded_in
+        self._recompress = ENCODERS.load(plan.encoder)
+
+    def __call__(self, number: int) -> Coded:
+        """Return one frame (0-based) in the target syntax. Raises InputError or CodecError, with its number."""
         try:
-            return function(*arguments)
-        except DcmtxError:
+            return Coded(self._turned(self._source.frame(number)))
+        except DcmtxError as error:
+            if error.frame is None:
+                error.frame = number
             raise
-        except MemoryError as error:
-            raise CodecError(f"{row.backend} ran out of memory") from error
-        except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise CodecError(f"{row.backend} failed: {reason[:200]}") from error
+
+    def _turned(self, data: bytes) -> bytes:
+        from dcmtx.codec.jpegxl import restore
+        from dcmtx.codec.registry import LOSSLESS
+
+        read_stream(self._source.syntax, data, self._fmt)
+        if self._source.syntax.family == "jpegxl":
+            stream: bytes = call(restore, self._row, data)
+            read_stream(self._plan.syntax, stream, self._fmt)
+            return stream
+        bare = data.rstrip(b"\0")
+        stream = bare if bare.endswith(b"\xff\xd9") else data
+        return bytes(call(self._recompress, self._row, stream, self._fmt, self._fmt, LOSSLESS))
+
+
+class Rewrapper:
+    """Returns the codestream of one frame as it is, but for JP2 boxes, which do not belong there (PS3.5 A.4.4)."""
+
+    def __init__(self, plan: Plan, source: PixelSource) -> None:
+        assert plan.coded_in is not None
+        self._source = source
+        self._fmt = plan.coded_in
+
+    def __call__(self, number: int) -> Coded:
+        """Return one frame (0-based). Raises InputError with its number."""
+        data = self._source.frame(number)
+        if self._source.syntax.family not in ("j2k", "htj2k"):
+            return Coded(data)
+        try:
+            stream = read_stream(self._source.syntax, data, self._fmt)
+        except DcmtxError as error:
+            error.frame = number
+            raise
+        return Coded(data[stream.start : stream.end] if stream.boxed else data)
+
+
+def call(function: Callable[..., Any], row: Row, *arguments: Any) -> Any:
+    """Call a backend; whatever it raises becomes a CodecError that names it."""
+    try:
+        return function(*arguments)
+    except DcmtxError:
+        raise
+    except MemoryError as error:
+        raise CodecError(f"{row.backend} ran out of memory") from error
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CodecError(f"{row.backend} failed: {reason[:200]}") from error
 
 
 def _unused(where: str) -> RefusedError:
@@ -181,14 +300,14 @@ def _contradicts(stream: str, said: str) -> InputError:
     )
 
 
-def run(work: Callable[[int], Frame], frames: int, workers: int) -> Iterator[Frame]:
+def run(work: Callable[[int], Coded], frames: int, workers: int) -> Iterator[Coded]:
     """Yield `work(number)` for each frame in order, by `workers` threads, with a bounded number under way."""
     if workers == 1 or frames == 1:
         yield from map(work, range(frames))
         return
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    window: deque[Future[Frame]] = deque()
+    window: deque[Future[Coded]] = deque()
     with ThreadPoolExecutor(min(workers, frames)) as pool:
         try:
             for number in range(frames):

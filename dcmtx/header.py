@@ -7,7 +7,7 @@ spans stay in the file until they are needed. Standard library alone.
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dcmtx.errors import InputError
 from dcmtx.probe import LONG_VRS, SHORT_VRS
@@ -79,12 +79,13 @@ class Remove(Record):
 
 
 class Reserve(Record):
-    """Insert an element of `width` bytes whose value is known only later, under the name `key`."""
+    """Give an element a value that ends in `width` bytes known only later, under the name `key`."""
 
     tag: int
     vr: bytes
     width: int
     key: str
+    prefix: bytes = b""
 
 
 class Replace(Record):
@@ -94,7 +95,21 @@ class Replace(Record):
     element: bytes
 
 
-Edit = Set | Remove | Reserve | Replace
+class Append(Record):
+    """Append an item, encoded in Explicit VR Little Endian, to a sequence, which is made if it is absent."""
+
+    tag: int
+    item: bytes
+
+
+class Within(Record):
+    """Change items inside a sequence: `changes` are applied to every item, whatever its depth."""
+
+    tag: int
+    changes: tuple[Any, ...]  # of encoding.Change
+
+
+Edit = Set | Remove | Reserve | Replace | Append | Within
 
 
 class Span(Record):
@@ -105,14 +120,19 @@ class Span(Record):
 
 
 class Slot(Record):
-    """An element whose value is patched in later: its encoded header, and the width of the value in bytes."""
+    """An element whose value is patched in later: what stands before that value, and its width in bytes."""
 
     key: str
-    header: bytes
+    before: bytes
     width: int
 
 
 Piece = bytes | Span | Slot
+
+
+def tag_bytes(tag: int, encoding: Encoding) -> bytes:
+    """Return a tag as this encoding has it."""
+    return struct.pack(">HH" if encoding.big_endian else "<HH", tag >> 16, tag & 0xFFFF)
 
 
 def tag_text(tag: int) -> str:
@@ -248,7 +268,10 @@ def encode_edit(edit: Edit, encoding: Encoding) -> Iterator[bytes | Slot]:
     elif isinstance(edit, Replace):
         yield edit.element
     elif isinstance(edit, Reserve):
-        yield Slot(edit.key, element_header(edit.tag, edit.vr, edit.width, encoding), edit.width)
+        # The value is padded to even length behind its prefix; whoever fills it in pads it too.
+        width = edit.width + (len(edit.prefix) + edit.width) % 2
+        header = element_header(edit.tag, edit.vr, len(edit.prefix) + width, encoding)
+        yield Slot(edit.key, header + edit.prefix, width)
 
 
 def element_header(tag: int, vr: bytes, length: int, encoding: Encoding) -> bytes:

@@ -1,4 +1,4 @@
-"""Job and header to Plan, or a refusal, before any pixel moves.
+"""Request and header to Plan, or a refusal, before any pixel moves.
 
 A plan says which backends decode and encode, what happens to each frame in between, and which elements of the data
 set change. It is made of the header and of what the first codestream says of itself; it touches no pixel.
@@ -28,68 +28,38 @@ from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.pixel.items import OffsetTable, choose_table
 from dcmtx.record import Record
-from dcmtx.rules import image, photometric
-from dcmtx.syntax import BY_UID, EXPLICIT, ROOT, Kind, Syntax, find, find_family
+from dcmtx.request import Backend, NoPixels, OneBit, Overlays, Policy, Signatures, Target, Uid, UnusedBits, resolve
+from dcmtx.rules import identity, image, lossy, objects, overlay, photometric
+from dcmtx.syntax import EXPLICIT, ROOT, Kind, Loss, Syntax
 
 LARGEST_NATIVE = 0xFFFFFFFE
-MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
 _OFFSETS = 0x7FE00001
 _OFFSET_LENGTHS = 0x7FE00002
 _TOTAL_LENGTH = 0x7FE00003
-_PROVIDER_URL = 0x00287FE0
-_SOP_CLASS = 0x00080016
-_DIRECTORY_RECORDS = 0x00041220
-
-
-class UnusedBits(Enum):
-    """What to do with words that hold something above Bits Stored, where the target codes no whole words."""
-
-    REFUSE = "refuse"
-    KEEP = "keep"
-    CLEAR = "clear"
-
-
-class NoPixels(Enum):
-    """What to do with an object without pixels when the target is a compressed syntax."""
-
-    NATIVE = "native"
-    FAIL = "fail"
-
-
-class Policy(Record):
-    """The choices that the standard leaves."""
-
-    offset_table: OffsetTable = OffsetTable.AUTO
-    unused_bits: UnusedBits = UnusedBits.REFUSE
-    no_pixels: NoPixels = NoPixels.NATIVE
-    verify: bool = True
-    force: bool = False
-    clobber: bool = True
-
-
-class Backend(Record):
-    """The backends asked for by name; None leaves the choice to the registries."""
-
-    decoder: str | None = None
-    encoder: str | None = None
-
-
-class Target(Record):
-    """What was asked for: a syntax, or the way out of compression, `raw`, which leaves native files alone."""
-
-    name: str
-    syntax: Syntax
-    raw: bool = False
+_JPEG_BASELINE = f"{ROOT}.4.50"
+_JPEG_EXTENDED = f"{ROOT}.4.51"
+_JPEG_LOSSLESS_SV1 = f"{ROOT}.4.70"
+_JPEG_RECOMPRESSION = f"{ROOT}.4.111"
+_JPEG_XL = frozenset([f"{ROOT}.4.110", f"{ROOT}.4.112"])
 
 
 class Route(Enum):
     """The way that the pixels take."""
 
     NONE = "no pixels"
+    SKIP = "skipped"
     CARRY = "carry"  # native cells that stay what they are
     REWRAP = "rewrap"  # codestreams that stay what they are, in new fragments
+    RECOMPRESS = "recompress"  # JPEG streams into JPEG XL or out of it, bit for bit
     RECODE = "recode"
+
+
+class Contents(Record):
+    """What encapsulated pixels hold, without decoding: the first codestream's header, and the bytes of all of them."""
+
+    stream: Codestream | None = None
+    coded_bytes: int = 0
 
 
 class Plan(Record):
@@ -97,8 +67,8 @@ class Plan(Record):
 
     `coded_in` is what the source holds, `plain` the words it decodes to, `given` what the encoder gets, `coded_out`
     what the file written holds; `pixel_vr` is the VR of its pixel element. Rows are None where nothing is coded.
-    `settle_bits` says what is done with words that hold something above Bits Stored; None means that the target
-    holds whole words. `edits` go by tag.
+    `unused_bits` says what is done with words that hold something outside Bits Stored; None means that the target holds
+    whole words. `overlays` are taken out of the pixels. `edits` go by tag; `instance` is a new SOP Instance UID.
     """
 
     syntax: Syntax
@@ -113,227 +83,344 @@ class Plan(Record):
     encoder: Row | None = None
     verifier: Row | None = None
     unused_bits: UnusedBits | None = None
+    overlays: tuple[overlay.Embedded, ...] = ()
     quality: Quality = Quality()
+    irreversible: bool = False
     table: OffsetTable = OffsetTable.EMPTY
     edits: Mapping[int, Edit] = MappingProxyType({})
+    instance: str | None = None
     notes: tuple[str, ...] = ()
 
 
-def resolve(name: str) -> Target:
-    """Return the target that a family, alias, keyword or UID names.
+class Request(Record):
+    """Everything that is asked for of one file."""
 
-    Raises UsageError for a name that nothing has.
-    """
-    if name.lower() == "raw":
-        return Target("raw", EXPLICIT, raw=True)
-    family = find_family(name)
-    syntax = BY_UID[family.lossless] if family else find(name)
-    if syntax is None:
-        raise UsageError(f"there is no transfer syntax {name!r}; `dcmtx syntaxes` lists them")
-    return Target(name, syntax)
+    target: Target
+    policy: Policy = Policy()
+    backend: Backend = Backend()
+    quality: Quality = Quality()
 
 
-def check_target(syntax: Syntax) -> None:
-    """Raise UnsupportedError or RefusedError if no file can be written in this syntax, whatever the file."""
-    if ENCODERS.rows(syntax.uid):
-        return
-    if syntax.loss.value == "lossy" and DECODERS.rows(syntax.uid) and not syntax.retired:
-        raise RefusedError(f"{syntax.name} loses information; choose a lossless syntax", code="E_LOSSY")
-    raise UnsupportedError(
-        f"dcmtx does not write {syntax.name} ({syntax.uid}); `dcmtx syntaxes` shows what it writes",
-        code="E_UNSUPPORTED_TS",
-    )
-
-
-def make(
-    syntax_in: Syntax,
-    header: Header,
-    stream: Codestream | None,
-    target: Syntax,
-    policy: Policy,
-    backend: Backend,
-    quality: Quality,
-) -> Plan:
+def make(syntax_in: Syntax, header: Header, contents: Contents, request: Request) -> Plan:
     """Return the plan for one file.
 
-    `header` is closed (its tail is indexed), `stream` is the header of the first codestream where pixels are
-    encapsulated. Follows the decision table: the first condition that matches decides.
+    `header` is closed (its tail is indexed). Follows the decision table: the first condition that matches decides. A
+    target of several syntaxes, a family with loss, is the first of them that takes the file.
 
-    Raises InputError, UnsupportedError or RefusedError, with the codes of the table.
+    Raises InputError, UnsupportedError, RefusedError or UsageError, with the codes of the table.
     """
-    _check_objects(header, target)
-    check_target(target)
-    pixel = header.pixel
-    if pixel is None:
-        return _without_pixels(header, target, policy)
-    if pixel.tag in (FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA):
-        return _float(header, pixel.tag, target)
-    if syntax_in.kind is Kind.NATIVE and target.kind is Kind.NATIVE:
-        return _carry(header, target)
-    if syntax_in is target and not policy.force:
-        return _rewrap(header, target, policy)
-    if syntax_in.kind not in (Kind.NATIVE, Kind.FRAMES):
+    errors: list[DcmtxError] = []
+    for target in request.target.syntaxes:
+        try:
+            plan = _Planner(syntax_in, header, contents, target, request).plan()
+        except (RefusedError, UnsupportedError) as error:
+            errors.append(error)
+            continue
+        return _finish(plan, header, request)
+    refusal = errors[-1 if header.number(image.SAMPLES_PER_PIXEL) == 1 else 0]
+    if refusal.code in _SUGGESTED and request.backend.encoder is None:
+        refusal.message += _nearest(syntax_in, header, contents, request)
+    raise refusal
+
+
+def check_target(syntax: Syntax, quality: Quality) -> None:
+    """Raise UnsupportedError or RefusedError if no file can be written in this syntax, whatever the file."""
+    if syntax.loss is Loss.LOSSY and ENCODERS.rows(syntax.uid) and not quality.lossy:
+        raise RefusedError(f"{syntax.name} loses information; say --lossy to consent", code="E_LOSSY")
+    if not ENCODERS.rows(syntax.uid):
         raise UnsupportedError(
-            f"dcmtx does not decode {syntax_in.name} ({syntax_in.uid}); such files can only be copied",
+            f"dcmtx does not write {syntax.name} ({syntax.uid}); `dcmtx syntaxes` shows what it writes",
             code="E_UNSUPPORTED_TS",
         )
-    try:
-        return _recode(syntax_in, header, stream, target, policy, backend, quality)
-    except (RefusedError, UnsupportedError) as error:
-        if error.code in _SUGGESTED and backend.encoder is None:
-            error.message += _nearest(syntax_in, header, stream, target, policy, backend.replace(encoder=None))
-        raise
 
 
-# --- objects ---------------------------------------------------------------------------------------------------
+def _finish(plan: Plan, header: Header, request: Request) -> Plan:
+    """Add what does not depend on the route: a new SOP Instance UID where one was asked for, and notes."""
+    notes = plan.notes
+    edits = dict(plan.edits)
+    instance = plan.instance
+    if request.policy.uid is Uid.NEW and instance is None and plan.route is not Route.SKIP:
+        old = header.text(identity.SOP_INSTANCE_UID)
+        if old:
+            instance = identity.derived_uid(old, plan.syntax, request.quality)
+            edits[identity.SOP_INSTANCE_UID] = Set(identity.SOP_INSTANCE_UID, b"UI", instance.encode("ascii"))
+    if plan.syntax.retired:
+        notes += (f"{plan.syntax.name} is retired; few programs still read it",)
+    return plan.replace(notes=notes, edits=edits, instance=instance)
 
 
-def _check_objects(header: Header, target: Syntax) -> None:
-    directory = header.text(_SOP_CLASS) == MEDIA_STORAGE_DIRECTORY or _DIRECTORY_RECORDS in header
-    if directory and target is not EXPLICIT:
-        raise RefusedError(
-            "it is a DICOMDIR, which is Explicit VR Little Endian always (PS3.10 8.6); make a new one instead",
-            code="E_DICOMDIR",
-        )
-    if _PROVIDER_URL in header:
-        raise UnsupportedError(
-            "its pixels are elsewhere, at a Pixel Data Provider URL; fetch them first", code="E_UNSUPPORTED_TS"
-        )
+class _Planner:
+    """Makes the plan for one syntax."""
 
+    def __init__(self, syntax_in: Syntax, header: Header, contents: Contents, target: Syntax, request: Request) -> None:
+        self._syntax_in = syntax_in
+        self._header = header
+        self._contents = contents
+        self._target = target
+        self._policy = request.policy
+        self._backend = request.backend
+        # NEAR 0 loses nothing.
+        quality = request.quality
+        self._irreversible = quality.lossy and quality.near != 0
+        self._quality = quality if self._irreversible else quality.replace(lossy=False, near=None)
 
-def _without_pixels(header: Header, target: Syntax, policy: Policy) -> Plan:
-    edits = _common_edits(header)
-    if not target.encapsulated:
-        return Plan(target, Route.NONE, edits=edits)
-    if policy.no_pixels is NoPixels.FAIL:
-        raise RefusedError(
-            f"it has no pixels, which {target.name} needs (PS3.5 A.4); use --to explicit", code="E_NO_PIXELDATA"
-        )
-    note = f"it has no pixels, so it cannot be {target.label}; written as {EXPLICIT.name}"
-    return Plan(EXPLICIT, Route.NONE, edits=edits, notes=(note,))
+    def plan(self) -> Plan:
+        """Return the plan, or raise."""
+        header, target = self._header, self._target
+        objects.check_object(header, target)
+        check_target(target, self._quality)
+        pixel = header.pixel
+        if pixel is None:
+            return self._without_pixels()
+        if pixel.tag in (FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA):
+            return self._float(pixel.tag)
+        if self._syntax_in is target and target.encapsulated and not self._policy.force:
+            return self._rewrap()
+        if self._syntax_in.kind not in (Kind.NATIVE, Kind.FRAMES):
+            raise UnsupportedError(
+                f"dcmtx does not decode {self._syntax_in.name} ({self._syntax_in.uid}); such files can only be copied",
+                code="E_UNSUPPORTED_TS",
+            )
+        if self._syntax_in.kind is Kind.NATIVE and target.kind is Kind.NATIVE and not self._must_expand():
+            return self._carry()
+        if target.uid == _JPEG_RECOMPRESSION or self._restores_jpeg():
+            return self._recompress()
+        return self._recode()
 
+    # --- objects ---------------------------------------------------------------------------------------------
 
-def _float(header: Header, tag: int, target: Syntax) -> Plan:
-    if target.kind is not Kind.NATIVE:
-        raise RefusedError(
-            f"its pixels are floating point, which {target.name} does not hold (PS3.5 8.2); use --to deflated",
-            code="E_FLOAT",
-        )
-    vr = b"OF" if tag == FLOAT_PIXEL_DATA else b"OD"
-    return Plan(target, Route.CARRY, tag, vr, edits=_common_edits(header))
+    def _without_pixels(self) -> Plan:
+        edits = _common_edits(self._header)
+        if not self._target.encapsulated:
+            return Plan(self._target, Route.NONE, edits=edits)
+        policy = self._policy.no_pixels
+        if policy is NoPixels.FAIL:
+            raise RefusedError(
+                f"it has no pixels, which {self._target.name} needs (PS3.5 A.4); use --to explicit",
+                code="E_NO_PIXELDATA",
+            )
+        why = f"it has no pixels, so it cannot be {self._target.label}"
+        if policy is NoPixels.SKIP:
+            return Plan(EXPLICIT, Route.SKIP, notes=(f"{why}; skipped",))
+        return Plan(EXPLICIT, Route.NONE, edits=edits, notes=(f"{why}; written as {EXPLICIT.name}",))
 
+    def _float(self, tag: int) -> Plan:
+        if self._target.kind is not Kind.NATIVE:
+            raise RefusedError(
+                f"its pixels are floating point, which {self._target.name} does not hold "
+                "(PS3.5 8.2); use --to deflated",
+                code="E_FLOAT",
+            )
+        vr = b"OF" if tag == FLOAT_PIXEL_DATA else b"OD"
+        return Plan(self._target, Route.CARRY, tag, vr, edits=_common_edits(self._header))
 
-# --- native to native ------------------------------------------------------------------------------------------
+    # --- pixels that stay what they are ----------------------------------------------------------------------
 
+    def _must_expand(self) -> bool:
+        """Tell whether native pixels share chroma in a way that is not legal: between an odd number of columns."""
+        header = self._header
+        shared = header.text(image.PHOTOMETRIC_INTERPRETATION) == "YBR_FULL_422"
+        return shared and (header.number(image.COLUMNS) or 0) % 2 == 1
 
-def _carry(header: Header, target: Syntax) -> Plan:
-    """Native cells stay what they are; what their attributes say need not even make sense."""
-    pixel = header.pixel
-    assert pixel is not None
-    fmt: PixelFormat | None
-    notes: tuple[str, ...] = ()
-    try:
-        fmt = image.read_format(header)
-        image.check_format(fmt)
-    except InputError as error:
-        if error.tag == image.NUMBER_OF_FRAMES:
-            raise
-        fmt = None
-        notes = (f"the image is not understood ({error.message.split(';')[0]}); its pixels are carried as they are",)
-    allocated = header.number(image.BITS_ALLOCATED) or 16
-    big = header.encoding.big_endian or target.encoding.big_endian
-    if allocated > 16 and big and pixel.vr != b"OB":
-        notes += (
+    def _carry(self) -> Plan:
+        """Plan for native cells, whose attributes need not even make sense."""
+        header, target = self._header, self._target
+        pixel = header.pixel
+        assert pixel is not None
+        fmt: PixelFormat | None
+        notes: tuple[str, ...] = ()
+        try:
+            fmt = image.read_format(header)
+            image.check_format(fmt)
+        except InputError as error:
+            if error.tag == image.NUMBER_OF_FRAMES:
+                raise
+            fmt = None
+            why = error.message.split(";")[0]
+            notes = (f"the image is not understood ({why}); its pixels are carried as they are",)
+        allocated = header.number(image.BITS_ALLOCATED) or 16
+        notes += self._wide_big_endian(allocated)
+        vr = pixel.vr if pixel.vr in (b"OB", b"OW") else b"OW" if allocated > 8 else b"OB"
+        if target.encoding.implicit:
+            vr = b"OW"
+        edits = _common_edits(header)
+        return Plan(target, Route.CARRY, PIXEL_DATA, vr, fmt, coded_out=fmt, edits=edits, notes=notes)
+
+    def _wide_big_endian(self, allocated: int) -> tuple[str, ...]:
+        pixel = self._header.pixel
+        assert pixel is not None
+        big = self._header.encoding.big_endian or self._target.encoding.big_endian
+        if allocated <= 16 or not big or pixel.vr == b"OB":
+            return ()
+        return (
             f"Bits Allocated is {allocated} in big endian, where writers differ; taken as 16-bit words (PS3.5 7.3)",
         )
-    vr = pixel.vr if pixel.vr in (b"OB", b"OW") else b"OW" if allocated > 8 else b"OB"
-    if target.encoding.implicit:
-        vr = b"OW"
-    return Plan(
-        target, Route.CARRY, PIXEL_DATA, vr, coded_in=fmt, coded_out=fmt, edits=_common_edits(header),
-        notes=notes + _retired(target),
-    )  # fmt: skip
 
+    def _rewrap(self) -> Plan:
+        """Plan new fragments for codestreams that stay: the file has the target syntax, but an option changes them."""
+        fmt = image.read_format(self._header)
+        table = choose_table(self._policy.offset_table, fmt.frames, worst_case(fmt))
+        edits = _common_edits(self._header) | _table_edits(table, fmt)
+        return Plan(self._target, Route.REWRAP, PIXEL_DATA, b"OB", fmt, coded_out=fmt, table=table, edits=edits)
 
-# --- the same codestreams in new fragments ---------------------------------------------------------------------
+    # --- JPEG recompressed -----------------------------------------------------------------------------------
 
+    def _restores_jpeg(self) -> bool:
+        return self._syntax_in.uid == _JPEG_RECOMPRESSION and self._target.uid == _JPEG_BASELINE
 
-def _rewrap(header: Header, target: Syntax, policy: Policy) -> Plan:
-    """Plan new fragments for codestreams that stay: the file has the target syntax, but an option changes them."""
-    fmt = image.read_format(header)
-    table = choose_table(policy.offset_table, fmt.frames, worst_case(fmt))
-    edits = _common_edits(header) | _table_edits(table, fmt)
-    return Plan(target, Route.REWRAP, PIXEL_DATA, b"OB", coded_in=fmt, coded_out=fmt, table=table, edits=edits)
+    def _recompress(self) -> Plan:
+        """Plan the way of whole JPEG streams into JPEG XL, or back: no pixel is touched, nothing is lost."""
+        header, target = self._header, self._target
+        if not self._restores_jpeg() and self._syntax_in.uid != _JPEG_BASELINE:
+            raise RefusedError(
+                f"{target.name} recompresses JPEG Baseline streams, and this file is {self._syntax_in.label}; "
+                "use --to jpegxl",
+                code="E_NEEDS_JPEG",
+            )
+        said = image.read_format(header)
+        image.check_format(said)
+        photometric.check_legal(target, said)
+        self._check_signatures()
+        ends = (self._syntax_in, target)
+        jpegxl = next(syntax for syntax in ends if syntax.uid == _JPEG_RECOMPRESSION)
+        row = ENCODERS.choose(jpegxl.uid, jpegxl.label, said, self._backend.encoder)
+        table = choose_table(self._policy.offset_table, said.frames, worst_case(said))
+        confession = self._confess(said)
+        edits = _common_edits(header) | self._signature_edits() | confession.edits | _table_edits(table, said)
+        return Plan(
+            target, Route.RECOMPRESS, PIXEL_DATA, b"OB", said, coded_out=said, encoder=row, table=table, edits=edits,
+            notes=confession.notes,
+        )  # fmt: skip
 
+    # --- everything else -------------------------------------------------------------------------------------
 
-# --- everything else -------------------------------------------------------------------------------------------
+    def _recode(self) -> Plan:
+        header, target = self._header, self._target
+        said = image.read_format(header)
+        image.check_format(said)
+        colour = photometric.decoded(self._syntax_in, said, self._contents.stream)
+        coded_in = said.replace(photometric=colour.coded)
+        decoder = DECODERS.choose(self._syntax_in.uid, self._syntax_in.label, coded_in, self._backend.decoder)
+        plain = coded_in.replace(photometric=colour.plain, planar=0)
+        if self._irreversible:
+            objects.check_loss(header, plain)
+        given, unused = self._settle_bits(plain)
+        given = self._settle_colour(given)
+        coded_out = given.replace(photometric=photometric.coded(target, given, said, self._quality))
+        self._check_result(said, coded_out)
+        encoder = ENCODERS.choose(target.uid, target.label, coded_out, self._backend.encoder, self._quality)
+        self._check_parameters()
+        verifier = DECODERS.choose(target.uid, target.label, coded_out) if self._policy.verify else None
+        self._check_signatures()
+        overlays = self._find_overlays(said)
+        confession = self._confess(said)
+        table = OffsetTable.EMPTY
+        if target.encapsulated:
+            table = choose_table(self._policy.offset_table, coded_out.frames, worst_case(coded_out))
+        edits = _common_edits(header) | self._signature_edits() | _image_edits(header, said, coded_out)
+        edits |= overlay.extraction(overlays, coded_out) | confession.edits | _table_edits(table, coded_out)
+        plan = Plan(
+            target, Route.RECODE, PIXEL_DATA, _pixel_vr(target, coded_out), coded_in, plain, given, coded_out,
+            decoder, encoder, verifier, unused, tuple(overlays), self._quality, self._irreversible, table, edits,
+            notes=colour.notes + confession.notes,
+        )  # fmt: skip
+        return self._derive(plan, confession.history) if self._irreversible else plan
 
-
-def _recode(
-    syntax_in: Syntax,
-    header: Header,
-    stream: Codestream | None,
-    target: Syntax,
-    policy: Policy,
-    backend: Backend,
-    quality: Quality,
-) -> Plan:
-    said = image.read_format(header)
-    image.check_format(said)
-    colour = photometric.decoded(syntax_in, said, stream)
-    coded_in = said.replace(photometric=colour.coded)
-    decoder = DECODERS.choose(syntax_in.uid, syntax_in.label, coded_in, backend.decoder)
-    plain = coded_in.replace(photometric=colour.plain, planar=0)
-    given, unused = _settle_bits(plain, target, policy)
-    coded_out = given.replace(photometric=photometric.coded(target, given.photometric))
-    photometric.check_legal(target, coded_out)
-    if target.kind is Kind.NATIVE and coded_out.native_bytes > LARGEST_NATIVE:
-        raise RefusedError(
-            f"its pixels take {coded_out.native_bytes} bytes, native Pixel Data at most {LARGEST_NATIVE} "
-            "(PS3.5 8.1.1); keep it compressed",
-            code="E_SIZE",
+    def _derive(self, plan: Plan, history: lossy.History) -> Plan:
+        derivation = lossy.derive(
+            self._header, self._target, self._quality, self._policy, history, measured=plan.verifier is not None
         )
-    encoder = ENCODERS.choose(target.uid, target.label, coded_out, backend.encoder)
-    _check_quality(encoder, quality, target)
-    verifier = DECODERS.choose(target.uid, target.label, coded_out) if policy.verify else None
-    table = (
-        choose_table(policy.offset_table, coded_out.frames, worst_case(coded_out))
-        if target.encapsulated
-        else OffsetTable.EMPTY
-    )
-    edits = _common_edits(header) | _image_edits(header, said, coded_out) | _table_edits(table, coded_out)
-    return Plan(
-        target, Route.RECODE, PIXEL_DATA, _pixel_vr(target, coded_out), coded_in, plain, given, coded_out,
-        decoder, encoder, verifier, unused, quality, table, edits, colour.notes + _retired(target),
-    )  # fmt: skip
-
-
-def _settle_bits(plain: PixelFormat, target: Syntax, policy: Policy) -> tuple[PixelFormat, UnusedBits | None]:
-    """Return the format that the encoder gets, and what to do with content outside Bits Stored (PS3.5 8.1.1, 8.1.2).
-
-    High Bit becomes Bits Stored - 1. Native cells and RLE hold whole words, so what lies above stays there. Other
-    codecs store Bits Stored only: `keep` makes that the whole word, and Bits Stored says so.
-    """
-    whole_words = target.kind is Kind.NATIVE or target.family == "rle"
-    keep = policy.unused_bits is UnusedBits.KEEP
-    if target.kind is Kind.NATIVE:
-        # NumPy has no words of 24 and 40 bits.
-        plain = plain.replace(allocated={24: 32, 40: 64}.get(plain.allocated, plain.allocated))
-    if whole_words and (keep or plain.high_bit == plain.stored - 1):
-        return plain, None
-    if keep and plain.allocated > 1:
-        return plain.replace(stored=plain.allocated, high_bit=plain.allocated - 1), UnusedBits.KEEP
-    return plain.replace(high_bit=plain.stored - 1), policy.unused_bits
-
-
-def _check_quality(encoder: Row, quality: Quality, target: Syntax) -> None:
-    for name, value in quality.items():
-        if value is not None and name not in encoder.options:
-            raise UsageError(f"--{name} does not go with {target.label}: {encoder.backend} does not have it")
-    if quality.predictor not in (None, 1) and target.uid == f"{ROOT}.4.70":
-        raise UsageError(
-            f"{target.label} is predictor 1 always; use --to jpeg-lossless-p14 for predictor {quality.predictor}"
+        return plan.replace(
+            edits={**plan.edits, **derivation.edits},
+            instance=derivation.instance,
+            notes=plan.notes + derivation.notes,
         )
+
+    def _confess(self, fmt: PixelFormat) -> lossy.Confession:
+        return lossy.confess(self._header, self._syntax_in, self._contents.stream, fmt, self._contents.coded_bytes)
+
+    def _find_overlays(self, said: PixelFormat) -> list[overlay.Embedded]:
+        """Return the overlays to be extracted: before any compression, native cells keep them (PS3.5 8.1.2)."""
+        if self._target.family == "native":
+            return []
+        found = overlay.find_embedded(self._header, said)
+        if found and self._policy.overlays is Overlays.REFUSE:
+            raise RefusedError(
+                f"overlay group {found[0].group:04X} is in bit {found[0].bit} of the pixels; use --overlays extract",
+                code="E_OVERLAY",
+            )
+        return found
+
+    def _check_signatures(self) -> None:
+        if objects.is_signed(self._header) and self._policy.signatures is Signatures.REFUSE:
+            raise RefusedError(
+                "it has digital signatures, which encoding its pixels anew would make invalid; use --signatures remove",
+                code="E_SIGNATURE",
+            )
+
+    def _signature_edits(self) -> dict[int, Edit]:
+        tags = (objects.DIGITAL_SIGNATURES, objects.MAC_PARAMETERS)
+        return {tag: Remove(tag) for tag in tags if tag in self._header}
+
+    def _settle_bits(self, plain: PixelFormat) -> tuple[PixelFormat, UnusedBits | None]:
+        """Return the format that the encoder gets, and what to do with content outside Bits Stored (PS3.5 8.1.1).
+
+        High Bit becomes Bits Stored - 1. Native cells, also deflated ones, and RLE hold whole words, so what lies above
+        stays there. Other codecs store Bits Stored only: `keep` makes that the whole word, and Bits Stored says so.
+        """
+        target, policy = self._target, self._policy.unused_bits
+        whole_words = target.family in ("native", "deflate", "rle")
+        keep = policy is UnusedBits.KEEP
+        if target.family in ("native", "deflate"):
+            # NumPy has no words of 24 and 40 bits.
+            plain = plain.replace(allocated={24: 32, 40: 64}.get(plain.allocated, plain.allocated))
+        if whole_words and (keep or plain.high_bit == plain.stored - 1):
+            return plain, None
+        if keep and plain.allocated > 1:
+            return plain.replace(stored=plain.allocated, high_bit=plain.allocated - 1), UnusedBits.KEEP
+        given = self._fit_jpeg(plain.replace(high_bit=plain.stored - 1))
+        return given, policy
+
+    def _fit_jpeg(self, fmt: PixelFormat) -> PixelFormat:
+        """Return the format with Bits Stored as JPEG DCT has it, 8 or 12, values kept (PS3.5 8.2.1)."""
+        if fmt.samples > 1 or fmt.signed:
+            return fmt
+        if self._target.uid == _JPEG_EXTENDED:
+            if fmt.allocated == 16 and 9 <= fmt.stored <= 11:
+                return fmt.replace(stored=12, high_bit=11)
+            if fmt.allocated == 8:
+                return fmt.replace(stored=8, high_bit=7)
+        narrow = fmt.allocated == 16 and fmt.stored <= 8 and self._policy.unused_bits is UnusedBits.CLEAR
+        if self._target.uid == _JPEG_BASELINE and narrow:
+            return fmt.replace(allocated=8, stored=8, high_bit=7)
+        return fmt
+
+    def _settle_colour(self, given: PixelFormat) -> PixelFormat:
+        """Return the format with the colour that the encoder must be given: JPEG XL takes no YBR_FULL."""
+        if self._target.uid in _JPEG_XL and given.photometric == "YBR_FULL" and self._irreversible:
+            return given.replace(photometric="RGB")
+        return given
+
+    def _check_result(self, said: PixelFormat, coded_out: PixelFormat) -> None:
+        target = self._target
+        if target.uid in _JPEG_XL:
+            photometric.check_proven(target, coded_out)
+        photometric.check_legal(target, coded_out, one_bit=self._policy.one_bit is OneBit.ALLOW)
+        if target.kind is Kind.NATIVE and coded_out.native_bytes > LARGEST_NATIVE:
+            raise RefusedError(
+                f"its pixels take {coded_out.native_bytes} bytes, native Pixel Data at most {LARGEST_NATIVE} "
+                "(PS3.5 8.1.1); keep it compressed, or use --to encapsulated or deflated-frames",
+                code="E_SIZE",
+            )
+        objects.check_definition(self._header, said, coded_out)
+
+    def _check_parameters(self) -> None:
+        quality = self._quality
+        if quality.predictor not in (None, 1) and self._target.uid == _JPEG_LOSSLESS_SV1:
+            raise UsageError(
+                f"{self._target.label} is predictor 1 always; use --to jpeg-lossless-p14 for predictor "
+                f"{quality.predictor}"
+            )
 
 
 def _pixel_vr(target: Syntax, fmt: PixelFormat) -> bytes:
@@ -350,10 +437,6 @@ def worst_case(fmt: PixelFormat) -> int:
     """
     width = 2 if fmt.columns < 8 else 1.5
     return int(fmt.frames * (fmt.pixels * fmt.samples * fmt.allocated / 8 * width + 4096))
-
-
-def _retired(target: Syntax) -> tuple[str, ...]:
-    return (f"{target.name} is retired; few programs still read it",) if target.retired else ()
 
 
 # --- edits -----------------------------------------------------------------------------------------------------
@@ -401,29 +484,24 @@ def _image_edits(header: Header, said: PixelFormat, written: PixelFormat) -> dic
 
 # --- suggestions -----------------------------------------------------------------------------------------------
 
-_SUGGESTED = frozenset(["E_PI", "E_BITS", "E_SIGN", "E_LIMIT", "E_LOSSY"])
+_SUGGESTED = frozenset(["E_PI", "E_BITS", "E_SIGN", "E_LIMIT", "E_LOSSY_FORBIDDEN", "E_IOD", "E_UNVERIFIED"])
 # Nearest first: what compresses about as well, then what compresses at all, then what holds everything.
-_CANDIDATES = ("j2k", "htj2k", "jpegls", "jpeg", "rle", "deflated", "explicit")
+_CANDIDATES = ("j2k", "htj2k", "jpegls", "jpeg", "rle", "deflated-frames", "deflated", "explicit")
 
 
-def _nearest(
-    syntax_in: Syntax,
-    header: Header,
-    stream: Codestream | None,
-    refused: Syntax,
-    policy: Policy,
-    backend: Backend,
-) -> str:
-    """Return the end of a refusal: the nearest target that takes the file."""
-    names = sorted(_CANDIDATES, key=lambda name: resolve(name).syntax.family != refused.family)
+def _nearest(syntax_in: Syntax, header: Header, contents: Contents, request: Request) -> str:
+    """Return the end of a refusal: the nearest target that takes the file, without loss."""
+    refused = request.target.syntaxes
+    lossless = Quality()
+    names = sorted(_CANDIDATES, key=lambda name: resolve(name, lossless).syntaxes[0].family != refused[0].family)
     for name in names:
-        candidate = resolve(name).syntax
-        if candidate is refused:
+        target = resolve(name, lossless)
+        if target.syntaxes[0] in refused or target.syntaxes[0] is syntax_in:
             continue
         try:
-            if syntax_in.kind is Kind.NATIVE and candidate.kind is Kind.NATIVE:
-                return f"; use --to {name}"
-            _recode(syntax_in, header, stream, candidate, policy, backend, Quality())
+            _Planner(
+                syntax_in, header, contents, target.syntaxes[0], request.replace(target=target, quality=lossless)
+            ).plan()
         except DcmtxError:
             continue
         return f"; use --to {name}"

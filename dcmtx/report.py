@@ -1,9 +1,18 @@
-"""Outcomes in words."""
+"""Outcomes in words, and as records for programs."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from dcmtx.errors import DcmtxError
+from dcmtx.header import Append, Edit, Remove, Replace, Reserve, Set, tag_text
+from dcmtx.pixel.items import OffsetTable
+from dcmtx.plan import Plan, Route
 from dcmtx.syntax import find
 from dcmtx.transcoding import Outcome, Status
+
+# The version of the records that `as_record` makes; it rises when a field changes its meaning or goes.
+RECORD_VERSION = 1
 
 
 def verbose_line(outcome: Outcome) -> str:
@@ -24,3 +33,109 @@ def verbose_line(outcome: Outcome) -> str:
 def _label(uid: str) -> str:
     syntax = find(uid)
     return syntax.label if syntax else uid
+
+
+# --- plans -----------------------------------------------------------------------------------------------------
+
+
+def plan_lines(outcome: Outcome) -> list[str]:
+    """Return what would be done with a file, for people: a heading, then a line per step and per attribute."""
+    job = outcome.job
+    lines = [f"{job.src}: {_label(outcome.syntax_in)} to {_label(outcome.syntax_out)}"]
+    plan = outcome.plan
+    if plan is None:
+        return [*lines, "  copy: it has the target syntax already"]
+    lines += [f"  {step}" for step in steps(plan)]
+    lines += [f"  {change}" for change in changes(plan)]
+    if outcome.instance_out != outcome.instance_in:
+        lines.append(f"  SOP Instance UID becomes {outcome.instance_out}")
+    return lines
+
+
+_ROUTES = {
+    Route.NONE: "no pixels: the data set is encoded anew",
+    Route.SKIP: "skip",
+    Route.CARRY: "carry: native pixels stay what they are",
+    Route.REWRAP: "rewrap: codestreams stay what they are, in new fragments",
+    Route.RECOMPRESS: "recompress: JPEG streams stay what they are, bit for bit",
+    Route.RECODE: "recode",
+}
+
+
+def steps(plan: Plan) -> list[str]:
+    """Return what happens to the pixels, step by step."""
+    lines = [f"route: {_ROUTES[plan.route]}"]
+    if plan.decoder and plan.coded_in and plan.plain:
+        lines.append(f"decode by {plan.decoder.backend}: {plan.coded_in.describe()}")
+        if plan.plain.photometric != plan.coded_in.photometric:
+            lines.append(f"colour: {plan.coded_in.photometric} to {plan.plain.photometric}")
+    if plan.overlays:
+        groups = ", ".join(f"{overlay.group:04X} from bit {overlay.bit}" for overlay in plan.overlays)
+        lines.append(f"extract overlays: {groups}")
+    if plan.unused_bits is not None:
+        lines.append(f"content outside Bits Stored: {plan.unused_bits.value}")
+    if plan.encoder and plan.coded_out:
+        loss = "with loss" if plan.irreversible else "without loss"
+        lines.append(f"encode by {plan.encoder.backend}, {loss}: {plan.coded_out.describe()}")
+    if plan.verifier:
+        lines.append(f"verify by {plan.verifier.backend}")
+    if plan.table is not OffsetTable.EMPTY:
+        lines.append(f"offset table: {plan.table.value}")
+    return lines
+
+
+def changes(plan: Plan) -> list[str]:
+    """Return the attributes that change."""
+    return [_change(tag, edit) for tag, edit in sorted(plan.edits.items())]
+
+
+def _change(tag: int, edit: Edit) -> str:
+    if isinstance(edit, Remove):
+        return f"{tag_text(tag)} removed"
+    if isinstance(edit, Set):
+        return f"{tag_text(tag)} becomes {_value(edit.vr, edit.value)}"
+    if isinstance(edit, Reserve):
+        return f"{tag_text(tag)} set when it is known ({edit.key})"
+    if isinstance(edit, Append):
+        return f"{tag_text(tag)} gets an item"
+    return f"{tag_text(tag)} {'replaced' if isinstance(edit, Replace) else 'changed inside'}"
+
+
+def _value(vr: bytes, value: bytes) -> str:
+    if vr in (b"US", b"SS"):
+        return str(int.from_bytes(value, "little", signed=vr == b"SS"))
+    return value.decode("latin-1").strip(" \0")
+
+
+# --- records ---------------------------------------------------------------------------------------------------
+
+
+def as_record(result: Outcome | DcmtxError, src: str, dst: str) -> dict[str, Any]:
+    """Return what became of a file as a record for JSON."""
+    record: dict[str, Any] = {"version": RECORD_VERSION, "source": src, "destination": dst}
+    if isinstance(result, DcmtxError):
+        frame = None if result.frame is None else result.frame + 1
+        error = {"code": result.code, "status": result.status, "message": result.message, "frame": frame}
+        return record | {"status": "failed", "error": error}
+    plan = result.plan
+    record |= {
+        "status": result.status.value,
+        "syntax_in": result.syntax_in,
+        "syntax_out": result.syntax_out,
+        "decoder": result.decoder or None,
+        "encoder": result.encoder or None,
+        "frames": result.frames,
+        "bytes_in": result.bytes_in,
+        "bytes_out": result.bytes_out,
+        "ratio": result.ratio,
+        "psnr": result.psnr if result.psnr is None or result.psnr < 1e9 else None,
+        "sop_instance_in": result.instance_in or None,
+        "sop_instance_out": result.instance_out or None,
+        "seconds": round(result.seconds, 6),
+        "notes": list(result.notes),
+    }
+    if result.status is Status.PLANNED:
+        record["plan"] = (
+            {"steps": steps(plan), "changes": changes(plan)} if plan else {"steps": ["copy"], "changes": []}
+        )
+    return record

@@ -16,6 +16,7 @@ from dcmtx.header import (
     UNDEFINED,
     Element,
     Header,
+    Reader,
     Span,
     guess_encoding,
     swap,
@@ -104,131 +105,21 @@ def peek(file: FileBytes) -> Head:
         return read_head(file.pread(2 * LARGEST_META, 0))
 
 
-class Source:
-    """One DICOM file, opened.
+class PixelSource:
+    """The pixels of one data set, frame by frame.
 
-    `file` has the bytes of the file; `data` those of the data set, which are others where it was deflated. `syntax`
-    is the transfer syntax, `header` the index; `notes` say what was odd. `spool_in` is the directory for a spool.
-
-    Raises InputError when it is not DICOM or is damaged, UnsupportedError when its syntax is unknown.
+    `data` has the bytes that the offsets of `header` mean; `syntax` is the transfer syntax of the pixels; `notes` say
+    what was odd.
     """
 
-    def __init__(self, file: FileBytes, head: Head, spool_in: str | None = None) -> None:
-        self.file = file
-        self.head = head
+    def __init__(self, data: Reader, header: Header, syntax: Syntax) -> None:
+        self.data = data
+        self.header = header
+        self.syntax = syntax
         self.notes: list[str] = []
-        self._spool_in = spool_in
-        self._spool: FileBytes | None = None
-        self.syntax, encoding, start = self._decide()
-        self.header = self._index(start, encoding)
         self.fragments: items.Fragments | None = None
         self._starts: array[int] | None = None
         self._format: PixelFormat | None = None
-
-    @property
-    def data(self) -> FileBytes:
-        """The bytes of the data set: the file itself, or what it inflates to."""
-        return self._spool or self.file
-
-    def close(self) -> None:
-        """Give up the spool of a deflated data set; the file belongs to who opened it."""
-        if self._spool is not None:
-            self._spool.close()
-
-    # --- the header ------------------------------------------------------------------------------------------
-
-    def _decide(self) -> tuple[Syntax, Encoding, int]:
-        """Return the transfer syntax, the encoding that the data set really has, and where it starts."""
-        head = self.head
-        if not head.syntax:
-            return self._decide_without_meta()
-        if not head.preamble:
-            self.notes.append("the file has no preamble; read from its File Meta Information on")
-        if head.declared is not None and head.meta and head.dataset != self._declared_end(head):
-            self.notes.append("File Meta Information Group Length (0002,0000) is wrong; its elements were walked")
-        syntax = find(head.syntax)
-        if syntax is None:
-            raise UnsupportedError(
-                f"transfer syntax {head.syntax[:64]} is not one of the standard's", code="E_UNSUPPORTED_TS"
-            )
-        start = head.dataset
-        if syntax.deflated:
-            self._spool, start = self._inflate(start), 0
-        shown = guess_encoding(self.data.pread, start)
-        if shown is not None and shown != syntax.encoding:
-            self.notes.append(
-                f"the data set is {_encoding_name(shown)}, but its transfer syntax is {syntax.name}; read as it is"
-            )
-            return syntax, shown, start
-        return syntax, syntax.encoding, start
-
-    def _declared_end(self, head: Head) -> int:
-        start = len(head.preamble) + 4 if head.preamble else 0
-        return start + 12 + (head.declared or 0)
-
-    def _decide_without_meta(self) -> tuple[Syntax, Encoding, int]:
-        """Decide for a file that does not name its transfer syntax: read only if its data set shows it for certain."""
-        start = self.head.dataset
-        shown = guess_encoding(self.file.pread, start)
-        first = self.file.pread(2, start)
-        # Group 0008 opens every data set that identifies an object.
-        if shown is None or first != (b"\x00\x08" if shown.big_endian else b"\x08\x00"):
-            what = "names no transfer syntax" if self.head.meta or self.head.preamble else "is not a DICOM file"
-            raise InputError(f"the file {what}, and its bytes do not show one for certain", code="E_NOT_DICOM")
-        syntax = BIG_ENDIAN if shown.big_endian else IMPLICIT if shown.implicit else EXPLICIT
-        self.notes.append(f"the file names no transfer syntax; its data set shows {syntax.name}")
-        return syntax, shown, start
-
-    def _index(self, start: int, encoding: Encoding) -> Header:
-        header = Header(self.data, start, encoding)
-        if not self.head.syntax:
-            self._check_certain(header)
-        return header
-
-    def _check_certain(self, header: Header) -> None:
-        """Refuse a file without transfer syntax unless everything in it fits the one that it shows."""
-        tags = list(header.tags())
-        pixel = header.pixel
-        if tags != sorted(tags) or (pixel is not None and pixel.length == UNDEFINED):
-            why = (
-                "its Pixel Data is compressed, by which codec it does not say"
-                if pixel
-                else "its elements are in disorder"
-            )
-            raise InputError(f"the file names no transfer syntax, and {why}", code="E_NOT_DICOM")
-
-    def _inflate(self, start: int) -> FileBytes:
-        """Inflate the data set to an unnamed file, piece by piece (PS3.5 A.5)."""
-        first = self.file.pread(2, start)
-        wrapped = len(first) == 2 and first[0] & 15 == 8 and int.from_bytes(first, "big") % 31 == 0
-        try:
-            return self._inflate_as(start, zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
-        except zlib.error as error:
-            if not wrapped:
-                raise InputError(f"the deflated data set is damaged: {error}", code="E_DEFLATE") from error
-        try:
-            return self._inflate_as(start, -zlib.MAX_WBITS)
-        except zlib.error as error:
-            raise InputError(f"the deflated data set is damaged: {error}", code="E_DEFLATE") from error
-
-    def _inflate_as(self, start: int, window: int) -> FileBytes:
-        inflater = zlib.decompressobj(window)
-        inflated = Spool(self._spool_in)
-        position = start
-        while not inflater.eof:
-            piece = self.file.pread(_PIECE, position)
-            if not piece:
-                raise InputError("the deflated data set ends early; the file is truncated", code="E_TRUNCATED")
-            position += len(piece)
-            while piece:
-                inflated.write(inflater.decompress(piece, _PIECE))
-                piece = inflater.unconsumed_tail
-        inflated.write(inflater.flush())
-        if window > 0:
-            self.notes.append("the data set is wrapped by zlib, which the standard does not allow; read all the same")
-        return inflated.read_back()
-
-    # --- the pixels ------------------------------------------------------------------------------------------
 
     @property
     def pixel(self) -> Element | None:
@@ -384,6 +275,122 @@ def _encoding_name(encoding: Encoding) -> str:
     if encoding == IMPLICIT_LITTLE:
         return "Implicit VR Little Endian"
     return "Explicit VR Little Endian" if encoding == EXPLICIT_LITTLE else "Explicit VR Big Endian"
+
+
+class Source(PixelSource):
+    """One DICOM file, opened.
+
+    `file` has the bytes of the file; `data` those of the data set, which are others where it was deflated. `head` is
+    what stands before it. `spool_in` is the directory for a spool.
+
+    Raises InputError when it is not DICOM or is damaged, UnsupportedError when its syntax is unknown.
+    """
+
+    def __init__(self, file: FileBytes, head: Head, spool_in: str | None = None) -> None:
+        self.file = file
+        self.head = head
+        self.notes: list[str] = []
+        self._spool_in = spool_in
+        self._spool: FileBytes | None = None
+        syntax, encoding, start = self._decide()
+        data = self._spool or file
+        notes = self.notes
+        super().__init__(data, Header(data, start, encoding), syntax)
+        self.notes = notes
+        if not head.syntax:
+            self._check_certain(self.header)
+
+    def close(self) -> None:
+        """Give up the spool of a deflated data set; the file belongs to who opened it."""
+        if self._spool is not None:
+            self._spool.close()
+
+    # --- the header ------------------------------------------------------------------------------------------
+
+    def _decide(self) -> tuple[Syntax, Encoding, int]:
+        """Return the transfer syntax, the encoding that the data set really has, and where it starts."""
+        head = self.head
+        if not head.syntax:
+            return self._decide_without_meta()
+        if not head.preamble:
+            self.notes.append("the file has no preamble; read from its File Meta Information on")
+        if head.declared is not None and head.meta and head.dataset != self._declared_end(head):
+            self.notes.append("File Meta Information Group Length (0002,0000) is wrong; its elements were walked")
+        syntax = find(head.syntax)
+        if syntax is None:
+            raise UnsupportedError(
+                f"transfer syntax {head.syntax[:64]} is not one of the standard's", code="E_UNSUPPORTED_TS"
+            )
+        start = head.dataset
+        if syntax.deflated:
+            self._spool, start = self._inflate(start), 0
+        shown = guess_encoding((self._spool or self.file).pread, start)
+        if shown is not None and shown != syntax.encoding:
+            self.notes.append(
+                f"the data set is {_encoding_name(shown)}, but its transfer syntax is {syntax.name}; read as it is"
+            )
+            return syntax, shown, start
+        return syntax, syntax.encoding, start
+
+    def _declared_end(self, head: Head) -> int:
+        start = len(head.preamble) + 4 if head.preamble else 0
+        return start + 12 + (head.declared or 0)
+
+    def _decide_without_meta(self) -> tuple[Syntax, Encoding, int]:
+        """Decide for a file that does not name its transfer syntax: read only if its data set shows it for certain."""
+        start = self.head.dataset
+        shown = guess_encoding(self.file.pread, start)
+        first = self.file.pread(2, start)
+        # Group 0008 opens every data set that identifies an object.
+        if shown is None or first != (b"\x00\x08" if shown.big_endian else b"\x08\x00"):
+            what = "names no transfer syntax" if self.head.meta or self.head.preamble else "is not a DICOM file"
+            raise InputError(f"the file {what}, and its bytes do not show one for certain", code="E_NOT_DICOM")
+        syntax = BIG_ENDIAN if shown.big_endian else IMPLICIT if shown.implicit else EXPLICIT
+        self.notes.append(f"the file names no transfer syntax; its data set shows {syntax.name}")
+        return syntax, shown, start
+
+    def _check_certain(self, header: Header) -> None:
+        """Refuse a file without transfer syntax unless everything in it fits the one that it shows."""
+        tags = list(header.tags())
+        pixel = header.pixel
+        if tags != sorted(tags) or (pixel is not None and pixel.length == UNDEFINED):
+            why = (
+                "its Pixel Data is compressed, by which codec it does not say"
+                if pixel
+                else "its elements are in disorder"
+            )
+            raise InputError(f"the file names no transfer syntax, and {why}", code="E_NOT_DICOM")
+
+    def _inflate(self, start: int) -> FileBytes:
+        """Inflate the data set to an unnamed file, piece by piece (PS3.5 A.5)."""
+        first = self.file.pread(2, start)
+        wrapped = len(first) == 2 and first[0] & 15 == 8 and int.from_bytes(first, "big") % 31 == 0
+        try:
+            return self._inflate_as(start, zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+        except zlib.error as error:
+            if not wrapped:
+                raise InputError(f"the deflated data set is damaged: {error}", code="E_DEFLATE") from error
+        try:
+            return self._inflate_as(start, -zlib.MAX_WBITS)
+        except zlib.error as error:
+            raise InputError(f"the deflated data set is damaged: {error}", code="E_DEFLATE") from error
+
+    def _inflate_as(self, start: int, window: int) -> FileBytes:
+        inflater = zlib.decompressobj(window)
+        inflated = Spool(self._spool_in)
+        position = start
+        while not inflater.eof:
+            piece = self.file.pread(_PIECE, position)
+            if not piece:
+                raise InputError("the deflated data set ends early; the file is truncated", code="E_TRUNCATED")
+            position += len(piece)
+            while piece:
+                inflated.write(inflater.decompress(piece, _PIECE))
+                piece = inflater.unconsumed_tail
+        inflated.write(inflater.flush())
+        if window > 0:
+            self.notes.append("the data set is wrapped by zlib, which the standard does not allow; read all the same")
+        return inflated.read_back()
 
 
 class Spool:

@@ -86,6 +86,7 @@ class Syntax(Record):
     deflated: bool = False
     retired: bool = False
     legal: tuple[Legal, ...] = ()
+    one_bit: tuple[Legal, ...] = ()  # legal too, but only since lately
 
     @property
     def encapsulated(self) -> bool:
@@ -116,6 +117,7 @@ _RLE = (
     Legal(RGB, (8, 16), (1, 16), False, "8.2.2"),
     Legal(YBR_FULL, (8,), (1, 8), False, "8.2.2"),
 )
+_ONE_BIT = (Legal(GREY, (1,), (1, 1), False, "8.2.2, 8.2.4"),)
 _JPEG_BASELINE = (Legal(GREY + RGB + YBR_FULL_422, (8,), (8, 8), False, "8.2.1"),)
 _JPEG_EXTENDED = (
     Legal(GREY, (8,), (8, 8), False, "8.2.1"),
@@ -135,6 +137,8 @@ _J2K_GREY = (Legal(GREY, (8, 16, 24, 32, 40), (1, 38), True, "8.2.4"),)
 _J2K_PALETTE = (Legal(PALETTE, (8, 16), (1, 16), False, "8.2.4"),)
 _J2K_LOSSLESS = (Legal(("YBR_RCT", "RGB", "YBR_FULL"), (8, 16, 24, 32, 40), (1, 38), False, "8.2.4"),)
 _J2K_LOSSY = (Legal(("YBR_ICT",), (8, 16, 24, 32, 40), (1, 38), False, "8.2.4"),)
+_JPEG_XL = (Legal(GREY + RGB, (8, 16), (1, 16), False, "8.2.15"),)
+_JPEG_XL_JPEG = (Legal(("MONOCHROME2", "YBR_FULL_422", "RGB"), (8,), (8, 8), False, "8.2.15"),)
 _HTJ2K_LOSSLESS = tuple(row.replace(section="8.2.14") for row in _J2K_GREY + _J2K_PALETTE + _J2K_LOSSLESS)
 _HTJ2K = tuple(row.replace(section="8.2.14") for row in _J2K_GREY + _J2K_LOSSLESS + _J2K_LOSSY)
 
@@ -219,7 +223,7 @@ SYNTAXES: tuple[Syntax, ...] = (
     _frames("4.81", "JPEGLSNearLossless", "JPEG-LS Lossy (Near-Lossless) Image Compression", _BOTH, "8.2.3, A.4.3",
             "jpegls-near", "jpegls", _JPEG_LS),
     _frames("4.90", "JPEG2000Lossless", "JPEG 2000 Image Compression (Lossless Only)", _LOSSLESS, "8.2.4, A.4.4",
-            "j2k-lossless", "j2k", _J2K_GREY + _J2K_PALETTE + _J2K_LOSSLESS),
+            "j2k-lossless", "j2k", _J2K_GREY + _J2K_PALETTE + _J2K_LOSSLESS).replace(one_bit=_ONE_BIT),
     _frames("4.91", "JPEG2000", "JPEG 2000 Image Compression", _BOTH, "8.2.4, A.4.4", "", "j2k",
             _J2K_GREY + _J2K_LOSSLESS + _J2K_LOSSY),
     _other("4.92", "JPEG2000MCLossless", "JPEG 2000 Part 2 Multi-component Image Compression (Lossless Only)",
@@ -245,10 +249,10 @@ SYNTAXES: tuple[Syntax, ...] = (
     _video("107", "HEVCMP51", "HEVC/H.265 Main Profile / Level 5.1", "8.2.10"),
     _video("108", "HEVCM10P51", "HEVC/H.265 Main 10 Profile / Level 5.1", "8.2.11"),
     _frames("4.110", "JPEGXLLossless", "JPEG XL Lossless", _LOSSLESS, "8.2.15, A.4.12", "jpegxl-lossless", "jpegxl",
-            fragments=_ONE),
+            _JPEG_XL, _ONE),
     _frames("4.111", "JPEGXLJPEGRecompression", "JPEG XL JPEG Recompression", _LOSSLESS, "8.2.15, 10.19",
-            "jpegxl-jpeg", "jpegxl", fragments=_ONE),
-    _frames("4.112", "JPEGXL", "JPEG XL", _BOTH, "8.2.15, A.4.12", "", "jpegxl", fragments=_ONE),
+            "jpegxl-jpeg", "jpegxl", _JPEG_XL_JPEG, _ONE),
+    _frames("4.112", "JPEGXL", "JPEG XL", _BOTH, "8.2.15, A.4.12", "", "jpegxl", _JPEG_XL, _ONE),
     _frames("4.201", "HTJ2KLossless", f"{_HTJ2K_NAME} Image Compression (Lossless Only)", _LOSSLESS, "8.2.14, A.4.4",
             "htj2k-lossless", "htj2k", _HTJ2K_LOSSLESS),
     _frames("4.202", "HTJ2KLosslessRPCL", f"{_HTJ2K_NAME} with RPCL Options Image Compression (Lossless Only)",
@@ -257,7 +261,8 @@ SYNTAXES: tuple[Syntax, ...] = (
     _other("4.204", "JPIPHTJ2KReferenced", "JPIP HTJ2K Referenced", Kind.REFERENCE, _BOTH, "A.11"),
     _other("4.205", "JPIPHTJ2KReferencedDeflate", "JPIP HTJ2K Referenced Deflate", Kind.REFERENCE, _BOTH, "A.12",
            deflated=True),
-    _frames("5", "RLELossless", "RLE Lossless", _LOSSLESS, "8.2.2, A.4.2, G", "rle", "rle", _RLE, _ONE),
+    _frames("5", "RLELossless", "RLE Lossless", _LOSSLESS, "8.2.2, A.4.2, G", "rle", "rle", _RLE, _ONE).replace(
+        one_bit=_ONE_BIT),
     _other("6.1", "RFC2557MIMEEncapsulation", "RFC 2557 MIME encapsulation", Kind.MESSAGE, Loss.NONE, "PS3.6",
            retired=True),
     _other("6.2", "XMLEncoding", "XML Encoding", Kind.MESSAGE, Loss.NONE, "PS3.6", retired=True),
@@ -268,7 +273,7 @@ SYNTAXES: tuple[Syntax, ...] = (
     _other("7.3", "SMPTEST211030PCMDigitalAudio", "SMPTE ST 2110-30 PCM Digital Audio", Kind.FLOW, Loss.NONE,
            "8.2.13, A.10"),
     _frames("8.1", "DeflatedImageFrameCompression", "Deflated Image Frame Compression", _LOSSLESS, "8.2.16, A.4.13",
-            "deflated-frames", "deflate", fragments=_ONE),
+            "deflated-frames", "deflate", _NATIVE, _ONE),
 )
 # fmt: on
 

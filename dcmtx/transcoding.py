@@ -4,32 +4,49 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from enum import Enum
+from typing import TypeVar
 
 from dcmtx.codec.registry import Quality
 from dcmtx.engine import read_stream
-from dcmtx.errors import DcmtxError, UsageError
-from dcmtx.pixel.codestream import KINDS, Codestream
+from dcmtx.errors import DcmtxError, RefusedError, UnsupportedError, UsageError
+from dcmtx.pixel.codestream import KINDS
 from dcmtx.pixel.items import OffsetTable
-from dcmtx.plan import Backend, NoPixels, Policy, Target, UnusedBits, make, resolve
+from dcmtx.plan import Contents, Plan, Request, Route, make
 from dcmtx.record import Record
+from dcmtx.request import (
+    Backend,
+    Icon,
+    NoPixels,
+    OneBit,
+    Overlays,
+    Policy,
+    Signatures,
+    Target,
+    Uid,
+    UnusedBits,
+    resolve,
+)
 from dcmtx.rules import image
 from dcmtx.sink import Sink
 from dcmtx.source import FileBytes, Source, open_bytes, peek
-from dcmtx.syntax import Kind, Syntax, find
+from dcmtx.syntax import Kind, Loss, Syntax, find
 from dcmtx.writer import Writer
 
 
 class Job(Record):
-    """One file to convert. `src` and `dst` are paths, or `-`; `workers` is how many frames are coded at a time."""
+    """One file to convert. `src` and `dst` are paths, or `-`; `workers` is how many frames are coded at a time.
+
+    `fallbacks` are targets to try in order when the first is refused; `dry_run` only plans.
+    """
 
     src: str
     dst: str
-    target: Target
-    policy: Policy = Policy()
-    backend: Backend = Backend()
-    quality: Quality = Quality()
+    request: Request
+    fallbacks: tuple[Target, ...] = ()
     workers: int = 1
+    dry_run: bool = False
 
 
 class Status(Enum):
@@ -38,22 +55,44 @@ class Status(Enum):
     CONVERTED = "converted"
     COPIED = "copied"  # it was in the target syntax: byte for byte
     UNCHANGED = "unchanged"  # source and destination are one file, and nothing was to be done
+    SKIPPED = "skipped"  # as the policy for such objects has it
+    PLANNED = "planned"  # a dry run
 
 
 class Outcome(Record):
-    """What became of a job: syntaxes by UID, frames, bytes of both files, seconds, and notes for the user."""
+    """What became of a job: syntaxes by UID, frames, bytes of both files, seconds, and notes for the user.
+
+    `plan` is how it was done, None for a plain copy; `instance_in` and `instance_out` are SOP Instance UIDs; `ratio` is
+    the compression ratio of the pixels, counted from Bits Stored, if they were encoded; `psnr` is in decibels.
+    """
 
     job: Job
     status: Status
     syntax_in: str
     syntax_out: str
-    frames: int
-    bytes_in: int
-    bytes_out: int
-    seconds: float
-    decoder: str = ""
-    encoder: str = ""
+    frames: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    seconds: float = 0.0
+    plan: Plan | None = None
+    instance_in: str = ""
+    instance_out: str = ""
+    ratio: float | None = None
+    psnr: float | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def decoder(self) -> str:
+        """The backend that decoded, or an empty string."""
+        return self.plan.decoder.backend if self.plan is not None and self.plan.decoder is not None else ""
+
+    @property
+    def encoder(self) -> str:
+        """The backend that encoded, or an empty string."""
+        return self.plan.encoder.backend if self.plan is not None and self.plan.encoder is not None else ""
+
+
+_Choice = TypeVar("_Choice", bound=Enum)
 
 
 def transcode(
@@ -61,39 +100,77 @@ def transcode(
     dst: str | os.PathLike[str],
     *,
     to: str,
+    lossy: bool = False,
+    quality: int | None = None,
+    ratio: float | None = None,
+    psnr: float | None = None,
+    near: int | None = None,
+    subsampling: str | None = None,
+    predictor: int | None = None,
+    resolutions: int | None = None,
+    progression: str | None = None,
+    tile: int | None = None,
+    code_block: int | None = None,
+    uid: str | Uid = Uid.AUTO,
     offset_table: str | OffsetTable = OffsetTable.AUTO,
+    overlays: str | Overlays = Overlays.EXTRACT,
+    icon: str | Icon = Icon.FOLLOW,
+    signatures: str | Signatures = Signatures.REFUSE,
     unused_bits: str | UnusedBits = UnusedBits.REFUSE,
+    one_bit: str | OneBit = OneBit.REFUSE,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
+    fallback: Iterable[str] = (),
     verify: bool = True,
     force: bool = False,
     clobber: bool = True,
     decoder: str | None = None,
     encoder: str | None = None,
-    predictor: int | None = None,
-    resolutions: int | None = None,
     workers: int | None = None,
+    dry_run: bool = False,
 ) -> Outcome:
     """Convert the DICOM file `src` to the transfer syntax `to` and put it at `dst`, all of it or nothing.
 
     `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID. `src` may be `dst`.
     The other options are those of the command line, with its defaults; `workers` is the number of frames coded at
-    a time, by default as many as the process may use cores.
+    a time, by default as many as the process may use cores. With `dry_run` the outcome has the plan and `dst` is left
+    alone.
 
     Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
     for options that make no sense), whose `path` is `src` or `dst`; the destination is then as it was.
     """
-    try:
-        policy = Policy(
-            OffsetTable(offset_table), UnusedBits(unused_bits), NoPixels(no_pixels), verify=verify, force=force,
-            clobber=clobber,
-        )  # fmt: skip
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    job = Job(
-        os.fspath(src), os.fspath(dst), resolve(to), policy, Backend(decoder, encoder),
-        Quality(predictor, resolutions), workers or available_cores(),
+    policy = Policy(
+        _choice(OffsetTable, offset_table), _choice(UnusedBits, unused_bits), _choice(NoPixels, no_pixels),
+        _choice(Uid, uid), _choice(Overlays, overlays), _choice(Icon, icon), _choice(Signatures, signatures),
+        _choice(OneBit, one_bit), verify=verify, force=force, clobber=clobber, created=time.time(),
     )  # fmt: skip
+    coding = Quality(
+        lossy, quality, ratio, psnr, near, subsampling, predictor, resolutions, progression, tile, code_block
+    )  # fmt: skip
+    job = Job(
+        os.fspath(src),
+        os.fspath(dst),
+        Request(resolve(to, coding), policy, Backend(decoder, encoder), coding),
+        tuple(_resolve_fallback(name, coding) for name in fallback),
+        workers or available_cores(),
+        dry_run,
+    )
     return run(job)
+
+
+def _choice(kind: type[_Choice], value: str | _Choice) -> _Choice:
+    try:
+        return kind(value)
+    except ValueError:
+        names = ", ".join(member.value for member in kind)
+        raise UsageError(f"{value!r} is none of {names}") from None
+
+
+def _resolve_fallback(name: str, quality: Quality) -> Target:
+    """Return a target to fall back to: with consent to loss where it can lose, without where it cannot."""
+    try:
+        return resolve(name, quality)
+    except UsageError:
+        return resolve(name, Quality())
 
 
 def available_cores() -> int:
@@ -110,7 +187,7 @@ def run(job: Job) -> Outcome:
     try:
         file = open_bytes(job.src, _spool_directory(job))
         try:
-            outcome = _run_open(job, file)
+            outcome = _with_fallbacks(job, file)
         finally:
             file.close()
     except DcmtxError as error:
@@ -118,6 +195,28 @@ def run(job: Job) -> Outcome:
             error.path = job.src
         raise
     return outcome.replace(seconds=time.perf_counter() - started)
+
+
+def _with_fallbacks(job: Job, file: FileBytes) -> Outcome:
+    """Try the targets in order; only a refusal leads to the next, and every refusal is told."""
+    notes: tuple[str, ...] = ()
+    request = job.request
+    for fallback in job.fallbacks:
+        try:
+            outcome = _run_open(job, file, request)
+            return outcome.replace(notes=notes + outcome.notes)
+        except (RefusedError, UnsupportedError) as error:
+            why = str(error).split("; use --to")[0]
+            notes += (f"refused as {request.target.label} ({why}); fell back to {fallback.label}",)
+        request = job.request.replace(target=fallback, quality=_quality_for(fallback, job.request.quality))
+    outcome = _run_open(job, file, request)
+    return outcome.replace(notes=notes + outcome.notes)
+
+
+def _quality_for(target: Target, quality: Quality) -> Quality:
+    """Return what was asked for, without what only the first target has, or consent that this one does not need."""
+    can_lose = any(syntax.loss in (Loss.LOSSY, Loss.BOTH) for syntax in target.syntaxes)
+    return Quality(lossy=quality.lossy and can_lose)
 
 
 def _spool_directory(job: Job) -> str | None:
@@ -128,37 +227,42 @@ def _spool_directory(job: Job) -> str | None:
     return directory if os.path.isdir(directory) and os.access(directory, os.W_OK) else None
 
 
-def _run_open(job: Job, file: FileBytes) -> Outcome:
+def _run_open(job: Job, file: FileBytes, request: Request) -> Outcome:
     head = peek(file)
     syntax = find(head.syntax)
-    if syntax is not None and _nothing_to_do(job, syntax):
+    if syntax is not None and _nothing_to_do(request, syntax):
         return _copy(job, file, syntax)
     source = Source(file, head, _spool_directory(job))
     try:
-        return _convert(job, source)
+        return _convert(job, source, request)
     finally:
         source.close()
 
 
-def _nothing_to_do(job: Job, syntax: Syntax) -> bool:
+def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
     """Tell whether the file has the target syntax already and no option changes its bytes (rule G0)."""
-    if job.policy.force or job.policy.offset_table is not OffsetTable.AUTO:
+    policy = request.policy
+    if policy.force or policy.offset_table is not OffsetTable.AUTO:
         return False
-    if job.target.raw:
+    if policy.uid is Uid.NEW or policy.icon is Icon.DROP:
+        return False
+    if request.target.raw:
         return syntax.kind is Kind.NATIVE and not syntax.deflated
-    return syntax is job.target.syntax
+    return syntax in request.target.syntaxes
 
 
 def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
     """Put the same bytes at the destination."""
     status = Status.COPIED
-    if _same_file(job.src, job.dst):
+    if job.dry_run:
+        status = Status.PLANNED
+    elif _same_file(job.src, job.dst):
         status = Status.UNCHANGED
     else:
-        with Sink(job.dst, clobber=job.policy.clobber) as sink:
+        with Sink(job.dst, clobber=job.request.policy.clobber) as sink:
             sink.copy(file)
             sink.commit()
-    return Outcome(job, status, syntax.uid, syntax.uid, 0, file.size, file.size, 0.0)
+    return Outcome(job, status, syntax.uid, syntax.uid, bytes_in=file.size, bytes_out=file.size)
 
 
 def _same_file(one: str, other: str) -> bool:
@@ -168,44 +272,56 @@ def _same_file(one: str, other: str) -> bool:
         return False
 
 
-def _convert(job: Job, source: Source) -> Outcome:
+def _convert(job: Job, source: Source, request: Request) -> Outcome:
     source.close_pixels()
-    stream = _first_stream(source)
-    plan = make(
-        source.syntax, source.header, stream, job.target.syntax, job.policy, job.backend, job.quality
-    )  # fmt: skip
+    contents = _look_inside(source)
+    plan = make(source.syntax, source.header, contents, request)
     if plan.coded_in is not None and source.fragments is None:
         source.map_frames(plan.coded_in)
-    with Sink(job.dst, clobber=job.policy.clobber) as sink:
-        Writer(source, plan, sink, job.workers).write()
-        sink.commit()
-    notes = dict.fromkeys([*source.notes, *source.header.notes, *plan.notes])
-    return Outcome(
+    instance = source.header.text(0x00080018)
+    outcome = Outcome(
         job,
-        Status.CONVERTED,
+        Status.PLANNED,
         source.syntax.uid,
         plan.syntax.uid,
         plan.coded_in.frames if plan.coded_in else 0,
         source.file.size,
-        sink.bytes,
-        0.0,
-        plan.decoder.backend if plan.decoder else "",
-        plan.encoder.backend if plan.encoder else "",
-        tuple(notes),
+        plan=plan,
+        instance_in=instance,
+        instance_out=plan.instance or instance,
+    )
+    notes = (*source.notes, *source.header.notes, *plan.notes)
+    if plan.route is Route.SKIP:
+        return outcome.replace(status=Status.SKIPPED, notes=notes)
+    if job.dry_run:
+        return outcome.replace(notes=tuple(dict.fromkeys(notes)))
+    with Sink(job.dst, clobber=request.policy.clobber) as sink:
+        writer = Writer(source, plan, request, sink, job.workers)
+        written = writer.write()
+        sink.commit()
+    notes += written.notes
+    return outcome.replace(
+        status=Status.CONVERTED,
+        bytes_out=sink.bytes,
+        ratio=written.ratio,
+        psnr=written.psnr,
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
-def _first_stream(source: Source) -> Codestream | None:
-    """Map the frames of encapsulated pixels and return what the first codestream says of itself."""
-    if source.fragments is None or source.syntax.kind is not Kind.FRAMES:
-        return None
+def _look_inside(source: Source) -> Contents:
+    """Map the frames of encapsulated pixels and return what the codestreams say of themselves."""
+    fragments = source.fragments
+    if fragments is None or source.syntax.kind is not Kind.FRAMES:
+        return Contents()
     fmt = image.read_format(source.header)
     image.check_format(fmt)
     source.map_frames(fmt)
+    coded_bytes = sum(fragments.lengths)
     if source.syntax.family not in KINDS:
-        return None
+        return Contents(None, coded_bytes)
     try:
-        return read_stream(source.syntax, source.frame(0), fmt)
+        return Contents(read_stream(source.syntax, source.frame(0), fmt), coded_bytes)
     except DcmtxError as error:
         error.frame = 0
         raise

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from dcmtx.engine import Frame, FrameCoder, read_stream, run
+from dcmtx.engine import Coded, Frame, FrameCoder, Measure, Recompressor, Rewrapper, run
 from dcmtx.errors import InputError, OutputError
 from dcmtx.header import (
+    ITEM,
+    PIXEL_DATA,
     SWAP_UNIT,
     UNDEFINED,
+    Append,
     Edit,
     Element,
     Piece,
+    Remove,
     Replace,
     Slot,
     Span,
+    Within,
     element_header,
     splice,
     swap,
+    tag_bytes,
 )
 from dcmtx.pixel.items import Layout
-from dcmtx.plan import Plan, Route
+from dcmtx.plan import Plan, Request, Route
+from dcmtx.record import Record
+from dcmtx.request import Icon
 from dcmtx.rules import image
 from dcmtx.rules.identity import file_meta
 from dcmtx.sink import Sink
-from dcmtx.source import Source
+from dcmtx.source import PixelSource, Source
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 if TYPE_CHECKING:
-    from dcmtx.encoding import Context
+    from dcmtx.encoding import Change, Context
+    from dcmtx.pixel.bits import BitPacker
 
 _PIECE = 1 << 20
+_WORK: dict[Route, Callable[[Plan, PixelSource], Callable[[int], Coded]]] = {
+    Route.REWRAP: Rewrapper,
+    Route.RECOMPRESS: Recompressor,
+    Route.RECODE: FrameCoder,
+}
+_ICON_IMAGE_SEQUENCE = 0x00880200
 # How a nested group length looks behind its group: number 0000, UL, length 4.
 _GROUP_LENGTH = {
     EXPLICIT_LITTLE: b"\x00\x00UL\x04\x00",
@@ -40,21 +56,64 @@ _GROUP_LENGTH = {
 }
 
 
+class Written(Record):
+    """What is known of the pixels once they are written: `ratio` counts from Bits Stored, `psnr` is in decibels."""
+
+    ratio: float | None = None
+    psnr: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class _Tally:
+    """Adds up what frames measured."""
+
+    def __init__(self) -> None:
+        self.coded_bytes = 0
+        self._measures = 0
+        self._squares = 0.0
+        self.worst = 0
+        self.smallest = 0
+        self.largest = 0
+
+    def add(self, length: int, measure: Measure | None) -> None:
+        """Account for a frame."""
+        self.coded_bytes += length
+        if measure is None:
+            return
+        first = self._measures == 0
+        self.smallest = measure.smallest if first else min(self.smallest, measure.smallest)
+        self.largest = measure.largest if first else max(self.largest, measure.largest)
+        self.worst = max(self.worst, measure.worst)
+        self._squares += measure.squares
+        self._measures += 1
+
+    def psnr(self, samples: int, stored: int) -> float | None:
+        """Return the peak signal-to-noise ratio in decibels, infinite if nothing was lost; None if unmeasured."""
+        if not self._measures:
+            return None
+        if not self._squares:
+            return math.inf
+        return 10 * math.log10(((1 << stored) - 1) ** 2 * samples / self._squares)
+
+
 class Writer:
     """Writes one file. `write` goes through it from front to back; the frames are never held together."""
 
-    def __init__(self, source: Source, plan: Plan, sink: Sink, workers: int) -> None:
+    def __init__(self, source: Source, plan: Plan, request: Request, sink: Sink, workers: int) -> None:
         self._source = source
         self._plan = plan
+        self._request = request
         self._sink = sink
         self._workers = workers
         self._encoding = plan.syntax.encoding
-        self._slots: dict[str, int] = {}
+        self._slots: dict[str, list[tuple[int, int]]] = {}
+        self._tally = _Tally()
+        self._overlays: list[tuple[int, BitPacker]] = []
 
-    def write(self) -> None:
+    def write(self) -> Written:
         """Write everything. Raises whatever the frames or the destination give reason for."""
         source, plan = self._source, self._plan
-        self._sink.write(file_meta(source.head, source.header, plan.syntax))
+        self._sink.write(file_meta(source.head, source.header, plan.syntax, plan.instance))
         if plan.syntax.deflated:
             self._sink.deflate()
         header = source.header
@@ -65,6 +124,7 @@ class Writer:
         if header.pixel is not None:
             self._write_pixels()
         self._write_elements(header.tail, behind)
+        return self._account()
 
     # --- elements --------------------------------------------------------------------------------------------
 
@@ -74,19 +134,20 @@ class Writer:
                 for data in self._source.pieces(piece):
                     self._sink.write(data)
             elif isinstance(piece, Slot):
-                self._sink.write(piece.header)
-                self._slots[piece.key] = self._sink.bytes
+                self._sink.write(piece.before)
+                self._slots.setdefault(piece.key, []).append((self._sink.bytes, piece.width))
                 self._sink.write(bytes(piece.width))
             else:
                 self._sink.write(piece)
 
     def _pieces(self, elements: list[Element], edits: dict[int, Edit]) -> Iterator[Piece]:
         header = self._source.header
+        resolved = self._resolve(elements, edits)
         if header.encoding == self._encoding:
-            return splice(elements, edits | self._without_group_lengths(elements), self._encoding)
+            return splice(elements, resolved, self._encoding)
         from dcmtx.encoding import transcribe
 
-        return transcribe(header.reader, elements, edits, header.encoding, self._encoding, self._context())
+        return transcribe(header.reader, elements, resolved, header.encoding, self._encoding, self._context())
 
     def _context(self) -> Context:
         from dcmtx.encoding import Context
@@ -98,22 +159,61 @@ class Writer:
             waveform_allocated=header.number(0x54001004) or 16,
         )
 
-    def _without_group_lengths(self, elements: Iterable[Element]) -> dict[int, Edit]:
-        """Return the sequences that hold a retired group length, without it (PS3.5 7.2)."""
-        header = self._source.header
-        pattern = _GROUP_LENGTH[self._encoding]
-        edits: dict[int, Edit] = {}
+    def _resolve(self, elements: Iterable[Element], edits: dict[int, Edit]) -> dict[int, Edit]:
+        """Return the edits with those that go inside sequences carried out: whole sequences, new."""
+        resolved: dict[int, Edit] = {tag: edit for tag, edit in edits.items() if not isinstance(edit, Append | Within)}
+        if self._request.policy.icon is Icon.DROP:
+            resolved |= {tag: Remove(tag) for tag, *_ in elements if tag == _ICON_IMAGE_SEQUENCE}
         for element in elements:
-            if element.vr == b"SQ" or element.length == UNDEFINED:
-                if element.vr == b"UN" or not self._holds(element, pattern):
-                    continue
-                old = header.reader.pread(element.end - element.start, element.start)
-                from dcmtx.encoding import rewrite
+            if element.tag not in resolved and (element.vr == b"SQ" or self._may_hold_items(element)):
+                new = self._rewritten(element, edits.get(element.tag))
+                if new is not None:
+                    resolved[element.tag] = Replace(element.tag, new)
+        for tag, edit in edits.items():
+            if isinstance(edit, Append):
+                from dcmtx.encoding import append_item
 
-                new = rewrite(old, self._encoding, self._encoding, self._context())
-                if len(new) != len(old):
-                    edits[element.tag] = Replace(element.tag, new)
-        return edits
+                old = resolved.get(tag)
+                sequence = old.element if isinstance(old, Replace) else b""
+                resolved[tag] = Replace(tag, append_item(sequence, tag, edit.item))
+        return resolved
+
+    def _may_hold_items(self, element: Element) -> bool:
+        """Tell whether an element without VR, or of undefined length, may be a sequence."""
+        if element.vr == b"UN":
+            return False
+        if element.length == UNDEFINED:
+            return True
+        if element.vr != b"  " or element.length < 8:
+            return False
+        return self._source.data.pread(4, element.value) == tag_bytes(ITEM, self._source.header.encoding)
+
+    def _rewritten(self, element: Element, edit: Edit | None) -> bytes | None:
+        """Return a sequence as it must be written, or None if it stays what it is."""
+        header = self._source.header
+        changes = list(edit.changes) if isinstance(edit, Within) else []
+        changes += self._nested_changes(element)
+        same = header.encoding == self._encoding
+        lengths = same and self._holds(element, _GROUP_LENGTH[self._encoding])
+        if not changes and not lengths and not isinstance(edit, Append):
+            return None
+        from dcmtx.encoding import rewrite
+
+        old = header.reader.pread(element.end - element.start, element.start)
+        new = rewrite(old, header.encoding, self._encoding, self._context(), changes)
+        unchanged = same and not changes and len(new) == len(old)
+        return old if unchanged and isinstance(edit, Append) else None if unchanged else new
+
+    def _nested_changes(self, element: Element) -> list[Change]:
+        """Return what must be done to pixels inside a sequence, if there are any."""
+        syntax_in = self._source.syntax
+        if self._request.policy.icon is not Icon.DROP and not syntax_in.encapsulated:
+            return []
+        if not self._holds(element, tag_bytes(PIXEL_DATA, self._source.header.encoding)):
+            return []
+        from dcmtx.nested import changes_for
+
+        return list(changes_for(syntax_in, self._plan.syntax, self._encoding, self._request.policy.icon))
 
     def _holds(self, element: Element, pattern: bytes) -> bool:
         rest = b""
@@ -126,27 +226,39 @@ class Writer:
     # --- pixels ----------------------------------------------------------------------------------------------
 
     def _write_pixels(self) -> None:
+        self._reserve_overlays()
         if self._plan.route is Route.CARRY:
             self._carry()
         elif self._plan.syntax.encapsulated:
             self._encapsulate()
         else:
             self._write_native()
+        for offset, packer in self._overlays:
+            self._sink.patch(offset, packer.flush())
 
-    def _frames(self) -> Iterator[Frame]:
-        """Yield the frames as the target holds them, in order."""
+    def _frames(self) -> Iterator[Coded]:
+        """Yield the frames as the target holds them, in order, and account for them."""
         plan = self._plan
         assert plan.coded_out is not None
-        if plan.route is Route.REWRAP:
-            return map(self._bare_codestream, range(plan.coded_out.frames))
-        return run(FrameCoder(plan, self._source), plan.coded_out.frames, self._workers)
+        work = _WORK[plan.route](plan, self._source)
+        for coded in run(work, plan.coded_out.frames, self._workers):
+            self._tally.add(len(coded.data), coded.measure)
+            for index, plane in enumerate(coded.overlays):
+                self._write_overlay(index, plane)
+            yield coded
 
-    def _bare_codestream(self, number: int) -> bytes:
-        """Return a frame of the source as it is, but for JP2 boxes (PS3.5 A.4.4)."""
-        data = self._source.frame(number)
-        assert self._plan.coded_in is not None
-        stream = read_stream(self._source.syntax, data, self._plan.coded_in)
-        return data[stream.start : stream.end] if stream.boxed else data
+    def _reserve_overlays(self) -> None:
+        """Remember where the data of each overlay goes."""
+        if self._plan.overlays:
+            from dcmtx.pixel.bits import BitPacker
+
+            self._overlays = [(self._slots[overlay.key][0][0], BitPacker()) for overlay in self._plan.overlays]
+
+    def _write_overlay(self, index: int, plane: Frame) -> None:
+        offset, packer = self._overlays[index]
+        data = packer.pack(plane)
+        self._sink.patch(offset, data)
+        self._overlays[index] = (offset + len(data), packer)
 
     def _encapsulate(self) -> None:
         """Write fragments, one per frame, and fill the offset table afterwards (PS3.5 A.4)."""
@@ -154,17 +266,17 @@ class Writer:
         assert plan.coded_out is not None
         layout = Layout(plan.table, plan.coded_out.frames)
         sink.write(element_header(plan.pixel_tag, plan.pixel_vr, UNDEFINED, self._encoding))
-        self._slots["basic"] = sink.bytes + 8
+        self._slots["basic"] = [(sink.bytes + 8, 0)]
         sink.write(layout.header())
-        for frame in self._frames():
-            item, pad = layout.item(len(frame))
+        for coded in self._frames():
+            item, pad = layout.item(len(coded.data))
             sink.write(item)
-            sink.write(frame)
+            sink.write(coded.data)
             if pad:
                 sink.write(pad)
         sink.write(layout.trailer())
         for key, value in layout.tables().items():
-            sink.patch(self._slots[key], value)
+            sink.patch(self._slots[key][0][0], value)
 
     def _write_native(self) -> None:
         """Write decoded frames as native cells (PS3.5 8.1.1)."""
@@ -175,9 +287,9 @@ class Writer:
         length = fmt.native_bytes
         self._pixel_header(length)
         written = 0
-        for frame in self._packed() if fmt.allocated == 1 else self._frames():
-            self._sink.write(swap(bytes(frame), unit) if unit > 1 else frame)
-            written += len(frame)
+        for data in self._packed() if fmt.allocated == 1 else (coded.data for coded in self._frames()):
+            self._sink.write(swap(bytes(data), unit) if unit > 1 else data)
+            written += len(data)
         if written != length:
             raise InputError(f"the frames have {written} bytes instead of {length}", code="E_TRUNCATED")
         self._sink.write(bytes(length % 2))
@@ -187,8 +299,8 @@ class Writer:
         from dcmtx.pixel.bits import BitPacker
 
         packer = BitPacker()
-        for frame in self._frames():
-            yield packer.pack(frame)
+        for coded in self._frames():
+            yield packer.pack(coded.data)
         yield packer.flush()
 
     def _carry(self) -> None:
@@ -210,3 +322,36 @@ class Writer:
         if even >= UNDEFINED:
             raise OutputError(f"{even} bytes of native pixels do not fit a 32-bit length")
         self._sink.write(element_header(self._plan.pixel_tag, self._plan.pixel_vr, even, self._encoding))
+
+    # --- what is known at the end ----------------------------------------------------------------------------
+
+    def _account(self) -> Written:
+        """Fill the places reserved for ratio and extremes, and say what the pixels have become."""
+        plan, tally = self._plan, self._tally
+        fmt = plan.coded_out
+        if fmt is None or plan.route is not Route.RECODE or not plan.syntax.encapsulated:
+            return Written()
+        ratio = fmt.stored_bytes / max(tally.coded_bytes, 1)
+        if not plan.irreversible:
+            return Written(ratio)
+        from dcmtx.rules.lossy import ratio_text
+
+        self._fill("ratio", ratio_text(fmt.stored_bytes, tally.coded_bytes).encode("ascii"), b" ")
+        for key, value in (("smallest", tally.smallest), ("largest", tally.largest)):
+            self._fill(key, value.to_bytes(2, "little", signed=fmt.signed), b"\0")
+        psnr = tally.psnr(fmt.pixels * fmt.samples * fmt.frames, fmt.stored)
+        return Written(ratio, psnr, self._loss_notes(ratio, psnr))
+
+    def _fill(self, key: str, value: bytes, pad: bytes) -> None:
+        for offset, width in self._slots.get(key, []):
+            self._sink.patch(offset, value.ljust(width, pad))
+
+    def _loss_notes(self, ratio: float, psnr: float | None) -> tuple[str, ...]:
+        notes: tuple[str, ...] = ()
+        if psnr is not None:
+            how = "nothing was lost" if math.isinf(psnr) else f"PSNR {psnr:.1f} dB, largest error {self._tally.worst}"
+            notes = (f"lossy: ratio {ratio:.4g}, {how}",)
+        asked = self._plan.quality.ratio
+        if asked is not None and abs(ratio / asked - 1) > 0.1:
+            notes += (f"the ratio is {ratio:.4g}, not the {asked:g} asked for: these pixels do not give it",)
+        return notes

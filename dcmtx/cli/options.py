@@ -25,25 +25,106 @@ WORDS: tuple[Word, ...] = (
     Word("implicit", "M", "implicit", "Implicit VR Little Endian."),
     Word("deflated", "d", "deflated", "Deflated Explicit VR Little Endian."),
     Word("rle", "R", "rle", "RLE Lossless."),
-    Word("jpeg", "J", "jpeg", "JPEG lossless."),
-    Word("jpegls", "L", "jpegls", "JPEG-LS lossless."),
-    Word("j2k", "K", "j2k", "JPEG 2000 lossless."),
-    Word("htj2k", "", "htj2k", "High-Throughput JPEG 2000 lossless."),
+    Word("jpeg", "J", "jpeg", "JPEG lossless; with --lossy, Baseline or Extended."),
+    Word("jpegls", "L", "jpegls", "JPEG-LS lossless, or near-lossless."),
+    Word("j2k", "K", "j2k", "JPEG 2000 lossless, or lossy."),
+    Word("htj2k", "", "htj2k", "High-Throughput JPEG 2000 lossless, or lossy."),
 )
 
 
-def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--to` and gdcmconv's words."""
-    for word in reversed(WORDS):
-        letters = [f"-{word.letter}"] if word.letter else []
-        command = click.option(*letters, f"--{word.option}", f"word_{word.option}", is_flag=True, help=word.help)(
-            command
-        )
-    return click.option(
-        "-t", "--to", metavar="SYNTAX",
-        help="Target transfer syntax: a family (jpeg, jpegls, j2k, htj2k), a name that `dcmtx syntaxes` lists, a "
-        "keyword or a UID.",
-    )(command)  # fmt: skip
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _options(*options: Decorator) -> Decorator:
+    """Return a decorator that adds these options in this order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _word(word: Word) -> Decorator:
+    letters = [f"-{word.letter}"] if word.letter else []
+    return click.option(*letters, f"--{word.option}", f"word_{word.option}", is_flag=True, help=word.help)
+
+
+def _choice(name: str, choices: str, text: str) -> Decorator:
+    """Return an option whose first choice is the default."""
+    names = choices.split("|")
+    return click.option(name, type=click.Choice(names), default=names[0], show_default=True, help=text)
+
+
+target_options = _options(
+    click.option(
+        "-t",
+        "--to",
+        metavar="SYNTAX",
+        help="Target transfer syntax: a family (jpeg, jpegls, j2k, htj2k, jpegxl), a name that `dcmtx syntaxes` lists, "
+        "a keyword or a UID.",
+    ),
+    *map(_word, WORDS),
+)
+
+loss_options = _options(
+    click.option("-Y", "--lossy", is_flag=True, help="Consent to loss; a family then means its lossy member."),
+    click.option("-q", "--quality", type=click.IntRange(1, 100), help="JPEG, JPEG XL: 1 to 100. [default: 90]"),
+    click.option("--ratio", type=click.FloatRange(1, 10000), help="JPEG 2000, HTJ2K: compression ratio. [default: 10]"),
+    click.option("--psnr", type=click.FloatRange(10, 200), help="JPEG 2000, HTJ2K: peak signal-to-noise ratio, in dB."),
+    click.option("--near", type=click.IntRange(0, 255), help="JPEG-LS: how far a value may be off. [default: 2]"),
+    click.option(
+        "--subsampling",
+        type=click.Choice(["444", "422", "420"]),
+        help="JPEG: how chroma is shared; 444 keeps RGB as it is. [default: 422]",
+    ),
+)
+
+coding_options = _options(
+    click.option(
+        "--predictor", type=click.IntRange(1, 7), help="JPEG lossless (jpeg-lossless-p14): predictor. [default: 1]"
+    ),
+    click.option(
+        "--resolutions",
+        type=click.IntRange(1, 32),
+        help="JPEG 2000: resolution levels; HTJ2K: decompositions. [default: 6, 5]",
+    ),
+    click.option(
+        "--progression",
+        type=click.Choice(["LRCP", "RLCP", "RPCL", "PCRL", "CPRL"]),
+        help="Order of progression, where an encoder lets it be chosen.",
+    ),
+    click.option(
+        "--tile", type=click.IntRange(16, 65535), help="HTJ2K: side of a tile, in pixels. [default: one tile]"
+    ),
+    click.option("--code-block", type=click.IntRange(4, 1024), help="Side of a code-block, where it can be chosen."),
+)
+
+rule_options = _options(
+    _choice("--uid", "auto|keep|new", "SOP Instance UID; auto: kept, but new when pixels lost something."),
+    _choice(
+        "--offset-table",
+        "auto|basic|extended|empty",
+        "Offset table of compressed pixels; auto: basic, extended when 32 bits may not do.",
+    ),
+    _choice(
+        "--overlays", "extract|refuse", "Overlays in unused bits of the pixels: give them data of their own, or fail."
+    ),
+    _choice("--icon", "follow|drop", "Icons: keep them valid under the new syntax, or leave them out."),
+    _choice("--signatures", "refuse|remove", "Digital signatures of pixels that are encoded anew."),
+    _choice(
+        "--unused-bits",
+        "refuse|keep|clear",
+        "Words with content outside Bits Stored: refuse them, store whole words, or clear it.",
+    ),
+    _choice("--one-bit", "refuse|allow", "1-bit pixels in RLE and JPEG 2000, which older readers do not expect."),
+    _choice(
+        "--no-pixels",
+        "native|skip|fail",
+        "Objects without pixels under a compressed target: write Explicit VR Little Endian, skip, or fail.",
+    ),
+)
 
 
 def chosen_target(to: str | None, words: dict[str, bool]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dcmtx.codec.jpeg2k import relabel, shift_to_signed
+from dcmtx.codec import search
+from dcmtx.codec.jpeg2k import DEFAULT_RATIO, decode_imagecodecs, frame_bytes, relabel, shift_to_signed
 from dcmtx.codec.registry import Quality
 from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
@@ -16,6 +18,8 @@ Words = NDArray[Any]
 
 # PS3.5 10.18: the lowest resolution of .202 has at most this many rows and columns.
 LOWEST_RESOLUTION = 64
+# Quantization steps, relative to the range of values, between which a ratio or a PSNR is looked for.
+_STEPS = (2e-6, 0.5)
 
 
 def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
@@ -32,9 +36,57 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
         rgb=coded.photometric == "YBR_RCT",
         planar=False if coded.samples > 1 else None,
         resolutions=quality.resolutions or decompositions(coded),
+        tile=(quality.tile, quality.tile) if quality.tile else None,
         tlm=True,
     )
     return relabel(bytes(encoded), coded)
+
+
+def encode_imagecodecs_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame, irreversible, of the ratio or PSNR asked for, looked for by the quantization step."""
+    samples = _fill_container(words, coded)
+
+    def encode(step: float) -> bytes:
+        return _encode_step(samples, coded, quality, step)
+
+    if quality.psnr is not None:
+        return search.find(encode, lambda encoded: _psnr(encoded, words, coded), quality.psnr, *_STEPS)
+    raw = frame_bytes(coded)
+    return search.find(encode, lambda encoded: raw / len(encoded), quality.ratio or DEFAULT_RATIO, *_STEPS)
+
+
+def _fill_container(words: Words, coded: PixelFormat) -> Words:
+    """Return the samples shifted up to the precision of their container.
+
+    Irreversible quantization steps are relative to the precision that the stream is labelled with (T.800 E.1.1):
+    samples coded so, and labelled with the true precision afterwards, decode to what they were.
+    """
+    samples = bits.narrow(words, coded.stored)
+    shifted: Words = samples << (samples.dtype.itemsize * 8 - coded.stored)
+    return np.ascontiguousarray(shifted)
+
+
+def _encode_step(samples: Words, coded: PixelFormat, quality: Quality, step: float) -> bytes:
+    import imagecodecs
+
+    encoded = imagecodecs.htj2k_encode(
+        samples,
+        level=step,
+        reversible=False,
+        rgb=coded.photometric == "YBR_ICT",
+        planar=False if coded.samples > 1 else None,
+        resolutions=quality.resolutions or decompositions(coded),
+        tile=(quality.tile, quality.tile) if quality.tile else None,
+        tlm=True,
+    )
+    return relabel(bytes(encoded), coded)
+
+
+def _psnr(encoded: bytes, words: Words, coded: PixelFormat) -> float:
+    """Return the peak signal-to-noise ratio of what a stream decodes to, in decibels; 200 if it is exact."""
+    error = words.astype(np.float64) - decode_imagecodecs(encoded, coded, coded)
+    square = float(np.mean(error * error))
+    return 10 * math.log10(((1 << coded.stored) - 1) ** 2 / square) if square else 200.0
 
 
 def decompositions(fmt: PixelFormat) -> int:

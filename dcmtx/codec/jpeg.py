@@ -1,4 +1,4 @@
-"""JPEG: lossless (SOF3) both ways, lossy (SOF0, SOF1, SOF2) decoded (PS3.5 8.2.1)."""
+"""JPEG: lossless (SOF3) and sequential DCT (SOF0, SOF1) both ways, progressive (SOF2) decoded (PS3.5 8.2.1)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
 
 Words = NDArray[Any]
+DEFAULT_QUALITY = 90
+DEFAULT_SUBSAMPLING = "422"
 
 
 def decode_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
@@ -52,5 +54,31 @@ def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
         bitspersample=precision,
         colorspace="RGB" if coded.samples == 3 else None,
         outcolorspace="RGB" if coded.samples == 3 else None,
+    )
+    return bytes(encoded)
+
+
+def encode_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame as sequential DCT of 8 or 12 bits.
+
+    Colour is stored as `coded` says: YBR_FULL_422 shares chroma as asked, and RGB, which is not transformed, is marked
+    so by an Adobe marker. Both colour spaces are always named.
+    """
+    import imagecodecs
+
+    stored = given = None
+    subsampling = None
+    if coded.samples == 3:
+        given = "YCBCR" if plain.photometric.startswith("YBR") else "RGB"
+        stored = "YCBCR" if coded.photometric.startswith("YBR") else "RGB"
+        subsampling = (quality.subsampling or DEFAULT_SUBSAMPLING) if stored == "YCBCR" else "444"
+    encoded = imagecodecs.jpeg8_encode(
+        np.ascontiguousarray(bits.narrow(words, coded.stored)),
+        level=DEFAULT_QUALITY if quality.quality is None else quality.quality,
+        colorspace=given,
+        outcolorspace=stored,
+        subsampling=subsampling,
+        bitspersample=coded.stored,
+        optimize=True,
     )
     return bytes(encoded)

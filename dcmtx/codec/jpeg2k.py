@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dcmtx.codec import search
 from dcmtx.codec.registry import Quality
 from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
 
 Words = NDArray[Any]
+DEFAULT_RATIO = 10.0
+# Peak signal-to-noise ratios between which a ratio is looked for, in decibels.
+_PSNR_RANGE = (15.0, 150.0)
 
 
 def decode_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
@@ -65,6 +69,56 @@ def encode_openjpeg(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
         use_mct=coded.photometric == "YBR_RCT",
     )
     return bytes(encoded)
+
+
+def encode_openjpeg_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame, irreversible, of the ratio asked for: OpenJPEG's own rate control, truncating as is best."""
+    from openjpeg.utils import encode_array
+
+    encoded = encode_array(
+        np.ascontiguousarray(bits.narrow(words, coded.stored)),
+        bits_stored=coded.stored,
+        photometric_interpretation=1 if coded.samples == 3 else 2,
+        use_mct=coded.photometric == "YBR_ICT",
+        compression_ratios=[quality.ratio or DEFAULT_RATIO],
+    )
+    return bytes(encoded)
+
+
+def encode_imagecodecs_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame, irreversible, of the PSNR asked for, or of the ratio, which is looked for by PSNR."""
+    if quality.psnr is not None:
+        return _encode_psnr(words, coded, quality, quality.psnr)
+    raw = frame_bytes(coded)
+    return search.find(
+        lambda psnr: _encode_psnr(words, coded, quality, psnr),
+        lambda encoded: raw / len(encoded),
+        quality.ratio or DEFAULT_RATIO,
+        *_PSNR_RANGE,
+    )
+
+
+def _encode_psnr(words: Words, coded: PixelFormat, quality: Quality, psnr: float) -> bytes:
+    import imagecodecs
+
+    level: Any = psnr
+    encoded = imagecodecs.jpeg2k_encode(
+        np.ascontiguousarray(bits.narrow(words, coded.stored)),
+        level=level,
+        codecformat="j2k",
+        planar=False if coded.samples > 1 else None,
+        reversible=False,
+        mct=coded.photometric == "YBR_ICT",
+        resolutions=quality.resolutions,
+        bitspersample=coded.stored,
+        numthreads=1,
+    )
+    return bytes(encoded)
+
+
+def frame_bytes(coded: PixelFormat) -> float:
+    """Return the bytes of one frame counted from Bits Stored, which ratios are taken of."""
+    return coded.stored_bytes / coded.frames
 
 
 def shift_to_signed(samples: Words, coded: PixelFormat) -> Words:

@@ -16,6 +16,14 @@ from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
 
 Words = NDArray[Any]
+DEFAULT_NEAR = 2
+
+
+def near(quality: Quality) -> int:
+    """Return NEAR: how far a value may be off."""
+    if not quality.lossy:
+        return 0
+    return DEFAULT_NEAR if quality.near is None else quality.near
 
 
 def decode_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
@@ -41,7 +49,7 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
     samples = np.ascontiguousarray(bits.narrow(bits.unsigned(words, coded.stored), coded.stored))
     # Noise grows: without room the library fails on it.
     out = bytearray(_room(samples))
-    return _without_spiff(bytes(imagecodecs.jpegls_encode(samples, out=out)))
+    return _without_spiff(bytes(imagecodecs.jpegls_encode(samples, level=near(quality), out=out)))
 
 
 def _without_spiff(stream: bytes) -> bytes:
@@ -57,11 +65,12 @@ def encode_pyjpegls(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
     samples = np.ascontiguousarray(bits.narrow(bits.unsigned(words, coded.stored), coded.stored))
     function = _charls()
     if function is None:
-        return _encode_locked(samples, coded)
+        return _encode_locked(samples, coded, quality)
     colour = coded.samples > 1
     parameters = _Parameters(
         width=coded.columns, height=coded.rows, bits=coded.stored, components=coded.samples,
         stride=coded.columns * samples.itemsize * (coded.samples if colour else 1), interleave=2 if colour else 0,
+        near=near(quality),
     )  # fmt: skip
     room = np.empty(_room(samples), np.uint8)
     length = ctypes.c_size_t()
@@ -80,13 +89,19 @@ def _room(samples: Words) -> int:
     return 2 * samples.nbytes + 1024
 
 
-def _encode_locked(samples: Words, coded: PixelFormat) -> bytes:
+def _encode_locked(samples: Words, coded: PixelFormat, quality: Quality) -> bytes:
     """Encode by the Python function of pyjpegls, which keeps the interpreter lock and needs images of some size."""
     from jpeg_ls import encode_buffer
 
     return bytes(
         encode_buffer(
-            samples.tobytes(), coded.rows, coded.columns, coded.samples, coded.stored, 0, 2 if coded.samples > 1 else 0
+            samples.tobytes(),
+            coded.rows,
+            coded.columns,
+            coded.samples,
+            coded.stored,
+            near(quality),
+            2 if coded.samples > 1 else 0,
         )
     )
 

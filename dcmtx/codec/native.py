@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcmtx.codec.registry import Quality
-from dcmtx.errors import CodecError
+from dcmtx.errors import CodecError, InputError
 from dcmtx.pixel import bits, color
 from dcmtx.pixel.format import PixelFormat
 
@@ -18,8 +18,12 @@ Words = NDArray[Any]
 def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
     """Return one frame of little-endian cells as words, colour by pixel, shared chroma expanded.
 
-    1-bit pixels come as one byte per eight, aligned to the start of `data`.
+    1-bit pixels come as one byte per eight, aligned to the start of `data`. What is longer than a frame is padding.
     """
+    if len(data) < coded.frame_bytes:
+        raise InputError(f"it has {len(data)} bytes instead of {coded.frame_bytes}", code="E_TRUNCATED")
+    if len(data) > coded.frame_bytes:
+        data = data[: coded.frame_bytes]
     if coded.allocated == 1:
         return bits.unpack_bits(data, 0, coded)
     samples: Words
@@ -48,6 +52,13 @@ def encode(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Qualit
         words = color.by_plane(words)
     ordered = np.ascontiguousarray(words, words.dtype.newbyteorder("<"))
     return ordered.reshape(-1).view(np.uint8).data
+
+
+def encode_fragment(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> Any:
+    """Return one frame as the cells of a fragment of its own: 1-bit frames start on a byte each (PS3.5 A.4.11)."""
+    if coded.allocated == 1:
+        return np.packbits(words.reshape(-1), bitorder="little").data
+    return encode(words, plain, coded, quality)
 
 
 def _widen(data: bytes, coded: PixelFormat) -> Words:

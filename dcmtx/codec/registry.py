@@ -25,10 +25,32 @@ class Direction(Enum):
 
 
 class Quality(Record):
-    """How to encode: the loss consented to and the coding parameters asked for; None leaves it to the codec."""
+    """How to encode: whether loss is consented to, how much, and the coding parameters asked for.
 
+    `ratio` counts uncompressed bytes from Bits Stored, `psnr` is in decibels, `near` in values, `tile` and
+    `code_block` in pixels. None leaves it to the codec.
+    """
+
+    lossy: bool = False
+    quality: int | None = None
+    ratio: float | None = None
+    psnr: float | None = None
+    near: int | None = None
+    subsampling: str | None = None
     predictor: int | None = None
     resolutions: int | None = None
+    progression: str | None = None
+    tile: int | None = None
+    code_block: int | None = None
+
+    def asked(self) -> frozenset[str]:
+        """Return the names of the parameters that were given."""
+        return frozenset(name for name, value in self.items() if name != "lossy" and value is not None)
+
+
+# Parameters that mean loss.
+LOSSY_PARAMETERS = frozenset(["quality", "ratio", "psnr", "near", "subsampling"])
+LOSSLESS = Quality()
 
 
 Decode = Callable[[bytes, PixelFormat, PixelFormat], Any]
@@ -64,7 +86,7 @@ class Row(Record):
 
     `call` is module:function, `package` what pip installs for it, `colours` the changes of Photometric
     Interpretation that it makes itself, from and to, `frees_lock` whether other threads run while it codes,
-    `options` the coding parameters that it takes.
+    `lossy` whether it loses (an encoder does or does not), `options` the coding parameters that it takes.
     """
 
     syntaxes: tuple[str, ...]
@@ -74,11 +96,20 @@ class Row(Record):
     limits: Limits = Limits()
     colours: frozenset[tuple[str, str]] = frozenset()
     frees_lock: bool = True
+    lossy: bool = False
     options: frozenset[str] = frozenset()
 
-    def fits(self, fmt: PixelFormat) -> bool:
-        """Tell whether the format lies within the limits."""
-        return not self.limits.reason(fmt)
+    def objection(self, fmt: PixelFormat, quality: Quality) -> str:
+        """Return why this row cannot code the format as asked, or an empty string."""
+        missing = sorted(quality.asked() - self.options)
+        if missing:
+            return f"has no {', '.join(option_name(name) for name in missing)}"
+        return self.limits.reason(fmt)
+
+
+def option_name(parameter: str) -> str:
+    """Return a coding parameter as the command line calls it."""
+    return f"--{parameter.replace('_', '-')}"
 
 
 class Registry:
@@ -98,13 +129,17 @@ class Registry:
         """Return the names of all backends."""
         return sorted({row.backend for row in self._rows})
 
-    def choose(self, uid: str, label: str, fmt: PixelFormat, backend: str | None = None) -> Row:
-        """Return the first row that codes this format under this syntax, or the one of the backend asked for.
+    def choose(
+        self, uid: str, label: str, fmt: PixelFormat, backend: str | None = None, quality: Quality = LOSSLESS
+    ) -> Row:
+        """Return the first row that codes this format under this syntax as asked, of the backend asked for, if one is.
 
         Raises UsageError for a backend that does not exist, UnsupportedError, with each row's reason, if none fits.
         """
         verb = self._direction.value
         rows = self.rows(uid)
+        if self._direction is Direction.ENCODE:
+            rows = tuple(row for row in rows if row.lossy == quality.lossy)
         if backend is not None:
             if backend not in self.backends():
                 raise UsageError(f"there is no {verb}r {backend!r}; there are {', '.join(self.backends())}")
@@ -116,10 +151,13 @@ class Registry:
                 f"dcmtx does not {verb} {label} ({uid}); `dcmtx syntaxes` shows what it does",
                 code="E_UNSUPPORTED_TS",
             )
-        for row in rows:
-            if row.fits(fmt):
+        objections = {row: row.objection(fmt, quality) for row in rows}
+        for row, objection in objections.items():
+            if not objection:
                 return row
-        reasons = "; ".join(f"{row.backend}: {row.limits.reason(fmt)}" for row in rows)
+        reasons = "; ".join(dict.fromkeys(f"{row.backend}: {objection}" for row, objection in objections.items()))
+        if all(quality.asked() - row.options for row in rows):
+            raise UsageError(f"no codec for {label} takes what was asked: {reasons}")
         raise UnsupportedError(f"no codec can {verb} it as {label}: {reasons}", code="E_LIMIT")
 
     def load(self, row: Row) -> Callable[..., Any]:

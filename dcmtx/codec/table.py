@@ -14,14 +14,25 @@ def _uids(*last: str) -> tuple[str, ...]:
 
 
 _NATIVE = _uids("", "1", "1.99", "2")
+_ENCAPSULATED = _uids("1.98")
+_DEFLATED_FRAMES = _uids("8.1")
+_JPEG_BASELINE = _uids("4.50")
+_JPEG_EXTENDED = _uids("4.51")
 _JPEG_DCT = _uids("4.50", "4.51", "4.53", "4.55")
 _JPEG_LOSSLESS = _uids("4.57", "4.70")
 _JPEG_LS = _uids("4.80", "4.81")
+_JPEG_LS_NEAR = _uids("4.81")
 _J2K = _uids("4.90", "4.91")
+_J2K_LOSSY = _uids("4.91")
 _HTJ2K = _uids("4.201", "4.202", "4.203")
+_HTJ2K_LOSSY = _uids("4.203")
+_JPEG_XL = _uids("4.110", "4.112")
+_JPEG_XL_LOSSY = _uids("4.112")
+_JPEG_XL_JPEG = _uids("4.111")
 _RLE = _uids("5")
 
 _ANY = Limits(stored=(1, 64), allocated=(1, 64))
+_BITS_TOO = Limits(allocated=(1, 16))
 _TO_RGB = frozenset([("YBR_FULL_422", "RGB"), ("YBR_FULL", "RGB"), ("YBR_FULL_422", "YBR_FULL")])
 _FROM_RCT = frozenset([("YBR_RCT", "RGB"), ("YBR_ICT", "RGB")])
 _TO_RCT = frozenset([("RGB", "YBR_RCT")])
@@ -30,6 +41,8 @@ DECODERS = Registry(
     Direction.DECODE,
     [
         Row(_NATIVE, "dcmtx", "dcmtx.codec.native:decode", "dcmtx", _ANY),
+        Row(_ENCAPSULATED, "dcmtx", "dcmtx.codec.native:decode", "dcmtx", _ANY),
+        Row(_DEFLATED_FRAMES, "zlib", "dcmtx.codec.deflate:decode", "dcmtx", _ANY),
         Row(_JPEG_DCT, "imagecodecs", "dcmtx.codec.jpeg:decode_imagecodecs", "imagecodecs", colours=_TO_RGB),
         Row(_JPEG_DCT, "pylibjpeg-libjpeg", "dcmtx.codec.jpeg:decode_libjpeg", "pylibjpeg-libjpeg", colours=_TO_RGB,
             frees_lock=False),
@@ -47,6 +60,8 @@ DECODERS = Registry(
             Limits(stored=(1, 24), allocated=(1, 64)), _FROM_RCT),
         Row(_HTJ2K, "pylibjpeg-openjpeg", "dcmtx.codec.jpeg2k:decode_openjpeg", "pylibjpeg-openjpeg",
             Limits(stored=(1, 24), allocated=(1, 64)), _FROM_RCT, frees_lock=False),
+        Row(_JPEG_XL, "imagecodecs", "dcmtx.codec.jpegxl:decode", "imagecodecs"),
+        Row(_JPEG_XL_JPEG, "imagecodecs", "dcmtx.codec.jpegxl:decode_recompressed", "imagecodecs", colours=_TO_RGB),
         Row(_RLE, "imagecodecs", "dcmtx.codec.rle:decode_imagecodecs", "imagecodecs",
             Limits(stored=(1, 64), allocated=(1, 64))),
         Row(_RLE, "pylibjpeg-rle", "dcmtx.codec.rle:decode_pylibjpeg", "pylibjpeg-rle",
@@ -54,22 +69,51 @@ DECODERS = Registry(
     ],
 )  # fmt: skip
 
+_TO_422 = frozenset([("RGB", "YBR_FULL_422"), ("YBR_FULL", "YBR_FULL_422")])
+_TO_ICT = frozenset([("RGB", "YBR_ICT")])
+_LEVELS = frozenset(["resolutions"])
+_LEVELS_TILE = frozenset(["resolutions", "tile"])
+_RATE = frozenset(["ratio", "psnr"])
+
 ENCODERS = Registry(
     Direction.ENCODE,
     [
         Row(_NATIVE, "dcmtx", "dcmtx.codec.native:encode", "dcmtx", _ANY),
+        Row(_ENCAPSULATED, "dcmtx", "dcmtx.codec.native:encode_fragment", "dcmtx", _ANY),
+        Row(_DEFLATED_FRAMES, "zlib", "dcmtx.codec.deflate:encode", "dcmtx", _ANY),
         Row(_JPEG_LOSSLESS, "imagecodecs", "dcmtx.codec.jpeg:encode_lossless", "imagecodecs",
             options=frozenset(["predictor"])),
+        Row(_JPEG_BASELINE, "imagecodecs", "dcmtx.codec.jpeg:encode_lossy", "imagecodecs",
+            Limits(stored=(8, 8), allocated=(8, 8)), _TO_422, lossy=True,
+            options=frozenset(["quality", "subsampling"])),
+        Row(_JPEG_EXTENDED, "imagecodecs", "dcmtx.codec.jpeg:encode_lossy", "imagecodecs",
+            Limits(only_stored=(8, 12), samples=(1,)), lossy=True, options=frozenset(["quality"])),
         Row(_JPEG_LS, "imagecodecs", "dcmtx.codec.jpegls:encode_imagecodecs", "imagecodecs",
             Limits(only_stored=(8, 16))),
         Row(_JPEG_LS, "pyjpegls", "dcmtx.codec.jpegls:encode_pyjpegls", "pyjpegls", Limits(stored=(2, 16))),
+        Row(_JPEG_LS_NEAR, "imagecodecs", "dcmtx.codec.jpegls:encode_imagecodecs", "imagecodecs",
+            Limits(only_stored=(8, 16)), lossy=True, options=frozenset(["near"])),
+        Row(_JPEG_LS_NEAR, "pyjpegls", "dcmtx.codec.jpegls:encode_pyjpegls", "pyjpegls", Limits(stored=(2, 16)),
+            lossy=True, options=frozenset(["near"])),
         Row(_J2K, "imagecodecs", "dcmtx.codec.jpeg2k:encode_imagecodecs", "imagecodecs",
-            Limits(stored=(1, 20), allocated=(1, 40)), _TO_RCT, options=frozenset(["resolutions"])),
+            Limits(stored=(1, 20), allocated=(1, 40)), _TO_RCT, options=_LEVELS),
         Row(_J2K, "pylibjpeg-openjpeg", "dcmtx.codec.jpeg2k:encode_openjpeg", "pylibjpeg-openjpeg",
             Limits(stored=(2, 20), allocated=(1, 40), smallest_side=32), _TO_RCT, frees_lock=False),
+        Row(_J2K_LOSSY, "pylibjpeg-openjpeg", "dcmtx.codec.jpeg2k:encode_openjpeg_lossy", "pylibjpeg-openjpeg",
+            Limits(stored=(2, 20), allocated=(8, 40), smallest_side=32), _TO_ICT, frees_lock=False, lossy=True,
+            options=frozenset(["ratio"])),
+        Row(_J2K_LOSSY, "imagecodecs", "dcmtx.codec.jpeg2k:encode_imagecodecs_lossy", "imagecodecs",
+            Limits(stored=(2, 20), allocated=(8, 40)), _TO_ICT, lossy=True, options=_RATE | _LEVELS),
         Row(_HTJ2K, "imagecodecs", "dcmtx.codec.htj2k:encode_imagecodecs", "imagecodecs",
-            Limits(allocated=(8, 40)), _TO_RCT, options=frozenset(["resolutions"])),
-        Row(_RLE, "imagecodecs", "dcmtx.codec.rle:encode_imagecodecs", "imagecodecs"),
+            Limits(allocated=(8, 40)), _TO_RCT, options=_LEVELS_TILE),
+        Row(_HTJ2K_LOSSY, "imagecodecs", "dcmtx.codec.htj2k:encode_imagecodecs_lossy", "imagecodecs",
+            Limits(stored=(2, 16), allocated=(8, 40)), _TO_ICT, lossy=True, options=_RATE | _LEVELS_TILE),
+        Row(_JPEG_XL, "imagecodecs", "dcmtx.codec.jpegxl:encode_lossless", "imagecodecs"),
+        Row(_JPEG_XL_LOSSY, "imagecodecs", "dcmtx.codec.jpegxl:encode_lossy", "imagecodecs", lossy=True,
+            options=frozenset(["quality"])),
+        Row(_JPEG_XL_JPEG, "imagecodecs", "dcmtx.codec.jpegxl:recompress", "imagecodecs",
+            Limits(stored=(8, 8), allocated=(8, 8))),
+        Row(_RLE, "imagecodecs", "dcmtx.codec.rle:encode_imagecodecs", "imagecodecs", _BITS_TOO),
         Row(_RLE, "pylibjpeg-rle", "dcmtx.codec.rle:encode_pylibjpeg", "pylibjpeg-rle", frees_lock=False),
     ],
 )  # fmt: skip

@@ -145,3 +145,17 @@ class BitPacker:
         """Return the last, partly filled byte, if there is one."""
         rest, self._rest = self._rest, np.empty(0, np.uint8)
         return np.packbits(rest, bitorder="little").tobytes()
+
+
+def bit_plane(words: Words, bit: int) -> Words:
+    """Return one bit of each word, a byte each."""
+    plane: Words = ((words >> bit) & 1).astype(np.uint8)
+    return plane
+
+
+def without_bits(words: Words, bits: list[int]) -> Words:
+    """Return the words with these bits cleared."""
+    width = words.dtype.itemsize * 8
+    mask = ((1 << width) - 1) & ~sum(1 << bit for bit in bits)
+    cleared: Words = words.view(f"uint{width}") & np.array(mask, f"uint{width}")
+    return cleared.view(words.dtype)

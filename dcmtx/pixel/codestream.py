@@ -79,6 +79,8 @@ def inspect(family: str, data: bytes, *, samples: int = 1) -> Codestream:
         return _jpeg2000(data, 0, len(data), boxed=False)
     if start == b"\x00\x00\x00\x0cjP  \r\n\x87\n":
         return _jpeg2000(data, *_box(data, b"jp2c"), boxed=True)
+    if start[:2] == b"\xff\x0a" or start == b"\x00\x00\x00\x0cJXL \r\n\x87\n":
+        return _jpegxl(data)
     raise InputError(
         f"the bytes {data[:4].hex(' ') or '(none)'} do not start a {NAMES.get(family, family)} codestream; "
         "the pixel data is damaged",
@@ -96,6 +98,7 @@ KINDS: dict[str, frozenset[str]] = {
     "j2k": frozenset(["j2k"]),
     "htj2k": frozenset(["htj2k"]),
     "rle": frozenset(["rle"]),
+    "jpegxl": frozenset(["jpegxl"]),
 }
 
 
@@ -274,6 +277,94 @@ def _cod(stream: Codestream, body: bytes) -> Codestream:
     if transformed:
         transform = Transform.RCT if reversible else Transform.ICT
     return stream.replace(progression=progression, levels=levels, reversible=reversible, transform=transform)
+
+
+# --- JPEG XL ---------------------------------------------------------------------------------------------------
+
+_SIZES = ((9, 1), (13, 1), (18, 1), (30, 1))
+_ASPECTS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+
+
+class _Bits:
+    """The bits of a JPEG XL header, least significant first (ISO/IEC 18181-1 B.1)."""
+
+    def __init__(self, data: bytes) -> None:
+        self._number = int.from_bytes(data[:64], "little")
+        self._left = 8 * min(len(data), 64)
+
+    def take(self, count: int) -> int:
+        if count > self._left:
+            raise _short("JPEG XL")
+        self._left -= count
+        value = self._number & ((1 << count) - 1)
+        self._number >>= count
+        return value
+
+    def choice(self, choices: tuple[tuple[int, int], ...]) -> int:
+        """Read a U32: two bits choose how many bits follow, and what is added to them."""
+        count, offset = choices[self.take(2)]
+        return self.take(count) + offset
+
+
+def _jpegxl(data: bytes) -> Codestream:
+    """Read size, depth, colour and whether the colours were transformed, which lossless coding never does.
+
+    (ISO/IEC 18181-1 D.2, D.3.) A stream with the reconstruction data of a JPEG file is reversible in that sense.
+    """
+    boxed = data[:2] != b"\xff\x0a"
+    stream = _jpegxl_codestream(data) if boxed else data
+    bits = _Bits(stream[2:])
+    rows, columns = _jpegxl_size(bits)
+    precision, xyb, grey = 8, True, False
+    if not bits.take(1):
+        if bits.take(1):
+            _jpegxl_extra(bits)
+        precision = _jpegxl_depth(bits)
+        bits.take(1)
+        if bits.choice(((0, 0), (0, 1), (4, 2), (12, 1))):
+            raise InputError("the JPEG XL codestream has extra channels, which no attribute describes")
+        xyb = bool(bits.take(1))
+        if not bits.take(1):
+            bits.take(1)
+            grey = bits.choice(((0, 0), (0, 1), (4, 2), (6, 18))) == 1
+    recompressed = boxed and b"jbrd" in data[:64]
+    return Codestream(
+        "jpegxl", rows, columns, 1 if grey else 3, precision, reversible=not xyb or recompressed, end=len(data)
+    )  # fmt: skip
+
+
+def _jpegxl_codestream(data: bytes) -> bytes:
+    """Return the first part of the codestream inside the boxes, whole or partial."""
+    try:
+        begin, end = _box(data, b"jxlc")
+    except InputError:
+        begin, end = _box(data, b"jxlp")
+        begin += 4
+    return data[begin : min(end, begin + 80)]
+
+
+def _jpegxl_size(bits: _Bits) -> tuple[int, int]:
+    small = bits.take(1)
+    rows = 8 * (bits.take(5) + 1) if small else bits.choice(_SIZES)
+    aspect = bits.take(3)
+    if aspect:
+        wide, high = _ASPECTS[aspect - 1]
+        return rows, rows * wide // high
+    return rows, 8 * (bits.take(5) + 1) if small else bits.choice(_SIZES)
+
+
+def _jpegxl_extra(bits: _Bits) -> None:
+    bits.take(3)
+    if bits.take(1):
+        _jpegxl_size(bits)
+    if bits.take(1) or bits.take(1):
+        raise InputError("the JPEG XL codestream has a preview or is animated, which a frame cannot be")
+
+
+def _jpegxl_depth(bits: _Bits) -> int:
+    if bits.take(1):
+        raise InputError("the JPEG XL codestream is floating point, which Pixel Data cannot be")
+    return bits.choice(((0, 8), (0, 10), (0, 12), (6, 1)))
 
 
 # --- RLE -------------------------------------------------------------------------------------------------------

@@ -25,10 +25,11 @@ def by_plane(pixels: Words) -> Words:
 def expand_422(samples: Words, fmt: PixelFormat) -> Words:
     """Return native YBR_FULL_422 (Y1 Y2 Cb Cr for each two pixels) as YBR_FULL, chroma repeated.
 
-    `samples` is flat. Exact: dropping every second chroma sample gives it back.
+    `samples` is flat; pairs run on from row to row where Columns is odd. Exact: dropping every second chroma sample
+    gives it back.
     """
-    pairs = samples.reshape(fmt.rows, fmt.columns // 2, 4)
-    full = np.empty((fmt.rows, fmt.columns // 2, 2, 3), samples.dtype)
+    pairs = samples.reshape(-1, 4)
+    full = np.empty((len(pairs), 2, 3), samples.dtype)
     full[..., 0] = pairs[..., :2]
     full[..., 1] = pairs[..., 2:3]
     full[..., 2] = pairs[..., 3:4]
@@ -47,3 +48,17 @@ def share_422(full: Words) -> Words:
     pairs[..., 2] = full[:, 0::2, 1]
     pairs[..., 3] = full[:, 0::2, 2]
     return pairs.reshape(-1)
+
+
+def to_rgb(full: Words, fmt: PixelFormat) -> Words:
+    """Return YBR_FULL as RGB, rounded and clamped (PS3.3 C.7.6.3.1.2: full range BT.601). Not reversible."""
+    top = (1 << fmt.stored) - 1
+    half = 1 << (fmt.stored - 1)
+    luminance, blue, red = (full[..., index].astype(np.float64) for index in range(3))
+    blue -= half
+    red -= half
+    rgb = np.stack(
+        [luminance + 1.402 * red, luminance - 0.344136 * blue - 0.714136 * red, luminance + 1.772 * blue], axis=-1
+    )
+    clamped: Words = np.clip(np.rint(rgb), 0, top).astype(full.dtype)
+    return clamped

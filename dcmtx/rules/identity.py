@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from dcmtx import __version__
+from dcmtx.codec.registry import Quality
 from dcmtx.header import Header
 from dcmtx.probe import (
     GROUP_LENGTH,
@@ -25,6 +26,7 @@ SOP_CLASS_UID = 0x00080016
 SOP_INSTANCE_UID = 0x00080018
 # 2.25 and a UUID made once for this implementation (PS3.5 B.2).
 IMPLEMENTATION_CLASS_UID = "2.25.106106603324789294373175496770871834323"
+_NAMESPACE = "b5a9bb0a-3d0f-5e65-9a3b-52d3a3c8a4d1"
 IMPLEMENTATION_VERSION_NAME = f"DCMTX_{__version__.replace('.', '_')}"[:16]
 # PS3.10 Table 7.1-1: for sources that leave the VR out, which group 0002 never may.
 _VRS: dict[int, bytes] = {
@@ -49,6 +51,17 @@ def file_meta(head: Head, header: Header, syntax: Syntax, instance: str | None =
     body = b"".join(_element(tag, *values[tag]) for tag in sorted(values))
     preamble = head.preamble or bytes(PREAMBLE)
     return preamble + MAGIC + _element(GROUP_LENGTH, b"UL", struct.pack("<I", len(body))) + body
+
+
+def derived_uid(old: str, target: Syntax, quality: Quality) -> str:
+    """Return the SOP Instance UID of what is made from instance `old`: 2.25 and a UUID of all that decides it.
+
+    So the same conversion of the same instance, repeated, agrees with itself (PS3.5 B.2; RFC 4122 4.3).
+    """
+    import uuid
+
+    parameters = ",".join(f"{name}={value}" for name, value in quality.items() if value is not None)
+    return f"2.25.{uuid.uuid5(uuid.UUID(_NAMESPACE), f'{old} {target.uid} {parameters}').int}"
 
 
 def _identify(values: dict[int, tuple[bytes, bytes]], header: Header, instance: str | None) -> None:

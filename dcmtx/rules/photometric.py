@@ -5,13 +5,15 @@ Sources: PS3.3 C.7.6.3.1.2; PS3.5 8.2 and 8.2.1 to 8.2.4.
 
 from __future__ import annotations
 
-from dcmtx.errors import InputError, RefusedError
+from dcmtx.codec.registry import Quality
+from dcmtx.errors import InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.record import Record
-from dcmtx.syntax import Legal, Syntax
+from dcmtx.syntax import ROOT, Legal, Syntax
 
 _JPEG_2000 = frozenset(["j2k", "htj2k"])
+_JPEG_BASELINE = f"{ROOT}.4.50"
 _TRANSFORMED = frozenset(["YBR_RCT", "YBR_ICT"])
 
 
@@ -35,6 +37,9 @@ def decoded(syntax: Syntax, fmt: PixelFormat, stream: Codestream | None) -> Colo
         return _jpeg_2000(said, stream)
     if stream is not None and stream.kind == "jpeg" and not _lossless_process(stream):
         return _jpeg(said, stream)
+    if syntax.family == "jpegxl":
+        # What was recompressed is JPEG, whose YBR decodes to RGB; JPEG XL itself decodes to RGB always.
+        return Colour(said, "RGB")
     if said in _TRANSFORMED or said in ("YBR_PARTIAL_420", "XYB"):
         raise InputError(
             f"Photometric Interpretation {said} cannot be in {syntax.name}; correct (0028,0004) first",
@@ -79,19 +84,38 @@ def _jpeg(said: str, stream: Codestream) -> Colour:
     return Colour(said, "RGB")
 
 
-def coded(syntax: Syntax, plain: str) -> str:
-    """Return the Photometric Interpretation under which a reversible encoder of this syntax stores `plain`."""
+def coded(syntax: Syntax, given: PixelFormat, said: PixelFormat, quality: Quality) -> str:
+    """Return the Photometric Interpretation of what an encoder of this syntax stores, given `given`.
+
+    JPEG 2000 transforms RGB, reversibly or not; JPEG with loss shares chroma, unless asked not to, and then is not
+    transformed at all, for its table has no other YBR. Native cells that shared chroma, `said`, do so again.
+    """
+    plain = given.photometric
     if syntax.family in _JPEG_2000 and plain == "RGB":
-        return "YBR_RCT"
+        return "YBR_ICT" if quality.lossy else "YBR_RCT"
+    if syntax.uid == _JPEG_BASELINE and plain in ("RGB", "YBR_FULL"):
+        return "RGB" if plain == "RGB" and quality.subsampling == "444" else "YBR_FULL_422"
+    if syntax.family in ("native", "deflate") and said.subsampled and plain == "YBR_FULL" and given.columns % 2 == 0:
+        return "YBR_FULL_422"
     return plain
 
 
-def check_legal(syntax: Syntax, fmt: PixelFormat) -> None:
+def check_proven(syntax: Syntax, fmt: PixelFormat) -> None:
+    """Raise UnsupportedError, E_UNVERIFIED, for formats of JPEG XL of which nobody has shown that readers agree."""
+    if fmt.samples == 1 and (fmt.signed or fmt.photometric == "PALETTE COLOR" or fmt.allocated not in (8, 16)):
+        what = "signed" if fmt.signed else fmt.photometric if fmt.allocated in (8, 16) else f"{fmt.allocated}-bit"
+        raise UnsupportedError(
+            f"{what} pixels in {syntax.name} are not proven to be read alike everywhere", code="E_UNVERIFIED"
+        )
+
+
+def check_legal(syntax: Syntax, fmt: PixelFormat, *, one_bit: bool = False) -> None:
     """Raise RefusedError unless a row of the standard's table for this syntax allows these attributes.
 
-    E_PI, E_BITS or E_SIGN, by what the nearest row objects to.
+    E_PI, E_BITS or E_SIGN, by what the nearest row objects to. `one_bit` admits rows that older readers do not expect.
     """
-    rows = [row for row in syntax.legal if fmt.photometric in row.photometric]
+    legal = syntax.legal + (syntax.one_bit if one_bit else ())
+    rows = [row for row in legal if fmt.photometric in row.photometric]
     if not rows:
         allowed = ", ".join(name for row in syntax.legal for name in row.photometric)
         raise _refused(syntax, f"holds no {fmt.photometric}, only {allowed}", syntax.section, "E_PI")
@@ -99,6 +123,8 @@ def check_legal(syntax: Syntax, fmt: PixelFormat) -> None:
     if None in objections:
         return
     what, code, section = next(objection for objection in objections if objection)
+    if fmt.allocated == 1 and syntax.one_bit and not one_bit:
+        what += " (unless --one-bit allow)"
     raise _refused(syntax, what, section, code)
 
 

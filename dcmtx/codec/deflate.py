@@ -1,0 +1,34 @@
+"""Deflated Image Frame Compression: native cells of one frame, raw RFC 1951 (PS3.5 8.2.16, A.4.13)."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dcmtx.codec import native
+from dcmtx.codec.registry import Quality
+from dcmtx.errors import InputError
+from dcmtx.pixel.format import PixelFormat
+
+Words = NDArray[Any]
+_LEVEL = 6
+
+
+def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
+    """Return one frame inflated, no further than a frame goes."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        cells = inflater.decompress(data, coded.frame_bytes + 1)
+    except zlib.error as error:
+        raise InputError(f"the deflated frame is damaged: {error}", code="E_DEFLATE") from error
+    if len(cells) > coded.frame_bytes + coded.frame_bytes % 2:
+        raise InputError(f"the frame inflates to more than {coded.frame_bytes} bytes", code="E_GEOMETRY")
+    return native.decode(cells, coded, plain)
+
+
+def encode(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame deflated."""
+    deflater = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return deflater.compress(native.encode_fragment(words, plain, coded, quality)) + deflater.flush()

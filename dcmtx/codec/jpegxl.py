@@ -1,0 +1,77 @@
+"""JPEG XL by libjxl inside imagecodecs, and JPEG recompressed by it, bit for bit (PS3.5 8.2.15, 10.19)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcmtx.codec import jpeg
+from dcmtx.codec.registry import Quality
+from dcmtx.errors import CodecError
+from dcmtx.pixel import bits
+from dcmtx.pixel.format import PixelFormat
+
+Words = NDArray[Any]
+DEFAULT_QUALITY = 90
+# libjxl's own scale from 1 to 9: 3 encodes losslessly in a hundredth of the time of 7, for some percent more bytes.
+_LOSSLESS_EFFORT = 3
+
+
+def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
+    """Return one frame, colour by pixel."""
+    import imagecodecs
+
+    frame: Words = imagecodecs.jpegxl_decode(data, keeporientation=True, numthreads=1)
+    return frame[..., 0] if frame.ndim == 3 and frame.shape[-1] == 1 else frame
+
+
+def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame, lossless, of the true precision."""
+    import imagecodecs
+
+    samples = np.ascontiguousarray(bits.narrow(words, coded.stored))
+    encoded = imagecodecs.jpegxl_encode(
+        samples, lossless=True, effort=_LOSSLESS_EFFORT, bitspersample=coded.stored, numthreads=1
+    )
+    return bytes(encoded)
+
+
+def encode_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame of this quality, 0 to 99 as JPEG has it, by the Butteraugli distance that stands for it."""
+    import imagecodecs
+
+    samples = np.ascontiguousarray(bits.narrow(words, coded.stored))
+    wanted = DEFAULT_QUALITY if quality.quality is None else quality.quality
+    encoded = imagecodecs.jpegxl_encode(samples, distance=distance(wanted), bitspersample=coded.stored, numthreads=1)
+    return bytes(encoded)
+
+
+def distance(quality: int) -> float:
+    """Return the Butteraugli distance that looks about like JPEG of this quality: 1.0 at 90, 15 at 0."""
+    if quality >= 30:
+        return 0.1 + (100 - quality) * 0.09
+    return 6.4 + (30 - quality) ** 2 * 8.6 / 900
+
+
+def recompress(data: bytes, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return a JPEG stream as JPEG XL from which the same bytes can be made again; anything else is a CodecError."""
+    import imagecodecs
+
+    stream = bytes(imagecodecs.jpegxl_encode_jpeg(data, numthreads=1))
+    if restore(stream) != data:
+        raise CodecError("imagecodecs does not give the JPEG stream back byte for byte")
+    return stream
+
+
+def restore(data: bytes) -> bytes:
+    """Return the JPEG stream that was recompressed, byte for byte."""
+    import imagecodecs
+
+    return bytes(imagecodecs.jpegxl_decode_jpeg(data, numthreads=1))
+
+
+def decode_recompressed(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
+    """Return one frame, decoded from the JPEG stream that was recompressed."""
+    return jpeg.decode_imagecodecs(restore(data), coded, plain)

@@ -1,0 +1,130 @@
+"""Pixels inside sequences: icons and the like, which must be valid under the transfer syntax of the file.
+
+Nested Pixel Data is native, or encapsulated in the file's own syntax (PS3.5 A.4). So what was encapsulated is coded
+again when the syntax changes: in the new one if that can hold it without loss, else natively. What was native stays.
+"""
+
+from __future__ import annotations
+
+from dcmtx.codec.registry import Quality
+from dcmtx.encoding import Item
+from dcmtx.engine import FrameCoder, read_stream
+from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
+from dcmtx.header import (
+    PIXEL_DATA,
+    SWAP_UNIT,
+    UNDEFINED,
+    Header,
+    Memory,
+    Remove,
+    Set,
+    element_bytes,
+    element_header,
+    swap,
+)
+from dcmtx.pixel.codestream import KINDS
+from dcmtx.pixel.items import Layout, OffsetTable
+from dcmtx.plan import Contents, Plan, Request, make
+from dcmtx.request import Icon, OneBit, Policy, Target, UnusedBits
+from dcmtx.rules import image
+from dcmtx.source import PixelSource
+from dcmtx.syntax import EXPLICIT, Encoding, Syntax
+
+ICON_IMAGE_SEQUENCE = 0x00880200
+
+# What an icon may be given, so that it is coded without loss whatever it holds.
+_POLICY = Policy(OffsetTable.EMPTY, unused_bits=UnusedBits.KEEP, one_bit=OneBit.REFUSE, force=True)
+
+
+class IconDropper:
+    """Leaves icons out of the items they are in."""
+
+    def __call__(self, item: Item) -> dict[int, bytes]:
+        """Return what changes in an item."""
+        return {ICON_IMAGE_SEQUENCE: b""} if item.find(ICON_IMAGE_SEQUENCE) is not None else {}
+
+
+class PixelKeeper:
+    """Keeps encapsulated pixels inside items valid when the file changes from one transfer syntax to another."""
+
+    def __init__(self, syntax_in: Syntax, syntax_out: Syntax, encoding: Encoding) -> None:
+        self._syntax_in = syntax_in
+        self._syntax_out = syntax_out
+        self._encoding = encoding
+
+    def __call__(self, item: Item) -> dict[int, bytes]:
+        """Return what changes in an item.
+
+        Raises a DcmtxError if its pixels cannot be decoded.
+        """
+        pixel = item.find(PIXEL_DATA)
+        if pixel is None or pixel.length != UNDEFINED:
+            return {}
+        try:
+            return self._recode(item)
+        except DcmtxError as error:
+            raise type(error)(
+                f"the icon inside the data set cannot be converted: {error}; use --icon drop", code=error.code
+            ) from error
+
+    def _recode(self, item: Item) -> dict[int, bytes]:
+        body = b"".join(item.buffer[part.start : part.end] for part in item.parts)
+        source = PixelSource(Memory(body), Header(Memory(body), 0, item.encoding), self._syntax_in)
+        source.close_pixels()
+        plan = self._plan(source)
+        changes: dict[int, bytes] = {}
+        for tag, edit in plan.edits.items():
+            if isinstance(edit, Set):
+                changes[tag] = element_bytes(tag, edit.vr, edit.value, self._encoding)
+            elif isinstance(edit, Remove):
+                changes[tag] = b""
+        assert plan.coded_out is not None
+        coder = FrameCoder(plan, source)
+        frames = [bytes(coder(number).data) for number in range(plan.coded_out.frames)]
+        changes[PIXEL_DATA] = self._encapsulated(frames) if plan.syntax.encapsulated else self._native(plan, frames)
+        return changes
+
+    def _plan(self, source: PixelSource) -> Plan:
+        fmt = image.read_format(source.header)
+        image.check_format(fmt)
+        if source.fragments is None:
+            raise InputError("its pixels are not encapsulated")
+        source.map_frames(fmt)
+        stream = read_stream(source.syntax, source.frame(0), fmt) if source.syntax.family in KINDS else None
+        contents = Contents(stream, sum(source.fragments.lengths))
+        if self._syntax_out.encapsulated:
+            try:
+                return make(source.syntax, source.header, contents, self._request(self._syntax_out))
+            except (RefusedError, UnsupportedError):
+                pass
+        return make(source.syntax, source.header, contents, self._request(EXPLICIT))
+
+    def _request(self, syntax: Syntax) -> Request:
+        return Request(Target(syntax.label, (syntax,)), _POLICY, quality=Quality())
+
+    def _encapsulated(self, frames: list[bytes]) -> bytes:
+        layout = Layout(OffsetTable.EMPTY, len(frames))
+        parts = [element_header(PIXEL_DATA, b"OB", UNDEFINED, self._encoding), layout.header()]
+        for frame in frames:
+            before, pad = layout.item(len(frame))
+            parts += [before, frame, pad]
+        return b"".join([*parts, layout.trailer()])
+
+    def _native(self, plan: Plan, frames: list[bytes]) -> bytes:
+        value = b"".join(frames)
+        value += b"\0" * (len(value) % 2)
+        vr = b"OW" if self._encoding.implicit else plan.pixel_vr
+        if self._encoding.big_endian:
+            value = swap(value, SWAP_UNIT.get(vr, 1))
+        return element_header(PIXEL_DATA, vr, len(value), self._encoding) + value
+
+
+def changes_for(
+    syntax_in: Syntax, syntax_out: Syntax, encoding: Encoding, icon: Icon
+) -> tuple[IconDropper | PixelKeeper, ...]:
+    """Return what must be done to the items of sequences that hold pixels."""
+    if icon is Icon.DROP:
+        return (IconDropper(),)
+    if syntax_in.encapsulated and syntax_in is not syntax_out:
+        return (PixelKeeper(syntax_in, syntax_out, encoding),)
+    return ()

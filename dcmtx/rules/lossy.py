@@ -1,0 +1,280 @@
+"""What a data set must say of loss: once, completely, and never more than is true.
+
+An irreversible step makes a derived image: it gets its own SOP Instance UID and says by what method, at what ratio and
+from what instance it was made. The ratio is known only when all frames are encoded, so places are reserved for it.
+Sources: PS3.3 C.7.6.1.1.2, C.7.6.1.1.5, C.12.4.1, C.7.6.16.2.6, C.8.16.1; PS3.16 CID 7202, 7203.
+"""
+
+from __future__ import annotations
+
+import time
+
+from dcmtx.codec.registry import Quality
+from dcmtx.encoding import Change, Context, Item, append_item, rewrite
+from dcmtx.header import Append, Edit, Header, Remove, Reserve, Set, Within, element_bytes, tag_bytes
+from dcmtx.pixel.codestream import Codestream
+from dcmtx.pixel.format import PixelFormat
+from dcmtx.record import Record
+from dcmtx.request import Policy, Uid
+from dcmtx.rules.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, derived_uid
+from dcmtx.rules.objects import FUNCTIONAL_GROUPS, is_enhanced
+from dcmtx.syntax import EXPLICIT_LITTLE, Loss, Syntax
+
+LOSSY_IMAGE_COMPRESSION = 0x00282110
+RATIO = 0x00282112
+METHOD = 0x00282114
+IMAGE_TYPE = 0x00080008
+CREATION_DATE = 0x00080012
+CREATION_TIME = 0x00080013
+SOURCE_IMAGES = 0x00082112
+DERIVATION_DESCRIPTION = 0x00082111
+DERIVATION_CODES = 0x00089215
+FRAME_TYPE = 0x00089007
+DERIVATION_IMAGES = 0x00089124
+SMALLEST = 0x00280106
+LARGEST = 0x00280107
+# Of the series, or of planes: other images decide these too, so they cannot be computed here.
+_STALE_EXTREMES = (0x00280104, 0x00280105, 0x00280108, 0x00280109, 0x00280110, 0x00280111)
+_PIXEL_PADDING_VALUE = 0x00280120
+
+RATIO_WIDTH = 10
+_LONGEST_DESCRIPTION = 1024
+_JPEG_RECOMPRESSION = "1.2.840.10008.1.2.4.111"
+# PS3.3 C.7.6.1.1.5.1: family of codestream: defined term, and what people call it.
+METHODS: dict[str, tuple[str, str]] = {
+    "jpeg": ("ISO_10918_1", "JPEG"),
+    "jpegls": ("ISO_14495_1", "JPEG-LS"),
+    "j2k": ("ISO_15444_1", "JPEG 2000"),
+    "htj2k": ("ISO_15444_15", "HTJ2K"),
+    "jpegxl": ("ISO_18181_1", "JPEG XL"),
+}
+
+
+class History(Record):
+    """The losses so far: ratios and methods, as text, in pairs, oldest first."""
+
+    ratios: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+
+    def add(self, ratio: str, method: str) -> History:
+        """Return the history with one more loss."""
+        return History((*self.ratios, ratio), (*self.methods, method))
+
+
+def read_history(header: Header) -> History:
+    """Return the losses that the data set tells of. Where the counts differ, the pairs that there are."""
+    ratios = [value.strip() for value in header.text(RATIO).split("\\") if value.strip()]
+    methods = [value.strip() for value in header.text(METHOD).split("\\") if value.strip()]
+    pairs = min(len(ratios), len(methods))
+    return History(tuple(ratios[:pairs]), tuple(methods[:pairs]))
+
+
+def is_lossy_stream(syntax: Syntax, stream: Codestream | None) -> bool:
+    """Tell whether what is in a codestream has lost something, by what it says of itself, not by its UID."""
+    if stream is None:
+        return False
+    return syntax.uid == _JPEG_RECOMPRESSION or syntax.loss is Loss.LOSSY or not stream.reversible
+
+
+class Confession(Record):
+    """What a source that is lossy but does not say so should have said."""
+
+    history: History
+    edits: dict[int, Edit]
+    notes: tuple[str, ...]
+
+
+def confess(
+    header: Header, syntax: Syntax, stream: Codestream | None, fmt: PixelFormat, coded_bytes: int
+) -> Confession:
+    """Return the losses so far, with that of the source's own codestream if the data set is silent on it."""
+    history = read_history(header)
+    if header.text(LOSSY_IMAGE_COMPRESSION) == "01" or not is_lossy_stream(syntax, stream):
+        return Confession(history, {}, ())
+    family = "jpeg" if syntax.uid == _JPEG_RECOMPRESSION else syntax.family
+    history = history.add(ratio_text(fmt.stored_bytes, coded_bytes), METHODS[family][0])
+    edits: dict[int, Edit] = {
+        LOSSY_IMAGE_COMPRESSION: Set(LOSSY_IMAGE_COMPRESSION, b"CS", b"01"),
+        RATIO: Set(RATIO, b"DS", "\\".join(history.ratios).encode("latin-1")),
+        METHOD: Set(METHOD, b"CS", "\\".join(history.methods).encode("latin-1")),
+    }
+    note = "its codestream is lossy, but the data set does not say so; Lossy Image Compression (0028,2110) is 01 now"
+    return Confession(history, edits, (note,))
+
+
+def ratio_text(uncompressed: float, compressed: int) -> str:
+    """Return a compression ratio as a Decimal String of at most RATIO_WIDTH characters."""
+    return f"{uncompressed / max(compressed, 1):.5g}"[:RATIO_WIDTH]
+
+
+class Derivation(Record):
+    """What an irreversible step changes in the data set; `instance` is the new SOP Instance UID, if there is one."""
+
+    edits: dict[int, Edit]
+    instance: str | None
+    notes: tuple[str, ...]
+
+
+def derive(
+    header: Header, target: Syntax, quality: Quality, policy: Policy, history: History, *, measured: bool
+) -> Derivation:
+    """Return what the data set must say of an irreversible step to `target`.
+
+    The keys of reserved places are `ratio` (text), and `smallest` and `largest` (16-bit numbers) if `measured`, which
+    says that decoded pixels will be seen.
+    """
+    term, name = METHODS[target.family]
+    old = header.text(SOP_INSTANCE_UID)
+    instance = derived_uid(old, target, quality) if old and policy.uid is not Uid.KEEP else None
+    edits = _loss_edits(history, term) | _extremes(header, measured=measured)
+    edits |= _created(policy)
+    if instance is not None:
+        edits[SOP_INSTANCE_UID] = Set(SOP_INSTANCE_UID, b"UI", instance.encode("ascii"))
+    image_type = derived_type(header.value(IMAGE_TYPE))
+    if image_type is not None:
+        edits[IMAGE_TYPE] = Set(IMAGE_TYPE, b"CS", image_type)
+    source = _source_item(header) if instance is not None else b""
+    if is_enhanced(header):
+        edits |= _functional_groups(header, name, source)
+    else:
+        edits |= _derivation(header, name, source)
+    return Derivation(edits, instance, _notes(header, policy))
+
+
+def _notes(header: Header, policy: Policy) -> tuple[str, ...]:
+    notes: tuple[str, ...] = ()
+    if policy.uid is Uid.KEEP:
+        notes += ("SOP Instance UID is kept, so two instances that differ have the same (PS3.3 C.7.6.1.1.5)",)
+    if _PIXEL_PADDING_VALUE in header:
+        notes += ("Pixel Padding Value (0028,0120) is kept, but padded pixels may no longer have exactly that value",)
+    return notes
+
+
+def _loss_edits(history: History, term: str) -> dict[int, Edit]:
+    methods = "\\".join([*history.methods, term]).encode("latin-1")
+    prefix = "".join(f"{ratio}\\" for ratio in history.ratios).encode("latin-1")
+    return {
+        LOSSY_IMAGE_COMPRESSION: Set(LOSSY_IMAGE_COMPRESSION, b"CS", b"01"),
+        RATIO: Reserve(RATIO, b"DS", RATIO_WIDTH, "ratio", prefix),
+        METHOD: Set(METHOD, b"CS", methods),
+    }
+
+
+def _extremes(header: Header, *, measured: bool) -> dict[int, Edit]:
+    """Return what becomes of the smallest and largest values: measured again, or left out."""
+    edits: dict[int, Edit] = {tag: Remove(tag) for tag in _STALE_EXTREMES if tag in header}
+    for tag, key in ((SMALLEST, "smallest"), (LARGEST, "largest")):
+        element = header.get(tag)
+        if element is None:
+            continue
+        signed = header.number(0x00280103) == 1
+        edits[tag] = Reserve(tag, b"SS" if signed else b"US", 2, key) if measured else Remove(tag)
+    return edits
+
+
+def _created(policy: Policy) -> dict[int, Edit]:
+    """Return Instance Creation Date and Time, which are those of the conversion."""
+    now = time.localtime(policy.created)
+    return {
+        CREATION_DATE: Set(CREATION_DATE, b"DA", time.strftime("%Y%m%d", now).encode("ascii")),
+        CREATION_TIME: Set(CREATION_TIME, b"TM", time.strftime("%H%M%S", now).encode("ascii")),
+    }
+
+
+def derived_type(value: bytes) -> bytes | None:
+    """Return Image Type or Frame Type of a derived image: value 1 DERIVED, the others as they are.
+
+    None if nothing changes, or there is no value.
+    """
+    values = value.rstrip(b" \0").split(b"\\")
+    if values == [b""] or values[0].strip() == b"DERIVED":
+        return None
+    rest = values[1:] or [b"SECONDARY"]
+    return b"\\".join([b"DERIVED", *rest])
+
+
+# --- where a derivation is told of ------------------------------------------------------------------------------
+
+
+def _element(tag: int, vr: bytes, value: str) -> bytes:
+    return element_bytes(tag, vr, value.encode("latin-1"), EXPLICIT_LITTLE)
+
+
+def _code(value: str, meaning: str) -> bytes:
+    return (
+        _element(0x00080100, b"SH", value) + _element(0x00080102, b"SH", "DCM") + _element(0x00080104, b"LO", meaning)
+    )
+
+
+def _source_item(header: Header) -> bytes:
+    """Return an item that references the instance that this one is made from."""
+    return b"".join(
+        [
+            _element(0x00081150, b"UI", header.text(SOP_CLASS_UID)),
+            _element(0x00081155, b"UI", header.text(SOP_INSTANCE_UID)),
+            append_item(b"", 0x0040A170, _code("121320", "Uncompressed predecessor")),
+        ]
+    )
+
+
+_LOSSY_CODE = _code("113040", "Lossy Compression")
+
+
+def _derivation(header: Header, name: str, source: bytes) -> dict[int, Edit]:
+    """Return the attributes of the General Image Module that tell of a derivation (PS3.3 C.7.6.1, C.12.4)."""
+    told = header.value(DERIVATION_DESCRIPTION).rstrip(b" \0")
+    added = f"{name} lossy compression, ratio ".encode("ascii")
+    room = _LONGEST_DESCRIPTION - len(added) - RATIO_WIDTH - 2
+    prefix = (told[:room] + b"; " if told else b"") + added
+    edits: dict[int, Edit] = {
+        DERIVATION_DESCRIPTION: Reserve(DERIVATION_DESCRIPTION, b"ST", RATIO_WIDTH, "ratio", prefix),
+        DERIVATION_CODES: Append(DERIVATION_CODES, _LOSSY_CODE),
+    }
+    if source:
+        edits[SOURCE_IMAGES] = Append(SOURCE_IMAGES, source)
+    return edits
+
+
+def _functional_groups(header: Header, name: str, source: bytes) -> dict[int, Edit]:
+    """Return the changes of functional groups: Frame Type, and the Derivation Image of all frames or of each.
+
+    A functional group is shared or per frame, never both (PS3.3 C.7.6.16.1.1): the item goes where others are.
+    """
+    item = _element(DERIVATION_DESCRIPTION, b"ST", f"{name} lossy compression")
+    if source:
+        item += append_item(b"", SOURCE_IMAGES, source)
+    item += append_item(b"", DERIVATION_CODES, _LOSSY_CODE)
+    shared, per_frame = FUNCTIONAL_GROUPS
+    home = per_frame if _mentions(header, per_frame, DERIVATION_IMAGES) or shared not in header else shared
+    changes: tuple[Change, ...] = (_derive_frame_type, _Deriver(home, item))
+    return {tag: Within(tag, changes) for tag in FUNCTIONAL_GROUPS if tag in header}
+
+
+def _mentions(header: Header, sequence: int, tag: int) -> bool:
+    """Tell whether the bytes of a sequence hold this tag."""
+    element = header.get(sequence)
+    if element is None:
+        return False
+    return tag_bytes(tag, header.encoding) in header.reader.pread(element.end - element.value, element.value)
+
+
+def _derive_frame_type(item: Item) -> dict[int, bytes]:
+    derived = derived_type(item.value(FRAME_TYPE))
+    return {FRAME_TYPE: element_bytes(FRAME_TYPE, b"CS", derived, EXPLICIT_LITTLE)} if derived else {}
+
+
+class _Deriver:
+    """Appends an item to the Derivation Image Sequence of each item of one sequence of functional groups."""
+
+    def __init__(self, home: int, item: bytes) -> None:
+        self._home = home
+        self._item = item
+
+    def __call__(self, item: Item) -> dict[int, bytes]:
+        if item.path != (self._home,):
+            return {}
+        part = item.find(DERIVATION_IMAGES)
+        old = b""
+        if part is not None:
+            old = rewrite(item.buffer[part.start : part.end], item.encoding, EXPLICIT_LITTLE, Context())
+        return {DERIVATION_IMAGES: append_item(old, DERIVATION_IMAGES, self._item)}

@@ -1,0 +1,102 @@
+"""Objects that are not plain images, and what their definitions forbid."""
+
+from __future__ import annotations
+
+from dcmtx.errors import RefusedError, UnsupportedError
+from dcmtx.header import Header
+from dcmtx.pixel.format import PixelFormat
+from dcmtx.record import Record
+from dcmtx.syntax import EXPLICIT, Syntax
+
+SOP_CLASS_UID = 0x00080016
+PROVIDER_URL = 0x00287FE0
+DIRECTORY_RECORDS = 0x00041220
+DIGITAL_SIGNATURES = 0xFFFAFFFA
+MAC_PARAMETERS = 0x4FFE0001
+FUNCTIONAL_GROUPS = (0x52009229, 0x52009230)
+
+_MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+_STORAGE = "1.2.840.10008.5.1.4.1.1"
+# Values of these are measurements or labels: whoever changes them changes what they say.
+QUANTITATIVE: dict[str, str] = {
+    f"{_STORAGE}.66.4": "a Segmentation",
+    f"{_STORAGE}.66.7": "a Label Map Segmentation",
+    f"{_STORAGE}.30": "a Parametric Map",
+    f"{_STORAGE}.481.2": "an RT Dose",
+}
+
+
+class Definition(Record):
+    """What an Information Object Definition allows that a transfer syntax would not mind."""
+
+    classes: tuple[str, ...]
+    section: str
+    photometric: frozenset[str] = frozenset()
+    allocated: frozenset[int] = frozenset()
+
+
+_VL = frozenset(["MONOCHROME2", "RGB", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_RCT", "YBR_ICT", "XYB"])
+DEFINITIONS: tuple[Definition, ...] = (
+    Definition((f"{_STORAGE}.2",), "PS3.3 C.8.2.1.1", allocated=frozenset([16])),
+    Definition((f"{_STORAGE}.4",), "PS3.3 C.8.3.1.1", allocated=frozenset([16])),
+    Definition((f"{_STORAGE}.128",), "PS3.3 C.8.9.4.1", allocated=frozenset([16])),
+    Definition((f"{_STORAGE}.7.3",), "PS3.3 A.8.4.4", allocated=frozenset([16])),
+    Definition((f"{_STORAGE}.7.4",), "PS3.3 A.8.5.4", _VL - {"MONOCHROME2"}),
+    Definition(tuple(f"{_STORAGE}.77.1.{last}" for last in ("1", "2", "3", "4", "7")), "PS3.3 C.8.12.1.1.1", _VL),
+    Definition((f"{_STORAGE}.77.1.6",), "PS3.3 C.8.12.4.1.5", _VL - {"YBR_PARTIAL_420"}),
+)
+
+
+def is_enhanced(header: Header) -> bool:
+    """Tell whether the object keeps attributes of frames in functional groups (PS3.3 C.7.6.16)."""
+    return any(tag in header for tag in FUNCTIONAL_GROUPS)
+
+
+def is_signed(header: Header) -> bool:
+    """Tell whether the data set has digital signatures (PS3.3 C.12.1.1.3)."""
+    return DIGITAL_SIGNATURES in header or MAC_PARAMETERS in header
+
+
+def check_object(header: Header, target: Syntax) -> None:
+    """Raise RefusedError or UnsupportedError for objects that no pixel codec can do anything about."""
+    directory = header.text(SOP_CLASS_UID) == _MEDIA_STORAGE_DIRECTORY or DIRECTORY_RECORDS in header
+    if directory and target is not EXPLICIT:
+        raise RefusedError(
+            "it is a DICOMDIR, which is Explicit VR Little Endian always (PS3.10 8.6); make a new one instead",
+            code="E_DICOMDIR",
+        )
+    if PROVIDER_URL in header:
+        raise UnsupportedError(
+            "its pixels are elsewhere, at a Pixel Data Provider URL; fetch them first", code="E_UNSUPPORTED_TS"
+        )
+
+
+def check_loss(header: Header, fmt: PixelFormat) -> None:
+    """Raise RefusedError, E_LOSSY_FORBIDDEN, if losing anything of these pixels would change what they say."""
+    what = QUANTITATIVE.get(header.text(SOP_CLASS_UID))
+    if what is None and fmt.photometric == "PALETTE COLOR":
+        what = "PALETTE COLOR"
+    if what is None and fmt.allocated == 1:
+        what = "1-bit"
+    if what is not None:
+        raise RefusedError(
+            f"it is {what}, whose values are exact or nothing; choose a lossless syntax", code="E_LOSSY_FORBIDDEN"
+        )
+
+
+def check_definition(header: Header, said: PixelFormat, written: PixelFormat) -> None:
+    """Raise RefusedError, E_IOD, if the object's definition forbids what the conversion would change it to."""
+    uid = header.text(SOP_CLASS_UID)
+    for row in DEFINITIONS:
+        if uid not in row.classes:
+            continue
+        changes = [
+            ("Photometric Interpretation", said.photometric, written.photometric, row.photometric),
+            ("Bits Allocated", said.allocated, written.allocated, row.allocated),
+        ]
+        for name, old, new, allowed in changes:
+            if old != new and allowed and new not in allowed:
+                raise RefusedError(
+                    f"{name} would become {new}, which its object definition does not allow ({row.section})",
+                    code="E_IOD",
+                )

@@ -1,0 +1,74 @@
+"""Overlays in unused bits of the pixels: retired, and dropped or harmed by compression, so extracted before it.
+
+Sources: PS3.5 8.1.2; PS3.3 C.9.2; PS3.5-2004 8.1.2.
+"""
+
+from __future__ import annotations
+
+from dcmtx.errors import RefusedError
+from dcmtx.header import Edit, Header, Reserve, Set
+from dcmtx.pixel.format import PixelFormat
+from dcmtx.record import Record
+
+_GROUPS = range(0x6000, 0x6020, 2)
+_ROWS, _COLUMNS, _FRAMES, _ORIGIN, _FIRST_FRAME = 0x0010, 0x0011, 0x0015, 0x0050, 0x0051
+_ALLOCATED, _POSITION, _DATA = 0x0100, 0x0102, 0x3000
+
+
+class Embedded(Record):
+    """One overlay in the pixels: its group, and the bit of each word that it is in (0 is the lowest)."""
+
+    group: int
+    bit: int
+
+    @property
+    def key(self) -> str:
+        """The name of the place reserved for its data."""
+        return f"overlay-{self.group:04X}"
+
+
+def find_embedded(header: Header, fmt: PixelFormat) -> list[Embedded]:
+    """Return the overlays that are in bits outside Bits Stored and have no data of their own.
+
+    Raises RefusedError, E_OVERLAY, for one whose size is not that of the image whose pixels it is in.
+    """
+    found = []
+    for group in _GROUPS:
+        base = group << 16
+        bit = header.number(base | _POSITION)
+        if not bit or base | _DATA in header or bit >= fmt.allocated:
+            continue
+        if fmt.high_bit - fmt.stored < bit <= fmt.high_bit:
+            # A bit of the pixel value itself: nothing there is an overlay.
+            continue
+        size = (header.number(base | _ROWS), header.number(base | _COLUMNS))
+        if size != (fmt.rows, fmt.columns):
+            raise RefusedError(
+                f"overlay group {group:04X} is in the pixels but {size[0]}x{size[1]}, not {fmt.rows}x{fmt.columns}; "
+                "correct or remove it first",
+                code="E_OVERLAY",
+                tag=base | _ROWS,
+            )
+        found.append(Embedded(group, bit))
+    return found
+
+
+def data_bytes(fmt: PixelFormat) -> int:
+    """Return the bytes of an overlay's data: a bit per pixel, frames without gaps, padded to even length."""
+    whole = (fmt.pixels * fmt.frames + 7) // 8
+    return whole + whole % 2
+
+
+def extraction(overlays: list[Embedded], fmt: PixelFormat) -> dict[int, Edit]:
+    """Return the edits that give overlays data of their own, to be filled in as frames are decoded."""
+    edits: dict[int, Edit] = {}
+    for overlay in overlays:
+        base = overlay.group << 16
+        edits[base | _ALLOCATED] = Set(base | _ALLOCATED, b"US", b"\x01\x00")
+        edits[base | _POSITION] = Set(base | _POSITION, b"US", b"\x00\x00")
+        edits[base | _DATA] = Reserve(base | _DATA, b"OW", data_bytes(fmt), overlay.key)
+        if fmt.frames > 1:
+            frames = str(fmt.frames).encode("ascii")
+            edits[base | _FRAMES] = Set(base | _FRAMES, b"IS", frames)
+            edits[base | _FIRST_FRAME] = Set(base | _FIRST_FRAME, b"US", b"\x01\x00")
+    return edits
