@@ -168,7 +168,8 @@ class _Planner:
         """Return the plan, or raise."""
         header, target = self._header, self._target
         objects.check_object(header, target)
-        check_target(target, self._quality)
+        if not self._restores_jpeg():
+            check_target(target, self._quality)
         pixel = header.pixel
         if pixel is None:
             return self._without_pixels()

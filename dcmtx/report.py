@@ -47,8 +47,6 @@ def plan_lines(outcome: Outcome) -> list[str]:
         return [*lines, "  copy: it has the target syntax already"]
     lines += [f"  {step}" for step in steps(plan)]
     lines += [f"  {change}" for change in changes(plan)]
-    if outcome.instance_out != outcome.instance_in:
-        lines.append(f"  SOP Instance UID becomes {outcome.instance_out}")
     return lines
 
 

@@ -31,6 +31,7 @@ DERIVATION_DESCRIPTION = 0x00082111
 DERIVATION_CODES = 0x00089215
 FRAME_TYPE = 0x00089007
 DERIVATION_IMAGES = 0x00089124
+SOURCE_EVIDENCE = 0x00089154
 SMALLEST = 0x00280106
 LARGEST = 0x00280107
 # Of the series, or of planes: other images decide these too, so they cannot be computed here.
@@ -217,6 +218,14 @@ def _source_item(header: Header) -> bytes:
     )
 
 
+def _evidence_item(header: Header) -> bytes:
+    """Return an item that says to what study and series the source belongs (PS3.3 C.8.15.2, C.8.13.2)."""
+    instance = _element(0x00081150, b"UI", header.text(SOP_CLASS_UID))
+    instance += _element(0x00081155, b"UI", header.text(SOP_INSTANCE_UID))
+    series = append_item(b"", 0x00081199, instance) + _element(0x0020000E, b"UI", header.text(0x0020000E))
+    return append_item(b"", 0x00081115, series) + _element(0x0020000D, b"UI", header.text(0x0020000D))
+
+
 _LOSSY_CODE = _code("113040", "Lossy Compression")
 
 
@@ -247,7 +256,10 @@ def _functional_groups(header: Header, name: str, source: bytes) -> dict[int, Ed
     shared, per_frame = FUNCTIONAL_GROUPS
     home = per_frame if _mentions(header, per_frame, DERIVATION_IMAGES) or shared not in header else shared
     changes: tuple[Change, ...] = (_derive_frame_type, _Deriver(home, item))
-    return {tag: Within(tag, changes) for tag in FUNCTIONAL_GROUPS if tag in header}
+    edits: dict[int, Edit] = {tag: Within(tag, changes) for tag in FUNCTIONAL_GROUPS if tag in header}
+    if source:
+        edits[SOURCE_EVIDENCE] = Append(SOURCE_EVIDENCE, _evidence_item(header))
+    return edits
 
 
 def _mentions(header: Header, sequence: int, tag: int) -> bool:

@@ -80,7 +80,7 @@ def check_loss(header: Header, fmt: PixelFormat) -> None:
         what = "1-bit"
     if what is not None:
         raise RefusedError(
-            f"it is {what}, whose values are exact or nothing; choose a lossless syntax", code="E_LOSSY_FORBIDDEN"
+            f"it is {what}, whose values mean something only if they are exact", code="E_LOSSY_FORBIDDEN"
         )
 
 

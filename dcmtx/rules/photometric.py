@@ -119,10 +119,11 @@ def check_legal(syntax: Syntax, fmt: PixelFormat, *, one_bit: bool = False) -> N
     if not rows:
         allowed = ", ".join(name for row in syntax.legal for name in row.photometric)
         raise _refused(syntax, f"holds no {fmt.photometric}, only {allowed}", syntax.section, "E_PI")
-    objections = [_objection(row, fmt) for row in rows]
-    if None in objections:
+    objections = [objection for row in rows if (objection := _objection(row, fmt)) is not None]
+    if len(objections) < len(rows):
         return
-    what, code, section = next(objection for objection in objections if objection)
+    # The row of the same Bits Allocated, if there is one, objects to what is really in the way.
+    what, code, section = objections[-1 if fmt.allocated in rows[-1].allocated else 0]
     if fmt.allocated == 1 and syntax.one_bit and not one_bit:
         what += " (unless --one-bit allow)"
     raise _refused(syntax, what, section, code)
