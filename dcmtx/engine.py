@@ -5,7 +5,6 @@ Whatever a backend raises becomes a CodecError here, with backend and frame; now
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,17 +34,21 @@ class Measure(Record):
 
 
 class Coded(Record):
-    """One frame as the target holds it: its bytes, the overlays taken out of it, and what was measured."""
+    """One frame as the target holds it: its bytes, the overlays taken out of it, and what was measured.
+
+    `words` are what the encoder was given, if they were to be kept.
+    """
 
     data: Frame
     overlays: tuple[Frame, ...] = ()
     measure: Measure | None = None
+    words: Frame = None
 
 
 class FrameCoder:
     """Does to one frame what a plan says. Safe to call from several threads."""
 
-    def __init__(self, plan: Plan, source: PixelSource) -> None:
+    def __init__(self, plan: Plan, source: PixelSource, *, keep_words: bool = False) -> None:
         assert plan.decoder is not None
         assert plan.encoder is not None
         assert plan.coded_in is not None
@@ -60,6 +63,7 @@ class FrameCoder:
         self._check = DECODERS.load(plan.verifier) if plan.verifier else None
         self._coded_in, self._plain = plan.coded_in, plan.plain
         self._given, self._coded_out = plan.given, plan.coded_out
+        self._keep_words = keep_words
         self._first: Codestream | None = None
 
     def __call__(self, number: int) -> Coded:
@@ -79,7 +83,7 @@ class FrameCoder:
             if error.frame is None:
                 error.frame = number
             raise
-        return Coded(data, overlays, measure)
+        return Coded(data, overlays, measure, words if self._keep_words else None)
 
     def _decoded(self, data: bytes) -> Frame:
         """Return the words of a frame of the source."""
@@ -300,22 +304,36 @@ def _contradicts(stream: str, said: str) -> InputError:
     )
 
 
-def run(work: Callable[[int], Coded], frames: int, workers: int) -> Iterator[Coded]:
-    """Yield `work(number)` for each frame in order, by `workers` threads, with a bounded number under way."""
-    if workers == 1 or frames == 1:
-        yield from map(work, range(frames))
-        return
-    from concurrent.futures import Future, ThreadPoolExecutor
+def run(work: Callable[[int], Coded], frames: int, most: int, cores: Callable[[], int]) -> Iterator[Coded]:
+    """Yield `work(number)` for each frame in order, a bounded number of frames being under way.
 
-    window: deque[Future[Coded]] = deque()
-    with ThreadPoolExecutor(min(workers, frames)) as pool:
-        try:
-            for number in range(frames):
-                window.append(pool.submit(work, number))
-                if len(window) > workers * _WINDOW_PER_WORKER:
+    `cores` tells how many threads may work now, `most` how many that can ever be: a batch gives more as it runs out of
+    files. With one, no thread is started.
+    """
+    from collections import deque
+
+    window: deque[Any] = deque()
+    pool: Any = None
+    try:
+        for number in range(frames):
+            allowed = min(cores(), most)
+            if allowed == 1 or frames == 1:
+                while window:
                     yield window.popleft().result()
-            while window:
+                yield work(number)
+                continue
+            if pool is None:
+                from concurrent.futures import ThreadPoolExecutor
+
+                pool = ThreadPoolExecutor(most)
+            window.append(pool.submit(work, number))
+            # Where all threads may work, some frames wait for them; else as many as there are frames under way.
+            while len(window) > (allowed * _WINDOW_PER_WORKER if allowed == most else allowed - 1):
                 yield window.popleft().result()
-        finally:
-            for future in window:
-                future.cancel()
+        while window:
+            yield window.popleft().result()
+    finally:
+        for future in window:
+            future.cancel()
+        if pool is not None:
+            pool.shutdown()

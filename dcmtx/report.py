@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dcmtx.batch import Summary
 from dcmtx.errors import DcmtxError
 from dcmtx.header import Append, Edit, Remove, Replace, Reserve, Set, tag_text
 from dcmtx.pixel.items import OffsetTable
@@ -108,6 +109,27 @@ def _value(vr: bytes, value: bytes) -> str:
 # --- records ---------------------------------------------------------------------------------------------------
 
 
+def summary_lines(summary: Summary, seconds: float) -> list[str]:
+    """Return what became of the files of a batch, a line each."""
+    counts = [f"{count} {status.value}" for status, count in summary.counts.items() if count]
+    counts += [f"{count} skipped ({why})" for why, count in sorted(summary.skipped.items())]
+    counts += [f"{count} refused ({code})" for code, count in sorted(summary.refused.items())]
+    counts += [f"{summary.failed} failed"] if summary.failed else []
+    lines = [f"{summary.files} file{'s' * (summary.files != 1)} in {seconds:.1f} s: {', '.join(counts) or 'nothing'}"]
+    if summary.bytes_out:
+        ratio = summary.bytes_in / summary.bytes_out
+        lines.append(
+            f"{summary.bytes_in / 1e6:.1f} MB became {summary.bytes_out / 1e6:.1f} MB (ratio {ratio:.2f}), "
+            f"{summary.bytes_in / 1e6 / max(seconds, 1e-6):.0f} MB/s"
+        )
+    return lines
+
+
+def skip_record(src: str, dst: str, why: str) -> dict[str, Any]:
+    """Return the record of a file that was passed over."""
+    return {"version": RECORD_VERSION, "source": src, "destination": dst, "status": "skipped", "notes": [why]}
+
+
 def as_record(result: Outcome | DcmtxError, src: str, dst: str) -> dict[str, Any]:
     """Return what became of a file as a record for JSON."""
     record: dict[str, Any] = {"version": RECORD_VERSION, "source": src, "destination": dst}
@@ -127,6 +149,7 @@ def as_record(result: Outcome | DcmtxError, src: str, dst: str) -> dict[str, Any
         "bytes_out": result.bytes_out,
         "ratio": result.ratio,
         "psnr": result.psnr if result.psnr is None or result.psnr < 1e9 else None,
+        "pixels_sha256": result.digest,
         "sop_instance_in": result.instance_in or None,
         "sop_instance_out": result.instance_out or None,
         "seconds": round(result.seconds, 6),

@@ -20,6 +20,46 @@ from dcmtx.source import FileBytes, Spool
 
 _BUFFER = 1 << 20
 _LONGEST_NAME = 255
+_SUFFIX = ".dcmtx-part"
+
+
+def temporary_name(name: str, distinction: str = "") -> str:
+    """Return the name under which a file is written before it gets its own."""
+    suffix = f".{distinction}{_SUFFIX}" if distinction else _SUFFIX
+    # File names are limited in bytes, not characters.
+    stem = os.fsencode(name)[: _LONGEST_NAME - len(suffix) - 1].decode(sys.getfilesystemencoding(), "ignore")
+    return f".{stem}{suffix}"
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file name is one of ours, of a file still or never to be finished."""
+    return name.startswith(".") and name.endswith(_SUFFIX)
+
+
+def remove_stale(path: str) -> bool:
+    """Remove a temporary file that nobody is writing any more, as its lock tells; return whether it is gone."""
+    try:
+        fd = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        return not os.path.lexists(path)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Between opening and locking it, its writer may have finished: then the name is not this file's any more.
+        if os.fstat(fd).st_ino == os.stat(path).st_ino:
+            os.unlink(path)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def sweep(directory: str) -> None:
+    """Remove every stale temporary file in a directory."""
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            if is_temporary(entry.name):
+                remove_stale(entry.path)
 
 
 class Sink:
@@ -56,15 +96,28 @@ class Sink:
             raise OutputError("it exists, and --no-clobber keeps it", code="E_EXISTS", path=self.path)
 
     def _open_temporary(self) -> IO[bytes]:
+        """Make the temporary file, under a name that another run for the same destination would choose too.
+
+        So what a killed process left is found again; while one is alive, its lock says so, and another name is taken.
+        """
         directory, name = os.path.split(self._target)
-        suffix = f".{os.getpid():x}{os.urandom(4).hex()}.dcmtx-part"
-        # File names are limited in bytes, not characters.
-        stem = os.fsencode(name)[: _LONGEST_NAME - len(suffix) - 1].decode(sys.getfilesystemencoding(), "ignore")
-        self._temporary = os.path.join(directory, f".{stem}{suffix}")
+        temporary = os.path.join(directory, temporary_name(name))
+        if os.path.lexists(temporary) and not remove_stale(temporary):
+            temporary = os.path.join(directory, temporary_name(name, os.urandom(6).hex()))
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-        fd = os.open(self._temporary, flags, 0o666)
+        try:
+            fd = os.open(temporary, flags, 0o666)
+        except FileExistsError:
+            # Another run for the same destination was quicker.
+            temporary = os.path.join(directory, temporary_name(name, os.urandom(6).hex()))
+            fd = os.open(temporary, flags, 0o666)
+        self._temporary = temporary
         # Whoever finds the file later can tell by the lock whether somebody is still writing it.
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if not os.path.exists(temporary):
+            # Found and taken for stale in the moment before it was locked.
+            os.close(fd)
+            return self._open_temporary()
         return os.fdopen(fd, "w+b", buffering=_BUFFER)
 
     def __enter__(self) -> Self:
@@ -175,8 +228,9 @@ class Sink:
     def _failed(self, error: OSError) -> OutputError:
         what = "standard output" if self.path == "-" else "it"
         reason = error.strerror or str(error)
-        if error.errno == errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             reason += "; free some space, nothing was replaced"
+            return OutputError(f"{what} cannot be written: {reason}", code="E_DISK_FULL", path=self.path)
         return OutputError(f"{what} cannot be written: {reason}", path=self.path)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from dcmtx.codec.registry import Quality
 from dcmtx.engine import read_stream
@@ -36,9 +37,10 @@ from dcmtx.writer import Writer
 
 
 class Job(Record):
-    """One file to convert. `src` and `dst` are paths, or `-`; `workers` is how many frames are coded at a time.
+    """One file to convert. `src` and `dst` are paths, or `-`; `workers` is how many frames are coded at a time at most.
 
-    `fallbacks` are targets to try in order when the first is refused; `dry_run` only plans.
+    `fallbacks` are targets to try in order when the first is refused; `dry_run` only plans; `digest` has the decoded
+    pixels hashed.
     """
 
     src: str
@@ -47,6 +49,7 @@ class Job(Record):
     fallbacks: tuple[Target, ...] = ()
     workers: int = 1
     dry_run: bool = False
+    digest: bool = False
 
 
 class Status(Enum):
@@ -62,8 +65,11 @@ class Status(Enum):
 class Outcome(Record):
     """What became of a job: syntaxes by UID, frames, bytes of both files, seconds, and notes for the user.
 
-    `plan` is how it was done, None for a plain copy; `instance_in` and `instance_out` are SOP Instance UIDs; `ratio` is
-    the compression ratio of the pixels, counted from Bits Stored, if they were encoded; `psnr` is in decibels.
+    `decoder` and `encoder` are backends; `plan` is how it is done, in a dry run; `instance_in` and `instance_out` are
+    SOP Instance UIDs; `ratio` is the compression ratio of the pixels, counted from Bits Stored, if they were encoded;
+    `psnr` is in decibels; `digest` is the SHA-256 of the source's pixels as decoded, in hexadecimal, if it was asked
+    for and they were seen: of the value that Pixel Data has in Explicit VR Little Endian, colour by pixel, without the
+    pad byte.
     """
 
     job: Job
@@ -74,28 +80,21 @@ class Outcome(Record):
     bytes_in: int = 0
     bytes_out: int = 0
     seconds: float = 0.0
+    decoder: str = ""
+    encoder: str = ""
     plan: Plan | None = None
     instance_in: str = ""
     instance_out: str = ""
     ratio: float | None = None
     psnr: float | None = None
+    digest: str | None = None
     notes: tuple[str, ...] = ()
-
-    @property
-    def decoder(self) -> str:
-        """The backend that decoded, or an empty string."""
-        return self.plan.decoder.backend if self.plan is not None and self.plan.decoder is not None else ""
-
-    @property
-    def encoder(self) -> str:
-        """The backend that encoded, or an empty string."""
-        return self.plan.encoder.backend if self.plan is not None and self.plan.encoder is not None else ""
 
 
 _Choice = TypeVar("_Choice", bound=Enum)
 
 
-def transcode(
+def job(
     src: str | os.PathLike[str],
     dst: str | os.PathLike[str],
     *,
@@ -127,16 +126,11 @@ def transcode(
     encoder: str | None = None,
     workers: int | None = None,
     dry_run: bool = False,
-) -> Outcome:
-    """Convert the DICOM file `src` to the transfer syntax `to` and put it at `dst`, all of it or nothing.
+    digest: bool = False,
+) -> Job:
+    """Return the job that `transcode` does with these arguments.
 
-    `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID. `src` may be `dst`.
-    The other options are those of the command line, with its defaults; `workers` is the number of frames coded at
-    a time, by default as many as the process may use cores. With `dry_run` the outcome has the plan and `dst` is left
-    alone.
-
-    Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
-    for options that make no sense), whose `path` is `src` or `dst`; the destination is then as it was.
+    Raises UsageError for options that make no sense, RefusedError for one that loses without consent.
     """
     policy = Policy(
         _choice(OffsetTable, offset_table), _choice(UnusedBits, unused_bits), _choice(NoPixels, no_pixels),
@@ -146,15 +140,15 @@ def transcode(
     coding = Quality(
         lossy, quality, ratio, psnr, near, subsampling, predictor, resolutions, progression, tile, code_block
     )  # fmt: skip
-    job = Job(
+    return Job(
         os.fspath(src),
         os.fspath(dst),
         Request(resolve(to, coding), policy, Backend(decoder, encoder), coding),
         tuple(_resolve_fallback(name, coding) for name in fallback),
         workers or available_cores(),
         dry_run,
+        digest,
     )
-    return run(job)
 
 
 def _choice(kind: type[_Choice], value: str | _Choice) -> _Choice:
@@ -181,13 +175,20 @@ def available_cores() -> int:
         return os.cpu_count() or 1
 
 
-def run(job: Job) -> Outcome:
-    """Do a job. Raises as `transcode` does."""
+Cores = Callable[[], int]
+_Arguments = ParamSpec("_Arguments")
+
+
+def run(job: Job, cores: Cores | None = None) -> Outcome:
+    """Do a job. Raises as `transcode` does.
+
+    `cores` tells at any time how many of its workers the job may use then; all of them without it.
+    """
     started = time.perf_counter()
     try:
         file = open_bytes(job.src, _spool_directory(job))
         try:
-            outcome = _with_fallbacks(job, file)
+            outcome = _with_fallbacks(job, file, cores)
         finally:
             file.close()
     except DcmtxError as error:
@@ -197,19 +198,44 @@ def run(job: Job) -> Outcome:
     return outcome.replace(seconds=time.perf_counter() - started)
 
 
-def _with_fallbacks(job: Job, file: FileBytes) -> Outcome:
+def _done_at_once(make: Callable[_Arguments, Job]) -> Callable[_Arguments, Outcome]:
+    """Return a function that does the job which `make` makes of its arguments."""
+
+    @functools.wraps(make)
+    def convert(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Outcome:
+        return run(make(*args, **kwargs))
+
+    convert.__name__ = convert.__qualname__ = "transcode"
+    convert.__annotations__["return"] = "Outcome"
+    return convert
+
+
+transcode = _done_at_once(job)
+transcode.__doc__ = """Convert the DICOM file `src` to the transfer syntax `to` and put it at `dst`, whole or not.
+
+    `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID. `src` may be `dst`.
+    The other options are those of the command line, with its defaults; `workers` is the number of frames coded at
+    a time, by default as many as the process may use cores. With `dry_run` the outcome has the plan and `dst` is left
+    alone.
+
+    Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
+    for options that make no sense), whose `path` is `src` or `dst`; the destination is then as it was.
+    """
+
+
+def _with_fallbacks(job: Job, file: FileBytes, cores: Cores | None) -> Outcome:
     """Try the targets in order; only a refusal leads to the next, and every refusal is told."""
     notes: tuple[str, ...] = ()
     request = job.request
     for fallback in job.fallbacks:
         try:
-            outcome = _run_open(job, file, request)
+            outcome = _run_open(job, file, request, cores)
             return outcome.replace(notes=notes + outcome.notes)
         except (RefusedError, UnsupportedError) as error:
             why = str(error).split("; use --to")[0]
             notes += (f"refused as {request.target.label} ({why}); fell back to {fallback.label}",)
         request = job.request.replace(target=fallback, quality=_quality_for(fallback, job.request.quality))
-    outcome = _run_open(job, file, request)
+    outcome = _run_open(job, file, request, cores)
     return outcome.replace(notes=notes + outcome.notes)
 
 
@@ -227,14 +253,14 @@ def _spool_directory(job: Job) -> str | None:
     return directory if os.path.isdir(directory) and os.access(directory, os.W_OK) else None
 
 
-def _run_open(job: Job, file: FileBytes, request: Request) -> Outcome:
+def _run_open(job: Job, file: FileBytes, request: Request, cores: Cores | None) -> Outcome:
     head = peek(file)
     syntax = find(head.syntax)
     if syntax is not None and _nothing_to_do(request, syntax):
         return _copy(job, file, syntax)
     source = Source(file, head, _spool_directory(job))
     try:
-        return _convert(job, source, request)
+        return _convert(job, source, request, cores)
     finally:
         source.close()
 
@@ -272,7 +298,7 @@ def _same_file(one: str, other: str) -> bool:
         return False
 
 
-def _convert(job: Job, source: Source, request: Request) -> Outcome:
+def _convert(job: Job, source: Source, request: Request, cores: Cores | None) -> Outcome:
     source.close_pixels()
     contents = _look_inside(source)
     plan = make(source.syntax, source.header, contents, request)
@@ -286,7 +312,9 @@ def _convert(job: Job, source: Source, request: Request) -> Outcome:
         plan.syntax.uid,
         plan.coded_in.frames if plan.coded_in else 0,
         source.file.size,
-        plan=plan,
+        decoder=plan.decoder.backend if plan.decoder else "",
+        encoder=plan.encoder.backend if plan.encoder else "",
+        plan=plan if job.dry_run else None,
         instance_in=instance,
         instance_out=plan.instance or instance,
     )
@@ -296,7 +324,7 @@ def _convert(job: Job, source: Source, request: Request) -> Outcome:
     if job.dry_run:
         return outcome.replace(notes=tuple(dict.fromkeys(notes)))
     with Sink(job.dst, clobber=request.policy.clobber) as sink:
-        writer = Writer(source, plan, request, sink, job.workers)
+        writer = Writer(source, plan, request, sink, job.workers, cores or (lambda: job.workers), digest=job.digest)
         written = writer.write()
         sink.commit()
     notes += written.notes
@@ -305,6 +333,7 @@ def _convert(job: Job, source: Source, request: Request) -> Outcome:
         bytes_out=sink.bytes,
         ratio=written.ratio,
         psnr=written.psnr,
+        digest=written.digest,
         notes=tuple(dict.fromkeys(notes)),
     )
 

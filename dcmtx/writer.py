@@ -34,7 +34,7 @@ from dcmtx.request import Icon
 from dcmtx.rules import image
 from dcmtx.rules.identity import file_meta
 from dcmtx.sink import Sink
-from dcmtx.source import PixelSource, Source
+from dcmtx.source import Source
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 if TYPE_CHECKING:
@@ -42,11 +42,6 @@ if TYPE_CHECKING:
     from dcmtx.pixel.bits import BitPacker
 
 _PIECE = 1 << 20
-_WORK: dict[Route, Callable[[Plan, PixelSource], Callable[[int], Coded]]] = {
-    Route.REWRAP: Rewrapper,
-    Route.RECOMPRESS: Recompressor,
-    Route.RECODE: FrameCoder,
-}
 _ICON_IMAGE_SEQUENCE = 0x00880200
 # How a nested group length looks behind its group: number 0000, UL, length 4.
 _GROUP_LENGTH = {
@@ -61,6 +56,7 @@ class Written(Record):
 
     ratio: float | None = None
     psnr: float | None = None
+    digest: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -96,18 +92,61 @@ class _Tally:
         return 10 * math.log10(((1 << stored) - 1) ** 2 * samples / self._squares)
 
 
+class _Digest:
+    """Hashes decoded pixels as the value that they have in Explicit VR Little Endian, colour by pixel."""
+
+    def __init__(self) -> None:
+        from hashlib import sha256
+
+        self._hash = sha256()
+        self._packer: BitPacker | None = None
+
+    def add(self, words: Frame, *, one_bit: bool) -> None:
+        """Account for a frame of words; 1-bit frames run on across bytes."""
+        if one_bit:
+            from dcmtx.pixel.bits import BitPacker
+
+            self._packer = self._packer or BitPacker()
+            self._hash.update(self._packer.pack(words))
+            return
+        from dcmtx.codec.native import little_endian
+
+        self._hash.update(little_endian(words))
+
+    def add_bytes(self, data: bytes) -> None:
+        """Account for bytes that are native pixels as they are."""
+        self._hash.update(data)
+
+    def hexdigest(self) -> str:
+        """Return the SHA-256 so far."""
+        if self._packer is not None:
+            self._hash.update(self._packer.flush())
+        return self._hash.hexdigest()
+
+
 class Writer:
     """Writes one file. `write` goes through it from front to back; the frames are never held together."""
 
-    def __init__(self, source: Source, plan: Plan, request: Request, sink: Sink, workers: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        plan: Plan,
+        request: Request,
+        sink: Sink,
+        most: int,
+        cores: Callable[[], int],
+        *,
+        digest: bool = False,
+    ) -> None:
         self._source = source
         self._plan = plan
         self._request = request
         self._sink = sink
-        self._workers = workers
+        self._cores = (most, cores)
         self._encoding = plan.syntax.encoding
         self._slots: dict[str, list[tuple[int, int]]] = {}
         self._tally = _Tally()
+        self._digest = _Digest() if digest else None
         self._overlays: list[tuple[int, BitPacker]] = []
 
     def write(self) -> Written:
@@ -124,7 +163,9 @@ class Writer:
         if header.pixel is not None:
             self._write_pixels()
         self._write_elements(header.tail, behind)
-        return self._account()
+        # Where only codestreams passed, or nothing, decoded pixels were not seen.
+        seen = self._digest is not None and plan.route in (Route.RECODE, Route.CARRY)
+        return self._account().replace(digest=self._digest.hexdigest() if self._digest and seen else None)
 
     # --- elements --------------------------------------------------------------------------------------------
 
@@ -240,12 +281,22 @@ class Writer:
         """Yield the frames as the target holds them, in order, and account for them."""
         plan = self._plan
         assert plan.coded_out is not None
-        work = _WORK[plan.route](plan, self._source)
-        for coded in run(work, plan.coded_out.frames, self._workers):
+        work = self._work()
+        for coded in run(work, plan.coded_out.frames, *self._cores):
             self._tally.add(len(coded.data), coded.measure)
+            if self._digest is not None and coded.words is not None:
+                self._digest.add(coded.words, one_bit=plan.coded_out.allocated == 1)
             for index, plane in enumerate(coded.overlays):
                 self._write_overlay(index, plane)
             yield coded
+
+    def _work(self) -> Callable[[int], Coded]:
+        """Return what is done to one frame."""
+        if self._plan.route is Route.REWRAP:
+            return Rewrapper(self._plan, self._source)
+        if self._plan.route is Route.RECOMPRESS:
+            return Recompressor(self._plan, self._source)
+        return FrameCoder(self._plan, self._source, keep_words=self._digest is not None)
 
     def _reserve_overlays(self) -> None:
         """Remember where the data of each overlay goes."""
@@ -311,8 +362,17 @@ class Writer:
         length = plan.coded_out.native_bytes if plan.coded_out else pixel.length
         unit = SWAP_UNIT.get(plan.pixel_vr, 1) if self._encoding.big_endian else 1
         self._pixel_header(length)
+        fmt = plan.coded_in
+        by_plane = fmt is not None and fmt.planar == 1
+        if self._digest is not None and fmt is not None and by_plane:
+            from dcmtx.codec.native import decode
+
+            for number in range(fmt.frames):
+                self._digest.add(decode(source.frame(number), fmt, fmt), one_bit=False)
         for offset in range(0, length, _PIECE):
             data = source.native_bytes(offset, min(_PIECE, length - offset))
+            if self._digest is not None and not by_plane:
+                self._digest.add_bytes(data)
             last = offset + _PIECE >= length
             data += bytes(length % 2) if last else b""
             self._sink.write(swap(data, unit))
@@ -340,7 +400,7 @@ class Writer:
         for key, value in (("smallest", tally.smallest), ("largest", tally.largest)):
             self._fill(key, value.to_bytes(2, "little", signed=fmt.signed), b"\0")
         psnr = tally.psnr(fmt.pixels * fmt.samples * fmt.frames, fmt.stored)
-        return Written(ratio, psnr, self._loss_notes(ratio, psnr))
+        return Written(ratio, psnr, notes=self._loss_notes(ratio, psnr))
 
     def _fill(self, key: str, value: bytes, pad: bytes) -> None:
         for offset, width in self._slots.get(key, []):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcmtx.cli import say, shown
 from dcmtx.cli.options import chosen_target, coding_options, loss_options, rule_options, target_options
-from dcmtx.errors import DcmtxError, UsageError
+from dcmtx.cli.output import Output
+from dcmtx.errors import DcmtxError
+
+if TYPE_CHECKING:
+    from dcmtx.transcoding import Job
 
 _EXIT = """\b
 Exit status:
@@ -17,13 +20,13 @@ Exit status:
   1  a bug in dcmtx                6  a codec failed
   2  usage                         7  verification failed
   3  bad, missing, unreadable SRC  8  DST could not be written
-  4  not supported                 130, 143  interrupted
-Unless it is 0, DST is as it was before, and SRC always is untouched."""
+  4  not supported                 9  several files, some failed or refused
+  130, 143  interrupted
+Unless a file's is 0, its DST is as it was before; SRC always is untouched."""
 
 
 @click.command(epilog=_EXIT, options_metavar="[OPTIONS]")
-@click.argument("src", metavar="SRC")
-@click.argument("dst", metavar="DST")
+@click.argument("paths", metavar="SRC... DST", nargs=-1, required=True)
 @target_options
 @loss_options
 @coding_options
@@ -47,58 +50,65 @@ Unless it is 0, DST is as it was before, and SRC always is untouched."""
 @click.option(
     "-j", "--jobs", type=click.IntRange(1), help="Frames coded at a time. [default: the cores of this process]"
 )
+@click.option("--resume", is_flag=True, help="Skip files whose DST exists in the syntax that would be written.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first file that fails.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Give a file up after this long.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be done: route, backends, attributes that change.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-@click.option("--quiet", is_flag=True, help="No notes, only errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Say what was done.")
-def convert(src: str, dst: str, to: str | None, **options: Any) -> None:
-    r"""Convert the DICOM file SRC to another transfer syntax and put it at DST.
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
+@click.option(
+    "--report", metavar="FILE", help="One JSON object per file in FILE, each line complete when it is written."
+)
+@click.option("--quiet", is_flag=True, help="No notes, no progress, no summary; only errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what was done with each file.")
+def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
+    r"""Convert DICOM files to another transfer syntax.
 
-    SRC and DST may be one file; `-` is standard input or output; if DST is a directory, the file goes into it under its
-    own name. Nothing is lost unless --lossy consents to it.
+    One SRC goes to the file DST, which may be SRC itself; `-` is standard input or output. Several go into the
+    directory DST under their names; the contents of a directory go into DST, mirrored. Nothing is lost unless --lossy
+    consents.
 
     \b
     dcmtx convert ct.dcm small.dcm --to jpegls
     dcmtx convert small.dcm ct.dcm --raw
+    dcmtx convert study archive --to htj2k-rpcl --resume
     dcmtx convert us.dcm us-jpeg.dcm --to jpeg --lossy -q 85
     dcmtx convert mg.dcm mg-j2k.dcm --to j2k --lossy --ratio 20
-    dcmtx convert - - --to htj2k-rpcl < ct.dcm > ct-ht.dcm
+    dcmtx convert - - --to jpegls < ct.dcm > small.dcm
     """
     words = {name: options.pop(name) for name in list(options) if name.startswith("word_")}
     target = chosen_target(to, words)
-    quiet, verbose, as_json = options.pop("quiet"), options.pop("verbose"), options.pop("as_json")
-    if as_json and dst == "-":
-        raise click.UsageError("--json writes to standard output, where the file goes")
-    from dcmtx.transcoding import transcode
-
+    if len(paths) < 2:
+        raise click.UsageError("no DST; name the file or directory to write")
+    *sources, destination = paths
+    output = Output(options.pop("as_json"), options.pop("report"), options.pop("quiet"), options.pop("verbose"))
+    if output.as_json and destination == "-":
+        raise click.UsageError("--json writes to standard output, where the file goes; use --report")
+    several = len(sources) > 1 or (sources[0] != "-" and os.path.isdir(sources[0]))
+    resume, fail_fast, timeout = options.pop("resume"), options.pop("fail_fast"), options.pop("timeout")
     options["clobber"] = not options.pop("no_clobber")
     options["workers"] = options.pop("jobs")
-    if src != "-" and dst != "-" and os.path.isdir(dst):
-        dst = os.path.join(dst, os.path.basename(src))
-    try:
-        outcome = transcode(src, dst, to=target, **options)
-    except DcmtxError as error:
-        if as_json and not isinstance(error, UsageError):
-            _print_json(error, src, dst)
-        raise
-    if as_json:
-        _print_json(outcome, src, dst)
-    elif options["dry_run"]:
-        from dcmtx.report import plan_lines
+    from dcmtx.transcoding import job
 
-        click.echo("\n".join(plan_lines(outcome)))
-    if outcome.notes and not quiet:
-        for note in outcome.notes:
-            say(f"dcmtx: {shown(src)}: note: {note}")
-    if verbose:
-        from dcmtx.report import verbose_line
+    if not several and sources[0] != "-" and destination != "-" and os.path.isdir(destination):
+        destination = os.path.join(destination, os.path.basename(sources[0]))
+    pattern = job(sources[0], destination, to=target, digest=output.wants_records, **options)
+    if several or timeout is not None or resume:
+        from dcmtx.cli.batch import convert_many
 
-        say(f"dcmtx: {shown(src)}: {verbose_line(outcome)}")
+        return convert_many(sources, destination, pattern, output, resume=resume, fail_fast=fail_fast, timeout=timeout)
+    return _convert_one(pattern, output)
 
 
-def _print_json(result: Any, src: str, dst: str) -> None:
-    import json
+def _convert_one(pattern: Job, output: Output) -> int:
+    """Convert one file in this process."""
+    from dcmtx.transcoding import run
 
-    from dcmtx.report import as_record
-
-    click.echo(json.dumps(as_record(result, src, dst)))
+    with output:
+        try:
+            outcome = run(pattern)
+        except DcmtxError as error:
+            output.record(error, pattern.src, pattern.dst)
+            raise
+        output.record(outcome, pattern.src, pattern.dst)
+    output.tell(outcome)
+    return 0

@@ -50,6 +50,11 @@ def encode(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Qualit
         words = color.share_422(words)
     elif coded.samples > 1 and coded.planar == 1:
         words = color.by_plane(words)
+    return little_endian(words)
+
+
+def little_endian(words: Words) -> memoryview:
+    """Return words as the bytes that they are in little endian."""
     ordered = np.ascontiguousarray(words, words.dtype.newbyteorder("<"))
     return ordered.reshape(-1).view(np.uint8).data
 

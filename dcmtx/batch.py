@@ -1,0 +1,345 @@
+"""Many files: walked, mirrored, converted by worker processes, each told of when it is done.
+
+Files are found by content and taken one at a time, so memory does not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from dcmtx.errors import DcmtxError, InputError, OutputError, UsageError
+from dcmtx.record import Record
+from dcmtx.sink import is_temporary, remove_stale, sweep, temporary_name
+from dcmtx.transcoding import Job, Outcome, Status, run
+
+if TYPE_CHECKING:
+    from dcmtx.workers import Pool
+
+_DICOMDIR = "1.2.840.10008.1.3.10"
+
+
+class Found(Record):
+    """One thing that a walk came to: where it is, and where it goes.
+
+    `fault` is why it cannot be converted, `skip` why it need not be.
+    """
+
+    src: str
+    dst: str
+    fault: DcmtxError | None = None
+    skip: str = ""
+
+
+class Root(Record):
+    """One source of the command line: a file, or a directory whose contents go to `target`."""
+
+    path: str
+    target: str
+    is_directory: bool
+
+
+class Done(Record):
+    """What became of one file: an outcome, an error, or a reason why it was passed over."""
+
+    src: str
+    dst: str
+    outcome: Outcome | None = None
+    error: DcmtxError | None = None
+    skip: str = ""
+
+
+def plan_roots(sources: Sequence[str], destination: str) -> list[Root]:
+    """Return where each source goes.
+
+    The contents of one directory go into the destination; of several sources, each directory goes under its own name,
+    each file too.
+
+    Raises UsageError if the destination is a file, or standard input or output is among them.
+    """
+    if "-" in (*sources, destination):
+        raise UsageError("several files cannot go through standard input or output")
+    if os.path.exists(destination) and not os.path.isdir(destination):
+        raise UsageError(f"several files need a directory to go into, and {destination} is a file")
+    roots = []
+    for source in sources:
+        is_directory = os.path.isdir(source)
+        name = os.path.basename(os.path.normpath(os.path.abspath(source)))
+        alone = is_directory and len(sources) == 1
+        roots.append(Root(source, destination if alone else os.path.join(destination, name), is_directory))
+    return roots
+
+
+def walk(roots: Sequence[Root], destination: str) -> Iterator[Found]:
+    """Yield every file below the roots, as it is come to, with where it goes.
+
+    Symbolic links to files are followed, links to directories are not; the destination is not walked into.
+    """
+    for number, root in enumerate(roots):
+        earlier = roots[:number]
+        if root.is_directory:
+            yield from _walk_directory(root, earlier, destination)
+        else:
+            yield _clash(Found(root.path, root.target), earlier)
+
+
+def _walk_directory(root: Root, earlier: Sequence[Root], destination: str) -> Iterator[Found]:
+    own = _identity(destination)
+    inside = own is not None and own != _identity(root.path)
+    pending = [""]
+    while pending:
+        relative = pending.pop()
+        path = os.path.join(root.path, relative) if relative else root.path
+        try:
+            entries = os.scandir(path)
+        except OSError as error:
+            fault = InputError(f"the directory cannot be read: {error.strerror}", code="E_UNREADABLE", path=path)
+            yield Found(path, os.path.join(root.target, relative), fault)
+            continue
+        with closing(entries):
+            for entry in entries:
+                below = os.path.join(relative, entry.name) if relative else entry.name
+                if _is_directory(entry):
+                    if entry.is_symlink():
+                        yield Found(entry.path, os.path.join(root.target, below), skip="a link to a directory")
+                    elif not (inside and _identity(entry.path) == own):
+                        pending.append(below)
+                elif not is_temporary(entry.name):
+                    found = Found(entry.path, os.path.join(root.target, below), skip=_special(entry))
+                    yield _clash(found, earlier)
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _special(entry: os.DirEntry[str]) -> str:
+    """Return why an entry is no file, or an empty string; what cannot be told is found out when it is opened."""
+    try:
+        mode = entry.stat().st_mode
+    except OSError:
+        return ""
+    return "" if stat.S_ISREG(mode) else "not a regular file"
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _clash(found: Found, earlier: Sequence[Root]) -> Found:
+    """Return what was found, with a fault if an earlier source goes to the same place."""
+    for root in earlier:
+        if root.is_directory:
+            start = root.target + os.sep
+            taken = found.dst.startswith(start) and os.path.lexists(os.path.join(root.path, found.dst[len(start) :]))
+        else:
+            taken = root.target == found.dst
+        if taken and not found.skip:
+            fault = OutputError(f"{found.dst} is where {root.path} goes already", code="E_CLASH", path=found.src)
+            return found.replace(fault=fault)
+    return found
+
+
+class Options(Record):
+    """How a batch is done. `job` is the pattern of each file's; `timeout` is in seconds per file."""
+
+    job: Job
+    workers: int
+    timeout: float | None = None
+    resume: bool = False
+    fail_fast: bool = False
+    modules: tuple[str, ...] = ()
+    memory: int | None = None
+
+
+class _Task(Record):
+    job: Job
+    resume: bool
+
+
+def convert(sources: Sequence[str], destination: str, options: Options) -> Generator[Done, None, None]:
+    """Convert many files and yield what became of each, as they are done.
+
+    A file that fails does not stop the others, unless `fail_fast`; a full disk does, for all would fail. Closing the
+    iterator stops the workers and leaves no temporary file.
+
+    Raises UsageError if the sources cannot go to the destination together.
+    """
+    roots = plan_roots(sources, destination)
+    from dcmtx.workers import Pool
+
+    pool: Pool[_Task, Done] = Pool(
+        _perform, options.workers, timeout=options.timeout, modules=options.modules, memory=options.memory
+    )
+    try:
+        with pool:
+            yield from _run(pool, walk(roots, destination), options)
+    finally:
+        for task in pool.stop():
+            _remove_temporary(task)
+
+
+def _run(pool: Pool[_Task, Done], found: Iterator[Found], options: Options) -> Iterator[Done]:
+    """Feed the pool with what is found, and yield what comes of it, until enough is enough."""
+    for one in found:
+        if one.fault is not None or one.skip:
+            done = Done(one.src, one.dst, error=one.fault, skip=one.skip)
+            yield done
+            if _is_enough(done, options):
+                return
+            continue
+        pool.submit(_Task(options.job.replace(src=one.src, dst=one.dst), options.resume))
+        for task, result in pool.results():
+            done = _done(task, result)
+            yield done
+            if _is_enough(done, options):
+                pool.stop()
+                return
+    for task, result in pool.results(wait_for_all=True):
+        done = _done(task, result)
+        yield done
+        if _is_enough(done, options):
+            pool.stop()
+            return
+
+
+def _is_enough(done: Done, options: Options) -> bool:
+    """Tell whether to go on makes no sense: the disk is full, or the first failure is to be the last."""
+    return done.error is not None and (options.fail_fast or done.error.code == "E_DISK_FULL")
+
+
+def _perform(task: _Task) -> Done:
+    """Convert one file, in a worker."""
+    from dcmtx import workers
+
+    job = task.job
+    try:
+        reason = _reason_to_skip(job)
+        if reason:
+            return Done(job.src, job.dst, skip=reason)
+        if task.resume and _is_done(job):
+            return Done(job.src, job.dst, skip="done before")
+        if not job.dry_run:
+            _make_directory(os.path.dirname(job.dst))
+        return Done(job.src, job.dst, run(job, workers.cores))
+    except DcmtxError as error:
+        if error.code == "E_NOT_DICOM":
+            return Done(job.src, job.dst, skip="not DICOM")
+        return Done(job.src, job.dst, error=error)
+
+
+def _reason_to_skip(job: Job) -> str:
+    """Return why a file is not converted in a batch: a DICOMDIR would name files that are no longer what it says."""
+    from dcmtx.probe import SOP_CLASS
+    from dcmtx.source import open_bytes, peek
+
+    file = open_bytes(job.src)
+    try:
+        if peek(file).text(SOP_CLASS) == _DICOMDIR:
+            return "a DICOMDIR, which would not be valid any more; make a new one"
+    finally:
+        file.close()
+    return ""
+
+
+def _is_done(job: Job) -> bool:
+    """Tell whether the destination exists in the transfer syntax that would be written."""
+    from dcmtx.source import open_bytes, peek
+
+    try:
+        file = open_bytes(job.dst)
+        try:
+            there = peek(file).syntax
+        finally:
+            file.close()
+    except DcmtxError:
+        return False
+    planned = run(job.replace(dry_run=True))
+    return planned.syntax_out == there
+
+
+# Directories that this worker has looked after already.
+_swept: set[str] = set()
+
+
+def _make_directory(directory: str) -> None:
+    """Make a directory if need be, and remove what killed processes left in it, once."""
+    if directory in _swept:
+        return
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the directory {directory} cannot be made: {error.strerror}", path=directory) from error
+    sweep(directory)
+    if len(_swept) > 1000:
+        _swept.clear()
+    _swept.add(directory)
+
+
+def _done(task: _Task, result: Done | DcmtxError) -> Done:
+    """Return what became of a task, also of one whose worker died: then its temporary file is removed."""
+    if isinstance(result, Done):
+        return result
+    _remove_temporary(task)
+    if result.path is None:
+        result.path = task.job.src
+    return Done(task.job.src, task.job.dst, error=result)
+
+
+def _remove_temporary(task: _Task) -> None:
+    directory, name = os.path.split(os.path.realpath(task.job.dst))
+    remove_stale(os.path.join(directory, temporary_name(name)))
+
+
+class Summary:
+    """Counts what became of the files of a batch, and owns its exit status."""
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(Status, 0)
+        self.skipped: dict[str, int] = {}
+        self.refused: dict[str, int] = {}
+        self.failed = 0
+        self.last_error: DcmtxError | None = None
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def add(self, done: Done) -> None:
+        """Account for a file."""
+        if done.error is not None:
+            self.last_error = done.error
+            if done.error.status in (4, 5):
+                self.refused[done.error.code] = self.refused.get(done.error.code, 0) + 1
+            else:
+                self.failed += 1
+        elif done.outcome is None:
+            self.skipped[done.skip] = self.skipped.get(done.skip, 0) + 1
+        else:
+            self.counts[done.outcome.status] += 1
+            if done.outcome.status is Status.CONVERTED:
+                self.bytes_in += done.outcome.bytes_in
+                self.bytes_out += done.outcome.bytes_out
+
+    @property
+    def faults(self) -> int:
+        """How many files failed or were refused."""
+        return self.failed + sum(self.refused.values())
+
+    @property
+    def files(self) -> int:
+        """How many files there were."""
+        return sum(self.counts.values()) + sum(self.skipped.values()) + self.faults
+
+    @property
+    def status(self) -> int:
+        """The exit status: 9 if any file failed or was refused; skipped ones do not count."""
+        return 9 if self.faults else 0

@@ -1,0 +1,132 @@
+"""Many files on the command line: progress, errors as they come, a summary at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from typing import Any
+
+from dcmtx.batch import Done, Options, Summary, convert, plan_roots, walk
+from dcmtx.cli import error_line, say, shown
+from dcmtx.cli.output import Output
+from dcmtx.report import summary_lines
+from dcmtx.transcoding import Job
+
+
+def convert_many(
+    sources: Sequence[str],
+    destination: str,
+    pattern: Job,
+    output: Output,
+    *,
+    resume: bool,
+    fail_fast: bool,
+    timeout: float | None,
+) -> int:
+    """Convert many files and return the exit status."""
+    # One file whose destination is one too is a batch only for the sake of the options of batches.
+    single = len(sources) == 1 and not os.path.isdir(sources[0])
+    options = Options(pattern, pattern.workers, timeout, resume=resume, fail_fast=fail_fast)
+    summary = Summary()
+    started = time.perf_counter()
+    watches = sys.stderr.isatty() and not output.quiet and not single
+    with output, _progress(sources, destination) if watches else nullcontext(_Silence()) as progress:
+        try:
+            with closing(convert(sources, destination, options)) as results:
+                for done in results:
+                    summary.add(done)
+                    progress.advance(done)
+                    _tell(done, output)
+        finally:
+            if not single and not output.quiet:
+                seconds = time.perf_counter() - started
+                progress.stop()
+                for line in [*output.untold(), *summary_lines(summary, seconds)]:
+                    say(f"dcmtx: {line}")
+    if single and summary.last_error is not None:
+        return summary.last_error.status
+    return summary.status
+
+
+def _tell(done: Done, output: Output) -> None:
+    """Tell of one file: its record, and a line if there is something to say."""
+    if done.error is not None:
+        output.record(done.error, done.src, done.dst)
+        say(error_line(done.error))
+    elif done.outcome is not None:
+        output.record(done.outcome, done.src, done.dst)
+        output.tell(done.outcome)
+    else:
+        output.record_skip(done.src, done.dst, done.skip)
+        if output.verbose or "DICOMDIR" in done.skip:
+            say(f"dcmtx: {shown(done.src)}: skipped: {done.skip}")
+
+
+class _Silence:
+    """Progress that nobody watches."""
+
+    def advance(self, done: Done) -> None:
+        """Do nothing."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+class _Watched:
+    """A progress bar on a terminal: files, bytes, rate, time left, failures so far."""
+
+    def __init__(self, bar: Any, task: Any) -> None:
+        self._bar = bar
+        self._task = task
+        self._started = time.perf_counter()
+        self._bytes = 0
+        self._failed = 0
+
+    def advance(self, done: Done) -> None:
+        """Account for a file."""
+        self._bytes += done.outcome.bytes_in if done.outcome is not None else 0
+        self._failed += done.error is not None
+        faults = f", [red]{self._failed} failed[/red]" if self._failed else ""
+        seconds = max(time.perf_counter() - self._started, 1e-6)
+        rate = f"{self._bytes / 1e6 / seconds:.0f} MB/s"
+        self._bar.update(self._task, advance=1, size=f"{self._bytes / 1e6:.0f} MB{faults}", rate=rate)
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+
+def _progress(sources: Sequence[str], destination: str) -> AbstractContextManager[_Watched]:
+    """Return a progress bar, whose total is counted meanwhile."""
+    from contextlib import contextmanager
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    @contextmanager
+    def watch() -> Any:
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("files"),
+            TextColumn("{task.fields[size]}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("", total=None, size="", rate="")
+            counter = threading.Thread(target=_count, args=(bar, task, sources, destination), daemon=True)
+            counter.start()
+            yield _Watched(bar, task)
+
+    return watch()
+
+
+def _count(bar: Any, task: Any, sources: Sequence[str], destination: str) -> None:
+    """Count the files there are, so that there is a total to be measured by."""
+    total = sum(1 for _ in walk(plan_roots(sources, destination), destination))
+    bar.update(task, total=total)

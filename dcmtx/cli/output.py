@@ -1,0 +1,106 @@
+"""What a conversion tells: notes and summaries for people, records for programs."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Self
+
+import click
+
+from dcmtx.cli import say, shown
+
+if TYPE_CHECKING:
+    from dcmtx.errors import DcmtxError
+    from dcmtx.transcoding import Outcome
+
+
+# In a batch, a note that many files have is told for the first of them, and counted at the end.
+_TIMES_TOLD = 3
+
+
+class Output:
+    """Where a command's results go: records to standard output and to a file, notes to standard error.
+
+    Use as a context manager while there may be records.
+    """
+
+    def __init__(self, as_json: bool, report: str | None, quiet: bool, verbose: bool) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self.verbose = verbose
+        self._path = report
+        self._file: IO[str] | None = None
+        self._told: dict[str, tuple[int, str]] = {}
+
+    @property
+    def wants_records(self) -> bool:
+        """Whether anybody reads records."""
+        return self.as_json or self._path is not None
+
+    def __enter__(self) -> Self:
+        """Open the report."""
+        if self._path is not None:
+            try:
+                # Lines are complete when they are written, for those who read along.
+                self._file = open(self._path, "w", encoding="utf-8", buffering=1)
+            except OSError as error:
+                raise click.UsageError(f"the report {self._path} cannot be written: {error.strerror}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the report."""
+        if self._file is not None:
+            self._file.close()
+
+    def record(self, result: Outcome | DcmtxError, src: str, dst: str, skip: str = "") -> None:
+        """Write the record of a file."""
+        if not self.wants_records:
+            return
+        from dcmtx.report import as_record
+
+        self._write(as_record(result, src, dst))
+
+    def record_skip(self, src: str, dst: str, why: str) -> None:
+        """Write the record of a file that was passed over."""
+        if self.wants_records:
+            from dcmtx.report import skip_record
+
+            self._write(skip_record(src, dst, why))
+
+    def _write(self, record: dict[str, Any]) -> None:
+        import json
+
+        line = json.dumps(record) + "\n"
+        if self.as_json:
+            click.echo(line, nl=False)
+        if self._file is not None:
+            self._file.write(line)
+
+    def _note(self, path: str, note: str) -> None:
+        """Tell of a note, unless the same was told of some files already; numbers in it make no other note."""
+        kind = "".join("#" if sign.isdigit() else sign for sign in note)
+        count, example = self._told.get(kind, (0, note))
+        self._told[kind] = (count + 1, example)
+        if self.quiet or count >= _TIMES_TOLD:
+            return
+        say(f"dcmtx: {shown(path)}: note: {note}")
+
+    def untold(self) -> list[str]:
+        """Return a line for each note that more files had than were told of."""
+        times = [(count - _TIMES_TOLD, example) for count, example in self._told.values() if count > _TIMES_TOLD]
+        return [f"{count} more file{'s' * (count != 1)} with a note like: {example}" for count, example in times]
+
+    def tell(self, outcome: Outcome) -> None:
+        """Tell people of a file that was converted: what was planned, what they should know, what was done."""
+        if outcome.job.dry_run and not self.as_json:
+            from dcmtx.report import plan_lines
+
+            click.echo("\n".join(plan_lines(outcome)))
+        for note in outcome.notes:
+            self._note(outcome.job.src, note)
+        if self.verbose:
+            from dcmtx.report import verbose_line
+
+            say(f"dcmtx: {shown(outcome.job.src)}: {verbose_line(outcome)}")
