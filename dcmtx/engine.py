@@ -304,11 +304,14 @@ def _contradicts(stream: str, said: str) -> InputError:
     )
 
 
-def run(work: Callable[[int], Coded], frames: int, most: int, cores: Callable[[], int]) -> Iterator[Coded]:
+def run(
+    work: Callable[[int], Coded], frames: int, most: int, cores: Callable[[], int], *, locked: bool = False
+) -> Iterator[Coded]:
     """Yield `work(number)` for each frame in order, a bounded number of frames being under way.
 
-    `cores` tells how many threads may work now, `most` how many that can ever be: a batch gives more as it runs out of
-    files. With one, no thread is started.
+    `cores` tells how many workers may work now, `most` how many that can ever be: a batch gives more as it runs out of
+    files. With one, nothing is started. Workers are threads; where `locked` says that these would wait for one another,
+    they are processes, forked with the work in their memory, that read their own frames and send back bytes.
     """
     from collections import deque
 
@@ -319,21 +322,88 @@ def run(work: Callable[[int], Coded], frames: int, most: int, cores: Callable[[]
             allowed = min(cores(), most)
             if allowed == 1 or frames == 1:
                 while window:
-                    yield window.popleft().result()
+                    yield _result(window.popleft())
                 yield work(number)
                 continue
             if pool is None:
-                from concurrent.futures import ThreadPoolExecutor
-
-                pool = ThreadPoolExecutor(most)
-            window.append(pool.submit(work, number))
-            # Where all threads may work, some frames wait for them; else as many as there are frames under way.
+                pool = _processes(work, most) if locked and _may_fork() else _threads(work, most)
+            window.append(pool.submit(number))
+            # Where all workers may work, some frames wait for them; else as many as there are frames under way.
             while len(window) > (allowed * _WINDOW_PER_WORKER if allowed == most else allowed - 1):
-                yield window.popleft().result()
+                yield _result(window.popleft())
         while window:
-            yield window.popleft().result()
+            yield _result(window.popleft())
     finally:
         for future in window:
             future.cancel()
         if pool is not None:
-            pool.shutdown()
+            pool.close()
+
+
+def _result(future: Any) -> Coded:
+    from concurrent.futures.process import BrokenProcessPool
+
+    try:
+        coded: Coded = future.result()
+    except BrokenProcessPool as error:
+        raise CodecError("a codec ended its process; the pixel data is damaged", code="E_CRASH") from error
+    return coded
+
+
+def _may_fork() -> bool:
+    """Tell whether processes can be forked safely: from one that has no other threads and may have children."""
+    import multiprocessing
+    import threading
+
+    if multiprocessing.current_process().daemon or threading.active_count() > 1:
+        return False
+    return "fork" in multiprocessing.get_all_start_methods()
+
+
+class _Workers(Record):
+    """A pool and what is submitted to it for a frame."""
+
+    pool: Any
+    function: Any
+
+    def submit(self, number: int) -> Any:
+        """Have a frame coded."""
+        return self.pool.submit(self.function, number)
+
+    def close(self) -> None:
+        """Wait for the workers to end."""
+        self.pool.shutdown()
+
+
+def _threads(work: Callable[[int], Coded], most: int) -> _Workers:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return _Workers(ThreadPoolExecutor(most), work)
+
+
+# The work of this process's children: they are forked with it, for it cannot be sent.
+_forked_work: Callable[[int], Coded] | None = None
+
+
+def _processes(work: Callable[[int], Coded], most: int) -> _Workers:
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    global _forked_work  # noqa: PLW0603 - what a child is forked with is global to it
+    _forked_work = work
+    context = multiprocessing.get_context("fork")
+    return _Workers(ProcessPoolExecutor(most, mp_context=context, initializer=_start_child), _do_forked)
+
+
+def _start_child() -> None:
+    """Leave signals to the parent, which ends its children by closing their pipe."""
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def _do_forked(number: int) -> Coded:
+    assert _forked_work is not None
+    coded = _forked_work(number)
+    return coded.replace(data=bytes(coded.data))

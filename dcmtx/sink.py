@@ -159,6 +159,22 @@ class Sink:
             raise self._failed(error) from error
         self.bytes += file.size
 
+    def need(self, length: int) -> None:
+        """Say that `length` more bytes will be written, so that a disk that has no room for them is found out now."""
+        if self._streams:
+            return
+        try:
+            status = os.statvfs(os.path.dirname(self._target))
+        except OSError:
+            return
+        free = status.f_bavail * status.f_frsize
+        if 0 < free < length:
+            raise OutputError(
+                f"it needs {length} bytes and the file system has {free}; free some space, nothing was replaced",
+                code="E_DISK_FULL",
+                path=self.path,
+            )
+
     def patch(self, offset: int, data: bytes) -> None:
         """Overwrite bytes that were written before, from `offset` in the file."""
         assert self._file is not None
@@ -235,10 +251,13 @@ class Sink:
 
 
 class _Deflater:
-    """Deflates a stream, a piece at a time."""
+    """Deflates a stream, a piece at a time, as raw RFC 1951."""
 
     def __init__(self) -> None:
-        self._deflater = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+        from isal import isal_zlib
+
+        # Ten times as fast as zlib at its usual level, for some percent more bytes.
+        self._deflater = isal_zlib.compressobj(isal_zlib.ISAL_BEST_COMPRESSION, zlib.DEFLATED, -zlib.MAX_WBITS)
         self._bytes = 0
 
     def add(self, data: bytes | memoryview) -> bytes:

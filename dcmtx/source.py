@@ -42,6 +42,7 @@ from dcmtx.syntax import (
 _FIRST = 1 << 16
 _PIECE = 1 << 20
 
+_NUMBER_OF_FRAMES = 0x00280008
 OFFSETS = 0x7FE00001
 OFFSET_LENGTHS = 0x7FE00002
 
@@ -151,9 +152,12 @@ class PixelSource:
             return
         end = pixel.value + pixel.length
         if end > self.data.size:
+            there = self.data.size - pixel.value
+            frames = self.header.integer(_NUMBER_OF_FRAMES) or 1
+            within = f", it ends inside frame {there * frames // pixel.length + 1} of {frames}" if frames > 1 else ""
             raise InputError(
-                f"Pixel Data {tag_text(pixel.tag)} claims {pixel.length} bytes, the file has "
-                f"{self.data.size - pixel.value}; the file is truncated",
+                f"Pixel Data {tag_text(pixel.tag)} claims {pixel.length} bytes, the file has {there}{within}; the file "
+                "is truncated",
                 code="E_TRUNCATED",
             )
         self.header.close(end)

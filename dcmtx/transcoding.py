@@ -176,19 +176,21 @@ def available_cores() -> int:
 
 
 Cores = Callable[[], int]
+Watch = Callable[[int, int], None]
 _Arguments = ParamSpec("_Arguments")
 
 
-def run(job: Job, cores: Cores | None = None) -> Outcome:
+def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Outcome:
     """Do a job. Raises as `transcode` does.
 
-    `cores` tells at any time how many of its workers the job may use then; all of them without it.
+    `cores` tells at any time how many of its workers the job may use then; all of them without it. `watch` is called
+    with the number of frames that are written and of those there are.
     """
     started = time.perf_counter()
     try:
         file = open_bytes(job.src, _spool_directory(job))
         try:
-            outcome = _with_fallbacks(job, file, cores)
+            outcome = _with_fallbacks(job, file, cores or (lambda: job.workers), watch)
         finally:
             file.close()
     except DcmtxError as error:
@@ -223,19 +225,19 @@ transcode.__doc__ = """Convert the DICOM file `src` to the transfer syntax `to` 
     """
 
 
-def _with_fallbacks(job: Job, file: FileBytes, cores: Cores | None) -> Outcome:
+def _with_fallbacks(job: Job, file: FileBytes, cores: Cores, watch: Watch | None) -> Outcome:
     """Try the targets in order; only a refusal leads to the next, and every refusal is told."""
     notes: tuple[str, ...] = ()
     request = job.request
     for fallback in job.fallbacks:
         try:
-            outcome = _run_open(job, file, request, cores)
+            outcome = _run_open(job, file, request, cores, watch)
             return outcome.replace(notes=notes + outcome.notes)
         except (RefusedError, UnsupportedError) as error:
             why = str(error).split("; use --to")[0]
             notes += (f"refused as {request.target.label} ({why}); fell back to {fallback.label}",)
         request = job.request.replace(target=fallback, quality=_quality_for(fallback, job.request.quality))
-    outcome = _run_open(job, file, request, cores)
+    outcome = _run_open(job, file, request, cores, watch)
     return outcome.replace(notes=notes + outcome.notes)
 
 
@@ -253,14 +255,14 @@ def _spool_directory(job: Job) -> str | None:
     return directory if os.path.isdir(directory) and os.access(directory, os.W_OK) else None
 
 
-def _run_open(job: Job, file: FileBytes, request: Request, cores: Cores | None) -> Outcome:
+def _run_open(job: Job, file: FileBytes, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
     head = peek(file)
     syntax = find(head.syntax)
     if syntax is not None and _nothing_to_do(request, syntax):
         return _copy(job, file, syntax)
     source = Source(file, head, _spool_directory(job))
     try:
-        return _convert(job, source, request, cores)
+        return _convert(job, source, request, cores, watch)
     finally:
         source.close()
 
@@ -298,7 +300,7 @@ def _same_file(one: str, other: str) -> bool:
         return False
 
 
-def _convert(job: Job, source: Source, request: Request, cores: Cores | None) -> Outcome:
+def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
     source.close_pixels()
     contents = _look_inside(source)
     plan = make(source.syntax, source.header, contents, request)
@@ -324,7 +326,7 @@ def _convert(job: Job, source: Source, request: Request, cores: Cores | None) ->
     if job.dry_run:
         return outcome.replace(notes=tuple(dict.fromkeys(notes)))
     with Sink(job.dst, clobber=request.policy.clobber) as sink:
-        writer = Writer(source, plan, request, sink, job.workers, cores or (lambda: job.workers), digest=job.digest)
+        writer = Writer(source, plan, request, sink, job.workers, cores, digest=job.digest, watch=watch)
         written = writer.write()
         sink.commit()
     notes += written.notes

@@ -137,6 +137,7 @@ class Writer:
         cores: Callable[[], int],
         *,
         digest: bool = False,
+        watch: Callable[[int, int], None] | None = None,
     ) -> None:
         self._source = source
         self._plan = plan
@@ -145,6 +146,7 @@ class Writer:
         self._cores = (most, cores)
         self._encoding = plan.syntax.encoding
         self._slots: dict[str, list[tuple[int, int]]] = {}
+        self._watch = watch
         self._tally = _Tally()
         self._digest = _Digest() if digest else None
         self._overlays: list[tuple[int, BitPacker]] = []
@@ -282,7 +284,10 @@ class Writer:
         plan = self._plan
         assert plan.coded_out is not None
         work = self._work()
-        for coded in run(work, plan.coded_out.frames, *self._cores):
+        frames = plan.coded_out.frames
+        for number, coded in enumerate(run(work, frames, *self._cores, locked=self._holds_lock()), start=1):
+            if self._watch is not None:
+                self._watch(number, frames)
             self._tally.add(len(coded.data), coded.measure)
             if self._digest is not None and coded.words is not None:
                 self._digest.add(coded.words, one_bit=plan.coded_out.allocated == 1)
@@ -297,6 +302,11 @@ class Writer:
         if self._plan.route is Route.RECOMPRESS:
             return Recompressor(self._plan, self._source)
         return FrameCoder(self._plan, self._source, keep_words=self._digest is not None)
+
+    def _holds_lock(self) -> bool:
+        """Tell whether a backend keeps the interpreter to itself while it codes, so that threads would wait in turn."""
+        rows = (self._plan.decoder, self._plan.encoder, self._plan.verifier)
+        return any(row is not None and not row.frees_lock for row in rows)
 
     def _reserve_overlays(self) -> None:
         """Remember where the data of each overlay goes."""
@@ -381,6 +391,8 @@ class Writer:
         even = length + length % 2
         if even >= UNDEFINED:
             raise OutputError(f"{even} bytes of native pixels do not fit a 32-bit length")
+        if not self._plan.syntax.deflated:
+            self._sink.need(even)
         self._sink.write(element_header(self._plan.pixel_tag, self._plan.pixel_vr, even, self._encoding))
 
     # --- what is known at the end ----------------------------------------------------------------------------

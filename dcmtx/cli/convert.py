@@ -101,11 +101,13 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
 
 def _convert_one(pattern: Job, output: Output) -> int:
     """Convert one file in this process."""
+    from dcmtx.cli.frames import Frames
     from dcmtx.transcoding import run
 
     with output:
         try:
-            outcome = run(pattern)
+            with Frames(quiet=output.quiet) as frames:
+                outcome = run(pattern, watch=frames.advance)
         except DcmtxError as error:
             output.record(error, pattern.src, pattern.dst)
             raise

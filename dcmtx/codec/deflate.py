@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from dcmtx.codec import native
@@ -13,7 +14,6 @@ from dcmtx.errors import InputError
 from dcmtx.pixel.format import PixelFormat
 
 Words = NDArray[Any]
-_LEVEL = 6
 
 
 def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
@@ -30,5 +30,5 @@ def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
 
 def encode(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
     """Return one frame deflated."""
-    deflater = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return deflater.compress(native.encode_fragment(words, plain, coded, quality)) + deflater.flush()
+    deflater = isal_zlib.compressobj(isal_zlib.ISAL_BEST_COMPRESSION, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return bytes(deflater.compress(native.encode_fragment(words, plain, coded, quality)) + deflater.flush())

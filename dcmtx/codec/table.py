@@ -80,7 +80,7 @@ ENCODERS = Registry(
     [
         Row(_NATIVE, "dcmtx", "dcmtx.codec.native:encode", "dcmtx", _ANY),
         Row(_ENCAPSULATED, "dcmtx", "dcmtx.codec.native:encode_fragment", "dcmtx", _ANY),
-        Row(_DEFLATED_FRAMES, "zlib", "dcmtx.codec.deflate:encode", "dcmtx", _ANY),
+        Row(_DEFLATED_FRAMES, "isal", "dcmtx.codec.deflate:encode", "isal", _ANY),
         Row(_JPEG_LOSSLESS, "imagecodecs", "dcmtx.codec.jpeg:encode_lossless", "imagecodecs",
             options=frozenset(["predictor"])),
         Row(_JPEG_BASELINE, "imagecodecs", "dcmtx.codec.jpeg:encode_lossy", "imagecodecs",

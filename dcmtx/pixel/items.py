@@ -96,7 +96,9 @@ def _read_table(pread: Pread, start: int, size: int) -> tuple[array[int], int]:
 def _broken(kind: bytes, position: int, size: int, number: int) -> InputError:
     if position + 8 > size or kind == ITEM:
         return InputError(
-            f"the file ends inside fragment {number + 1} of Pixel Data; the file is truncated", code="E_TRUNCATED"
+            f"the file ends inside fragment {number + 1} of Pixel Data, frame {number + 1} if each frame has "
+            "one; the file is truncated",
+            code="E_TRUNCATED",
         )
     return InputError(
         f"fragment {number + 1} of Pixel Data, at offset {position}, is no item; the encapsulation is damaged",
