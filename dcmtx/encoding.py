@@ -29,6 +29,7 @@ from dcmtx.header import (
     nested_encoding,
     skip_items,
     swap,
+    tag_bytes,
     tag_text,
 )
 from dcmtx.probe import LONG_VRS, SHORT_VRS
@@ -231,7 +232,7 @@ class _Writer:
             raise self._damaged(start)
         end = None if length == UNDEFINED else self._position + length
         encoding = _item_encoding(self._buffer, self._position, end, level.encoding)
-        item = _Level(ITEM, end, encoding, level.context, items=False)
+        item = _Level(ITEM, end, encoding, self._context_of(end, encoding, level.context), items=False)
         if self._changes:
             stop = end if end is not None else self._skip(encoding, in_item=True) - 8
             path = tuple(outer.tag for outer in self._levels if outer.items)
@@ -241,11 +242,21 @@ class _Writer:
             item.pending = sorted(item.changes)
         self._levels.append(item)
 
+    def _context_of(self, end: int | None, encoding: Encoding, outer: Context) -> Context:
+        """Return the context of the item that starts here: what it says of itself may stand behind what needs it."""
+        if not encoding.implicit or self._target.implicit:
+            return outer
+        stop = end if end is not None else self._skip(encoding, in_item=True) - 8
+        context = outer
+        if any(tag_bytes(tag, encoding) in self._buffer[self._position : stop] for tag in _CONTEXT_TAGS):
+            for part in parse(self._buffer, self._position, stop, encoding):
+                context = context.seen(part.tag, self._buffer[part.value : part.end], encoding)
+        return context
+
     def _element(self, level: _Level, tag: int, vr: bytes, length: int) -> None:
         """Write a plain element, or open a sequence."""
         value = self._position
         undefined = length == UNDEFINED
-        was_un = vr == b"UN"
         if vr == _NO_VR:
             vr = look_up(tag, length, level.context)
         while level.pending and level.pending[0] <= tag:
@@ -253,7 +264,7 @@ class _Writer:
         if tag in level.changes or tag & 0xFFFF == 0:
             self._position = self._behind(vr, length, level.encoding)
             return
-        if vr == b"SQ" and not was_un and (undefined or self._holds_items(value, length, level.encoding)):
+        if vr == b"SQ" and (undefined or self._holds_items(value, length, level.encoding)):
             end = None if undefined else value + length
             self._levels.append(_Level(tag, end, level.encoding, level.context, items=True))
             return
@@ -263,7 +274,6 @@ class _Writer:
             raise self._damaged(value)
         # What has undefined length here is UN, or the fragments of nested Pixel Data: bytes stay bytes.
         vr = vr if undefined else fitting(b"UN" if vr == b"SQ" else vr, length)
-        level.context = level.context.seen(tag, content, level.encoding)
         if level.encoding.big_endian != self._target.big_endian and not undefined:
             content = swap(content, SWAP_UNIT.get(vr, 1))
         level.out.append(element_header(tag, vr, length, self._target))

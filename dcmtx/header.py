@@ -5,6 +5,7 @@ into objects and written again: it is indexed, values are read on demand, and ed
 spans stay in the file until they are needed. Standard library alone.
 """
 
+import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -37,6 +38,8 @@ _LONG = LONG_VRS | UV_VRS
 _PAD: dict[bytes, bytes] = {b"UI": b"\0", b"OB": b"\0", b"UN": b"\0"}
 
 _CHUNK = 1 << 16
+_PIECE = 1 << 20
+_INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
 class Reader(Protocol):
@@ -211,14 +214,13 @@ class Header:
         text = self.text(tag)
         if not text:
             return None
-        try:
-            return int(text)
-        except ValueError:
+        if not _INTEGER.fullmatch(text):
             raise InputError(
                 f"{tag_text(tag)} is {text[:16]!r}, which is not an integer; correct it first",
                 code="E_INCONSISTENT",
                 tag=tag,
-            ) from None
+            )
+        return int(text)
 
 
 def splice(elements: Iterable[Element], edits: Mapping[int, Edit], encoding: Encoding) -> Iterator[Piece]:
@@ -355,7 +357,8 @@ def _index(
     while position < cursor.end:
         at = cursor.at(position, 12)
         header = element_at(cursor.buffer, at, encoding)
-        if header is None or (header[0] == 0 and _only_padding(cursor, position)):
+        # No element has tag (0000,0000): what starts so is padding, or nothing.
+        if header is None or header[0] == 0:
             _check_padding(cursor, position)
             notes.append(f"dropped {cursor.end - position} bytes of padding behind the last element")
             break
@@ -383,18 +386,15 @@ def _index(
     return elements, None, position
 
 
-def _only_padding(cursor: Cursor, position: int) -> bool:
-    rest = cursor.end - position
-    return rest <= _CHUNK and not any(cursor.reader.pread(rest, position))
-
-
 def _check_padding(cursor: Cursor, position: int) -> None:
-    rest = cursor.end - position
-    if not _only_padding(cursor, position):
-        raise InputError(
-            f"{rest} bytes at the end of the file are no data element; the file is truncated or damaged",
-            code="E_TRUNCATED",
-        )
+    """Raise InputError unless all that is left are zeros."""
+    for start in range(position, cursor.end, _PIECE):
+        if cursor.reader.pread(min(_PIECE, cursor.end - start), start).strip(b"\0"):
+            raise InputError(
+                f"{cursor.end - position} bytes at the end of the file are no data element; the file is truncated or "
+                "damaged",
+                code="E_TRUNCATED",
+            )
 
 
 def element_at(buffer: bytes, at: int, encoding: Encoding) -> tuple[int, bytes, int, int] | None:
@@ -412,11 +412,10 @@ def element_at(buffer: bytes, at: int, encoding: Encoding) -> tuple[int, bytes, 
     order = ">" if encoding.big_endian else "<"
     group, number, vr, length = struct.unpack_from(f"{order}HH2sH", buffer, at)
     tag = group << 16 | number
-    if vr in SHORT_VRS:
+    # Items have no VR in any encoding; their length may look like one.
+    if vr in SHORT_VRS and group != 0xFFFE:
         return tag, vr, 8, length
-    if group == 0xFFFE:
-        return tag, b"  ", 8, int.from_bytes(buffer[at + 4 : at + 8], "big" if encoding.big_endian else "little")
-    if vr in _LONG or (vr.isalpha() and vr.isupper()):
+    if group != 0xFFFE and (vr in _LONG or (vr.isalpha() and vr.isupper())):
         if rest < 12:
             return None
         return tag, vr, 12, int.from_bytes(buffer[at + 8 : at + 12], "big" if encoding.big_endian else "little")

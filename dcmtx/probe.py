@@ -30,6 +30,7 @@ SOP_INSTANCE = 0x00020003
 TRANSFER_SYNTAX = 0x00020010
 IMPLEMENTATION_CLASS = 0x00020012
 IMPLEMENTATION_VERSION = 0x00020013
+_DEFLATED = frozenset([b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.4.95", b"1.2.840.10008.1.2.4.205"])
 
 
 class MetaElement(Record):
@@ -80,25 +81,26 @@ def read_head(data: bytes) -> Head:
         preamble = data[:PREAMBLE]
     meta: list[MetaElement] = []
     position = start
+    declared = None
     while data[position : position + 2] == b"\x02\x00":
-        if meta and _ends_here(meta[0], position, start):
+        # The first two bytes of a deflated data set may look like group 0002: there the length has the word.
+        if declared == position - start - 12 and _is_deflated(meta):
             break
         element, position = _element(data, position)
         meta.append(element)
-    declared = None
-    if meta and meta[0].tag == GROUP_LENGTH and len(meta[0].value) == 4:
-        declared = int.from_bytes(meta[0].value, "little")
+        if len(meta) == 1 and element.tag == GROUP_LENGTH and len(element.value) == 4:
+            declared = int.from_bytes(element.value, "little")
+    if position >= len(data) and declared is not None and position < start + 12 + declared:
+        raise _truncated()
     return Head(preamble, tuple(meta), position, declared)
 
 
-def _ends_here(first: MetaElement, position: int, start: int) -> bool:
-    """Tell whether (0002,0000) says that group 0002 ends at `position`.
+def _is_deflated(meta: list[MetaElement]) -> bool:
+    return any(element.tag == TRANSFER_SYNTAX and element.value.rstrip(b"\0 ") in _DEFLATED for element in meta)
 
-    Where the data set is deflated its first two bytes may look like group 0002, so the length has the word.
-    """
-    if first.tag != GROUP_LENGTH or len(first.value) != 4:
-        return False
-    return position == start + 12 + int.from_bytes(first.value, "little")
+
+def _truncated() -> InputError:
+    return InputError("the file ends inside its File Meta Information; the file is truncated", code="E_TRUNCATED")
 
 
 def _element(data: bytes, position: int) -> tuple[MetaElement, int]:
@@ -107,7 +109,7 @@ def _element(data: bytes, position: int) -> tuple[MetaElement, int]:
     Group 0002 is Explicit VR Little Endian always; some old writers used Implicit VR, which is read too.
     """
     if len(data) < position + 8:
-        raise InputError("the file ends inside its File Meta Information; the file is truncated", code="E_TRUNCATED")
+        raise _truncated()
     group, number = struct.unpack_from("<HH", data, position)
     vr = data[position + 4 : position + 6]
     if vr in LONG_VRS:
@@ -127,5 +129,5 @@ def _element(data: bytes, position: int) -> tuple[MetaElement, int]:
             tag=group << 16 | number,
         )
     if len(data) < value + length:
-        raise InputError("the file ends inside its File Meta Information; the file is truncated", code="E_TRUNCATED")
+        raise _truncated()
     return MetaElement(group << 16 | number, vr, data[value : value + length]), value + length

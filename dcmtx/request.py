@@ -8,7 +8,7 @@ from dcmtx.codec.registry import LOSSY_PARAMETERS, Quality, option_name
 from dcmtx.errors import RefusedError, UsageError
 from dcmtx.pixel.items import OffsetTable
 from dcmtx.record import Record
-from dcmtx.syntax import BY_UID, EXPLICIT, Loss, Syntax, find, find_family
+from dcmtx.syntax import BY_UID, EXPLICIT, Loss, Syntax, find, find_family, is_keyword
 
 
 class UnusedBits(Enum):
@@ -112,7 +112,7 @@ def resolve(name: str, quality: Quality) -> Target:
     _check_consent(quality)
     if name.lower() == "raw":
         target = Target("raw", (EXPLICIT,), raw=True)
-    elif family := find_family(name):
+    elif (family := find_family(name)) and not is_keyword(name):
         target = Target(
             family.name, tuple(BY_UID[uid] for uid in family.lossy if quality.lossy) or (BY_UID[family.lossless],)
         )

@@ -274,6 +274,8 @@ SYNTAXES: tuple[Syntax, ...] = (
            "8.2.13, A.10"),
     _frames("8.1", "DeflatedImageFrameCompression", "Deflated Image Frame Compression", _LOSSLESS, "8.2.16, A.4.13",
             "deflated-frames", "deflate", _NATIVE, _ONE),
+    Syntax("1.2.840.10008.1.20", "Papyrus3ImplicitVRLittleEndian", "Papyrus 3 Implicit VR Little Endian", Kind.MESSAGE,
+           Loss.NONE, "PS3.6", encoding=IMPLICIT_LITTLE, retired=True),
 )
 # fmt: on
 
@@ -310,6 +312,11 @@ BIG_ENDIAN = BY_UID[f"{ROOT}.2"]
 def find(name: str) -> Syntax | None:
     """Return the transfer syntax of this UID, keyword or alias (case does not matter), or None."""
     return _NAMES.get(name.strip().lower())
+
+
+def is_keyword(name: str) -> bool:
+    """Tell whether this is the keyword of a syntax to the letter: HTJ2K is one, htj2k is a family."""
+    return any(row.keyword == name for row in SYNTAXES)
 
 
 def find_family(name: str) -> Family | None:

@@ -20,6 +20,11 @@ def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
 
     1-bit pixels come as one byte per eight, aligned to the start of `data`. What is longer than a frame is padding.
     """
+    if coded.subsampled and coded.pixels % 2:
+        raise InputError(
+            f"{coded.rows}x{coded.columns} pixels cannot share chroma in pairs; correct the data set first",
+            code="E_INCONSISTENT",
+        )
     if len(data) < coded.frame_bytes:
         raise InputError(f"it has {len(data)} bytes instead of {coded.frame_bytes}", code="E_TRUNCATED")
     if len(data) > coded.frame_bytes:

@@ -112,6 +112,17 @@ def option_name(parameter: str) -> str:
     return f"--{parameter.replace('_', '-')}"
 
 
+# What each package is called when it is imported; the lightest module of it.
+LIBRARIES: dict[str, str] = {
+    "imagecodecs": "imagecodecs",
+    "isal": "isal",
+    "pyjpegls": "_CharLS",
+    "pylibjpeg-libjpeg": "libjpeg",
+    "pylibjpeg-openjpeg": "openjpeg",
+    "pylibjpeg-rle": "rle",
+}
+
+
 class Registry:
     """The rows of one direction, in the order in which they are preferred."""
 
@@ -167,6 +178,8 @@ class Registry:
         """
         module, _, name = row.call.partition(":")
         try:
+            if row.package in LIBRARIES:
+                importlib.import_module(LIBRARIES[row.package])
             function: Callable[..., Any] = getattr(importlib.import_module(module), name)
         except ImportError as error:
             raise UnsupportedError(

@@ -76,7 +76,7 @@ def settle(samples: Words, stream: Codestream, fmt: PixelFormat) -> Words:
         return _reinterpret(samples, stream.precision, target)
     if not stream.reversible:
         # What a lossy coding overshoots is no content: the nearest value that exists is meant.
-        return _clamp(samples, fmt, target)
+        return _clamp(samples, stream, fmt, target)
     words = _reinterpret(samples, stream.precision, np.dtype(f"uint{8 * target.itemsize}"))
     above = words >> fmt.stored
     if not above.any():
@@ -86,12 +86,22 @@ def settle(samples: Words, stream: Codestream, fmt: PixelFormat) -> Words:
         negative = (words >> (fmt.stored - 1)) & 1 == 1
         if np.all((above == 0) | ((above == fill) & negative)):
             return _reinterpret(words, fmt.stored, target)
+    if stream.signed:
+        return _reinterpret(samples, stream.precision, target)
     return words.view(target)
 
 
-def _clamp(samples: Words, fmt: PixelFormat, target: np.dtype[Any]) -> Words:
+def _clamp(samples: Words, stream: Codestream, fmt: PixelFormat, target: np.dtype[Any]) -> Words:
+    """Return samples of a lossy stream, brought into the range of Bits Stored; those without a sign get it first."""
+    values = samples.astype(np.int64)
+    if fmt.signed and not stream.signed:
+        if np.any(values >> (stream.precision - 1)):
+            # Negative words were coded with the sign in all bits above.
+            values = _reinterpret(samples, stream.precision, np.dtype(np.int64))
+        else:
+            values = _reinterpret(np.minimum(values, (1 << fmt.stored) - 1), fmt.stored, np.dtype(np.int64))
     low, high = (-(1 << (fmt.stored - 1)), (1 << (fmt.stored - 1)) - 1) if fmt.signed else (0, (1 << fmt.stored) - 1)
-    return np.clip(samples.astype(np.int64), low, high).astype(target)
+    return np.clip(values, low, high).astype(target)
 
 
 def _reinterpret(samples: Words, precision: int, target: np.dtype[Any]) -> Words:
@@ -114,7 +124,7 @@ def unsigned(words: Words, precision: int) -> Words:
 
 def narrow(words: Words, precision: int) -> Words:
     """Return the words in the smallest type that holds `precision` bits of them, sign kept."""
-    width = 8 if precision <= 8 else 16 if precision <= 16 else 32
+    width = next(bits for bits in (8, 16, 32, 64) if bits >= precision)
     if width >= words.dtype.itemsize * 8:
         return words
     return words.astype(f"{'int' if words.dtype.kind == 'i' else 'uint'}{width}")

@@ -114,7 +114,7 @@ def starts_frame(head: bytes) -> bool:
 
 def ends_frame(tail: bytes) -> bool:
     """Tell whether these last bytes of a fragment end a codestream: EOI or EOC, before padding."""
-    return tail.rstrip(b"\0").endswith(b"\xff\xd9") or tail.rstrip(b"\0\xff").endswith(b"\xd9")
+    return tail.rstrip(b"\0\xff").endswith(b"\xff\xd9")
 
 
 def _short(what: str) -> InputError:

@@ -135,6 +135,9 @@ def map_frames(
     """
     count = len(fragments.values)
     notes: list[str] = []
+    if single and frames == 1 and count > 1:
+        note = f"the frame is split over {count} fragments, which its syntax forbids; joined"
+        return FrameMap(array("Q", [0, count]), (note,))
     if extended is not None:
         starts = _by_extended(fragments, frames, extended)
         if starts is not None:
@@ -142,14 +145,12 @@ def map_frames(
         notes.append("the Extended Offset Table does not fit the fragments; rebuilt from the items")
     if len(fragments.table):
         starts = _by_table(fragments, frames)
-        if starts is not None and not (single and frames > 1 and count != frames):
+        if starts is not None and not (single and count != frames):
             return FrameMap(starts, tuple(notes))
         notes.append("the Basic Offset Table does not fit the fragments; rebuilt from the items")
     if count == frames:
         return FrameMap(array("Q", range(count + 1)), tuple(notes))
     if frames == 1 and count:
-        if single:
-            notes.append(f"the frame is split over {count} fragments, which its syntax forbids; joined")
         return FrameMap(array("Q", [0, count]), tuple(notes))
     if starts_frame is not None and not single and count > frames:
         starts = array("Q", [number for number in range(count) if starts_frame(number)])

@@ -78,6 +78,8 @@ def _element(tag: int, vr: bytes, value: bytes) -> bytes:
     value = _even(value, b"\0")
     if not vr.strip():
         vr = _VRS.get(tag, b"UN")
+    if len(value) > 0xFFFF and vr not in LONG_VRS:
+        vr = b"UN"
     if vr in LONG_VRS:
         return struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, vr, 0, len(value)) + value
     return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
