@@ -7,8 +7,8 @@ again when the syntax changes: in the new one if that can hold it without loss, 
 from __future__ import annotations
 
 from dcmtx.codec.registry import Quality
+from dcmtx.coder import FrameCoder, read_stream
 from dcmtx.encoding import Item
-from dcmtx.engine import FrameCoder, read_stream
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
 from dcmtx.header import (
     PIXEL_DATA,

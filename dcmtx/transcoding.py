@@ -10,7 +10,7 @@ from enum import Enum
 from typing import ParamSpec, TypeVar
 
 from dcmtx.codec.registry import Quality
-from dcmtx.engine import read_stream
+from dcmtx.coder import read_stream
 from dcmtx.errors import DcmtxError, RefusedError, UnsupportedError, UsageError
 from dcmtx.pixel.codestream import KINDS
 from dcmtx.pixel.items import OffsetTable

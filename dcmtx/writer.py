@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from dcmtx.engine import Coded, Frame, FrameCoder, Measure, Recompressor, Rewrapper, run
+from dcmtx.coder import Coded, Frame, FrameCoder, Measure, Recompressor, Rewrapper
+from dcmtx.engine import run
 from dcmtx.errors import InputError, OutputError
 from dcmtx.header import (
     ITEM,

@@ -33,7 +33,10 @@ UNDEFINED = 0xFFFFFFFF
 PIXEL_DATA = 0x7FE00010
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 LONG = {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
-SWAP = {"US": 2, "SS": 2, "OW": 2, "AT": 2, "UL": 4, "SL": 4, "FL": 4, "OF": 4, "OL": 4, "FD": 8, "OD": 8, "OV": 8}
+SWAP = {
+    "US": 2, "SS": 2, "OW": 2, "AT": 2, "UL": 4, "SL": 4, "FL": 4, "OF": 4, "OL": 4,
+    "FD": 8, "OD": 8, "OV": 8, "SV": 8, "UV": 8,
+}  # fmt: skip
 
 
 # --- writing ---------------------------------------------------------------------------------------------------
@@ -222,7 +225,7 @@ class Found:
 
 @dataclass
 class Walked:
-    """A file taken apart. Elements go by tag; `order` has the tags as they stand; values of numbers are little endian."""
+    """A file taken apart: elements by tag, tags as they stand in `order`, values of numbers in little endian."""
 
     preamble: bytes
     meta: dict[int, Found]
@@ -260,7 +263,8 @@ def walk(data: bytes) -> Walked:
     if syntax == DEFLATED:
         inflater = zlib.decompressobj(-15)
         dataset = inflater.decompress(dataset)
-        assert inflater.eof and inflater.unused_data in (b"", b"\0")
+        assert inflater.eof
+        assert inflater.unused_data in (b"", b"\0")
         assert len(data[position:]) % 2 == 0
     encoding = syntax if syntax in (IMPLICIT, BIG_ENDIAN) else EXPLICIT
     order: list[int] = []
@@ -295,15 +299,14 @@ def _header(data: bytes, position: int, syntax: str) -> tuple[int, str, int, int
     tag = group << 16 | number
     if syntax == IMPLICIT or group == 0xFFFE:
         return tag, "", struct.unpack_from(f"{order}I", data, position + 4)[0], position + 8
-    vr = data[position + 4 : position + 6].decode("ascii")
+    # What follows group 0002 may be deflated: bytes that are no VR, and are not looked at.
+    vr = data[position + 4 : position + 6].decode("latin-1")
     if vr in LONG:
         return tag, vr, struct.unpack_from(f"{order}I", data, position + 8)[0], position + 12
     return tag, vr, struct.unpack_from(f"{order}H", data, position + 6)[0], position + 8
 
 
-def _element(
-    data: bytes, start: int, tag: int, vr: str, length: int, position: int, syntax: str
-) -> tuple[Found, int]:
+def _element(data: bytes, start: int, tag: int, vr: str, length: int, position: int, syntax: str) -> tuple[Found, int]:
     if length == UNDEFINED:
         inside = IMPLICIT if vr == "UN" else syntax
         fragments = tag == PIXEL_DATA
@@ -317,7 +320,8 @@ def _element(
                 break
             assert found == 0xFFFEE000, f"{found:08X} where an item belongs"
             if fragments:
-                assert size % 2 == 0 and position + size <= len(data)
+                assert size % 2 == 0
+                assert position + size <= len(data)
                 parts.append(data[position : position + size])
                 position += size
             else:

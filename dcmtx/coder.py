@@ -1,0 +1,302 @@
+"""One frame through a plan: decode, steps, encode, check.
+
+Whatever a backend raises becomes a CodecError here, with backend and frame; nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dcmtx.codec.registry import Row
+from dcmtx.codec.table import DECODERS, ENCODERS
+from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, VerifyError
+from dcmtx.pixel.codestream import KINDS, NAMES, Codestream, inspect
+from dcmtx.pixel.format import PixelFormat
+from dcmtx.plan import Plan
+from dcmtx.record import Record
+from dcmtx.request import UnusedBits
+from dcmtx.source import PixelSource
+from dcmtx.syntax import Kind, Syntax
+
+Frame = Any
+
+
+class Measure(Record):
+    """What verification saw of a lossy frame: smallest and largest value, sum of squared errors, largest error."""
+
+    smallest: int
+    largest: int
+    squares: float
+    worst: int
+
+
+class Coded(Record):
+    """One frame as the target holds it: its bytes, the overlays taken out of it, and what was measured.
+
+    `words` are what the encoder was given, if they were to be kept.
+    """
+
+    data: Frame
+    overlays: tuple[Frame, ...] = ()
+    measure: Measure | None = None
+    words: Frame = None
+
+
+class FrameCoder:
+    """Does to one frame what a plan says. Safe to call from several threads."""
+
+    def __init__(self, plan: Plan, source: PixelSource, *, keep_words: bool = False) -> None:
+        assert plan.decoder is not None
+        assert plan.encoder is not None
+        assert plan.coded_in is not None
+        assert plan.plain is not None
+        assert plan.given is not None
+        assert plan.coded_out is not None
+        self._plan = plan
+        self._source = source
+        self._decoder, self._encoder, self._verifier = plan.decoder, plan.encoder, plan.verifier
+        self._decode = DECODERS.load(plan.decoder)
+        self._encode = ENCODERS.load(plan.encoder)
+        self._check = DECODERS.load(plan.verifier) if plan.verifier else None
+        self._coded_in, self._plain = plan.coded_in, plan.plain
+        self._given, self._coded_out = plan.given, plan.coded_out
+        self._keep_words = keep_words
+        self._first: Codestream | None = None
+
+    def __call__(self, number: int) -> Coded:
+        """Return one frame (0-based) as the encoder of the plan writes it.
+
+        Raises InputError, RefusedError, CodecError or VerifyError, with the frame's number.
+        """
+        try:
+            words = self._decoded(self._source.frame(number))
+            overlays: tuple[Frame, ...] = ()
+            if self._plan.overlays:
+                words, overlays = self._take_overlays(words)
+            words = self._settle(words)
+            data = call(self._encode, self._encoder, words, self._given, self._coded_out, self._plan.quality)
+            measure = self._verify(words, data)
+        except DcmtxError as error:
+            if error.frame is None:
+                error.frame = number
+            raise
+        return Coded(data, overlays, measure, words if self._keep_words else None)
+
+    def _decoded(self, data: bytes) -> Frame:
+        """Return the words of a frame of the source."""
+        from dcmtx.pixel import bits
+
+        stream = None
+        if self._source.syntax.family in KINDS:
+            stream = read_stream(self._source.syntax, data, self._coded_in)
+            self._same_kind(stream)
+            if stream.boxed:
+                data = data[stream.start : stream.end]
+        words = call(self._decode, self._decoder, data, self._coded_in, self._plain)
+        _check_shape(words, self._plain, self._decoder)
+        return bits.settle(words, stream, self._plain) if stream is not None else words
+
+    def _same_kind(self, stream: Codestream) -> None:
+        """Refuse a frame that is in another colour space than the first: one data set cannot describe both."""
+        first = self._first
+        if first is None:
+            self._first = stream
+        elif stream.transform is not first.transform:
+            raise InputError(
+                "its codestream is in another colour space than that of another frame, and one Photometric "
+                "Interpretation cannot say both",
+                code="E_INCONSISTENT",
+            )
+
+    def _take_overlays(self, words: Frame) -> tuple[Frame, tuple[Frame, ...]]:
+        """Return the words without the overlays in their unused bits, and those, a byte per pixel."""
+        from dcmtx.pixel import bits
+
+        planes = [overlay.bit for overlay in self._plan.overlays]
+        return bits.without_bits(words, planes), tuple(bits.bit_plane(words, bit) for bit in planes)
+
+    def _settle(self, words: Frame) -> Frame:
+        """Make High Bit legal, deal with what lies outside Bits Stored, and give the encoder its colour and words."""
+        from dcmtx.pixel import bits, color
+
+        plain, given, policy = self._plain, self._given, self._plan.unused_bits
+        if policy is not None and policy is not UnusedBits.KEEP:
+            if plain.high_bit != plain.stored - 1:
+                if policy is UnusedBits.REFUSE and bits.below_high_bit(words, plain):
+                    raise _unused("below the lowest stored bit")
+                words = bits.lower_high_bit(words, plain)
+            if bits.has_unused_content(words, plain):
+                if policy is UnusedBits.REFUSE:
+                    raise _unused(f"above Bits Stored ({plain.stored})")
+                words = bits.clear_unused(words, plain)
+        if given.photometric == "RGB" and plain.photometric == "YBR_FULL":
+            words = color.to_rgb(words, plain)
+        if given.allocated != plain.allocated:
+            words = words.astype(given.dtype, copy=False)
+        if self._plan.irreversible and given.signed and self._plan.syntax.family == "jpegls":
+            self._check_near(words)
+        return words
+
+    def _check_near(self, words: Frame) -> None:
+        """Refuse signed values so near the ends of their range that an error of NEAR would turn their sign."""
+        from dcmtx.codec.jpegls import near
+
+        allowed = near(self._plan.quality)
+        limit = 1 << (self._given.stored - 1)
+        if words.min() < allowed - limit or words.max() > limit - 1 - allowed:
+            raise RefusedError(
+                f"signed values within NEAR ({allowed}) of the ends of their range would change sign (PS3.5 8.2.3); "
+                "use --to jpegls without --lossy",
+                code="E_SIGN",
+            )
+
+    def _verify(self, words: Frame, data: Frame) -> Measure | None:
+        """Decode what was encoded and compare whole words; with loss, keep within what was asked for."""
+        if self._check is None or self._verifier is None:
+            return None
+        import numpy as np
+
+        from dcmtx.pixel import bits
+
+        target = self._plan.syntax
+        if self._coded_out.allocated == 1 and target.kind is Kind.NATIVE:
+            # Bits of several frames share bytes: `bits.BitPacker` packs them when they are written.
+            return None
+        data = bytes(data) if target.encapsulated else data
+        back = call(self._check, self._verifier, data, self._coded_out, self._given)
+        _check_shape(back, self._given, self._verifier)
+        if target.family in KINDS:
+            back = bits.settle(back, read_stream(target, data, self._coded_out), self._given)
+        if self._plan.irreversible:
+            return self._measure(words, back)
+        if not np.array_equal(back, words):
+            different = int(np.count_nonzero(back != words))
+            raise VerifyError(
+                f"{different} of {words.size} samples differ after encoding by {self._encoder.backend}; nothing was "
+                "written, please report this with the file"
+            )
+        return None
+
+    def _measure(self, words: Frame, back: Frame) -> Measure:
+        import numpy as np
+
+        error = np.abs(words.astype(np.int64) - back)
+        worst = int(error.max())
+        if self._plan.syntax.family == "jpegls":
+            from dcmtx.codec.jpegls import near
+
+            if worst > near(self._plan.quality):
+                raise VerifyError(
+                    f"a sample is off by {worst}, more than NEAR; nothing was written, please report this"
+                )
+        squares = float(np.square(error, dtype=np.float64).sum())
+        return Measure(int(back.min()), int(back.max()), squares, worst)
+
+
+def _check_shape(samples: Frame, fmt: PixelFormat, row: Row) -> None:
+    if samples.shape != fmt.shape:
+        raise CodecError(f"{row.backend} returned {samples.shape} samples instead of {fmt.shape}")
+
+
+class Recompressor:
+    """Turns the JPEG stream of one frame into JPEG XL, or back, and proves that it can be turned again."""
+
+    def __init__(self, plan: Plan, source: PixelSource) -> None:
+        assert plan.encoder is not None
+        assert plan.coded_in is not None
+        self._plan = plan
+        self._source = source
+        self._row = plan.encoder
+        self._fmt = plan.coded_in
+        self._recompress = ENCODERS.load(plan.encoder)
+
+    def __call__(self, number: int) -> Coded:
+        """Return one frame (0-based) in the target syntax. Raises InputError or CodecError, with its number."""
+        try:
+            return Coded(self._turned(self._source.frame(number)))
+        except DcmtxError as error:
+            if error.frame is None:
+                error.frame = number
+            raise
+
+    def _turned(self, data: bytes) -> bytes:
+        from dcmtx.codec.jpegxl import restore
+        from dcmtx.codec.registry import LOSSLESS
+
+        read_stream(self._source.syntax, data, self._fmt)
+        if self._source.syntax.family == "jpegxl":
+            stream: bytes = call(restore, self._row, data)
+            read_stream(self._plan.syntax, stream, self._fmt)
+            return stream
+        bare = data.rstrip(b"\0")
+        stream = bare if bare.endswith(b"\xff\xd9") else data
+        return bytes(call(self._recompress, self._row, stream, self._fmt, self._fmt, LOSSLESS))
+
+
+class Rewrapper:
+    """Returns the codestream of one frame as it is, but for JP2 boxes, which do not belong there (PS3.5 A.4.4)."""
+
+    def __init__(self, plan: Plan, source: PixelSource) -> None:
+        assert plan.coded_in is not None
+        self._source = source
+        self._fmt = plan.coded_in
+
+    def __call__(self, number: int) -> Coded:
+        """Return one frame (0-based). Raises InputError with its number."""
+        data = self._source.frame(number)
+        if self._source.syntax.family not in ("j2k", "htj2k"):
+            return Coded(data)
+        try:
+            stream = read_stream(self._source.syntax, data, self._fmt)
+        except DcmtxError as error:
+            error.frame = number
+            raise
+        return Coded(data[stream.start : stream.end] if stream.boxed else data)
+
+
+def call(function: Callable[..., Any], row: Row, *arguments: Any) -> Any:
+    """Call a backend; whatever it raises becomes a CodecError that names it."""
+    try:
+        return function(*arguments)
+    except DcmtxError:
+        raise
+    except MemoryError as error:
+        raise CodecError(f"{row.backend} ran out of memory") from error
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CodecError(f"{row.backend} failed: {reason[:200]}") from error
+
+
+def _unused(where: str) -> RefusedError:
+    return RefusedError(
+        f"some words hold something {where} that this codec would drop; use --to rle or explicit, which hold it, or "
+        "--unused-bits keep or clear",
+        code="E_UNUSED_BITS",
+    )
+
+
+def read_stream(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
+    """Return the header of a codestream after comparing it with the data set, as must be done before it is decoded.
+
+    Raises InputError where they contradict each other.
+    """
+    stream = inspect(syntax.family, data, samples=fmt.samples)
+    if stream.kind not in KINDS[syntax.family]:
+        raise InputError(
+            f"its codestream is {NAMES[stream.kind]}, but the transfer syntax is {syntax.name}", code="E_CODESTREAM"
+        )
+    size = (stream.rows, stream.columns)
+    if size not in ((fmt.rows, fmt.columns), (0, 0)):
+        raise _contradicts(f"{size[0]}x{size[1]} pixels", f"{fmt.rows}x{fmt.columns}")
+    if stream.components != fmt.samples:
+        raise _contradicts(f"{stream.components} components", f"Samples per Pixel {fmt.samples}")
+    if stream.precision > max(8, fmt.allocated):
+        raise _contradicts(f"{stream.precision} bits", f"Bits Allocated {fmt.allocated}")
+    return stream
+
+
+def _contradicts(stream: str, said: str) -> InputError:
+    return InputError(
+        f"its codestream has {stream}, the data set says {said}; correct the data set first", code="E_GEOMETRY"
+    )

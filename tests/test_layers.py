@@ -1,0 +1,340 @@
+"""The house's rules that no type checker knows: who imports whom, what starts without what, and who may speak."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import dicom
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from dcmtx.cli import COMMANDS
+
+PACKAGE = ROOT / "dcmtx"
+
+# From the ground up: a room imports from rooms before it, and within itself. A new room is added where it belongs.
+ROOMS = [
+    "base",  # errors, record, syntax, probe, header
+    "pixel",
+    "encoding",
+    "codec",
+    "request",
+    "rules",
+    "source",
+    "sink",
+    "plan",
+    "coder",
+    "workers",
+    "engine",
+    "nested",
+    "writer",
+    "transcoding",
+    "batch",
+    "report",
+    "cli",
+]
+BASE = {"errors", "record", "syntax", "probe", "header"}
+FRONT = {"report", "cli"}
+
+# Libraries, and the rooms that may import them. What is in none of these sets is the standard library or forbidden.
+LIBRARIES = {
+    "pydicom": {"encoding"},
+    "click": {"cli"},
+    "rich": {"cli", "report"},
+    "numpy": {"pixel", "codec", "coder"},
+    "isal": {"codec", "sink"},
+    "pebble": {"workers"},
+    **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS")},
+}
+# Modules of rooms with NumPy that do without it: the ones that every start needs.
+WITHOUT_NUMPY = {"pixel.codestream", "pixel.format", "pixel.items", "codec.registry", "codec.table", "codec.search"}
+
+
+class Module:
+    """One module of dcmtx: its name below the package, its room, and what it imports, wherever in it."""
+
+    def __init__(self, path: Path) -> None:
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        self.name = ".".join(part for part in parts if part != "__init__")
+        self.tree = ast.parse(path.read_text(encoding="utf-8"))
+        top = parts[0]
+        self.room = "base" if top in BASE else top
+        self.imports = sorted(set(self._imports()))
+
+    def _imports(self):
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, "relative import"
+                if node.module == "dcmtx":
+                    names = [alias.name for alias in node.names]
+                    yield from (f"dcmtx.{name}" for name in names if not name.startswith("__"))
+                else:
+                    yield node.module
+
+    @property
+    def inside(self) -> list[str]:
+        """The modules of dcmtx that it imports, below the package."""
+        return [name.removeprefix("dcmtx.") for name in self.imports if name.startswith("dcmtx.")]
+
+    @property
+    def libraries(self) -> set[str]:
+        """The libraries that it imports, neither dcmtx nor standard."""
+        tops = {name.partition(".")[0] for name in self.imports} - {"dcmtx"}
+        return tops - set(sys.stdlib_module_names)
+
+
+def room_of(name: str) -> str:
+    top = name.partition(".")[0]
+    return "base" if top in BASE else top
+
+
+MODULES = [Module(path) for path in sorted(PACKAGE.rglob("*.py")) if path.parent != PACKAGE or path.stem[:2] != "__"]
+each_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+
+
+# --- imports -------------------------------------------------------------------------------------------------------
+
+
+@each_module
+def test_imports_point_down(module):
+    assert module.room in ROOMS, "give this module a place in the house, or a room to it"
+    for name in module.inside:
+        there = room_of(name)
+        assert there in ROOMS
+        assert there == module.room or ROOMS.index(there) < ROOMS.index(module.room), f"{module.name} imports {name}"
+
+
+@each_module
+def test_libraries_are_imported_where_they_belong(module):
+    for library in module.libraries:
+        assert library in LIBRARIES, f"{module.name} imports {library}, of which this test knows nothing"
+        assert module.room in LIBRARIES[library], f"{module.name} imports {library}"
+    if module.name in WITHOUT_NUMPY:
+        assert "numpy" not in module.libraries
+
+
+def test_the_ground_floor_is_the_standard_library():
+    ground = [module for module in MODULES if module.room == "base"]
+    assert {module.name for module in ground} == BASE
+    for module in ground:
+        assert not module.libraries
+        assert {room_of(name) for name in module.inside} <= {"base"}
+
+
+def test_pydicom_is_imported_by_one_module_and_inside_a_function():
+    users = [module.name for module in MODULES if "pydicom" in module.libraries]
+    assert users == ["encoding"]
+    (encoding,) = [module for module in MODULES if module.name == "encoding"]
+    assert "pydicom" not in {name.partition(".")[0] for name in at_import(encoding)}
+
+
+def at_import(module: Module) -> set[str]:
+    """Return what a module imports when it is imported itself: not in functions, not for the type checker."""
+    found = set()
+    for node in module.tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("room", ["codec", "pixel"])
+def test_codecs_and_pixels_know_arrays_and_no_data_set(room):
+    for module in MODULES:
+        if module.room == room:
+            base = {name for name in module.inside if room_of(name) == "base"}
+            assert base <= {"errors", "record", "syntax"}, module.name
+
+
+def test_rules_know_headers_and_no_codec():
+    for module in MODULES:
+        if module.room == "rules":
+            # What quality was asked for is no codec.
+            assert {name for name in module.inside if name.startswith("codec")} <= {"codec.registry"}, module.name
+            assert "numpy" not in module.libraries
+
+
+def test_codecs_import_their_libraries_when_they_are_called():
+    for module in MODULES:
+        if module.room == "codec":
+            assert {name.partition(".")[0] for name in at_import(module)} & set(LIBRARIES) <= {"numpy"}, module.name
+
+
+def test_commands_are_loaded_when_they_are_called():
+    (group,) = [module for module in MODULES if module.name == "cli"]
+    assert not [name for name in group.inside if name.startswith("cli.")]
+    homes = {target.partition(":")[0].removeprefix("dcmtx.") for target, _ in COMMANDS.values()}
+    for module in MODULES:
+        if module.name in {"cli", *homes}:
+            assert not {"dcmtx.transcoding", "dcmtx.plan", "dcmtx.report", "rich"} & at_import(module), module.name
+
+
+def test_no_room_is_called_after_nothing_in_particular():
+    for module in MODULES:
+        assert not {"utils", "util", "common", "helper", "helpers", "manager", "handler", "misc"} & set(
+            module.name.split(".")
+        )
+
+
+# --- who may speak ---------------------------------------------------------------------------------------------
+
+FORBIDDEN_CALLS = {"print", "input", "exit", "quit", "breakpoint"}
+FORBIDDEN_ATTRIBUTES = {
+    ("sys", "exit"), ("os", "_exit"), ("os", "abort"), ("os", "environ"), ("os", "environb"), ("os", "getenv"),
+    ("os", "putenv"), ("sys", "argv"), ("sys", "stderr"), ("signal", "signal"),
+}  # fmt: skip
+
+
+@each_module
+def test_nothing_below_the_front_prints_exits_or_reads_the_environment(module):
+    # A worker process is its own master: it answers signals and ends itself.
+    if module.room in FRONT or module.name == "workers":
+        return
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in FORBIDDEN_CALLS, f"{module.name}:{node.lineno}"
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            assert (node.value.id, node.attr) not in FORBIDDEN_ATTRIBUTES, f"{module.name}:{node.lineno}"
+        if isinstance(node, ast.ImportFrom) and node.module in ("os", "sys"):
+            assert not {alias.name for alias in node.names} & {name for _, name in FORBIDDEN_ATTRIBUTES}
+        if isinstance(node, ast.Name):
+            assert node.id != "SystemExit", f"{module.name}:{node.lineno}"
+
+
+def test_standard_output_and_input_are_touched_where_files_are_opened_only():
+    users = {
+        module.name
+        for module in MODULES
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sys"
+        if node.attr in ("stdout", "stdin") and module.room != "cli"
+    }
+    assert users <= {"source", "sink"}
+
+
+# --- what starts without what ------------------------------------------------------------------------------------
+
+WATCHED = ["numpy", "pydicom", "imagecodecs", "jpeg_ls", "_CharLS", "openjpeg", "libjpeg", "rle", "rich", "asyncio",
+           "concurrent.futures", "multiprocessing", "tempfile", "dcmtx.transcoding", "dcmtx.nested"]  # fmt: skip
+PROGRAM = f"""
+import json, sys
+from dcmtx.cli import main
+try:
+    main()
+finally:
+    sys.stderr.write("\\n" + json.dumps([name for name in {WATCHED!r} if name in sys.modules]))
+"""
+
+
+def run(*arguments: object, status: int = 0) -> set[str]:
+    """Run the command line in a process of its own; return which of the watched modules it has imported."""
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == status, ran.stderr
+    return set(json.loads(ran.stderr.splitlines()[-1]))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    pixels = np.arange(64, dtype="<u2").tobytes()
+    path = tmp_path / "in.dcm"
+    path.write_bytes(dicom.Image(pixels, 8, 8, stored=12).encode())
+    return path
+
+
+HEAVY = {"numpy", "pydicom", "imagecodecs", "rich", "asyncio", "multiprocessing", "concurrent.futures"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--help"], 0), (["--version"], 0), (["convert", "--help"], 0), ([], 2), (["convert"], 2), (["a.dcm"], 2),
+        (["a.dcm", "b.dcm"], 2), (["a.dcm", "b.dcm", "--to", "jpegls", "--raw"], 2), (["a.dcm", "b.dcm",
+                                                                                       "--no-such"], 2),
+    ],
+    ids=["help", "version", "help of convert", "nothing", "convert alone", "one file", "no target", "two targets",
+         "an unknown option"],
+)  # fmt: skip
+def test_help_and_usage_errors_import_nothing_that_converts(arguments, status):
+    imported = run(*arguments, status=status)
+    assert not imported & HEAVY
+    assert "dcmtx.transcoding" not in imported
+
+
+def test_an_unknown_target_imports_nothing_heavy(tmp_path):
+    assert not run("a.dcm", tmp_path / "b.dcm", "--to", "nothing", status=2) & HEAVY
+
+
+def test_a_missing_file_imports_nothing_heavy(tmp_path):
+    assert not run(tmp_path / "absent.dcm", tmp_path / "b.dcm", "--to", "jpegls", status=3) & HEAVY
+
+
+def test_a_file_in_the_target_syntax_is_copied_without_anything_heavy(source, tmp_path):
+    for target in ("--explicit", "--raw"):
+        imported = run(source, tmp_path / "out.dcm", target)
+        assert (tmp_path / "out.dcm").read_bytes() == source.read_bytes()
+        assert not imported & HEAVY
+
+
+def test_explicit_to_jpeg_ls_needs_no_pydicom(source, tmp_path):
+    imported = run(source, tmp_path / "out.dcm", "--jpegls")
+    assert dicom.walk((tmp_path / "out.dcm").read_bytes()).syntax == dicom.JPEGLS
+    assert "numpy" in imported
+    assert not imported & {
+        "pydicom",
+        "rich",
+        "asyncio",
+        "multiprocessing",
+        "openjpeg",
+        "libjpeg",
+        "rle",
+        "dcmtx.nested",
+    }
+
+
+@pytest.mark.parametrize("word", ["--rle", "--j2k", "--htj2k", "--jpeg"])
+def test_other_codecs_need_no_pydicom_either(word, source, tmp_path):
+    imported = run(source, tmp_path / "out.dcm", word)
+    assert "imagecodecs" in imported
+    assert not imported & {"pydicom", "rich", "openjpeg", "libjpeg", "rle", "jpeg_ls", "_CharLS"}
+
+
+def test_explicit_to_implicit_needs_neither_pydicom_nor_numpy(source, tmp_path):
+    imported = run(source, tmp_path / "out.dcm", "--implicit")
+    assert dicom.walk((tmp_path / "out.dcm").read_bytes()).syntax == dicom.IMPLICIT
+    # Native pixels are carried, and VRs are only left out.
+    assert not imported & HEAVY
+
+
+def test_implicit_to_explicit_needs_pydicom_for_its_dictionary(tmp_path):
+    image = dicom.Image(bytes(128), 8, 8, syntax=dicom.IMPLICIT)
+    (tmp_path / "in.dcm").write_bytes(image.encode())
+    assert "pydicom" in run(tmp_path / "in.dcm", tmp_path / "out.dcm", "--explicit")
+
+
+def test_the_package_itself_imports_nothing():
+    program = "import sys, dcmtx; print(sorted(name for name in sys.modules if name.startswith('dcmtx')))"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout == "['dcmtx']\n"
+    program = "import dcmtx, sys; dcmtx.transcode; print(*[n in sys.modules for n in ('numpy', 'pydicom', 'click')])"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False False False\n"
+
+
+def test_public_names_are_those_that_are_promised():
+    import dcmtx
+
+    assert {"DcmtxError", "Job", "Outcome", "__version__", "transcode"} <= set(dcmtx.__all__)
+    for name in dcmtx.__all__:
+        assert getattr(dcmtx, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        dcmtx.nothing  # noqa: B018
