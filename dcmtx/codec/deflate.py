@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from isal import isal_zlib
 from numpy.typing import NDArray
 
 from dcmtx.codec import native
@@ -30,5 +29,7 @@ def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
 
 def encode(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
     """Return one frame deflated."""
+    from isal import isal_zlib
+
     deflater = isal_zlib.compressobj(isal_zlib.ISAL_BEST_COMPRESSION, zlib.DEFLATED, -zlib.MAX_WBITS)
     return bytes(deflater.compress(native.encode_fragment(words, plain, coded, quality)) + deflater.flush())
