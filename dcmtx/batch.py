@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -167,8 +167,24 @@ class _Task(Record):
     resume: bool
 
 
-def convert(sources: Sequence[str], destination: str, options: Options) -> Generator[Done, None, None]:
-    """Convert many files and yield what became of each, as they are done.
+class Stop:
+    """A request to stop, which a signal handler may make."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.wake: Callable[[], None] | None = None
+
+    def request(self) -> None:
+        """Ask for no more files, and for those under way to be given up."""
+        self.requested = True
+        if self.wake is not None:
+            self.wake()
+
+
+def convert(
+    sources: Sequence[str], destination: str, options: Options, stop: Stop | None = None
+) -> Generator[Done, None, None]:
+    """Convert many files and yield what became of each, as they are done, until all are or `stop` is requested.
 
     A file that fails does not stop the others, unless `fail_fast`; a full disk does, for all would fail. Closing the
     iterator stops the workers and leaves no temporary file.
@@ -181,41 +197,43 @@ def convert(sources: Sequence[str], destination: str, options: Options) -> Gener
     pool: Pool[_Task, Done] = Pool(
         _perform, options.workers, timeout=options.timeout, modules=options.modules, memory=options.memory
     )
+    stop = stop or Stop()
+    stop.wake = pool.wake
     try:
         with pool:
-            yield from _run(pool, walk(roots, destination), options)
+            yield from _run(pool, walk(roots, destination), options, stop)
     finally:
+        stop.wake = None
         for task in pool.stop():
             _remove_temporary(task)
 
 
-def _run(pool: Pool[_Task, Done], found: Iterator[Found], options: Options) -> Iterator[Done]:
+def _run(pool: Pool[_Task, Done], found: Iterator[Found], options: Options, stop: Stop) -> Iterator[Done]:
     """Feed the pool with what is found, and yield what comes of it, until enough is enough."""
+    for done in _results(pool, found, options, stop):
+        yield done
+        full = done.error is not None and done.error.code == "E_DISK_FULL"
+        if full or (done.error is not None and options.fail_fast):
+            stop.requested = True
+        if stop.requested:
+            break
+    if stop.requested:
+        for task in pool.stop():
+            _remove_temporary(task)
+
+
+def _results(pool: Pool[_Task, Done], found: Iterator[Found], options: Options, stop: Stop) -> Iterator[Done]:
     for one in found:
+        if stop.requested:
+            return
         if one.fault is not None or one.skip:
-            done = Done(one.src, one.dst, error=one.fault, skip=one.skip)
-            yield done
-            if _is_enough(done, options):
-                return
+            yield Done(one.src, one.dst, error=one.fault, skip=one.skip)
             continue
         pool.submit(_Task(options.job.replace(src=one.src, dst=one.dst), options.resume))
         for task, result in pool.results():
-            done = _done(task, result)
-            yield done
-            if _is_enough(done, options):
-                pool.stop()
-                return
+            yield _done(task, result)
     for task, result in pool.results(wait_for_all=True):
-        done = _done(task, result)
-        yield done
-        if _is_enough(done, options):
-            pool.stop()
-            return
-
-
-def _is_enough(done: Done, options: Options) -> bool:
-    """Tell whether to go on makes no sense: the disk is full, or the first failure is to be the last."""
-    return done.error is not None and (options.fail_fast or done.error.code == "E_DISK_FULL")
+        yield _done(task, result)
 
 
 def _perform(task: _Task) -> Done:

@@ -11,7 +11,7 @@ from typing import Any
 from dcmtx.codec.registry import Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, VerifyError
-from dcmtx.pixel.codestream import KINDS, NAMES, Codestream, inspect
+from dcmtx.pixel.codestream import KINDS, NAMES, Codestream, check_end, inspect
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.plan import Plan
 from dcmtx.record import Record
@@ -124,11 +124,11 @@ class FrameCoder:
         if policy is not None and policy is not UnusedBits.KEEP:
             if plain.high_bit != plain.stored - 1:
                 if policy is UnusedBits.REFUSE and bits.below_high_bit(words, plain):
-                    raise _unused("below the lowest stored bit")
+                    raise _unused("below the lowest stored bit", "explicit")
                 words = bits.lower_high_bit(words, plain)
             if bits.has_unused_content(words, plain):
                 if policy is UnusedBits.REFUSE:
-                    raise _unused(f"above Bits Stored ({plain.stored})")
+                    raise _unused(f"above Bits Stored ({plain.stored})", "rle or explicit")
                 words = bits.clear_unused(words, plain)
         if given.photometric == "RGB" and plain.photometric == "YBR_FULL":
             words = color.to_rgb(words, plain)
@@ -142,7 +142,7 @@ class FrameCoder:
         """Refuse signed values so near the ends of their range that an error of NEAR would turn their sign."""
         from dcmtx.codec.jpegls import near
 
-        allowed = near(self._plan.quality)
+        allowed = near(self._plan.quality, self._given.stored)
         limit = 1 << (self._given.stored - 1)
         if words.min() < allowed - limit or words.max() > limit - 1 - allowed:
             raise RefusedError(
@@ -186,7 +186,7 @@ class FrameCoder:
         if self._plan.syntax.family == "jpegls":
             from dcmtx.codec.jpegls import near
 
-            if worst > near(self._plan.quality):
+            if worst > near(self._plan.quality, self._given.stored):
                 raise VerifyError(
                     f"a sample is off by {worst}, more than NEAR; nothing was written, please report this"
                 )
@@ -268,9 +268,9 @@ def call(function: Callable[..., Any], row: Row, *arguments: Any) -> Any:
         raise CodecError(f"{row.backend} failed: {reason[:200]}") from error
 
 
-def _unused(where: str) -> RefusedError:
+def _unused(where: str, holds: str) -> RefusedError:
     return RefusedError(
-        f"some words hold something {where} that this codec would drop; use --to rle or explicit, which hold it, or "
+        f"some words hold something {where} that this codec would drop; use --to {holds} which holds it, or "
         "--unused-bits keep or clear",
         code="E_UNUSED_BITS",
     )
@@ -293,6 +293,7 @@ def read_stream(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
         raise _contradicts(f"{stream.components} components", f"Samples per Pixel {fmt.samples}")
     if stream.precision > max(8, fmt.allocated):
         raise _contradicts(f"{stream.precision} bits", f"Bits Allocated {fmt.allocated}")
+    check_end(stream, data)
     return stream
 
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from dcmtx.codec.registry import Quality, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
+from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
 from dcmtx.header import (
     DOUBLE_FLOAT_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
@@ -39,7 +39,6 @@ _OFFSET_LENGTHS = 0x7FE00002
 _TOTAL_LENGTH = 0x7FE00003
 _JPEG_BASELINE = f"{ROOT}.4.50"
 _JPEG_EXTENDED = f"{ROOT}.4.51"
-_JPEG_LOSSLESS_SV1 = f"{ROOT}.4.70"
 _JPEG_RECOMPRESSION = f"{ROOT}.4.111"
 _JPEG_XL = frozenset([f"{ROOT}.4.110", f"{ROOT}.4.112"])
 
@@ -170,6 +169,11 @@ class _Planner:
         objects.check_object(header, target)
         if not self._restores_jpeg():
             check_target(target, self._quality)
+        if self._syntax_in.kind in (Kind.REFERENCE, Kind.FLOW, Kind.MESSAGE):
+            raise UnsupportedError(
+                f"dcmtx does not read {self._syntax_in.name} ({self._syntax_in.uid}); such files can only be copied",
+                code="E_UNSUPPORTED_TS",
+            )
         pixel = header.pixel
         if pixel is None:
             return self._without_pixels()
@@ -191,9 +195,20 @@ class _Planner:
     # --- objects ---------------------------------------------------------------------------------------------
 
     def _without_pixels(self) -> Plan:
-        edits = _common_edits(self._header)
+        header = self._header
+        edits = _common_edits(header)
+        if not header.elements:
+            raise InputError("there is no data set behind its File Meta Information", code="E_TRUNCATED")
+        notes: tuple[str, ...] = ()
+        if objects.is_image(header):
+            if self._syntax_in.encapsulated or self._target.encapsulated:
+                raise InputError(
+                    "it is an image without Pixel Data; it is truncated, or was never whole",
+                    code="E_NO_PIXELDATA",
+                )
+            notes = ("it is an image without Pixel Data",)
         if not self._target.encapsulated:
-            return Plan(self._target, Route.NONE, edits=edits)
+            return Plan(self._target, Route.NONE, edits=edits, notes=notes)
         policy = self._policy.no_pixels
         if policy is NoPixels.FAIL:
             raise RefusedError(
@@ -310,7 +325,6 @@ class _Planner:
         coded_out = given.replace(photometric=photometric.coded(target, given, said, self._quality))
         self._check_result(said, coded_out)
         encoder = ENCODERS.choose(target.uid, target.label, coded_out, self._backend.encoder, self._quality)
-        self._check_parameters()
         verifier = DECODERS.choose(target.uid, target.label, coded_out) if self._policy.verify else None
         self._check_signatures()
         overlays = self._find_overlays(said)
@@ -366,16 +380,15 @@ class _Planner:
     def _settle_bits(self, plain: PixelFormat) -> tuple[PixelFormat, UnusedBits | None]:
         """Return the format that the encoder gets, and what to do with content outside Bits Stored (PS3.5 8.1.1).
 
-        High Bit becomes Bits Stored - 1. Native cells, also deflated ones, and RLE hold whole words, so what lies above
-        stays there. Other codecs store Bits Stored only: `keep` makes that the whole word, and Bits Stored says so.
+        Native cells, also deflated ones, hold whole words, whatever High Bit is, and so does RLE once High Bit is Bits
+        Stored - 1. Other codecs store Bits Stored only: `keep` makes that the whole word, and Bits Stored says so.
         """
         target, policy = self._target, self._policy.unused_bits
-        whole_words = target.family in ("native", "deflate", "rle")
         keep = policy is UnusedBits.KEEP
         if target.family in ("native", "deflate"):
             # NumPy has no words of 24 and 40 bits.
-            plain = plain.replace(allocated={24: 32, 40: 64}.get(plain.allocated, plain.allocated))
-        if whole_words and (keep or plain.high_bit == plain.stored - 1):
+            return plain.replace(allocated={24: 32, 40: 64}.get(plain.allocated, plain.allocated)), None
+        if target.family == "rle" and (keep or plain.high_bit == plain.stored - 1):
             return plain, None
         if keep and plain.allocated > 1:
             return plain.replace(stored=plain.allocated, high_bit=plain.allocated - 1), UnusedBits.KEEP
@@ -414,14 +427,6 @@ class _Planner:
                 code="E_SIZE",
             )
         objects.check_definition(self._header, said, coded_out)
-
-    def _check_parameters(self) -> None:
-        quality = self._quality
-        if quality.predictor not in (None, 1) and self._target.uid == _JPEG_LOSSLESS_SV1:
-            raise UsageError(
-                f"{self._target.label} is predictor 1 always; use --to jpeg-lossless-p14 for predictor "
-                f"{quality.predictor}"
-            )
 
 
 def _pixel_vr(target: Syntax, fmt: PixelFormat) -> bytes:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from enum import Enum
 
 from dcmtx.codec.registry import LOSSY_PARAMETERS, Quality, option_name
+from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import RefusedError, UsageError
 from dcmtx.pixel.items import OffsetTable
 from dcmtx.record import Record
-from dcmtx.syntax import BY_UID, EXPLICIT, Loss, Syntax, find, find_family, is_keyword
+from dcmtx.syntax import BY_UID, EXPLICIT, ROOT, Loss, Syntax, find, find_family, is_keyword
+
+_JPEG_LOSSLESS_SV1 = f"{ROOT}.4.70"
 
 
 class UnusedBits(Enum):
@@ -106,9 +109,10 @@ class Target(Record):
 def resolve(name: str, quality: Quality) -> Target:
     """Return the target that a family, alias, keyword or UID names; with consent to loss, a family's lossy members.
 
-    Raises UsageError for a name that nothing has, or consent to a loss that the syntax cannot have; RefusedError for a
-    parameter that loses without consent.
+    Raises UsageError for a name that nothing has, for a parameter that is out of range or that no encoder of the target
+    takes, for consent to a loss that cannot be; RefusedError for a parameter that loses without consent.
     """
+    _check_values(quality)
     _check_consent(quality)
     if name.lower() == "raw":
         target = Target("raw", (EXPLICIT,), raw=True)
@@ -122,7 +126,58 @@ def resolve(name: str, quality: Quality) -> Target:
         raise UsageError(f"there is no transfer syntax {name!r}; `dcmtx syntaxes` lists them")
     if quality.lossy and all(syntax.loss in (Loss.NONE, Loss.LOSSLESS) for syntax in target.syntaxes):
         raise UsageError(f"--lossy does not go with {target.label}, which cannot lose anything")
+    _check_parameters(target, quality)
     return target
+
+
+# What coding parameters may be: ranges, ends included, or choices.
+RANGES: dict[str, tuple[float, float]] = {
+    "quality": (1, 100),
+    "ratio": (1, 10000),
+    "psnr": (10, 200),
+    "near": (0, 255),
+    "predictor": (1, 7),
+    "resolutions": (1, 32),
+    "tile": (16, 65535),
+    "code_block": (4, 1024),
+}
+CHOICES: dict[str, tuple[str, ...]] = {
+    "subsampling": ("444", "422", "420"),
+    "progression": ("LRCP", "RLCP", "RPCL", "PCRL", "CPRL"),
+}
+
+
+def _check_values(quality: Quality) -> None:
+    for name, value in quality.items():
+        if name == "lossy" or value is None:
+            continue
+        if name in CHOICES and value not in CHOICES[name]:
+            raise UsageError(f"{option_name(name)} is {value!r}, not one of {', '.join(CHOICES[name])}")
+        if name in RANGES and not RANGES[name][0] <= value <= RANGES[name][1]:
+            low, high = RANGES[name]
+            raise UsageError(f"{option_name(name)} is {value}, not in the range from {low:g} to {high:g}")
+    if quality.ratio is not None and quality.psnr is not None:
+        raise UsageError("--ratio and --psnr each say how much may be lost; give one of them")
+
+
+def _check_parameters(target: Target, quality: Quality) -> None:
+    """Raise UsageError for a coding parameter that no encoder of the target takes."""
+    lossy = quality.lossy and quality.near != 0
+    rows = [row for syntax in target.syntaxes for row in ENCODERS.rows(syntax.uid) if row.lossy == lossy]
+    taken = frozenset[str]().union(*(row.options for row in rows))
+    if target.syntaxes[0].uid == _JPEG_LOSSLESS_SV1 and quality.predictor not in (None, 1):
+        raise UsageError(f"{target.label} is predictor 1 always; use --to jpeg-lossless-p14 for another")
+    strange = sorted(quality.asked() - taken - ({"near"} if quality.near == 0 else set()))
+    if strange and rows:
+        names = ", ".join(option_name(name) for name in strange)
+        raise UsageError(f"{names} does not go with {target.label}: no encoder of it takes that")
+
+
+def check_backends(backend: Backend) -> None:
+    """Raise UsageError for the name of a backend that there is not."""
+    for name, registry, verb in ((backend.decoder, DECODERS, "decoder"), (backend.encoder, ENCODERS, "encoder")):
+        if name is not None and name not in registry.backends():
+            raise UsageError(f"there is no {verb} {name!r}; there are {', '.join(registry.backends())}")
 
 
 def _check_consent(quality: Quality) -> None:

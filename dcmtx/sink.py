@@ -15,10 +15,11 @@ import zlib
 from types import TracebackType
 from typing import IO, Self
 
-from dcmtx.errors import OutputError
+from dcmtx.errors import InputError, OutputError
 from dcmtx.source import FileBytes, Spool
 
 _BUFFER = 1 << 20
+_STANDARD_OUTPUT = 1
 _LONGEST_NAME = 255
 _SUFFIX = ".dcmtx-part"
 
@@ -54,6 +55,17 @@ def remove_stale(path: str) -> bool:
     return True
 
 
+# The temporary files that this process is writing.
+_unfinished: set[str] = set()
+
+
+def abandon() -> None:
+    """Remove the temporary files that this process is writing, for it is about to end; for signal handlers."""
+    for path in list(_unfinished):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
 def sweep(directory: str) -> None:
     """Remove every stale temporary file in a directory."""
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
@@ -77,23 +89,33 @@ class Sink:
         self._file: IO[bytes] | None = None
         self._deflater: _Deflater | None = None
         self.bytes = 0
-        self._streams = path == "-" or _is_special(path)
+        self._streams = False
         try:
+            self._streams = path == "-" or _is_special(path)
             if self._streams:
                 self._spool = Spool(None)
                 self._file = os.fdopen(os.dup(self._spool.fileno()), "w+b", buffering=_BUFFER)
             else:
                 self._target = os.path.realpath(path)
+                self._clobber = clobber
                 self._check_target(clobber)
                 self._file = self._open_temporary()
         except OSError as error:
+            self.abort()
             raise self._failed(error) from error
+        except ValueError as error:
+            raise OutputError(f"it cannot be written: {error}", path=self.path) from error
+        except BaseException:
+            self.abort()
+            raise
 
     def _check_target(self, clobber: bool) -> None:
+        if self.path.endswith(os.sep) and not os.path.isdir(self._target):
+            raise OutputError("there is no such directory", path=self.path)
         if os.path.isdir(self._target):
             raise OutputError("the destination is a directory", code="E_OUTPUT", path=self.path)
         if not clobber and os.path.lexists(self.path):
-            raise OutputError("it exists, and --no-clobber keeps it", code="E_EXISTS", path=self.path)
+            raise self._exists()
 
     def _open_temporary(self) -> IO[bytes]:
         """Make the temporary file, under a name that another run for the same destination would choose too.
@@ -104,21 +126,28 @@ class Sink:
         temporary = os.path.join(directory, temporary_name(name))
         if os.path.lexists(temporary) and not remove_stale(temporary):
             temporary = os.path.join(directory, temporary_name(name, os.urandom(6).hex()))
+        # Whoever may not read the file that is replaced may not read this one either.
+        mode = 0o600 if os.path.exists(self._target) else 0o666
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
         try:
-            fd = os.open(temporary, flags, 0o666)
+            fd = os.open(temporary, flags, mode)
         except FileExistsError:
             # Another run for the same destination was quicker.
             temporary = os.path.join(directory, temporary_name(name, os.urandom(6).hex()))
-            fd = os.open(temporary, flags, 0o666)
+            fd = os.open(temporary, flags, mode)
         self._temporary = temporary
-        # Whoever finds the file later can tell by the lock whether somebody is still writing it.
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        _unfinished.add(temporary)
+        file = os.fdopen(fd, "w+b", buffering=_BUFFER)
+        self._file = file
+        # Whoever finds the file later can tell by the lock whether somebody is still writing it. Some file systems have
+        # no locks; then a file that was left behind stays there.
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX)
         if not os.path.exists(temporary):
             # Found and taken for stale in the moment before it was locked.
-            os.close(fd)
+            file.close()
             return self._open_temporary()
-        return os.fdopen(fd, "w+b", buffering=_BUFFER)
+        return file
 
     def __enter__(self) -> Self:
         """Start writing."""
@@ -153,10 +182,12 @@ class Sink:
         assert self._file is not None
         try:
             self._file.flush()
-            copy(file, self._file.fileno())
+            copied = copy(file, self._file.fileno())
             self._file.seek(0, os.SEEK_END)
         except OSError as error:
             raise self._failed(error) from error
+        if copied < file.size:
+            raise InputError("the file became shorter while it was read", code="E_TRUNCATED")
         self.bytes += file.size
 
     def need(self, length: int) -> None:
@@ -200,8 +231,7 @@ class Sink:
         except OSError as error:
             raise self._failed(error) from error
         finally:
-            if not self._streams:
-                self._discard()
+            self._discard()
 
     def _put_in_place(self) -> None:
         assert self._file is not None
@@ -209,17 +239,41 @@ class Sink:
         if os.path.exists(self._target):
             os.fchmod(fd, stat.S_IMODE(os.stat(self._target).st_mode))
         os.fsync(fd)
-        os.rename(self._temporary, self._target)
-        self._temporary = ""
-        directory = os.open(os.path.dirname(self._target), os.O_RDONLY)
+        if self._clobber:
+            self._rename()
+        else:
+            self._place_if_free()
+        # The file is in place now: whether its directory is on the disk already changes nothing of that.
+        with contextlib.suppress(OSError):
+            directory = os.open(os.path.dirname(self._target), os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+    def _place_if_free(self) -> None:
+        """Give the file its name only if nothing has it: a link is never made over a file."""
         try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+            os.link(self._temporary, self._target)
+        except FileExistsError:
+            raise self._exists() from None
+        except OSError:
+            # A file system without hard links.
+            if os.path.lexists(self._target):
+                raise self._exists() from None
+            self._rename()
+
+    def _rename(self) -> None:
+        os.rename(self._temporary, self._target)
+        _unfinished.discard(self._temporary)
+        self._temporary = ""
+
+    def _exists(self) -> OutputError:
+        return OutputError("it exists, and --no-clobber keeps it", code="E_EXISTS", path=self.path)
 
     def _send(self) -> None:
         """Copy the spool to standard output, a device or a pipe."""
-        out = os.dup(sys.stdout.fileno()) if self.path == "-" else os.open(self.path, os.O_WRONLY)
+        out = os.dup(_STANDARD_OUTPUT) if self.path == "-" else os.open(self.path, os.O_WRONLY)
         try:
             copy(self._spool.read_back(), out)
         finally:
@@ -237,9 +291,12 @@ class Sink:
         try:
             if temporary:
                 os.unlink(temporary)
+                _unfinished.discard(temporary)
         finally:
             if file is not None:
                 file.close()
+            if self._streams:
+                self._spool.close()
 
     def _failed(self, error: OSError) -> OutputError:
         what = "standard output" if self.path == "-" else "it"
@@ -280,8 +337,8 @@ def _is_special(path: str) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-def copy(source: FileBytes, out: int) -> None:
-    """Copy all bytes of a file to an open descriptor, in the kernel where it can."""
+def copy(source: FileBytes, out: int) -> int:
+    """Copy all bytes of a file to an open descriptor, in the kernel where it can, and return how many there were."""
     position = 0
     while position < source.size:
         try:
@@ -293,6 +350,7 @@ def copy(source: FileBytes, out: int) -> None:
         if sent == 0:
             break
         position += sent
+    return position
 
 
 def _copy_piece(source: FileBytes, out: int, position: int) -> int:

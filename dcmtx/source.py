@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 import zlib
 from array import array
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from dcmtx.header import (
     tag_text,
 )
 from dcmtx.pixel import items
-from dcmtx.pixel.codestream import ends_frame, starts_frame
+from dcmtx.pixel.codestream import KINDS, ends_frame, starts_frame
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.probe import LARGEST_META, Head, read_head
 from dcmtx.syntax import (
@@ -41,6 +40,7 @@ from dcmtx.syntax import (
 
 _FIRST = 1 << 16
 _PIECE = 1 << 20
+_STANDARD_INPUT = 0
 
 _NUMBER_OF_FRAMES = 0x00280008
 OFFSETS = 0x7FE00001
@@ -176,7 +176,7 @@ class PixelSource:
             fmt.frames,
             items.read_extended(self.header.value(OFFSETS), self.header.value(OFFSET_LENGTHS)),
             single=self.syntax.fragments is Fragments.ONE,
-            starts_frame=self._starts_frame if self.syntax.fragments is Fragments.MANY else None,
+            starts_frame=self._starts_frame if self.syntax.family in KINDS else None,
         )
         self._starts = mapping.starts
         self.notes.extend(mapping.notes)
@@ -184,9 +184,10 @@ class PixelSource:
     def _starts_frame(self, number: int) -> bool:
         fragments = self.fragments
         assert fragments is not None
-        if not starts_frame(self.data.pread(12, fragments.values[number])):
+        head = self.data.pread(min(12, fragments.lengths[number]), fragments.values[number])
+        if not starts_frame(head, self.syntax.family):
             return False
-        if number == 0:
+        if number == 0 or self.syntax.fragments is Fragments.ONE:
             return True
         length = min(16, fragments.lengths[number - 1])
         return ends_frame(self.data.pread(length, fragments.values[number] - 8 - length))
@@ -230,7 +231,7 @@ class PixelSource:
         assert fragments is not None
         assert starts is not None
         first, last = starts[number], starts[number + 1]
-        parts = [self.data.pread(fragments.lengths[part], fragments.values[part]) for part in range(first, last)]
+        parts = [self._read(fragments.lengths[part], fragments.values[part]) for part in range(first, last)]
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _bit_frame(self, number: int, fmt: PixelFormat) -> bytes:
@@ -250,10 +251,10 @@ class PixelSource:
         assert pixel is not None
         unit = self.swap_unit
         if unit == 1:
-            return self.data.pread(length, pixel.value + offset)
+            return self._read(length, pixel.value + offset)
         start = offset - offset % unit
         end = min(-(-(offset + length) // unit) * unit, pixel.length)
-        data = swap(self.data.pread(end - start, pixel.value + start), unit)
+        data = swap(self._read(end - start, pixel.value + start), unit)
         return data[offset - start : offset - start + length]
 
     @property
@@ -264,15 +265,25 @@ class PixelSource:
             return 1
         return SWAP_UNIT.get(pixel.vr, 1)
 
+    def _read(self, length: int, offset: int) -> bytes:
+        data = self.data.pread(length, offset)
+        if len(data) < length:
+            raise _shrunk()
+        return data
+
     def pieces(self, span: Span) -> Iterator[bytes]:
         """Yield the bytes of a span of the data set, a piece at a time."""
         position = span.start
         while position < span.end:
             piece = self.data.pread(min(_PIECE, span.end - position), position)
             if not piece:
-                raise InputError("the file became shorter while it was read", code="E_TRUNCATED")
+                raise _shrunk()
             yield piece
             position += len(piece)
+
+
+def _shrunk() -> InputError:
+    return InputError("the file became shorter while it was read", code="E_TRUNCATED")
 
 
 def _encoding_name(encoding: Encoding) -> str:
@@ -301,8 +312,6 @@ class Source(PixelSource):
         notes = self.notes
         super().__init__(data, Header(data, start, encoding), syntax)
         self.notes = notes
-        if not head.syntax:
-            self._check_certain(self.header)
 
     def close(self) -> None:
         """Give up the spool of a deflated data set; the file belongs to who opened it."""
@@ -323,7 +332,7 @@ class Source(PixelSource):
         syntax = find(head.syntax)
         if syntax is None:
             raise UnsupportedError(
-                f"transfer syntax {head.syntax[:64]} is not one of the standard's", code="E_UNSUPPORTED_TS"
+                f"transfer syntax {head.syntax[:64]!r} is not one of the standard's", code="E_UNSUPPORTED_TS"
             )
         start = head.dataset
         if syntax.deflated:
@@ -353,17 +362,26 @@ class Source(PixelSource):
         self.notes.append(f"the file names no transfer syntax; its data set shows {syntax.name}")
         return syntax, shown, start
 
+    def close_pixels(self) -> None:
+        """Find the end of the pixel element and index what stands behind it. Raises as that of a PixelSource does.
+
+        Then a file that names no transfer syntax has shown all that it can show, and is refused if that is not enough.
+        """
+        pixel = self.header.pixel
+        if not self.head.syntax and pixel is not None and pixel.length == UNDEFINED:
+            raise InputError(
+                "the file names no transfer syntax, and its Pixel Data is compressed, by which codec it does not say",
+                code="E_NOT_DICOM",
+            )
+        super().close_pixels()
+        if not self.head.syntax:
+            self._check_certain(self.header)
+
     def _check_certain(self, header: Header) -> None:
         """Refuse a file without transfer syntax unless everything in it fits the one that it shows."""
         tags = list(header.tags())
-        pixel = header.pixel
-        if tags != sorted(tags) or (pixel is not None and pixel.length == UNDEFINED):
-            why = (
-                "its Pixel Data is compressed, by which codec it does not say"
-                if pixel
-                else "its elements are in disorder"
-            )
-            raise InputError(f"the file names no transfer syntax, and {why}", code="E_NOT_DICOM")
+        if tags != sorted(tags):
+            raise InputError("the file names no transfer syntax, and its elements are in disorder", code="E_NOT_DICOM")
 
     def _inflate(self, start: int) -> FileBytes:
         """Inflate the data set to an unnamed file, piece by piece (PS3.5 A.5)."""
@@ -382,16 +400,20 @@ class Source(PixelSource):
     def _inflate_as(self, start: int, window: int) -> FileBytes:
         inflater = zlib.decompressobj(window)
         inflated = Spool(self._spool_in)
-        position = start
-        while not inflater.eof:
-            piece = self.file.pread(_PIECE, position)
-            if not piece:
-                raise InputError("the deflated data set ends early; the file is truncated", code="E_TRUNCATED")
-            position += len(piece)
-            while piece:
-                inflated.write(inflater.decompress(piece, _PIECE))
-                piece = inflater.unconsumed_tail
-        inflated.write(inflater.flush())
+        try:
+            position = start
+            while not inflater.eof:
+                piece = self.file.pread(_PIECE, position)
+                if not piece:
+                    raise InputError("the deflated data set ends early; the file is truncated", code="E_TRUNCATED")
+                position += len(piece)
+                while piece:
+                    inflated.write(inflater.decompress(piece, _PIECE))
+                    piece = inflater.unconsumed_tail
+            inflated.write(inflater.flush())
+        except BaseException:
+            inflated.close()
+            raise
         if window > 0:
             self.notes.append("the data set is wrapped by zlib, which the standard does not allow; read all the same")
         return inflated.read_back()
@@ -422,6 +444,10 @@ class Spool:
         except OSError as error:
             raise OutputError(f"the temporary file cannot be written: {error.strerror}") from error
 
+    def close(self) -> None:
+        """Give the file up."""
+        self._file.close()
+
     def fileno(self) -> int:
         """Return the descriptor."""
         return self._file.fileno()
@@ -438,13 +464,15 @@ def open_bytes(path: str, spool_in: str | None = None) -> FileBytes:
     Raises InputError when it is missing or cannot be read.
     """
     if path == "-":
-        return _spooled(sys.stdin.fileno(), spool_in)
+        return _spooled(_STANDARD_INPUT, spool_in)
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError:
         raise InputError("there is no such file", code="E_MISSING") from None
     except OSError as error:
         raise InputError(f"it cannot be read: {error.strerror}", code="E_UNREADABLE") from error
+    except ValueError as error:
+        raise InputError(f"it cannot be read: {error}", code="E_MISSING") from error
     status = os.fstat(fd)
     if stat.S_ISREG(status.st_mode):
         return FileBytes(fd, status.st_size)
@@ -463,5 +491,9 @@ def _spooled(fd: int, spool_in: str | None) -> FileBytes:
         while piece := os.read(fd, _PIECE):
             spool.write(piece)
     except OSError as error:
+        spool.close()
         raise InputError(f"it cannot be read: {error.strerror}", code="E_UNREADABLE") from error
+    except BaseException:
+        spool.close()
+        raise
     return spool.read_back()

@@ -27,6 +27,7 @@ from dcmtx.request import (
     Target,
     Uid,
     UnusedBits,
+    check_backends,
     resolve,
 )
 from dcmtx.rules import image
@@ -137,6 +138,9 @@ def job(
         _choice(Uid, uid), _choice(Overlays, overlays), _choice(Icon, icon), _choice(Signatures, signatures),
         _choice(OneBit, one_bit), verify=verify, force=force, clobber=clobber, created=time.time(),
     )  # fmt: skip
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers is {workers}, not 1 or more")
+    check_backends(Backend(decoder, encoder))
     coding = Quality(
         lossy, quality, ratio, psnr, near, subsampling, predictor, resolutions, progression, tile, code_block
     )  # fmt: skip
@@ -249,7 +253,7 @@ def _quality_for(target: Target, quality: Quality) -> Quality:
 
 def _spool_directory(job: Job) -> str | None:
     """Return where streams are spooled: beside the destination, where there must be room anyway."""
-    if job.dst == "-":
+    if job.dst == "-" or "\0" in job.dst:
         return None
     directory = os.path.dirname(os.path.realpath(job.dst))
     return directory if os.path.isdir(directory) and os.access(directory, os.W_OK) else None

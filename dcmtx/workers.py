@@ -161,9 +161,15 @@ class Pool(Generic[Task, Result]):
         limit = 1 if wait_for_all else self._workers * _IN_FLIGHT_PER_WORKER
         while len(self._under_way) >= limit or not self._done.empty():
             future = self._done.get()
+            if future is None:
+                return
             task = self._under_way.pop(future)
             self._share_out()
             yield task, self._result(future)
+
+    def wake(self) -> None:
+        """Have `results` return at once; may be called from a signal handler."""
+        self._done.put(None)
 
     def _share_out(self) -> None:
         """Let the running jobs have the cores that no other job needs."""

@@ -19,7 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import click  # noqa: E402
 
 from dcmtx import __version__  # noqa: E402
-from dcmtx.errors import DcmtxError  # noqa: E402
+from dcmtx.errors import DcmtxError, OutputError  # noqa: E402
 
 # Command: where it is, and the line that `dcmtx --help` shows without loading it.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
 }
 DEFAULT_COMMAND = "convert"
+_STANDARD_OUTPUT = 1
 
 
 class Commands(click.Group):
@@ -65,7 +66,7 @@ class Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="dcmtx", message="%(prog)s %(version)s")
 def cli() -> None:
-    r"""Convert DICOM files between transfer syntaxes, with not one pixel or attribute harmed.
+    """Convert DICOM files between transfer syntaxes, with not one pixel or attribute harmed.
 
     \b
     dcmtx ct.dcm small.dcm --to jpegls        compress, losslessly
@@ -78,21 +79,11 @@ def cli() -> None:
     """
 
 
-class Terminated(BaseException):
-    """The process was asked to end; carries the exit status that says so."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__()
-        self.status = status
-
-
 def main() -> NoReturn:
     """Run the command line and exit with its status."""
     _handle_signals()
     try:
         status = cli.main(standalone_mode=False)
-    except Terminated as error:
-        status = error.status
     except (click.Abort, KeyboardInterrupt):
         status = 130
     except click.exceptions.NoArgsIsHelpError as error:
@@ -104,22 +95,37 @@ def main() -> NoReturn:
     except DcmtxError as error:
         say(error_line(error))
         status = error.status
-    except BrokenPipeError:
-        # Whoever read our standard output is gone.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our standard output is gone; click ends the process for that.
         status = 8
-    sys.exit(status if isinstance(status, int) else 0)
+    status = status if isinstance(status, int) else 0
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        # What is left of the text can go nowhere; the interpreter must not try again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_OUTPUT)
+        status = status or 8
+    sys.exit(status)
 
 
 def _handle_signals() -> None:
-    """Turn the signals that end a process into an exception, so that temporary files are removed on the way out."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise Terminated(128 + number)
-
+    """Have the signals that end a process remove its temporary files first."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(number, end)
+            signal.signal(number, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """Answer a signal. Nothing is unwound: whoever is interrupted anywhere may hold locks that others wait for."""
+    sink = sys.modules.get("dcmtx.sink")
+    if sink is not None:
+        sink.abandon()
+    if sys.stderr is not None and sys.stderr.isatty():
+        with contextlib.suppress(OSError):
+            # A progress bar hides the cursor.
+            os.write(sys.stderr.fileno(), b"\x1b[?25h\r\x1b[K")
+    os._exit(128 + number)
 
 
 def _usage_line(error: click.ClickException) -> str:
@@ -131,14 +137,22 @@ def _usage_line(error: click.ClickException) -> str:
 
 def error_line(error: DcmtxError) -> str:
     """Return the one line that a user sees of an error."""
-    return f"dcmtx: {shown(error.path)}: {error}" if error.path else f"dcmtx: {error}"
+    message = _printable(str(error))
+    if error.path == "-" and isinstance(error, OutputError):
+        return f"dcmtx: {message}"
+    if error.path is None:
+        return f"dcmtx: {message}"
+    return f"dcmtx: {shown(error.path) or repr(error.path)}: {message}"
 
 
 def shown(path: str) -> str:
-    """Return a path as it can be shown on one line: standard input has a name, odd bytes are escaped."""
+    """Return a source's path as it can be shown on one line: standard input has a name, odd bytes are escaped."""
     if path == "-":
         return "standard input"
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return _printable(os.fsencode(path).decode("utf-8", "backslashreplace"))
+
+
+def _printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from types import FrameType
 from typing import Any
 
-from dcmtx.batch import Done, Options, Summary, convert, plan_roots, walk
+from dcmtx.batch import Done, Options, Stop, Summary, convert, plan_roots, walk
 from dcmtx.cli import error_line, say, shown
 from dcmtx.cli.output import Output
 from dcmtx.report import summary_lines
@@ -30,13 +32,15 @@ def convert_many(
     """Convert many files and return the exit status."""
     # One file whose destination is one too is a batch only for the sake of the options of batches.
     single = len(sources) == 1 and not os.path.isdir(sources[0])
+    plan_roots(sources, destination)
     options = Options(pattern, pattern.workers, timeout, resume=resume, fail_fast=fail_fast)
+    stop = Stop()
     summary = Summary()
     started = time.perf_counter()
-    watches = sys.stderr.isatty() and not output.quiet and not single
+    watches = sys.stderr is not None and sys.stderr.isatty() and not output.quiet and not single
     with output, _progress(sources, destination) if watches else nullcontext(_Silence()) as progress:
         try:
-            with closing(convert(sources, destination, options)) as results:
+            with _stop_on_signals(stop) as caught, closing(convert(sources, destination, options, stop)) as results:
                 for done in results:
                     summary.add(done)
                     progress.advance(done)
@@ -47,9 +51,34 @@ def convert_many(
                 progress.stop()
                 for line in [*output.untold(), *summary_lines(summary, seconds)]:
                     say(f"dcmtx: {line}")
+    if caught:
+        return 128 + caught[0]
     if single and summary.last_error is not None:
         return summary.last_error.status
     return summary.status
+
+
+@contextmanager
+def _stop_on_signals(stop: Stop) -> Iterator[list[int]]:
+    """Have the signals that end a process stop the batch instead, and yield a list of those that came.
+
+    A second one ends the process at once: its workers end with it.
+    """
+    caught: list[int] = []
+
+    def answer(number: int, frame: FrameType | None) -> None:
+        if caught:
+            os._exit(128 + number)
+        caught.append(number)
+        stop.request()
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, answer) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _tell(done: Done, output: Output) -> None:
@@ -102,8 +131,6 @@ class _Watched:
 
 def _progress(sources: Sequence[str], destination: str) -> AbstractContextManager[_Watched]:
     """Return a progress bar, whose total is counted meanwhile."""
-    from contextlib import contextmanager
-
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -61,7 +61,7 @@ Unless a file's is 0, its DST is as it was before; SRC always is untouched."""
 @click.option("--quiet", is_flag=True, help="No notes, no progress, no summary; only errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what was done with each file.")
 def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
-    r"""Convert DICOM files to another transfer syntax.
+    """Convert DICOM files to another transfer syntax.
 
     One SRC goes to the file DST, which may be SRC itself; `-` is standard input or output. Several go into the
     directory DST under their names; the contents of a directory go into DST, mirrored. Nothing is lost unless --lossy

@@ -15,7 +15,7 @@ class Frames:
     """A progress bar on a terminal that appears when somebody may have begun to wonder."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._watched = not quiet and sys.stderr.isatty()
+        self._watched = not quiet and sys.stderr is not None and sys.stderr.isatty()
         self._started = self._shown = time.perf_counter()
         self._bar: Any = None
         self._task: Any = None

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dcmtx.record import Record
+from dcmtx.request import CHOICES, RANGES
 
 
 class Word(Record):
@@ -57,6 +58,15 @@ def _choice(name: str, choices: str, text: str) -> Decorator:
     return click.option(name, type=click.Choice(names), default=names[0], show_default=True, help=text)
 
 
+def _int(name: str) -> click.IntRange:
+    low, high = RANGES[name]
+    return click.IntRange(int(low), int(high))
+
+
+def _float(name: str) -> click.FloatRange:
+    return click.FloatRange(*RANGES[name])
+
+
 target_options = _options(
     click.option(
         "-t",
@@ -70,35 +80,33 @@ target_options = _options(
 
 loss_options = _options(
     click.option("-Y", "--lossy", is_flag=True, help="Consent to loss; a family then means its lossy member."),
-    click.option("-q", "--quality", type=click.IntRange(1, 100), help="JPEG, JPEG XL: 1 to 100. [default: 90]"),
-    click.option("--ratio", type=click.FloatRange(1, 10000), help="JPEG 2000, HTJ2K: compression ratio. [default: 10]"),
-    click.option("--psnr", type=click.FloatRange(10, 200), help="JPEG 2000, HTJ2K: peak signal-to-noise ratio, in dB."),
-    click.option("--near", type=click.IntRange(0, 255), help="JPEG-LS: how far a value may be off. [default: 2]"),
+    click.option("-q", "--quality", type=_int("quality"), help="JPEG, JPEG XL: 1 to 100. [default: 90]"),
+    click.option("--ratio", type=_float("ratio"), help="JPEG 2000, HTJ2K: compression ratio. [default: 10]"),
+    click.option("--psnr", type=_float("psnr"), help="JPEG 2000, HTJ2K: peak signal-to-noise ratio, in dB."),
+    click.option("--near", type=_int("near"), help="JPEG-LS: how far a value may be off. [default: 2]"),
     click.option(
         "--subsampling",
-        type=click.Choice(["444", "422", "420"]),
+        type=click.Choice(CHOICES["subsampling"]),
         help="JPEG: how chroma is shared; 444 keeps RGB as it is. [default: 422]",
     ),
 )
 
 coding_options = _options(
     click.option(
-        "--predictor", type=click.IntRange(1, 7), help="JPEG lossless (jpeg-lossless-p14): predictor. [default: 1]"
+        "--predictor", type=_int("predictor"), help="JPEG lossless (jpeg-lossless-p14): predictor. [default: 1]"
     ),
     click.option(
         "--resolutions",
-        type=click.IntRange(1, 32),
+        type=_int("resolutions"),
         help="JPEG 2000: resolution levels; HTJ2K: decompositions. [default: 6, 5]",
     ),
     click.option(
         "--progression",
-        type=click.Choice(["LRCP", "RLCP", "RPCL", "PCRL", "CPRL"]),
+        type=click.Choice(CHOICES["progression"]),
         help="Order of progression, where an encoder lets it be chosen.",
     ),
-    click.option(
-        "--tile", type=click.IntRange(16, 65535), help="HTJ2K: side of a tile, in pixels. [default: one tile]"
-    ),
-    click.option("--code-block", type=click.IntRange(4, 1024), help="Side of a code-block, where it can be chosen."),
+    click.option("--tile", type=_int("tile"), help="HTJ2K: side of a tile, in pixels. [default: one tile]"),
+    click.option("--code-block", type=_int("code_block"), help="Side of a code-block, where it can be chosen."),
 )
 
 rule_options = _options(

@@ -39,8 +39,8 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
     import imagecodecs
 
     samples = bits.narrow(words, coded.stored)
-    # One bit is coded as eight, shifted, and relabelled: the library overflows its buffer on noise of one bit.
-    shifted = coded.stored == 1
+    # Few bits are coded as eight, shifted, and relabelled: the library overflows its buffer on noise of less.
+    shifted = coded.stored < 8
     if shifted:
         samples = shift_to_signed(samples, coded)
     encoded = imagecodecs.jpeg2k_encode(

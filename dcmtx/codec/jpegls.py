@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcmtx.codec.registry import Quality
-from dcmtx.errors import CodecError
+from dcmtx.errors import CodecError, RefusedError
 from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
 
@@ -19,11 +19,21 @@ Words = NDArray[Any]
 DEFAULT_NEAR = 2
 
 
-def near(quality: Quality) -> int:
-    """Return NEAR: how far a value may be off."""
+def near(quality: Quality, stored: int) -> int:
+    """Return NEAR: how far a value may be off; by default no more than the precision allows.
+
+    Raises RefusedError where more is asked for than half the greatest value (T.87 C.2.3).
+    """
     if not quality.lossy:
         return 0
-    return DEFAULT_NEAR if quality.near is None else quality.near
+    most = min(255, ((1 << stored) - 1) // 2)
+    if quality.near is None:
+        return min(DEFAULT_NEAR, most)
+    if quality.near > most:
+        raise RefusedError(
+            f"NEAR is at most {most} where Bits Stored is {stored} (T.87 C.2.3), not {quality.near}", code="E_BITS"
+        )
+    return quality.near
 
 
 def decode_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
@@ -49,7 +59,7 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
     samples = np.ascontiguousarray(bits.narrow(bits.unsigned(words, coded.stored), coded.stored))
     # Noise grows: without room the library fails on it.
     out = bytearray(_room(samples))
-    return _without_spiff(bytes(imagecodecs.jpegls_encode(samples, level=near(quality), out=out)))
+    return _without_spiff(bytes(imagecodecs.jpegls_encode(samples, level=near(quality, coded.stored), out=out)))
 
 
 def _without_spiff(stream: bytes) -> bytes:
@@ -70,7 +80,7 @@ def encode_pyjpegls(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
     parameters = _Parameters(
         width=coded.columns, height=coded.rows, bits=coded.stored, components=coded.samples,
         stride=coded.columns * samples.itemsize * (coded.samples if colour else 1), interleave=2 if colour else 0,
-        near=near(quality),
+        near=near(quality, coded.stored),
     )  # fmt: skip
     room = np.empty(_room(samples), np.uint8)
     length = ctypes.c_size_t()
@@ -100,7 +110,7 @@ def _encode_locked(samples: Words, coded: PixelFormat, quality: Quality) -> byte
             coded.columns,
             coded.samples,
             coded.stored,
-            near(quality),
+            near(quality, coded.stored),
             2 if coded.samples > 1 else 0,
         )
     )

@@ -98,7 +98,7 @@ ENCODERS = Registry(
         Row(_J2K, "imagecodecs", "dcmtx.codec.jpeg2k:encode_imagecodecs", "imagecodecs",
             Limits(stored=(1, 20), allocated=(1, 40)), _TO_RCT, options=_LEVELS),
         Row(_J2K, "pylibjpeg-openjpeg", "dcmtx.codec.jpeg2k:encode_openjpeg", "pylibjpeg-openjpeg",
-            Limits(stored=(2, 20), allocated=(1, 40), smallest_side=32), _TO_RCT, frees_lock=False),
+            Limits(stored=(8, 20), allocated=(1, 40), smallest_side=32), _TO_RCT, frees_lock=False),
         Row(_J2K_LOSSY, "pylibjpeg-openjpeg", "dcmtx.codec.jpeg2k:encode_openjpeg_lossy", "pylibjpeg-openjpeg",
             Limits(stored=(2, 20), allocated=(8, 40), smallest_side=32), _TO_ICT, frees_lock=False, lossy=True,
             options=frozenset(["ratio"])),

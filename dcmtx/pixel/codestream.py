@@ -32,7 +32,7 @@ class Codestream(Record):
     `precision` is bits per sample; `signed` is None where the coding has no sign; `process` is the SOF number of
     JPEG (0xF7 for JPEG-LS); `sampling` has (horizontal, vertical) factors per component; `ids` the component ids;
     `near` is NEAR of JPEG-LS or the point transform of lossless JPEG; `start` and `end` bound the raw codestream
-    within the bytes given, so that JP2 boxes and padding can be left out.
+    within the bytes given, so that JP2 boxes and padding can be left out; `body` is where its main header ends.
     """
 
     kind: str
@@ -55,6 +55,7 @@ class Codestream(Record):
     boxed: bool = False
     start: int = 0
     end: int = 0
+    body: int = 0
 
     @property
     def subsampled(self) -> bool:
@@ -102,8 +103,13 @@ KINDS: dict[str, frozenset[str]] = {
 }
 
 
-def starts_frame(head: bytes) -> bool:
-    """Tell whether these first bytes of a fragment begin a codestream: SOI, SOC, a JP2 or JPEG XL signature."""
+def starts_frame(head: bytes, family: str = "") -> bool:
+    """Tell whether these first 12 bytes of a fragment begin a codestream.
+
+    SOI, SOC, a JP2 or JPEG XL signature; or a header of RLE, where that is the family.
+    """
+    if family == "rle":
+        return len(head) >= 8 and 1 <= int.from_bytes(head[:4], "little") <= 15 and head[4:8] == b"\x40\x00\x00\x00"
     return (
         head[:3] == b"\xff\xd8\xff"
         or head[:4] == b"\xff\x4f\xff\x51"
@@ -230,6 +236,7 @@ def _jpeg2000(data: bytes, start: int, end: int, *, boxed: bool) -> Codestream:
         marker, length = struct.unpack_from(">HH", data, position)
         body = position + 4
         if marker == 0xFF90:
+            stream = stream.replace(body=position)
             break
         if marker >> 8 != 0xFF or length < 2 or body + length - 2 > end:
             raise _short("JPEG 2000")
@@ -277,6 +284,36 @@ def _cod(stream: Codestream, body: bytes) -> Codestream:
     if transformed:
         transform = Transform.RCT if reversible else Transform.ICT
     return stream.replace(progression=progression, levels=levels, reversible=reversible, transform=transform)
+
+
+def check_end(stream: Codestream, data: bytes) -> None:
+    """Raise InputError, E_TRUNCATED, if a codestream does not go on to its end.
+
+    Decoders fill what is missing with something and say nothing. JPEG and JPEG-LS end in EOI; the tile-parts of JPEG
+    2000 say how long they are (T.800 A.4.2).
+    """
+    if stream.kind in ("jpeg", "jpegls"):
+        whole = ends_frame(data[-64:]) or ends_frame(data)
+    elif stream.kind in ("j2k", "htj2k"):
+        whole = _tile_parts_end(data, stream.body, stream.end)
+    else:
+        return
+    if not whole:
+        raise InputError(
+            f"its {NAMES[stream.kind]} codestream ends early; the pixel data is truncated", code="E_TRUNCATED"
+        )
+
+
+def _tile_parts_end(data: bytes, position: int, end: int) -> bool:
+    """Tell whether each tile-part is followed by another, by EOC, or, as some writers have it, by nothing."""
+    while data[position : position + 2] == b"\xff\x90" and position + 12 <= end:
+        length = int.from_bytes(data[position + 6 : position + 10], "big")
+        if length == 0:
+            return data[:end].rstrip(b"\0").endswith(b"\xff\xd9")
+        if length < 12:
+            return False
+        position += length
+    return position == end or data[position : position + 2] == b"\xff\xd9" or not data[position:end].strip(b"\0")
 
 
 # --- JPEG XL ---------------------------------------------------------------------------------------------------

@@ -135,7 +135,14 @@ def map_frames(
     """
     count = len(fragments.values)
     notes: list[str] = []
-    if single and frames == 1 and count > 1:
+    if frames == 1 and count > 1 and starts_frame is not None:
+        streams = sum(map(starts_frame, range(count)))
+        if streams > 1:
+            raise InputError(
+                f"Number of Frames (0028,0008) is 1, but Pixel Data has {streams} codestreams; correct that first",
+                code="E_INCONSISTENT",
+            )
+    if single and frames == 1 and count > 1 and starts_frame is not None:
         note = f"the frame is split over {count} fragments, which its syntax forbids; joined"
         return FrameMap(array("Q", [0, count]), (note,))
     if extended is not None:
@@ -150,7 +157,7 @@ def map_frames(
         notes.append("the Basic Offset Table does not fit the fragments; rebuilt from the items")
     if count == frames:
         return FrameMap(array("Q", range(count + 1)), tuple(notes))
-    if frames == 1 and count:
+    if frames == 1 and count and not single:
         return FrameMap(array("Q", [0, count]), tuple(notes))
     if starts_frame is not None and not single and count > frames:
         starts = array("Q", [number for number in range(count) if starts_frame(number)])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from dcmtx.errors import RefusedError, UnsupportedError
 from dcmtx.header import Header
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.record import Record
+from dcmtx.rules.image import COLUMNS, ROWS
 from dcmtx.syntax import EXPLICIT, Syntax
 
 SOP_CLASS_UID = 0x00080016
@@ -24,6 +27,13 @@ QUANTITATIVE: dict[str, str] = {
     f"{_STORAGE}.30": "a Parametric Map",
     f"{_STORAGE}.481.2": "an RT Dose",
 }
+
+
+# PS3.4 B.5: the last components of the storage SOP Classes whose objects are images, which have Pixel Data.
+_IMAGES = re.compile(
+    r"1(\.\d+)*|2|2\.[12]|3\.1|4|4\.[134]|6\.[12]|7|7\.[1-4]|12\.[12](\.1)?|13\.1\.\d|14\.[12]|20|30|66\.[47]|"
+    r"77\.1\.(?!5\.3$)[\d.]+|128|128\.1|130|481\.[12]"
+)
 
 
 class Definition(Record):
@@ -50,6 +60,14 @@ DEFINITIONS: tuple[Definition, ...] = (
 def is_enhanced(header: Header) -> bool:
     """Tell whether the object keeps attributes of frames in functional groups (PS3.3 C.7.6.16)."""
     return any(tag in header for tag in FUNCTIONAL_GROUPS)
+
+
+def is_image(header: Header) -> bool:
+    """Tell whether the object is to have Pixel Data: by its SOP Class, or because it describes pixels."""
+    if ROWS in header and COLUMNS in header:
+        return True
+    uid = header.text(SOP_CLASS_UID)
+    return uid.startswith(f"{_STORAGE}.") and _IMAGES.fullmatch(uid[len(_STORAGE) + 1 :]) is not None
 
 
 def is_signed(header: Header) -> bool:
