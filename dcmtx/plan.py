@@ -40,6 +40,9 @@ _TOTAL_LENGTH = 0x7FE00003
 _JPEG_BASELINE = f"{ROOT}.4.50"
 _JPEG_EXTENDED = f"{ROOT}.4.51"
 _JPEG_RECOMPRESSION = f"{ROOT}.4.111"
+_HTJ2K_RPCL = f"{ROOT}.4.202"
+# PS3.5 10.18: the lowest resolution of .202 has at most this many rows and columns.
+_LOWEST_RESOLUTION = 64
 _JPEG_XL = frozenset([f"{ROOT}.4.110", f"{ROOT}.4.112"])
 
 
@@ -325,6 +328,7 @@ class _Planner:
         coded_out = given.replace(photometric=photometric.coded(target, given, said, self._quality))
         self._check_result(said, coded_out)
         encoder = ENCODERS.choose(target.uid, target.label, coded_out, self._backend.encoder, self._quality)
+        self._check_resolutions(coded_out)
         verifier = DECODERS.choose(target.uid, target.label, coded_out) if self._policy.verify else None
         self._check_signatures()
         overlays = self._find_overlays(said)
@@ -414,6 +418,20 @@ class _Planner:
         if self._target.uid in _JPEG_XL and given.photometric == "YBR_FULL" and self._irreversible:
             return given.replace(photometric="RGB")
         return given
+
+    def _check_resolutions(self, fmt: PixelFormat) -> None:
+        """Refuse a number of resolutions that the syntax or the encoder does not have."""
+        asked = self._quality.resolutions
+        if asked is None or self._target.family != "htj2k":
+            return
+        if asked == 1:
+            raise RefusedError("the encoder of HTJ2K makes 2 resolutions or more", code="E_LIMIT")
+        if self._target.uid == _HTJ2K_RPCL and max(fmt.rows, fmt.columns) > _LOWEST_RESOLUTION << (asked - 1):
+            raise RefusedError(
+                f"{asked} resolutions leave more than {_LOWEST_RESOLUTION}x{_LOWEST_RESOLUTION} pixels in the lowest, "
+                f"which {self._target.label} forbids (PS3.5 10.18); ask for more, or for none",
+                code="E_RPCL",
+            )
 
     def _check_result(self, said: PixelFormat, coded_out: PixelFormat) -> None:
         target = self._target

@@ -98,7 +98,7 @@ coding_options = _options(
     click.option(
         "--resolutions",
         type=_int("resolutions"),
-        help="JPEG 2000: resolution levels; HTJ2K: decompositions. [default: 6, 5]",
+        help="JPEG 2000, HTJ2K: number of resolutions. [default: 6, more for large HTJ2K images]",
     ),
     click.option(
         "--progression",

@@ -35,7 +35,7 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
         reversible=True,
         rgb=coded.photometric == "YBR_RCT",
         planar=False if coded.samples > 1 else None,
-        resolutions=quality.resolutions or decompositions(coded),
+        resolutions=decompositions(coded, quality),
         tile=(quality.tile, quality.tile) if quality.tile else None,
         tlm=True,
     )
@@ -75,7 +75,7 @@ def _encode_step(samples: Words, coded: PixelFormat, quality: Quality, step: flo
         reversible=False,
         rgb=coded.photometric == "YBR_ICT",
         planar=False if coded.samples > 1 else None,
-        resolutions=quality.resolutions or decompositions(coded),
+        resolutions=decompositions(coded, quality),
         tile=(quality.tile, quality.tile) if quality.tile else None,
         tlm=True,
     )
@@ -89,8 +89,13 @@ def _psnr(encoded: bytes, words: Words, coded: PixelFormat) -> float:
     return 10 * math.log10(((1 << coded.stored) - 1) ** 2 / square) if square else 200.0
 
 
-def decompositions(fmt: PixelFormat) -> int:
-    """Return how many times the wavelet halves the image: 5, or as many as bring it down to 64 by 64."""
+def decompositions(fmt: PixelFormat, quality: Quality) -> int:
+    """Return how many times the wavelet halves the image: one less than the resolutions asked for.
+
+    By default 5, or as many as bring it down to 64 by 64.
+    """
+    if quality.resolutions is not None:
+        return quality.resolutions - 1
     levels = 5
     while max(fmt.rows, fmt.columns) > LOWEST_RESOLUTION << levels:
         levels += 1

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from dcmtx.codec import search
 from dcmtx.codec.registry import Quality
-from dcmtx.pixel import bits
+from dcmtx.errors import RefusedError
+from dcmtx.pixel import bits, codestream
 from dcmtx.pixel.format import PixelFormat
 
 Words = NDArray[Any]
@@ -54,7 +55,20 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
         bitspersample=8 if shifted else coded.stored,
         numthreads=1,
     )
+    _check_resolutions(bytes(encoded), quality)
     return relabel(bytes(encoded), coded) if shifted else bytes(encoded)
+
+
+def _check_resolutions(encoded: bytes, quality: Quality) -> None:
+    """Refuse where the library made fewer resolutions than were asked for, which it does to small images untold."""
+    if quality.resolutions is None:
+        return
+    made = codestream.inspect("j2k", encoded).levels + 1
+    if made != quality.resolutions:
+        raise RefusedError(
+            f"so small an image has {made} resolutions, not {quality.resolutions}; ask for fewer, or for none",
+            code="E_LIMIT",
+        )
 
 
 def encode_openjpeg(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
@@ -113,6 +127,7 @@ def _encode_psnr(words: Words, coded: PixelFormat, quality: Quality, psnr: float
         bitspersample=coded.stored,
         numthreads=1,
     )
+    _check_resolutions(bytes(encoded), quality)
     return bytes(encoded)
 
 

@@ -1,0 +1,138 @@
+"""HTJ2K codestreams as PS3.5 8.2.14 and 10.18 want them, by a parse of their own markers (T.800 A, T.814 A)."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import dicom
+import images
+import oracle
+import pytest
+from images import Format
+
+from dcmtx import transcode
+from dcmtx.errors import DcmtxError
+from dcmtx.syntax import BY_UID
+
+CAP, SIZ, COD, TLM, POC, SOT, EOC = 0xFF50, 0xFF51, 0xFF52, 0xFF55, 0xFF5F, 0xFF90, b"\xff\xd9"
+LOWEST_RESOLUTION = 64
+GREY = Format("MONOCHROME2", 16, 12)
+COLOUR = Format("RGB", 8, 8)
+
+
+def coded(fmt: Format, rows: int, columns: int, uid: str, scratch: Path, **options: Any) -> list[bytes]:
+    """Return the codestreams of an image of two frames, noise and two levels, after a look at what they decode to."""
+    source, out = scratch / "source.dcm", scratch / "out.dcm"
+    frames = images.make_frames(fmt, rows, columns, 2)
+    source.write_bytes(images.image(fmt, frames).encode())
+    transcode(source, out, to=uid, verify=False, **options)
+    assert not oracle.different(frames, oracle.decoded(out.read_bytes(), "imagecodecs"))
+    return oracle.codestreams(out.read_bytes())
+
+
+def tile_parts(stream: bytes) -> list[tuple[int, int]]:
+    """Return tile number and length of each tile-part, walked from SOT to SOT up to EOC (T.800 A.4.2)."""
+    position, found = oracle.parse(stream).body, []
+    while stream[position : position + 2] != EOC:
+        marker, size, tile, length = struct.unpack_from(">HHHI", stream, position)
+        assert (marker, size) == (SOT, 10), f"{marker:04X} where a tile-part belongs"
+        assert length >= 14
+        found.append((tile, length))
+        position += length
+    assert stream[position:] in (EOC, EOC + b"\0"), "something stands behind EOC"
+    return found
+
+
+def tile_lengths(stream: bytes) -> list[tuple[int, int]]:
+    """Return tile number and length of each tile-part as TLM has them (T.800 A.7.1)."""
+    segments = [value for marker, value in oracle.parse(stream).segments if marker == TLM]
+    assert [value[0] for value in segments] == list(range(len(segments)))
+    entries = []
+    for value in segments:
+        style = value[1]
+        number = ["", "B", "H"][style >> 4 & 3]
+        entry = struct.Struct(f">{number}{'I' if style & 0x40 else 'H'}")
+        for fields in entry.iter_unpack(value[2:]):
+            entries.append(fields if number else (len(entries), *fields))
+    return entries
+
+
+@pytest.mark.parametrize("uid", sorted(oracle.HTJ2K), ids=lambda uid: BY_UID[uid].alias or BY_UID[uid].keyword)
+@pytest.mark.parametrize(
+    "fmt",
+    [
+        Format("MONOCHROME2", 8, 1), Format("MONOCHROME2", 8, 8), Format("MONOCHROME2", 8, 7, signed=True), GREY,
+        Format("MONOCHROME2", 16, 12, signed=True), Format("MONOCHROME2", 16, 16), Format("MONOCHROME2", 32, 10),
+        COLOUR, Format("RGB", 16, 10), Format("YBR_FULL", 8, 8),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_codestream_is_htj2k_of_the_true_precision(fmt: Format, uid: str, tmp_path: Path) -> None:
+    """Part 15 in Rsiz and CAP, HT code-blocks in COD, and of Bits Stored, not of the words (PS3.5 8.2.14)."""
+    for stream in coded(fmt, 21, 34, uid, tmp_path):
+        header = oracle.parse(stream)
+        (capabilities,) = struct.unpack_from(">H", header.segment(SIZ))
+        (parts,) = struct.unpack_from(">I", header.segment(CAP))
+        assert capabilities & 0x4000, "Rsiz announces no capabilities"
+        assert parts == 1 << 32 - 15, "CAP names Part 15 and no other"
+        assert header.segment(COD)[8] & 0x40, "the code-blocks are not of HT"
+        assert header.segments[0][0] == SIZ
+        assert (header.precision, header.signed) == (fmt.stored, fmt.signed)
+        assert header.reversible
+        assert header.transform == (fmt.photometric == "RGB")
+
+
+SIZES = [
+    (1, 1),
+    (64, 64),
+    (65, 64),
+    (100, 5000),
+    (4096, 100),
+    (2048, 31),
+    (2049, 31),
+    (31, 4097),
+    (8200, 3),
+    (512, 512),
+]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("fmt", [GREY, COLOUR], ids=str)
+def test_rpcl_satisfies_its_restrictions(fmt: Format, size: tuple[int, int], tmp_path: Path) -> None:
+    """Progression RPCL, TLM with every tile-part, lowest resolution of 64 by 64 at most (PS3.5 10.18)."""
+    for stream in coded(fmt, *size, dicom.HTJ2K_RPCL, tmp_path):
+        check_restrictions(stream)
+
+
+def check_restrictions(stream: bytes) -> None:
+    header = oracle.parse(stream)
+    assert header.progression == "RPCL"
+    scale = 1 << header.levels
+    assert -(-header.rows // scale) <= LOWEST_RESOLUTION
+    assert -(-header.columns // scale) <= LOWEST_RESOLUTION
+    parts = tile_parts(stream)
+    assert tile_lengths(stream) == parts
+    assert header.body + sum(length for _, length in parts) + len(EOC) == stream.rindex(EOC) + len(EOC)
+    assert header.segment(POC) is None, "another progression follows"
+
+
+@pytest.mark.parametrize("tile", [64, 100, 1000])
+@pytest.mark.parametrize("fmt", [GREY, COLOUR], ids=str)
+def test_rpcl_of_tiles_satisfies_its_restrictions(fmt: Format, tile: int, tmp_path: Path) -> None:
+    for stream in coded(fmt, 260, 130, dicom.HTJ2K_RPCL, tmp_path, tile=tile):
+        check_restrictions(stream)
+        numbers = [number for number, _ in tile_parts(stream)]
+        assert set(numbers) == set(range(-(-260 // tile) * -(-130 // tile)))
+
+
+def test_rpcl_with_too_few_decompositions_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DcmtxError):
+        coded(GREY, 512, 512, dicom.HTJ2K_RPCL, tmp_path, resolutions=3)
+
+
+def test_rpcl_with_more_decompositions_than_needed_is_written(tmp_path: Path) -> None:
+    for stream in coded(GREY, 512, 512, dicom.HTJ2K_RPCL, tmp_path, resolutions=5):
+        check_restrictions(stream)
+        assert oracle.parse(stream).levels == 4
