@@ -1,0 +1,422 @@
+"""Make the man pages of this directory from the commands: `python man/make.py`; `--check` says whether they are stale.
+
+One page per command of `dcmtx.cli.COMMANDS`, and dcmtx.1. What a page says stands in the command's docstring, options
+and epilog, and in the tables of transfer syntaxes and backends; there is no date, so the same code gives the same page.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from dcmtx import __version__
+from dcmtx.cli import COMMANDS, DEFAULT_COMMAND, cli
+from dcmtx.codec.registry import Registry
+from dcmtx.codec.table import DECODERS, ENCODERS
+from dcmtx.syntax import FAMILIES, ROOT, SYNTAXES, Loss, Syntax
+
+HERE = Path(__file__).resolve().parent
+ELSEWHERE = ("dcmconv", "dcmdump", "gdcmconv")
+EXIT_HEADING = "Exit status:"
+
+# --- roff ------------------------------------------------------------------------------------------------------
+
+
+def escape(text: str) -> str:
+    """Return plain text as roff: nothing in it is a request, a hyphen stays a hyphen."""
+    text = text.replace("\\", "\\e")
+    return "".join(sign if sign < "\x7f" else f"\\[u{ord(sign):04X}]" for sign in text)
+
+
+def literal(text: str) -> str:
+    """Return what a user types: hyphens are minus signs, which can be copied into a shell."""
+    return escape(text).replace("-", "\\-")
+
+
+def bold(text: str) -> str:
+    """Return text to be typed as it is."""
+    return f"\\fB{literal(text)}\\fR"
+
+
+def italic(text: str) -> str:
+    """Return text to be replaced by something."""
+    return f"\\fI{literal(text)}\\fR"
+
+
+# In prose: code in backticks, and options.
+_MARKED = re.compile(r"`(?P<code>[^`]+)`|(?<![\w-])(?P<option>--[a-z][\w-]*)")
+
+
+def prose(text: str, metavars: Iterable[str] = ()) -> str:
+    """Return a paragraph as one line: `code` and options bold, metavars italic."""
+    text = " ".join(text.split())
+    names = "|".join(re.escape(name) for name in metavars)
+    parts: list[str] = []
+    position = 0
+    for match in _MARKED.finditer(text):
+        parts += [_italics(text[position : match.start()], names), bold(match["code"] or match["option"])]
+        position = match.end()
+    parts.append(_italics(text[position:], names))
+    return guarded("".join(parts))
+
+
+def _italics(text: str, names: str) -> str:
+    escaped = escape(text)
+    return re.sub(rf"\b({names})\b", r"\\fI\1\\fR", escaped) if names else escaped
+
+
+def guarded(line: str) -> str:
+    """Return a line that cannot be taken for a request."""
+    return f"\\&{line}" if line.startswith((".", "'")) else line
+
+
+def example(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines that stay as they are, indented."""
+    yield from (".RS 2", ".nf")
+    for line in lines:
+        yield guarded(literal(line)) or "\\&"
+    yield from (".fi", ".RE")
+
+
+def listing(entries: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield tagged paragraphs; tags and texts are roff already."""
+    for tag, text in entries:
+        yield from (".TP", tag, text)
+
+
+# --- what a command says of itself -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Help:
+    """A docstring or an epilog taken apart: paragraphs, and blocks that stay as they are."""
+
+    paragraphs: list[str]
+    blocks: list[list[str]]
+
+
+def read_help(text: str | None) -> Help:
+    r"""Take apart what click shows: a paragraph whose first line is \b is a block."""
+    paragraphs: list[str] = []
+    blocks: list[list[str]] = []
+    for part in re.split(r"\n[ \t]*\n", inspect.cleandoc(text or "").partition("\f")[0].strip("\n")):
+        first, _, rest = part.partition("\n")
+        if first.strip() in ("\b", "\\b"):
+            blocks.append(rest.split("\n"))
+        elif part.strip():
+            paragraphs.append(part)
+    return Help(paragraphs, blocks)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: the command, its context, its name in COMMANDS (empty for dcmtx itself), and its line in NAME."""
+
+    command: click.Command
+    context: click.Context
+    name: str
+    summary: str
+
+    @property
+    def title(self) -> str:
+        """The name of the page, and the file without suffix."""
+        return f"dcmtx-{self.name}" if self.name else "dcmtx"
+
+    @property
+    def metavars(self) -> list[str]:
+        """The names of the arguments; one argument may stand for several, as in SRC... DST."""
+        written = [
+            param.metavar or str(param.name).upper()
+            for param in self.command.get_params(self.context)
+            if isinstance(param, click.Argument)
+        ]
+        return re.findall(r"\w+", " ".join(written))
+
+
+def pages() -> list[Page]:
+    """Return every page, dcmtx itself first."""
+    top = click.Context(cli, info_name="dcmtx", **cli.context_settings)
+    summary = read_help(cli.help).paragraphs[0]
+    found = [Page(cli, top, "", summary)]
+    for name, (_, text) in COMMANDS.items():
+        command = cli.get_command(top, name)
+        assert command is not None
+        found.append(Page(command, click.Context(command, info_name=name, parent=top), name, text))
+    return found
+
+
+# --- sections --------------------------------------------------------------------------------------------------
+
+
+def heading(page: Page) -> Iterator[str]:
+    """Yield the title, NAME and SYNOPSIS."""
+    yield f'.TH {literal(page.title.upper())} 1 "" "dcmtx {__version__}" "dcmtx"'
+    # Left-aligned: stretched lines of options and paths read badly.
+    yield from (".nh", ".ad l")
+    summary = " ".join(page.summary.split()).rstrip(".")
+    yield from (".SH NAME", f"{literal(page.title)} \\- {escape(summary[:1].lower() + summary[1:])}")
+    yield ".SH SYNOPSIS"
+    pieces = " ".join(page.command.collect_usage_pieces(page.context))
+    yield f"{bold(page.context.command_path)} {_synopsis(pieces)}"
+
+
+def _synopsis(pieces: str) -> str:
+    """Return the usage line: words in capitals stand for something, the others are typed."""
+    words = re.split(r"([\[\]|. ]+)", pieces)
+    marked = [
+        word if not word.strip("[]|. ") else italic(word) if word.isupper() else bold(word) for word in words if word
+    ]
+    return "".join(marked)
+
+
+def description(page: Page) -> Iterator[str]:
+    """Yield DESCRIPTION."""
+    yield ".SH DESCRIPTION"
+    for number, paragraph in enumerate(read_help(page.command.help).paragraphs):
+        if number:
+            yield ".PP"
+        yield prose(paragraph, page.metavars)
+
+
+def commands(page: Page) -> Iterator[str]:
+    """Yield COMMANDS: the pages of the others."""
+    if page.name:
+        return
+    yield ".SH COMMANDS"
+    yield from listing((f"\\fB{literal(f'dcmtx-{name}')}\\fR(1)", prose(text)) for name, (_, text) in COMMANDS.items())
+
+
+def options(page: Page) -> Iterator[str]:
+    """Yield OPTIONS."""
+    yield ".SH OPTIONS"
+    shown = [
+        param for param in page.command.get_params(page.context) if isinstance(param, click.Option) and not param.hidden
+    ]
+    yield from listing((_option_names(option), _option_text(option, page)) for option in shown)
+
+
+def _option_names(option: click.Option) -> str:
+    names = sorted(option.opts, key=lambda name: name.startswith("--")) + list(option.secondary_opts)
+    return ", ".join(map(bold, names)) + _value(option)
+
+
+def _value(option: click.Option) -> str:
+    """Return how the value of an option is written: its choices, or a word for it."""
+    if option.is_flag or option.count:
+        return ""
+    if option.metavar is None and isinstance(option.type, click.Choice):
+        return " " + "|".join(map(bold, _choices(option.type)))
+    return f" {italic(_word(option))}"
+
+
+def _choices(choice: click.Choice[str]) -> list[str]:
+    return [str(getattr(entry, "value", entry)) for entry in choice.choices]
+
+
+def _word(option: click.Option) -> str:
+    if option.metavar:
+        return option.metavar
+    numeric = isinstance(option.type, click.types.IntParamType | click.types.FloatParamType)
+    return "N" if numeric else str(option.name).upper()
+
+
+def _option_text(option: click.Option, page: Page) -> str:
+    text, written, end = " ".join((option.help or "").split()).partition(" [default: ")
+    text += _range(option)
+    if option.multiple and "repeatable" not in text:
+        text += " May be given several times."
+    default = _default(option)
+    if written:
+        text += written + end
+    elif default:
+        text += f" [default: {default}]"
+    return prose(text, [*page.metavars, _word(option)])
+
+
+def _range(option: click.Option) -> str:
+    kind = option.type
+    if not isinstance(kind, click.IntRange | click.FloatRange) or kind.min is None:
+        return ""
+    bound = f"{kind.min} or more" if kind.max is None else f"{kind.min} to {kind.max}"
+    return f" {_word(option)} is {bound}."
+
+
+def _default(option: click.Option) -> str:
+    """Return the default as a user would write it, if the option shows one."""
+    if not option.show_default:
+        return ""
+    if isinstance(option.show_default, str):
+        return option.show_default
+    # Not option.default, which in some versions of click is a sentinel where there is none.
+    default = option.to_info_dict()["default"]
+    if option.is_flag:
+        return (option.opts if default else option.secondary_opts)[0] if option.secondary_opts else ""
+    return "" if default is None else str(getattr(default, "value", default))
+
+
+def exit_status(page: Page) -> Iterator[str]:
+    """Yield EXIT STATUS: the list in the epilog, which the page of dcmtx shares with the default command."""
+    of = page if page.name else next(other for other in pages() if other.name == DEFAULT_COMMAND)
+    entries, remarks = read_exit_status(of.command.epilog)
+    yield ".SH EXIT STATUS"
+    if not entries:
+        yield f"0 if it is done, 2 for wrong usage; otherwise as in \\fB{literal(f'dcmtx-{DEFAULT_COMMAND}')}\\fR(1)."
+        return
+    yield from listing((bold(status), prose(text)) for status, text in entries)
+    for remark in remarks:
+        yield from (".PP", prose(remark, of.metavars))
+
+
+def read_exit_status(epilog: str | None) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return the entries of the list under "Exit status:", which stands in columns, and the remarks behind it."""
+    entries: list[tuple[str, str]] = []
+    remarks: list[str] = []
+    for block in read_help(epilog).blocks:
+        if block[0].strip() != EXIT_HEADING:
+            continue
+        for line in block[1:]:
+            if line.startswith(" "):
+                cells = re.split(r"\s{2,}", line.strip())
+                entries += zip(cells[0::2], cells[1::2], strict=True)
+            else:
+                remarks.append(line)
+    entries.sort(key=lambda entry: int(entry[0].split(",")[0]))
+    return entries, [" ".join(remarks)] if remarks else []
+
+
+def examples(page: Page) -> Iterator[str]:
+    """Yield EXAMPLES, from the blocks of the docstring."""
+    blocks = read_help(page.command.help).blocks
+    if not blocks:
+        return
+    yield ".SH EXAMPLES"
+    for number, block in enumerate(blocks):
+        if number:
+            yield ".PP"
+        yield from example(block)
+
+
+def see_also(page: Page) -> Iterator[str]:
+    """Yield SEE ALSO."""
+    ours = [title for title in ("dcmtx", *(f"dcmtx-{name}" for name in COMMANDS)) if title != page.title]
+    yield ".SH SEE ALSO"
+    yield ",\n".join(f"\\fB{literal(title)}\\fR(1)" for title in (*ours, *ELSEWHERE))
+
+
+# --- transfer syntaxes -----------------------------------------------------------------------------------------
+
+# The order of the tables.
+_LOSS = {
+    Loss.NONE: "Not compressed, or deflated",
+    Loss.LOSSLESS: "Lossless",
+    Loss.BOTH: "Lossless or lossy, as encoded",
+    Loss.LOSSY: "Lossy",
+}
+
+
+def transfer_syntaxes(page: Page) -> Iterator[str]:
+    """Yield the table of what is coded, and what else is known by name, on the page of `dcmtx syntaxes`."""
+    if page.name != "syntaxes":
+        return
+    coded = [syntax for syntax in SYNTAXES if DECODERS.rows(syntax.uid) or ENCODERS.rows(syntax.uid)]
+    yield ".SH TRANSFER SYNTAXES"
+    yield f"All UIDs begin with {ROOT}, which is that of {bold('implicit')}; what follows is given here."
+    yield "Backends are named in order of preference."
+    for loss, title in _LOSS.items():
+        yield f".SS {title}"
+        yield from _table(syntax for syntax in coded if syntax.loss is loss)
+    yield from (".SH KNOWN BY NAME ONLY", "Files of these transfer syntaxes can be copied, not converted.", ".PD 0")
+    for syntax in SYNTAXES:
+        if syntax not in coded:
+            yield from (".TP 9", _last(syntax), f"{_names(syntax)}: {escape(syntax.name)}")
+    yield ".PD"
+
+
+def _table(syntaxes: Iterable[Syntax]) -> Iterator[str]:
+    """Yield a table for tbl. Its columns fit into a terminal of 80."""
+    yield from (".TS", "l l l l", "lw(19n) lw(6n) lw(18n) lw(18n).")
+    yield "\t".join(map(bold, ("--to", "UID", "decoded by", "encoded by")))
+    for syntax in syntaxes:
+        cells = [_names(syntax), _last(syntax), _backends(DECODERS, syntax), _backends(ENCODERS, syntax)]
+        yield "\t".join(f"T{{\n{cell}\nT}}" for cell in cells)
+    yield ".TE"
+
+
+def _names(syntax: Syntax) -> str:
+    families = [family.name for family in FAMILIES if family.lossless == syntax.uid]
+    names = [*families, *([syntax.alias] if syntax.alias else [])] or [syntax.keyword]
+    return ", ".join(_breakable(name) for name in names)
+
+
+def _breakable(name: str) -> str:
+    """Return a name that may be broken before a capital letter, without a hyphen: keywords are long."""
+    parts = re.split(r"(?<=[a-z])(?=[A-Z])", name)
+    return "\\:".join(literal(part) for part in parts)
+
+
+def _last(syntax: Syntax) -> str:
+    """Return a UID without the beginning that all share, which is the whole of one."""
+    return guarded(syntax.uid.removeprefix(ROOT)) or "\\&"
+
+
+def _backends(registry: Registry, syntax: Syntax) -> str:
+    names = dict.fromkeys(row.backend for row in registry.rows(syntax.uid))
+    return ", ".join(map(escape, names)) or "\\-"
+
+
+# --- pages -----------------------------------------------------------------------------------------------------
+
+SECTIONS = (heading, description, commands, options, transfer_syntaxes, exit_status, examples, see_also)
+
+
+def render(page: Page) -> str:
+    """Return a page as roff."""
+    lines = [line for section in SECTIONS for line in section(page)]
+    # The first line tells man which preprocessor the page needs.
+    first = "'\\\" t\n" if ".TS" in lines else ""
+    return first + '.\\" Made by man/make.py; change the commands instead.\n' + "\n".join(lines) + "\n"
+
+
+def all_pages() -> dict[str, str]:
+    """Return every page by file name."""
+    return {f"{page.title}.1": render(page) for page in pages()}
+
+
+def stale(directory: Path) -> list[str]:
+    """Return the names of files that are missing, different, or no longer made."""
+    wanted = all_pages()
+    there = {path.name: path.read_text("ascii") for path in directory.glob("*.1")}
+    return sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
+
+
+def write(directory: Path) -> None:
+    """Write every page and remove those of commands that are gone."""
+    wanted = all_pages()
+    for path in directory.glob("*.1"):
+        if path.name not in wanted:
+            path.unlink()
+    for name, text in wanted.items():
+        (directory / name).write_text(text, encoding="ascii")
+
+
+def main(arguments: list[str]) -> int:
+    """Do what was asked for and return the exit status."""
+    if arguments == ["--check"]:
+        for name in stale(HERE):
+            print(f"man/{name} is stale; run python man/make.py", file=sys.stderr)
+        return 1 if stale(HERE) else 0
+    if arguments:
+        print("usage: python man/make.py [--check]", file=sys.stderr)
+        return 2
+    write(HERE)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
