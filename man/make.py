@@ -1,7 +1,8 @@
 """Make the man pages of this directory from the commands: `python man/make.py`; `--check` says whether they are stale.
 
-One page per command of `dcmtx.cli.COMMANDS`, and dcmtx.1. What a page says stands in the command's docstring, options
-and epilog, and in the tables of transfer syntaxes and backends; there is no date, so the same code gives the same page.
+One page per command of `dcmtx.cli.COMMANDS`, dcmtx.1, and the table of transfer syntaxes in README.md. What a page says
+stands in the command's docstring, options and epilog, and in the tables of transfer syntaxes and backends; there is no
+date, so the same code gives the same page.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.syntax import FAMILIES, ROOT, SYNTAXES, Loss, Syntax
 
 HERE = Path(__file__).resolve().parent
+README = HERE.parent / "README.md"
+TABLE_BEGINS, TABLE_ENDS = "<!-- syntaxes: made by man/make.py -->\n", "<!-- end -->\n"
 ELSEWHERE = ("dcmconv", "dcmdump", "gdcmconv")
 EXIT_HEADING = "Exit status:"
 
@@ -324,7 +327,7 @@ def transfer_syntaxes(page: Page) -> Iterator[str]:
     """Yield the table of what is coded, and what else is known by name, on the page of `dcmtx syntaxes`."""
     if page.name != "syntaxes":
         return
-    coded = [syntax for syntax in SYNTAXES if DECODERS.rows(syntax.uid) or ENCODERS.rows(syntax.uid)]
+    coded = _coded()
     yield ".SH TRANSFER SYNTAXES"
     yield f"All UIDs begin with {ROOT}, which is that of {bold('implicit')}; what follows is given here."
     yield "Backends are named in order of preference."
@@ -338,6 +341,10 @@ def transfer_syntaxes(page: Page) -> Iterator[str]:
     yield ".PD"
 
 
+def _coded() -> list[Syntax]:
+    return [syntax for syntax in SYNTAXES if DECODERS.rows(syntax.uid) or ENCODERS.rows(syntax.uid)]
+
+
 def _table(syntaxes: Iterable[Syntax]) -> Iterator[str]:
     """Yield a table for tbl. Its columns fit into a terminal of 80."""
     yield from (".TS", "l l l l", "lw(19n) lw(6n) lw(18n) lw(18n).")
@@ -349,9 +356,12 @@ def _table(syntaxes: Iterable[Syntax]) -> Iterator[str]:
 
 
 def _names(syntax: Syntax) -> str:
+    return ", ".join(_breakable(name) for name in _plain_names(syntax))
+
+
+def _plain_names(syntax: Syntax) -> list[str]:
     families = [family.name for family in FAMILIES if family.lossless == syntax.uid]
-    names = [*families, *([syntax.alias] if syntax.alias else [])] or [syntax.keyword]
-    return ", ".join(_breakable(name) for name in names)
+    return [*families, *([syntax.alias] if syntax.alias else [])] or [syntax.keyword]
 
 
 def _breakable(name: str) -> str:
@@ -366,8 +376,39 @@ def _last(syntax: Syntax) -> str:
 
 
 def _backends(registry: Registry, syntax: Syntax) -> str:
-    names = dict.fromkeys(row.backend for row in registry.rows(syntax.uid))
-    return ", ".join(map(escape, names)) or "\\-"
+    return ", ".join(map(escape, _plain_backends(registry, syntax))) or "\\-"
+
+
+def _plain_backends(registry: Registry, syntax: Syntax) -> list[str]:
+    return list(dict.fromkeys(row.backend for row in registry.rows(syntax.uid)))
+
+
+def readme_table() -> str:
+    """Return the table of what is coded as Markdown."""
+    lines = [
+        "Backends are named in order of preference.",
+        "",
+        "| `--to` | UID | Loss | Decoded by | Encoded by |",
+        "|---|---|---|---|---|",
+    ]
+    for syntax in sorted(_coded(), key=lambda syntax: list(_LOSS).index(syntax.loss)):
+        cells = [
+            ", ".join(f"`{name}`" for name in _plain_names(syntax)),
+            syntax.uid,
+            syntax.loss.value,
+            *(", ".join(_plain_backends(registry, syntax)) or "-" for registry in (DECODERS, ENCODERS)),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def readme(text: str) -> str:
+    """Return the text of README.md with the table as it is now."""
+    before, begins, rest = text.partition(TABLE_BEGINS)
+    _, ends, after = rest.partition(TABLE_ENDS)
+    assert begins, f"README.md has no line {TABLE_BEGINS}"
+    assert ends, f"README.md has no line {TABLE_ENDS}"
+    return before + begins + readme_table() + ends + after
 
 
 # --- pages -----------------------------------------------------------------------------------------------------
@@ -408,13 +449,17 @@ def write(directory: Path) -> None:
 def main(arguments: list[str]) -> int:
     """Do what was asked for and return the exit status."""
     if arguments == ["--check"]:
-        for name in stale(HERE):
-            print(f"man/{name} is stale; run python man/make.py", file=sys.stderr)
-        return 1 if stale(HERE) else 0
+        found = [f"man/{name}" for name in stale(HERE)]
+        if README.read_text("utf-8") != readme(README.read_text("utf-8")):
+            found.append("README.md")
+        for name in found:
+            print(f"{name} is stale; run python man/make.py", file=sys.stderr)
+        return 1 if found else 0
     if arguments:
         print("usage: python man/make.py [--check]", file=sys.stderr)
         return 2
     write(HERE)
+    README.write_text(readme(README.read_text("utf-8")), encoding="utf-8")
     return 0
 
 

@@ -7,9 +7,9 @@ whenever it happens: UIDs come from names, dates are fixed, phantoms are integer
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import platform
-import sys
 import uuid
 import zlib
 from collections.abc import Callable, Sequence
@@ -750,5 +750,7 @@ def write_all(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_all(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE)
+    parser = argparse.ArgumentParser(description="Make the test images and MANIFEST.tsv.")
+    parser.add_argument("directory", nargs="?", type=Path, default=HERE, metavar="DIRECTORY")
+    write_all(parser.parse_args().directory)
     print(f"{len(FILES)} files made by Python {platform.python_version()}")

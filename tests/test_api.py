@@ -331,10 +331,7 @@ ONLY_CLICK = "ranges are checked by click alone: the library passes anything on 
     "options",
     [
         *[pytest.param(options, id=name) for name, options in SENSELESS.items()],
-        *[
-            pytest.param(options, id=name)
-            for name, options in UNCHECKED.items()
-        ],
+        *[pytest.param(options, id=name) for name, options in UNCHECKED.items()],
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, object], src: Path, dst: Path) -> None:

@@ -121,14 +121,8 @@ UNCHECKED = (
     ("arguments", "says"),
     [
         *[pytest.param(*case, id=name) for name, case in USAGE.items()],
-        *[
-            pytest.param(*case, id=name)
-            for name, case in IGNORED.items()
-        ],
-        *[
-            pytest.param(*case, id=name)
-            for name, case in BATCHES.items()
-        ],
+        *[pytest.param(*case, id=name) for name, case in IGNORED.items()],
+        *[pytest.param(*case, id=name) for name, case in BATCHES.items()],
     ],
 )
 def test_usage_error(arguments: list[str], says: str, src: Path, dst: Path, fails: Fails) -> None:

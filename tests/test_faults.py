@@ -269,10 +269,7 @@ SHORT = "native_bytes, frame and sink.copy give less than was asked for without 
     ("source", "target"),
     [
         *[pytest.param(*case, id=name) for name, case in SHRINKING.items()],
-        *[
-            pytest.param(*case, id=name)
-            for name, case in CARRIED.items()
-        ],
+        *[pytest.param(*case, id=name) for name, case in CARRIED.items()],
     ],
 )
 def test_a_source_that_becomes_shorter_after_it_was_opened(

@@ -59,14 +59,27 @@ def test_the_pages_are_what_the_commands_say():
     ],
 )
 def test_check_reports_and_writing_mends(tmp_path, monkeypatch, capsys, spoil):
-    monkeypatch.setattr(make, "HERE", tmp_path)
+    monkeypatch.setattr(make, "HERE", tmp_path / "man")
+    monkeypatch.setattr(make, "README", tmp_path / "README.md")
+    make.HERE.mkdir()
+    make.README.write_text(make.TABLE_BEGINS + make.TABLE_ENDS)
     assert make.main([]) == 0
     assert make.main(["--check"]) == 0
-    spoil(tmp_path)
+    spoil(make.HERE)
     assert make.main(["--check"]) == 1
     assert "run python man/make.py" in capsys.readouterr().err
     assert make.main([]) == 0
     assert make.main(["--check"]) == 0
+
+
+def test_the_table_in_readme_is_what_the_registries_say(tmp_path, monkeypatch, capsys):
+    text = make.README.read_text("utf-8")
+    assert make.readme(text) == text, "run python man/make.py"
+    spoiled = tmp_path / "README.md"
+    spoiled.write_text(text.replace("| `rle` |", "| `rel` |"), encoding="utf-8")
+    monkeypatch.setattr(make, "README", spoiled)
+    assert make.main(["--check"]) == 1
+    assert "README.md is stale" in capsys.readouterr().err
 
 
 def test_there_is_a_page_for_every_command():
