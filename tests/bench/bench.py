@@ -37,20 +37,32 @@ OURS = "dcmtx"
 
 @dataclass(frozen=True)
 class Input:
-    """A native file that the bench makes: frames of 512 by 512, with these Bits Stored (12 where a CT is given)."""
+    """Native files that the bench makes: frames of 512 by 512, with these Bits Stored (12 where a CT is given)."""
 
     name: str
     frames: int
     stored: int
+    files: int = 1
+    rgb: bool = False
 
 
-INPUTS = {row.name: row for row in (Input("ct", 1, 12), Input("multi12", 400, 12), Input("multi16", 400, 16))}
+INPUTS = {
+    row.name: row
+    for row in (
+        Input("ct", 1, 12),
+        Input("multi12", 400, 12),
+        Input("multi16", 400, 16),
+        Input("us", 100, 8, rgb=True),
+        Input("directory", 1, 12, files=1000),
+    )
+}
 
 # --- cases -----------------------------------------------------------------------------------------------------
 #
 # In a command, {in} is the input in Explicit VR Little Endian, {in:NAME} the same as dcmtx converts it to NAME, {out}
-# the file to be written, {geometry} what the bare script must know. A command that begins with another word than
-# dcmtx is a peer; a peer that is not installed is left out.
+# what is to be written, {geometry} what the bare script must know. A command that begins with another word than dcmtx
+# is a peer; a peer that is not installed is left out. Of an input of several files, {in} and {out} are directories, and
+# a peer is started for each file, by `xargs -P` on as many cores as there are.
 
 UNVERIFIED = "--no-verify"
 
@@ -76,6 +88,13 @@ class Target:
     coded: bool = True
     bare: bool = False
     note: str = ""
+    inputs: tuple[str, ...] = ("ct", "multi12", "multi16", "us", "directory")
+    options: str = ""
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the way back ends with the words of the input."""
+        return not self.options
 
 
 TARGETS = (
@@ -90,6 +109,8 @@ TARGETS = (
            note="gdcmconv has no HTJ2K: its JPEG 2000 stands in"),
     Target("deflated", ("gdcmconv -d {in} {out}", "dcmconv +td {in} {out}"),
            ("gdcmconv -X {in:deflated} {out}", "dcmconv +te {in:deflated} {out}"), coded=False),
+    Target("jpeg", ("gdcmconv -J --lossy -q 90 {in} {out}", "dcmcjpeg +eb +q 90 {in} {out}"),
+           ("gdcmconv -w {in:jpeg} {out}", "dcmdjpeg {in:jpeg} {out}"), inputs=("us",), options=" --lossy -q 90"),
     Target("implicit", ("gdcmconv -M {in} {out}", "dcmconv +ti {in} {out}"),
            ("gdcmconv -X {in:implicit} {out}", "dcmconv +te {in:implicit} {out}"), coded=False),
 )  # fmt: skip
@@ -107,17 +128,29 @@ START_UP = (
 
 def conversions() -> Iterator[Case]:
     """Yield there and back again for every input and target."""
-    for source in INPUTS:
-        for target in TARGETS:
+    for target in TARGETS:
+        for source in target.inputs:
+            of = INPUTS[source]
             ways = ("", f" {UNVERIFIED}") if target.coded else ("",)
-            there = tuple(f"dcmtx {{in}} {{out}} --to {target.name}{way}" for way in ways)
-            bare = (f"python bare.py {target.name} {{geometry}} {{in}} {{out}}",) if target.bare else ()
-            yield Case(f"{source}-{target.name}", source, there + bare + target.peers, target.note)
+            there = tuple(f"dcmtx {{in}} {{out}} --to {target.name}{target.options}{way}" for way in ways)
+            bare = f"python bare.py {target.name} {{geometry}} {{in}} {{out}}"
+            scripts = (bare,) if target.bare and of.files == 1 and not of.rgb else ()
+            yield Case(f"{source}-{target.name}", source, there + scripts + target.peers, target.note)
             back = tuple(f"dcmtx {{in:{target.name}}} {{out}} --to explicit{way}" for way in ways)
-            yield Case(f"{source}-{target.name}-back", source, back + target.back, target.note, same=True)
+            yield Case(f"{source}-{target.name}-back", source, back + target.back, target.note, same=target.lossless)
 
 
-CASES = (*START_UP, *conversions())
+# One worker is what several are compared with; it takes the place of a peer.
+WORKERS = tuple(
+    Case(f"workers-{name}", "directory", (
+        f"dcmtx {{in}} {{out}} --to {name} {UNVERIFIED}",
+        f"env dcmtx {{in}} {{out}} --to {name} {UNVERIFIED} -j 1",
+    ), "all cores beside one worker")
+    for name in ("jpegls", "j2k", "rle", "implicit")
+)  # fmt: skip
+
+CASES = (*START_UP, *conversions(), *WORKERS)
+_OPTIONS = {target.name: target.options.split() for target in TARGETS}
 
 # --- files -----------------------------------------------------------------------------------------------------
 
@@ -128,7 +161,7 @@ class Place:
 
     work: Path
     ct: str
-    frames: int | None
+    limit: int | None  # of frames, and of files
     environment: dict[str, str] = field(default_factory=dict)
     fresh: set[Path] = field(default_factory=set)
 
@@ -151,9 +184,12 @@ class Place:
         """Return an input, made if need be."""
         stem = self._stem(name)
         if not self.geometry(name).exists():
-            frames, stored = str(self._frames(name)), str(INPUTS[name].stored)
-            self._call(sys.executable, str(HERE / "inputs.py"), str(self.work), self.ct, stem, frames, stored)
-        return self.work / f"{stem}.dcm"
+            made = INPUTS[name]
+            kind = "files" if made.files > 1 else "rgb" if made.rgb else "grey"
+            count = self._count(name)
+            words = [str(self.work), self.ct, stem, kind, str(count), str(made.stored)]
+            self._call(sys.executable, str(HERE / "inputs.py"), *words)
+        return self.work / (stem if INPUTS[name].files > 1 else f"{stem}.dcm")
 
     def geometry(self, name: str) -> Path:
         """Return the file that describes an input; it is written last."""
@@ -162,17 +198,19 @@ class Place:
     def converted(self, name: str, target: str) -> Path:
         """Return an input in another syntax, converted by dcmtx as it is now."""
         native = self.native(name)
-        path = self.work / f"{self._stem(name)}.{target}.dcm"
+        path = self.work / f"{self._stem(name)}.{target}{native.suffix}"
         if path not in self.fresh:
-            self._call(*program(OURS), str(native), str(path), "--to", target)
+            self._call(*program(OURS), str(native), str(path), "--to", target, *_OPTIONS[target])
             self.fresh.add(path)
         return path
 
-    def _frames(self, name: str) -> int:
-        return min(INPUTS[name].frames, self.frames or INPUTS[name].frames)
+    def _count(self, name: str) -> int:
+        """Return how many frames or files an input has."""
+        count = max(INPUTS[name].frames, INPUTS[name].files)
+        return min(count, self.limit or count)
 
     def _stem(self, name: str) -> str:
-        return f"{name}-{self._frames(name)}" + (f"-{Path(self.ct).name}" if self.ct else "")
+        return f"{name}-{self._count(name)}" + (f"-{Path(self.ct).name}" if self.ct else "")
 
     def _call(self, *arguments: str) -> None:
         subprocess.run(arguments, check=True, env=self.environment)
@@ -180,6 +218,8 @@ class Place:
     def arguments(self, command: str, case: Case) -> list[str]:
         """Return a command as it is run."""
         first, *rest = shlex.split(command)
+        if INPUTS[case.input].files > 1 and first not in (OURS, "env"):
+            return self._each(first, rest, case)
         found = [*program(first)]
         for word in rest:
             if word == "{out}":
@@ -193,9 +233,21 @@ class Place:
                 found.append(self.geometry(case.input).read_text("ascii"))
             elif word == "bare.py":
                 found += ["-c", _BARE]
+            elif word == OURS:
+                found += program(OURS)
             else:
                 found.append(word)
         return found
+
+    def _each(self, peer: str, words: list[str], case: Case) -> list[str]:
+        """Return a peer called for every file of a directory, on all cores, as a shell user does it."""
+        source = next(word for word in words if word.startswith("{in"))
+        directory = self.native(case.input) if source == "{in}" else self.converted(case.input, source[4:-1])
+        names = {source: f"{directory}/@", "{out}": f"{self.out}/@"}
+        line = shlex.join([*program(peer), *(names.get(word, word) for word in words)])
+        cores = len(os.sched_getaffinity(0))
+        listing = f"mkdir {self.out} && find {shlex.quote(str(directory))} -type f -printf '%f\\n'"
+        return ["/bin/sh", "-c", f"{listing} | xargs -P{cores} -I@ {line}"]
 
 
 # Imported, not run as a file, which would be compiled every time.
@@ -216,11 +268,16 @@ def same_pixels(case: Case, place: Place) -> bool:
     """Tell whether the file written ends with the pixels of the input, padding aside."""
     source = place.native(case.input)
     offset = int(place.geometry(case.input).read_text("ascii").split(",")[-1])
+    if source.is_dir():
+        return all(_same_words(path, offset, place.out / path.name) for path in source.iterdir())
+    return _same_words(source, offset, place.out)
+
+
+def _same_words(source: Path, offset: int, written: Path) -> bool:
     size = source.stat().st_size - offset
-    start = place.out.stat().st_size - size
-    if start < 0:
+    if not written.exists() or (start := written.stat().st_size - size) < 0:
         return False
-    with source.open("rb") as wanted, place.out.open("rb") as found:
+    with source.open("rb") as wanted, written.open("rb") as found:
         wanted.seek(offset)
         found.seek(start)
         while block := wanted.read(1 << 20):
@@ -364,7 +421,7 @@ def arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", default=["*"], metavar="NAMES", help="patterns for the names of cases")
-    parser.add_argument("--quick", action="store_true", help="one turn, 8 frames: to see that everything runs")
+    parser.add_argument("--quick", action="store_true", help="one turn, 8 frames or files: to see that everything runs")
     parser.add_argument("--runs", type=int, default=5, help="turns")
     parser.add_argument("--json", metavar="FILE", help="write the figures of every run to a file")
     parser.add_argument("--ct", default="", metavar="FILE", help="a real CT image of 512 by 512, instead of a phantom")

@@ -1,8 +1,9 @@
-"""Make the inputs of the benchmark: `python inputs.py DIRECTORY CT NAME FRAMES STORED`.
+"""Make the inputs of the benchmark: `python inputs.py DIRECTORY CT NAME KIND COUNT STORED`.
 
-CT is a file, or empty for a synthetic one. One frame gives the CT image itself, more give a Multi-frame Grayscale Word
-Secondary Capture of copies of it, each shifted and with noise of its own. Beside NAME.dcm, Explicit VR Little Endian
-with Pixel Data last, NAME.geometry says what the bare script needs: rows, columns, frames, Bits Stored, Pixel
+CT is a file, or empty for a synthetic one. KIND is `grey` (one frame is the CT image itself, more are a Multi-frame
+Grayscale Word Secondary Capture of copies of it, each shifted and with noise of its own), `rgb` (an ultrasound loop of
+COUNT frames) or `files` (COUNT CT images, copies likewise, in a directory NAME). Beside NAME.dcm, Explicit VR Little
+Endian with Pixel Data last, NAME.geometry says what the bare script needs: rows, columns, frames, Bits Stored, Pixel
 Representation, and the offset of the pixels in bytes.
 """
 
@@ -10,11 +11,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -52,18 +55,43 @@ def real(path: str) -> pydicom.Dataset:
     return dataset
 
 
-def copies(make: ModuleType, ct: pydicom.Dataset, frames: int, stored: int) -> pydicom.Dataset:
-    """Return that many copies of a CT image, unsigned."""
+def unsigned(ct: pydicom.Dataset) -> NDArray[np.int32]:
+    """Return the pixels of a CT image, moved to where noise cannot leave 12 unsigned bits."""
     image = ct.pixel_array.astype(np.int32)
-    image = (image - image.min()).clip(0, 4087) + 4
-    dataset = make.sc_multiframe("frames", image.shape, stored, frames)
+    return (image - image.min()).clip(0, 4087) + 4
+
+
+def copies(image: NDArray[np.int32], count: int) -> Iterator[bytes]:
+    """Yield copies of an image as words, each shifted and with noise of its own."""
     random = np.random.default_rng(1)
+    for number in range(count):
+        shifted = np.roll(image, (3 * number, 5 * number), (0, 1))
+        yield (shifted + random.integers(-2, 3, image.shape)).astype("<u2").tobytes()
+
+
+def multi_frame(make: ModuleType, ct: pydicom.Dataset, frames: int, stored: int) -> pydicom.Dataset:
+    """Return a file of that many copies of a CT image."""
+    image = unsigned(ct)
+    dataset = make.sc_multiframe("frames", image.shape, stored, frames)
+    return with_pixels(dataset, b"".join(copies(image, frames)), "OW")
+
+
+def ultrasound(make: ModuleType, frames: int) -> pydicom.Dataset:
+    """Return a loop of RGB frames: a sector with the speckle of ultrasound."""
+    random = np.random.default_rng(2)
     value = bytearray()
     for number in range(frames):
-        shifted = np.roll(image, (3 * number, 5 * number), (0, 1))
-        value += (shifted + random.integers(-2, 3, image.shape)).astype("<u2").tobytes()
-    dataset.PixelData = bytes(value)
-    dataset["PixelData"].VR = "OW"
+        frame = make.fan(SIDE, SIDE, number).astype(np.float64)
+        grain = random.normal(0, 1, (SIDE + 3, SIDE + 1))
+        speckle = sum(grain[y : y + SIDE, x : x + SIDE] for y in range(4) for x in range(2)) / 8**0.5
+        value += (frame * (1 + 0.2 * speckle[:, :, None])).round().clip(0, 255).astype(np.uint8).tobytes()
+    return with_pixels(make.us("loop", (SIDE, SIDE, 3), "RGB", frames=frames), bytes(value), "OB")
+
+
+def with_pixels(dataset: pydicom.Dataset, value: bytes, vr: str) -> pydicom.Dataset:
+    """Return a data set with native pixels."""
+    dataset.PixelData = value
+    dataset["PixelData"].VR = vr
     return dataset
 
 
@@ -74,21 +102,41 @@ def described() -> FileMetaDataset:
     return meta
 
 
-def write(directory: Path, ct: str, name: str, frames: int, stored: int) -> None:
+def save(path: Path, dataset: pydicom.Dataset) -> list[int]:
+    """Write a file and return what the bare script must know."""
+    dataset.file_meta = described()
+    pydicom.dcmwrite(path, dataset, implicit_vr=False, little_endian=True, enforce_file_format=True)
+    offset = path.stat().st_size - len(dataset.PixelData)
+    frames = int(dataset.get("NumberOfFrames", 1))
+    return [dataset.Rows, dataset.Columns, frames, dataset.BitsStored, dataset.PixelRepresentation, offset]
+
+
+def write(directory: Path, ct: str, name: str, kind: str, count: int, stored: int) -> None:
     """Write one input."""
     make = phantoms()
     dataset = real(ct) if ct else synthetic(make)
     # pydicom asks what the pixels are encoded in before it hands them out.
     dataset.file_meta = described()
-    if frames > 1:
-        dataset = copies(make, dataset, frames, stored)
-        dataset.file_meta = described()
-    path = directory / f"{name}.dcm"
-    pydicom.dcmwrite(path, dataset, implicit_vr=False, little_endian=True, enforce_file_format=True)
-    offset = path.stat().st_size - len(dataset.PixelData)
-    geometry = [dataset.Rows, dataset.Columns, frames, dataset.BitsStored, dataset.PixelRepresentation, offset]
+    if kind == "files":
+        geometry = write_files(directory / name, make, dataset, count, stored)
+    elif kind == "rgb":
+        geometry = save(directory / f"{name}.dcm", ultrasound(make, count))
+    else:
+        geometry = save(directory / f"{name}.dcm", multi_frame(make, dataset, count, stored) if count > 1 else dataset)
     (directory / f"{name}.geometry").write_text(",".join(map(str, geometry)), encoding="ascii")
 
 
+def write_files(directory: Path, make: ModuleType, ct: pydicom.Dataset, count: int, stored: int) -> list[int]:
+    """Write a directory of that many copies of a CT image, each an instance of its own."""
+    directory.mkdir(exist_ok=True)
+    image = unsigned(ct)
+    geometry: list[int] = []
+    for number, value in enumerate(copies(image, count)):
+        dataset = with_pixels(make.ct("ct", image, stored, signed=False), value, "OW")
+        dataset.SOPInstanceUID = f"{make.make_uid('ct')[:55]}.{number + 1}"
+        geometry = save(directory / f"{number:04}.dcm", dataset)
+    return geometry
+
+
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+    write(Path(sys.argv[1]), *sys.argv[2:5], int(sys.argv[5]), int(sys.argv[6]))
