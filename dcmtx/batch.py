@@ -20,18 +20,21 @@ if TYPE_CHECKING:
     from dcmtx.workers import Pool
 
 _DICOMDIR = "1.2.840.10008.1.3.10"
+# What a walk comes to that is no image and no fault. A file that the user named is to be converted, whatever it is.
+_PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
 
 
 class Found(Record):
     """One thing that a walk came to: where it is, and where it goes.
 
-    `fault` is why it cannot be converted, `skip` why it need not be.
+    `fault` is why it cannot be converted, `skip` why it need not be; `named` says that the user named it.
     """
 
     src: str
     dst: str
     fault: DcmtxError | None = None
     skip: str = ""
+    named: bool = False
 
 
 class Root(Record):
@@ -55,13 +58,15 @@ class Done(Record):
 def plan_roots(sources: Sequence[str], destination: str) -> list[Root]:
     """Return where each source goes.
 
-    The contents of one directory go into the destination; of several sources, each directory goes under its own name,
-    each file too.
+    One file goes to the destination itself, unless that is a directory; the contents of one directory go into it; of
+    several sources, each directory goes under its own name, each file too.
 
-    Raises UsageError if the destination is a file, or standard input or output is among them.
+    Raises UsageError if the destination of several is a file, or standard input or output is among them.
     """
     if "-" in (*sources, destination):
-        raise UsageError("several files cannot go through standard input or output")
+        raise UsageError("standard input and output are for one file, without --timeout and --resume")
+    if len(sources) == 1 and not os.path.isdir(sources[0]) and not os.path.isdir(destination):
+        return [Root(sources[0], destination, is_directory=False)]
     if os.path.exists(destination) and not os.path.isdir(destination):
         raise UsageError(f"several files need a directory to go into, and {destination} is a file")
     roots = []
@@ -78,21 +83,24 @@ def walk(roots: Sequence[Root], destination: str) -> Iterator[Found]:
 
     Symbolic links to files are followed, links to directories are not; the destination is not walked into.
     """
-    for number, root in enumerate(roots):
-        earlier = roots[:number]
+    taken = _Taken(roots)
+    for root in roots:
         if root.is_directory:
-            yield from _walk_directory(root, earlier, destination)
+            for found in _walk_directory(root, destination):
+                yield taken.check(found)
         else:
-            yield _clash(Found(root.path, root.target), earlier)
+            yield taken.check(Found(root.path, root.target, named=True))
+        taken.add(root)
 
 
-def _walk_directory(root: Root, earlier: Sequence[Root], destination: str) -> Iterator[Found]:
-    own = _identity(destination)
-    inside = own is not None and own != _identity(root.path)
+def _walk_directory(root: Root, destination: str) -> Iterator[Found]:
+    into = _Into(root, destination)
     pending = [""]
     while pending:
         relative = pending.pop()
         path = os.path.join(root.path, relative) if relative else root.path
+        if into.is_it(path):
+            continue
         try:
             entries = os.scandir(path)
         except OSError as error:
@@ -105,11 +113,83 @@ def _walk_directory(root: Root, earlier: Sequence[Root], destination: str) -> It
                 if _is_directory(entry):
                     if entry.is_symlink():
                         yield Found(entry.path, os.path.join(root.target, below), skip="a link to a directory")
-                    elif not (inside and _identity(entry.path) == own):
+                    else:
                         pending.append(below)
                 elif not is_temporary(entry.name):
-                    found = Found(entry.path, os.path.join(root.target, below), skip=_special(entry))
-                    yield _clash(found, earlier)
+                    yield Found(entry.path, os.path.join(root.target, below), skip=_special(entry))
+
+
+class _Into:
+    """Knows the destination when a walk comes to it, also if it was made meanwhile; in place, it is no obstacle."""
+
+    def __init__(self, root: Root, destination: str) -> None:
+        self._destination = destination
+        self._root = _identity(root.path)
+        self._own: tuple[int, int] | None = None
+
+    def is_it(self, path: str) -> bool:
+        """Tell whether a directory is the destination."""
+        self._own = self._own or _identity(self._destination)
+        return self._own not in (None, self._root) and _identity(path) == self._own
+
+
+class _Taken:
+    """Knows which destinations are taken: no two sources go to one place, and none goes where another is read."""
+
+    def __init__(self, roots: Sequence[Root]) -> None:
+        self._sources = {os.path.realpath(root.path): root.path for root in roots if not root.is_directory}
+        self._targets: dict[str, str] = {}
+        self._directories: list[Root] = []
+
+    def add(self, root: Root) -> None:
+        """Remember a source whose files have been come to."""
+        if root.is_directory:
+            self._directories.append(root)
+        else:
+            self._targets.setdefault(root.target, root.path)
+
+    def check(self, found: Found) -> Found:
+        """Return what was found, with a fault if its place is taken."""
+        if found.skip or found.fault:
+            return found
+        rival = self._rival(found.dst)
+        if rival and _is_dicom(rival) and _is_dicom(found.src):
+            return self._fault(found, f"{found.dst} is where {rival} goes already")
+        source = self._sources.get(os.path.realpath(found.dst)) if self._sources else None
+        if source is not None and not _same_place(source, found.src):
+            return self._fault(found, f"{found.dst} is a source too, {source}; convert that first")
+        return found
+
+    def _rival(self, dst: str) -> str | None:
+        """Return the source that went to this destination before."""
+        for root in self._directories:
+            start = root.target + os.sep
+            if dst.startswith(start):
+                path = os.path.join(root.path, dst[len(start) :])
+                if os.path.isfile(path):
+                    return path
+        return self._targets.get(dst)
+
+    @staticmethod
+    def _fault(found: Found, message: str) -> Found:
+        return found.replace(fault=OutputError(message, code="E_CLASH", path=found.src))
+
+
+def _same_place(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _is_dicom(path: str) -> bool:
+    """Tell whether a file would be converted, or fail, rather than be passed over."""
+    from dcmtx.source import open_bytes, peek
+
+    try:
+        with closing(open_bytes(path)) as file:
+            head = peek(file)
+            # Without File Meta Information, group 0008 opens a data set, in either byte order.
+            return bool(head.preamble or head.meta) or file.pread(2, 0) in (b"\x08\0", b"\0\x08")
+    except DcmtxError:
+        return False
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
@@ -136,20 +216,6 @@ def _identity(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _clash(found: Found, earlier: Sequence[Root]) -> Found:
-    """Return what was found, with a fault if an earlier source goes to the same place."""
-    for root in earlier:
-        if root.is_directory:
-            start = root.target + os.sep
-            taken = found.dst.startswith(start) and os.path.lexists(os.path.join(root.path, found.dst[len(start) :]))
-        else:
-            taken = root.target == found.dst
-        if taken and not found.skip:
-            fault = OutputError(f"{found.dst} is where {root.path} goes already", code="E_CLASH", path=found.src)
-            return found.replace(fault=fault)
-    return found
-
-
 class Options(Record):
     """How a batch is done. `job` is the pattern of each file's; `timeout` is in seconds per file."""
 
@@ -165,6 +231,7 @@ class Options(Record):
 class _Task(Record):
     job: Job
     resume: bool
+    named: bool
 
 
 class Stop:
@@ -199,13 +266,13 @@ def convert(
     )
     stop = stop or Stop()
     stop.wake = pool.wake
-    try:
-        with pool:
+    with pool:
+        try:
             yield from _run(pool, walk(roots, destination), options, stop)
-    finally:
-        stop.wake = None
-        for task in pool.stop():
-            _remove_temporary(task)
+        finally:
+            stop.wake = None
+            for task in pool.stop():
+                _remove_temporary(task)
 
 
 def _run(pool: Pool[_Task, Done], found: Iterator[Found], options: Options, stop: Stop) -> Iterator[Done]:
@@ -229,7 +296,7 @@ def _results(pool: Pool[_Task, Done], found: Iterator[Found], options: Options, 
         if one.fault is not None or one.skip:
             yield Done(one.src, one.dst, error=one.fault, skip=one.skip)
             continue
-        pool.submit(_Task(options.job.replace(src=one.src, dst=one.dst), options.resume))
+        pool.submit(_Task(options.job.replace(src=one.src, dst=one.dst), options.resume, one.named))
         for task, result in pool.results():
             yield _done(task, result)
     for task, result in pool.results(wait_for_all=True):
@@ -248,11 +315,12 @@ def _perform(task: _Task) -> Done:
         if task.resume and _is_done(job):
             return Done(job.src, job.dst, skip="done before")
         if not job.dry_run:
-            _make_directory(os.path.dirname(job.dst))
+            _make_directory(os.path.dirname(job.dst) or os.curdir)
         return Done(job.src, job.dst, run(job, workers.cores))
     except DcmtxError as error:
-        if error.code == "E_NOT_DICOM":
-            return Done(job.src, job.dst, skip="not DICOM")
+        if error.code in _PASSED_OVER and not task.named:
+            return Done(job.src, job.dst, skip=_PASSED_OVER[error.code])
+        error.path = error.path or job.src
         return Done(job.src, job.dst, error=error)
 
 
@@ -261,12 +329,9 @@ def _reason_to_skip(job: Job) -> str:
     from dcmtx.probe import SOP_CLASS
     from dcmtx.source import open_bytes, peek
 
-    file = open_bytes(job.src)
-    try:
+    with closing(open_bytes(job.src)) as file:
         if peek(file).text(SOP_CLASS) == _DICOMDIR:
             return "a DICOMDIR, which would not be valid any more; make a new one"
-    finally:
-        file.close()
     return ""
 
 
@@ -275,11 +340,8 @@ def _is_done(job: Job) -> bool:
     from dcmtx.source import open_bytes, peek
 
     try:
-        file = open_bytes(job.dst)
-        try:
+        with closing(open_bytes(job.dst)) as file:
             there = peek(file).syntax
-        finally:
-            file.close()
     except DcmtxError:
         return False
     planned = run(job.replace(dry_run=True))

@@ -97,7 +97,7 @@ def peek(file: FileBytes) -> Head:
     Raises InputError when the file is empty, or ends inside its File Meta Information.
     """
     if file.size == 0:
-        raise InputError("the file is empty", code="E_NOT_DICOM")
+        raise InputError("the file is empty", code="E_EMPTY")
     try:
         return read_head(file.pread(_FIRST, 0))
     except InputError:
@@ -356,11 +356,20 @@ class Source(PixelSource):
         first = self.file.pread(2, start)
         # Group 0008 opens every data set that identifies an object.
         if shown is None or first != (b"\x00\x08" if shown.big_endian else b"\x08\x00"):
-            what = "names no transfer syntax" if self.head.meta or self.head.preamble else "is not a DICOM file"
-            raise InputError(f"the file {what}, and its bytes do not show one for certain", code="E_NOT_DICOM")
+            what = "names no transfer syntax" if self._is_dicom else "is not a DICOM file"
+            raise InputError(f"the file {what}, and its bytes do not show one for certain", code=self._nameless)
         syntax = BIG_ENDIAN if shown.big_endian else IMPLICIT if shown.implicit else EXPLICIT
         self.notes.append(f"the file names no transfer syntax; its data set shows {syntax.name}")
         return syntax, shown, start
+
+    @property
+    def _is_dicom(self) -> bool:
+        return bool(self.head.meta or self.head.preamble)
+
+    @property
+    def _nameless(self) -> str:
+        """The code of an error in a file that names no transfer syntax: whether it is DICOM at all is not certain."""
+        return "E_NO_SYNTAX" if self._is_dicom else "E_NOT_DICOM"
 
     def close_pixels(self) -> None:
         """Find the end of the pixel element and index what stands behind it. Raises as that of a PixelSource does.
@@ -371,7 +380,7 @@ class Source(PixelSource):
         if not self.head.syntax and pixel is not None and pixel.length == UNDEFINED:
             raise InputError(
                 "the file names no transfer syntax, and its Pixel Data is compressed, by which codec it does not say",
-                code="E_NOT_DICOM",
+                code="E_NO_SYNTAX",
             )
         super().close_pixels()
         if not self.head.syntax:
@@ -381,7 +390,7 @@ class Source(PixelSource):
         """Refuse a file without transfer syntax unless everything in it fits the one that it shows."""
         tags = list(header.tags())
         if tags != sorted(tags):
-            raise InputError("the file names no transfer syntax, and its elements are in disorder", code="E_NOT_DICOM")
+            raise InputError("the file names no transfer syntax, and its elements are in disorder", code=self._nameless)
 
     def _inflate(self, start: int) -> FileBytes:
         """Inflate the data set to an unnamed file, piece by piece (PS3.5 A.5)."""

@@ -1,7 +1,8 @@
 """Worker processes that survive what native codecs do to them: a crash, an abort, a hang, an explosion of memory.
 
 A pool of processes takes jobs; the one whose worker dies is reported, and another worker takes its place. Workers are
-forked from a server that has the codecs loaded, so a new one starts in milliseconds.
+forked from a server that has the codecs loaded, so a new one starts in milliseconds. Each has a pipe of its own and
+shares no lock with anybody, so whenever and however it ends, the others go on.
 """
 
 from __future__ import annotations
@@ -10,22 +11,30 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
-import queue
 import resource
 import signal
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dcmtx.errors import CodecError, DcmtxError
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 _PRELOAD = ("dcmtx.transcoding", "dcmtx.nested", "dcmtx.encoding", "imagecodecs", "numpy")
 _IN_FLIGHT_PER_WORKER = 3
 _PR_SET_PDEATHSIG = 1
 # What one worker may take, at least: less than this and large frames fail for no reason of theirs.
 _LEAST_MEMORY = 2 << 30
+# How long workers may take to remove their temporary files when they are to end.
+_GRACE_SECONDS = 2.0
+# So many workers that end before they have a job are no accident.
+_FALSE_STARTS = 10
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -81,16 +90,70 @@ def _die_with_parent() -> None:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def _serve(
+    pipe: Connection, taken: Any, function: Callable[[Any], Any], share: Any, memory: int, modules: Sequence[str]
+) -> None:
+    """Do jobs, in a worker, until the pipe is closed; `taken` tells the parent of which it has begun."""
+    _start_worker(share, memory, modules)
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            number, task = pipe.recv()
+            taken.value = number
+            pipe.send(_perform(function, task))
+
+
 def _perform(function: Callable[[Any], Any], task: Any) -> Any:
-    """Do one job in a worker."""
+    """Do one job in a worker, and return its result, or the error that it came to."""
     global _busy  # noqa: PLW0603 - a worker has one job at a time
     _busy = True
     try:
         return function(task)
     except Stopped:
         os._exit(128 + signal.SIGTERM)
+    except DcmtxError as error:
+        return error
+    except MemoryError:
+        return CodecError("the worker ran out of memory; only this file is affected", code="E_MEMORY")
+    except Exception as error:  # noqa: BLE001 - whatever a job raised, the batch goes on
+        return DcmtxError(f"a bug in dcmtx: {type(error).__name__}: {error}; please report it")
     finally:
         _busy = False
+
+
+class _Worker(Generic[Task]):
+    """A worker as its parent sees it: its process, its pipe, the job that it has, and when that must be done."""
+
+    __slots__ = ("deadline", "killed", "number", "pipe", "process", "taken", "task")
+
+    def __init__(self, process: Any, pipe: Connection, taken: Any) -> None:
+        self.process = process
+        self.pipe = pipe
+        self.taken = taken
+        self.task: Task | None = None
+        self.killed = 0
+        self.number = 0
+        self.deadline: float | None = None
+
+    def give(self, number: int, task: Task, killed: int, timeout: float | None) -> None:
+        """Send a job, which so many workers had when they were killed. If this one is dead, listening to it shows."""
+        self.task, self.number, self.killed = task, number, killed
+        self.deadline = None if timeout is None else time.monotonic() + timeout
+        with contextlib.suppress(OSError):
+            self.pipe.send((number, task))
+
+    def began(self) -> bool:
+        """Tell whether the worker has begun with its job."""
+        return bool(self.taken.value == self.number)
+
+    def end(self, patience: float) -> int | None:
+        """See to it that the process is gone, by force if it does not go by itself, and return its status."""
+        self.process.join(max(0.0, patience))
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join()
+        self.pipe.close()
+        status: int | None = self.process.exitcode
+        return status
 
 
 class Pool(Generic[Task, Result]):
@@ -109,89 +172,155 @@ class Pool(Generic[Task, Result]):
         modules: Sequence[str] = (),
         memory: int | None = None,
     ) -> None:
-        from pebble import ProcessPool
-
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(list(_PRELOAD))
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(_PRELOAD))
         self._function = function
         self._timeout = timeout
-        self._workers = workers
-        self._under_way: dict[Any, Task] = {}
-        self._share: Any = context.Value("i", 1, lock=False)
-        limit = memory_per_worker(workers) if memory is None else memory
-        self._pool = ProcessPool(
-            max_workers=workers,
-            context=context,
-            initializer=_start_worker,
-            initargs=(self._share, limit, tuple(modules)),
-        )
-        self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._most = workers
+        self._modules = tuple(modules)
+        self._memory = memory_per_worker(workers) if memory is None else memory
+        self._share: Any = self._context.Value("i", 1, lock=False)
+        self._workers: list[_Worker[Task]] = []
+        # Jobs, and how many workers were killed that had them.
+        self._waiting: deque[tuple[Task, int]] = deque()
+        self._done: deque[tuple[Task, Result | DcmtxError]] = deque()
+        self._number = 0
+        self._false_starts = 0
+        self._woken, self._waker = os.pipe()
+        os.set_blocking(self._waker, False)
 
     def __enter__(self) -> Pool[Task, Result]:
         """Start."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        """Wait for the workers, or stop them if something went wrong."""
-        if kind is not None:
-            self.stop()
-        self._pool.close()  # type: ignore[no-untyped-call]
-        self._pool.join()
+        """Let the workers go; if something went wrong, at once."""
+        self.stop()
+        os.close(self._woken)
+        os.close(self._waker)
 
     def stop(self) -> list[Task]:
-        """End the workers at once, and return the jobs that were not done."""
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join()
-        unfinished = list(self._under_way.values())
-        self._under_way.clear()
+        """End the workers, and return the jobs that were not done."""
+        unfinished = [worker.task for worker in self._workers if worker.task is not None]
+        unfinished += [task for task, _ in self._waiting]
+        for worker in self._workers:
+            if worker.task is not None:
+                worker.process.terminate()
+            else:
+                worker.pipe.close()
+        patience = time.monotonic() + _GRACE_SECONDS
+        for worker in self._workers:
+            worker.end(patience - time.monotonic())
+        self._workers.clear()
+        self._waiting.clear()
         return unfinished
 
     def submit(self, task: Task) -> None:
         """Have a job done."""
-        future = self._pool.schedule(_perform, args=(self._function, task), timeout=self._timeout)
-        self._under_way[future] = task
-        self._share_out()
-        future.add_done_callback(self._done.put)
+        self._waiting.append((task, 0))
+        self._feed()
 
     def results(self, *, wait_for_all: bool = False) -> Iterator[tuple[Task, Result | DcmtxError]]:
         """Yield jobs that are done with their result, or the error that they came to.
 
         Waits while more jobs are under way than keep the workers busy, or until all are done.
         """
-        limit = 1 if wait_for_all else self._workers * _IN_FLIGHT_PER_WORKER
-        while len(self._under_way) >= limit or not self._done.empty():
-            future = self._done.get()
-            if future is None:
+        limit = 1 if wait_for_all else self._most * _IN_FLIGHT_PER_WORKER
+        while True:
+            while self._done:
+                yield self._done.popleft()
+            wait = self._under_way() >= limit
+            if not self._listen(wait=wait) or (not wait and not self._done):
                 return
-            task = self._under_way.pop(future)
-            self._share_out()
-            yield task, self._result(future)
 
     def wake(self) -> None:
         """Have `results` return at once; may be called from a signal handler."""
-        self._done.put(None)
+        with contextlib.suppress(OSError):
+            os.write(self._waker, b"!")
 
-    def _share_out(self) -> None:
-        """Let the running jobs have the cores that no other job needs."""
-        running = min(max(len(self._under_way), 1), self._workers)
-        self._share.value = self._workers // running
+    def _under_way(self) -> int:
+        return len(self._waiting) + sum(worker.task is not None for worker in self._workers)
 
-    def _result(self, future: Any) -> Result | DcmtxError:
-        from concurrent.futures import TimeoutError as TimedOut
+    def _feed(self) -> None:
+        """Give waiting jobs to workers that have none, and let the running jobs have the cores that no other needs."""
+        idle = [worker for worker in self._workers if worker.task is None]
+        while self._waiting and (idle or len(self._workers) < self._most):
+            worker = idle.pop() if idle else self._start()
+            self._number += 1
+            worker.give(self._number, *self._waiting.popleft(), self._timeout)
+        self._share.value = self._most // min(max(self._under_way(), 1), self._most)
 
-        from pebble import ProcessExpired
+    def _start(self) -> _Worker[Task]:
+        ours, theirs = self._context.Pipe()
+        taken = self._context.Value("q", 0, lock=False)
+        arguments = (theirs, taken, self._function, self._share, self._memory, self._modules)
+        process = self._context.Process(target=_serve, args=arguments)
+        process.start()
+        theirs.close()
+        worker: _Worker[Task] = _Worker(process, ours, taken)
+        self._workers.append(worker)
+        return worker
 
+    def _listen(self, *, wait: bool) -> bool:
+        """Take what workers have to say, waiting for it if asked to; return False if somebody wants an end of that."""
+        from multiprocessing.connection import wait as wait_for
+
+        pipes = [worker.pipe for worker in self._workers]
+        ready = wait_for([self._woken, *pipes], self._patience() if wait else 0)
+        if self._woken in ready:
+            os.read(self._woken, 1)
+            return False
+        for worker in [worker for worker in self._workers if worker.pipe in ready]:
+            self._hear(worker)
+        now = time.monotonic()
+        for worker in list(self._workers):
+            if worker.deadline is not None and worker.deadline <= now:
+                late = f"it took longer than the {self._timeout:g} s that --timeout allows"
+                self._bury(worker, CodecError(late, code="E_TIMEOUT"))
+        self._feed()
+        return True
+
+    def _patience(self) -> float | None:
+        deadlines = [worker.deadline for worker in self._workers if worker.deadline is not None]
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+
+    def _hear(self, worker: _Worker[Task]) -> None:
+        """Take the result of a worker's job, or bury it."""
         try:
-            result: Result = future.result()
-        except DcmtxError as error:
-            return error
-        except TimedOut:
-            return CodecError(f"it took longer than the {self._timeout:g} s that --timeout allows", code="E_TIMEOUT")
-        except ProcessExpired as error:
-            return CodecError(f"the worker {_cause(error.exitcode)}; only this file is affected", code="E_CRASH")
-        except Exception as error:  # noqa: BLE001 - whatever a job raised, the batch goes on
-            return DcmtxError(f"a bug in dcmtx: {type(error).__name__}: {error}; please report it")
-        return result
+            result = worker.pipe.recv()
+        except Exception:  # noqa: BLE001 - whatever a dying worker leaves in its pipe
+            self._bury(worker)
+            return
+        assert worker.task is not None
+        task, worker.task, worker.deadline = worker.task, None, None
+        self._false_starts = 0
+        if self._waiting:
+            # It need not wait until somebody has looked at this result.
+            self._feed()
+        self._done.append((task, result))
+
+    def _bury(self, worker: _Worker[Task], error: DcmtxError | None = None) -> None:
+        """Take leave of a worker that is dead, or is to be. The job that it had ends with this error, or tells of that.
+
+        A job that it had not begun is given to another; so is one whose worker was killed, once. That came from outside,
+        from the system when memory is short: a codec that fails ends in other ways.
+        """
+        self._workers.remove(worker)
+        began, task = worker.began(), worker.task
+        status = worker.end(_GRACE_SECONDS if error is None else 0)
+        if task is None:
+            return
+        if not began and error is None:
+            self._false_starts += 1
+            if self._false_starts >= _FALSE_STARTS:
+                raise CodecError(f"no worker can be started: each {_cause(status)}", code="E_CRASH")
+            self._waiting.appendleft((task, worker.killed))
+            return
+        if error is None and status == -signal.SIGKILL and not worker.killed:
+            self._waiting.appendleft((task, 1))
+            return
+        died = CodecError(f"the worker {_cause(status)}; only this file is affected", code="E_CRASH")
+        self._done.append((task, error or died))
 
 
 def _cause(status: int | None) -> str:
@@ -205,10 +334,8 @@ def _cause(status: int | None) -> str:
 
 
 def may_fork() -> bool:
-    """Tell whether processes can be forked safely: from one that has no other threads and may have children."""
-    if multiprocessing.current_process().daemon or threading.active_count() > 1:
-        return False
-    return "fork" in multiprocessing.get_all_start_methods()
+    """Tell whether processes can be forked safely: from one that has no other threads."""
+    return threading.active_count() == 1 and "fork" in multiprocessing.get_all_start_methods()
 
 
 # What the children of this process do: they are forked with it in their memory, for it cannot be sent.

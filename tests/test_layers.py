@@ -48,7 +48,6 @@ LIBRARIES = {
     "rich": {"cli", "report"},
     "numpy": {"pixel", "codec", "coder"},
     "isal": {"codec", "sink"},
-    "pebble": {"workers"},
     **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS")},
 }
 # Modules of rooms with NumPy that do without it: the ones that every start needs.

@@ -35,7 +35,7 @@ DAMAGED = {
     "JPEG2000-embedded-sequence-delimiter.dcm": "E_GEOMETRY",
     "MR_truncated.dcm": "E_TRUNCATED",
     "badVR.dcm": "E_INCONSISTENT",
-    "meta_missing_tsyntax.dcm": "E_NOT_DICOM",
+    "meta_missing_tsyntax.dcm": "E_NO_SYNTAX",
     "no_meta.dcm": "E_NOT_DICOM",
     "emri_small_jpeg_2k_lossless_too_short.dcm": "E_TRUNCATED",
 }
