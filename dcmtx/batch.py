@@ -104,11 +104,13 @@ def _walk_directory(root: Root, destination: str) -> Iterator[Found]:
         try:
             entries = os.scandir(path)
         except OSError as error:
-            fault = InputError(f"the directory cannot be read: {error.strerror}", code="E_UNREADABLE", path=path)
-            yield Found(path, os.path.join(root.target, relative), fault)
+            yield Found(path, os.path.join(root.target, relative), _unreadable(path, error))
             continue
         with closing(entries):
-            for entry in entries:
+            for entry in _each(entries):
+                if isinstance(entry, OSError):
+                    yield Found(path, os.path.join(root.target, relative), _unreadable(path, entry))
+                    break
                 below = os.path.join(relative, entry.name) if relative else entry.name
                 if _is_directory(entry):
                     if entry.is_symlink():
@@ -117,6 +119,18 @@ def _walk_directory(root: Root, destination: str) -> Iterator[Found]:
                         pending.append(below)
                 elif not is_temporary(entry.name):
                     yield Found(entry.path, os.path.join(root.target, below), skip=_special(entry))
+
+
+def _each(entries: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str] | OSError]:
+    """Yield the entries of a directory, and the error that reading it ended with, if one did."""
+    try:
+        yield from entries
+    except OSError as error:
+        yield error
+
+
+def _unreadable(path: str, error: OSError) -> InputError:
+    return InputError(f"the directory cannot be read: {error.strerror}", code="E_UNREADABLE", path=path)
 
 
 class _Into:
@@ -285,7 +299,10 @@ def _run(pool: Pool[_Task, Done], found: Iterator[Found], options: Options, stop
         if stop.requested:
             break
     if stop.requested:
-        for task in pool.stop():
+        unfinished = pool.stop()
+        for task, result in pool.finished():
+            yield _done(task, result)
+        for task in unfinished:
             _remove_temporary(task)
 
 

@@ -17,9 +17,14 @@ from dcmtx.plan import Plan
 from dcmtx.record import Record
 from dcmtx.request import UnusedBits
 from dcmtx.source import PixelSource
-from dcmtx.syntax import Kind, Syntax
+from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION, Kind, Syntax
 
 Frame = Any
+_SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
+# Entropy-coded data of no image, without a marker in it.
+_OTHER_BYTES = bytes(range(1, 250)) * 8
+# What a backend written in Rust raises where it meets a bug of its own; it is no Exception.
+_PANIC = "PanicException"
 
 
 class Measure(Record):
@@ -34,13 +39,15 @@ class Measure(Record):
 class Coded(Record):
     """One frame as the target holds it: its bytes, the overlays taken out of it, and what was measured.
 
-    `words` are what the encoder was given, if they were to be kept.
+    `words` are what the encoder was given, if they were to be kept; `cleared` says how many lost what stood outside
+    Bits Stored, as the user wanted.
     """
 
     data: Frame
     overlays: tuple[Frame, ...] = ()
     measure: Measure | None = None
     words: Frame = None
+    cleared: int = 0
 
 
 class FrameCoder:
@@ -62,7 +69,6 @@ class FrameCoder:
         self._coded_in, self._plain = plan.coded_in, plan.plain
         self._given, self._coded_out = plan.given, plan.coded_out
         self._keep_words = keep_words
-        self._first: Codestream | None = None
 
     def __call__(self, number: int) -> Coded:
         """Return one frame (0-based) as the encoder of the plan writes it.
@@ -74,14 +80,14 @@ class FrameCoder:
             overlays: tuple[Frame, ...] = ()
             if self._plan.overlays:
                 words, overlays = self._take_overlays(words)
-            words = self._settle(words)
+            words, cleared = self._settle(words)
             data = call(self._encode, self._encoder, words, self._given, self._coded_out, self._plan.quality)
             measure = self._verify(words, data)
         except DcmtxError as error:
             if error.frame is None:
                 error.frame = number
             raise
-        return Coded(data, overlays, measure, words if self._keep_words else None)
+        return Coded(data, overlays, measure, words if self._keep_words else None, cleared)
 
     def _decoded(self, data: bytes) -> Frame:
         """Return the words of a frame of the source."""
@@ -89,24 +95,35 @@ class FrameCoder:
 
         stream = None
         if self._source.syntax.family in KINDS:
-            stream = read_stream(self._source.syntax, data, self._coded_in)
-            self._same_kind(stream)
+            stream = read_colour(self._source.syntax, data, self._coded_in)
+            if stream.transform is not self._plan.transform:
+                raise InputError(
+                    "its codestream is in another colour space than that of the first frame, and one Photometric "
+                    "Interpretation cannot say both",
+                    code="E_INCONSISTENT",
+                )
             if stream.boxed:
                 data = data[stream.start : stream.end]
         words = call(self._decode, self._decoder, data, self._coded_in, self._plain)
         _check_shape(words, self._plain, self._decoder)
+        if self._verifier is not None and stream is not None and stream.kind == "jpeg":
+            self._check_scan(data, words)
         return bits.settle(words, stream, self._plain) if stream is not None else words
 
-    def _same_kind(self, stream: Codestream) -> None:
-        """Refuse a frame that is in another colour space than the first: one data set cannot describe both."""
-        first = self._first
-        if first is None:
-            self._first = stream
-        elif stream.transform is not first.transform:
+    def _check_scan(self, data: bytes, words: Frame) -> None:
+        """Refuse JPEG whose scan ends before its image does: libjpeg makes up the rest, and the library says nothing.
+
+        With other bytes put in before EOI, which a decoder that has all its samples skips, it would make up another.
+        """
+        end = data.rfind(_EOI)
+        if self._decoder.backend != "imagecodecs" or end < 0 or not data.startswith(_SOI):
+            return
+        import numpy as np
+
+        again = call(self._decode, self._decoder, data[:end] + _OTHER_BYTES + _EOI, self._coded_in, self._plain)
+        if not np.array_equal(again, words):
             raise InputError(
-                "its codestream is in another colour space than that of another frame, and one Photometric "
-                "Interpretation cannot say both",
-                code="E_INCONSISTENT",
+                "its JPEG scan ends before the image does; the pixel data is truncated or damaged", code="E_TRUNCATED"
             )
 
     def _take_overlays(self, words: Frame) -> tuple[Frame, tuple[Frame, ...]]:
@@ -114,29 +131,45 @@ class FrameCoder:
         from dcmtx.pixel import bits
 
         planes = [overlay.bit for overlay in self._plan.overlays]
-        return bits.without_bits(words, planes), tuple(bits.bit_plane(words, bit) for bit in planes)
+        return bits.without_bits(words, planes, self._plain), tuple(bits.bit_plane(words, bit) for bit in planes)
 
-    def _settle(self, words: Frame) -> Frame:
-        """Make High Bit legal, deal with what lies outside Bits Stored, and give the encoder its colour and words."""
-        from dcmtx.pixel import bits, color
+    def _settle(self, words: Frame) -> tuple[Frame, int]:
+        """Give the encoder its colour and words; return them, and how many lost what stood outside Bits Stored."""
+        from dcmtx.pixel import color
 
         plain, given, policy = self._plain, self._given, self._plan.unused_bits
+        cleared = 0
         if policy is not None and policy is not UnusedBits.KEEP:
-            if plain.high_bit != plain.stored - 1:
-                if policy is UnusedBits.REFUSE and bits.below_high_bit(words, plain):
-                    raise _unused("below the lowest stored bit", "explicit")
-                words = bits.lower_high_bit(words, plain)
-            if bits.has_unused_content(words, plain):
-                if policy is UnusedBits.REFUSE:
-                    raise _unused(f"above Bits Stored ({plain.stored})", "rle or explicit")
-                words = bits.clear_unused(words, plain)
+            words, cleared = self._settle_unused(words, policy)
         if given.photometric == "RGB" and plain.photometric == "YBR_FULL":
             words = color.to_rgb(words, plain)
         if given.allocated != plain.allocated:
             words = words.astype(given.dtype, copy=False)
         if self._plan.irreversible and given.signed and self._plan.syntax.family == "jpegls":
             self._check_near(words)
-        return words
+        return words, cleared
+
+    def _settle_unused(self, words: Frame, policy: UnusedBits) -> tuple[Frame, int]:
+        """Make High Bit legal and see to what lies outside Bits Stored; return words, and how many were changed."""
+        from dcmtx.pixel import bits
+
+        plain = self._plain
+        cleared = 0
+        if plain.high_bit != plain.stored - 1:
+            below = bits.below_high_bit(words, plain)
+            if below and policy is UnusedBits.REFUSE:
+                raise _unused("below the lowest stored bit", "deflated-frames or explicit")
+            cleared += below
+            words = bits.lower_high_bit(words, plain)
+        if bits.has_unused_content(words, plain):
+            if policy is UnusedBits.REFUSE:
+                widest = 8 if plain.photometric == "YBR_FULL" else 16
+                holds = "rle" if plain.allocated <= widest else "deflated-frames"
+                raise _unused(f"above Bits Stored ({plain.stored})", f"{holds} or explicit")
+            bare = bits.clear_unused(words, plain)
+            cleared += int((bare != words).sum())
+            words = bare
+        return words, cleared
 
     def _check_near(self, words: Frame) -> None:
         """Refuse signed values so near the ends of their range that an error of NEAR would turn their sign."""
@@ -263,7 +296,9 @@ def call(function: Callable[..., Any], row: Row, *arguments: Any) -> Any:
         raise
     except MemoryError as error:
         raise CodecError(f"{row.backend} ran out of memory") from error
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CodecError(f"{row.backend} failed: {reason[:200]}") from error
 
@@ -291,10 +326,29 @@ def read_stream(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
         raise _contradicts(f"{size[0]}x{size[1]} pixels", f"{fmt.rows}x{fmt.columns}")
     if stream.components != fmt.samples:
         raise _contradicts(f"{stream.components} components", f"Samples per Pixel {fmt.samples}")
+    if syntax.family in ("j2k", "htj2k") and any(factors != (1, 1) for factors in stream.sampling):
+        raise InputError(
+            "the components of its codestream are subsampled, which the decoders at hand do not give back exactly",
+            code="E_CODESTREAM",
+        )
     if stream.precision > max(8, fmt.allocated):
         raise _contradicts(f"{stream.precision} bits", f"Bits Allocated {fmt.allocated}")
     check_end(stream, data)
     return stream
+
+
+def read_colour(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
+    """Return the header of a codestream, as `read_stream` does; where JPEG was recompressed, that of the JPEG stream.
+
+    Only that says how its colours are coded.
+    """
+    stream = read_stream(syntax, data, fmt)
+    if syntax is not JPEG_RECOMPRESSION:
+        return stream
+    from dcmtx.codec.jpegxl import restore
+
+    jpeg: bytes = call(restore, DECODERS.rows(syntax.uid)[0], data)
+    return read_stream(JPEG_BASELINE, jpeg, fmt)
 
 
 def _contradicts(stream: str, said: str) -> InputError:

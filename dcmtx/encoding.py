@@ -5,6 +5,8 @@ how an element says its tag, VR and length. pydicom knows the VRs that Implicit 
 when one of them is needed. Private and unknown elements become UN, and what is UN stays UN, untouched (PS3.5 6.2.2).
 """
 
+import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import NamedTuple
@@ -190,6 +192,9 @@ class _Writer:
         self._changes = changes
         self._levels: list[_Level] = []
         self._position = 0
+        # Where items and sequences without a length end, by where they start: each is looked for once.
+        self._ends: dict[int, int] = {}
+        self._context_tags: list[int] | None = None
 
     def run(self, source: Encoding, context: Context) -> bytes:
         root = _Level(0, len(self._buffer), source, context, items=False)
@@ -236,7 +241,7 @@ class _Writer:
         if self._changes:
             stop = end if end is not None else self._skip(encoding, in_item=True) - 8
             path = tuple(outer.tag for outer in self._levels if outer.items)
-            view = Item(path, parse(self._buffer, self._position, stop, encoding), self._buffer, encoding)
+            view = Item(path, parse(self._buffer, self._position, stop, encoding, self._ends), self._buffer, encoding)
             for change in self._changes:
                 item.changes.update(change(view))
             item.pending = sorted(item.changes)
@@ -248,10 +253,18 @@ class _Writer:
             return outer
         stop = end if end is not None else self._skip(encoding, in_item=True) - 8
         context = outer
-        if any(tag_bytes(tag, encoding) in self._buffer[self._position : stop] for tag in _CONTEXT_TAGS):
-            for part in parse(self._buffer, self._position, stop, encoding):
+        if self._mentions_context(self._position, stop):
+            for part in parse(self._buffer, self._position, stop, encoding, self._ends):
                 context = context.seen(part.tag, self._buffer[part.value : part.end], encoding)
         return context
+
+    def _mentions_context(self, start: int, stop: int) -> bool:
+        """Tell whether bytes of Implicit VR look as if they held an attribute that others depend on."""
+        if self._context_tags is None:
+            patterns = [re.escape(tag_bytes(tag, IMPLICIT_LITTLE)) for tag in _CONTEXT_TAGS]
+            self._context_tags = [match.start() for match in re.finditer(b"|".join(patterns), self._buffer)]
+        first = bisect_left(self._context_tags, start)
+        return first < len(self._context_tags) and self._context_tags[first] < stop
 
     def _element(self, level: _Level, tag: int, vr: bytes, length: int) -> None:
         """Write a plain element, or open a sequence."""
@@ -285,7 +298,8 @@ class _Writer:
         return self._position + length
 
     def _skip(self, encoding: Encoding, *, in_item: bool) -> int:
-        return skip_items(Cursor.over(self._buffer), self._position, encoding, self._levels[-1].tag, in_item=in_item)
+        tag = self._levels[-1].tag
+        return skip_items(Cursor.over(self._buffer), self._position, encoding, tag, in_item=in_item, ends=self._ends)
 
     def _holds_items(self, value: int, length: int, encoding: Encoding) -> bool:
         if length == 0:
@@ -303,6 +317,22 @@ class _Writer:
         out.append(body)
         if level.end is None:
             out.append(_header(last, _NO_VR, 0, self._target))
+
+
+def known_sequence(value: bytes, tag: int, length: int) -> tuple[bytes, Encoding]:
+    """Return a sequence that was written as UN as what it is, and how its items are encoded (PS3.5 6.2.2).
+
+    Implicit VR by the standard; some writers only change the VR to UN. Empty bytes stand for an empty sequence.
+
+    Raises InputError where the value is no sequence.
+    """
+    if not value:
+        return b"", IMPLICIT_LITTLE
+    if value[:4] != tag_bytes(ITEM, IMPLICIT_LITTLE):
+        raise InputError(f"{tag_text(tag)} is no sequence; correct it first", code="E_SEQUENCE", tag=tag)
+    vr = value[12:14]
+    encoding = EXPLICIT_LITTLE if vr in LONG_VRS or vr in SHORT_VRS else IMPLICIT_LITTLE
+    return element_header(tag, b"SQ", length, encoding) + value, encoding
 
 
 def append_item(sequence: bytes, tag: int, item: bytes) -> bytes:
@@ -333,8 +363,8 @@ def _item_encoding(buffer: bytes, position: int, end: int | None, encoding: Enco
     return IMPLICIT_LITTLE
 
 
-def parse(buffer: bytes, start: int, end: int, encoding: Encoding) -> list[Part]:
-    """Return the elements between two indices, each sequence as one.
+def parse(buffer: bytes, start: int, end: int, encoding: Encoding, ends: dict[int, int] | None = None) -> list[Part]:
+    """Return the elements between two indices, each sequence as one; `ends` is that of `skip_items`.
 
     Raises InputError where an element goes beyond.
     """
@@ -347,7 +377,7 @@ def parse(buffer: bytes, start: int, end: int, encoding: Encoding) -> list[Part]
         tag, vr, size, length = header
         value = position + size
         if length == UNDEFINED:
-            stop = skip_items(Cursor.over(buffer), value, nested_encoding(vr, encoding), tag)
+            stop = skip_items(Cursor.over(buffer), value, nested_encoding(vr, encoding), tag, ends=ends)
         else:
             stop = value + length
         if stop > end:
@@ -361,7 +391,7 @@ def parse(buffer: bytes, start: int, end: int, encoding: Encoding) -> list[Part]
 
 def fitting(vr: bytes, length: int) -> bytes:
     """Return the VR, or UN if the value is too long for its 16-bit length (PS3.5 6.2.2)."""
-    return vr if vr in LONG_VRS or vr == b"UV" or length <= _LARGEST_SHORT else b"UN"
+    return b"UN" if vr in SHORT_VRS and length > _LARGEST_SHORT else vr
 
 
 # --- VRs that Implicit VR leaves out ---------------------------------------------------------------------------

@@ -50,12 +50,12 @@ def run(
 
 
 def _result(future: Any) -> Coded:
-    from concurrent.futures.process import BrokenProcessPool
+    from concurrent.futures import BrokenExecutor
 
     try:
         coded: Coded = future.result()
-    except BrokenProcessPool as error:
-        raise CodecError("a codec ended its process; the pixel data is damaged", code="E_CRASH") from error
+    except BrokenExecutor as error:
+        raise CodecError("the process of a codec ended unexpectedly; nothing was written", code="E_CRASH") from error
     return coded
 
 

@@ -39,7 +39,8 @@ _PAD: dict[bytes, bytes] = {b"UI": b"\0", b"OB": b"\0", b"UN": b"\0"}
 
 _CHUNK = 1 << 16
 _PIECE = 1 << 20
-_INTEGER = re.compile(r"[+-]?[0-9]+")
+# PS3.5 6.2: what is longer is no number that the standard can mean.
+_INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 
 
 class Reader(Protocol):
@@ -282,9 +283,10 @@ def element_header(tag: int, vr: bytes, length: int, encoding: Encoding) -> byte
     group, number = tag >> 16, tag & 0xFFFF
     if encoding.implicit:
         return struct.pack("<HHI", group, number, length)
-    if vr not in _LONG and length > 0xFFFF:
+    # A VR that is not known has a 32-bit length, as all new ones do (PS3.5 6.2, 7.1.2).
+    if vr in SHORT_VRS and length > 0xFFFF:
         vr = b"UN"
-    if vr in _LONG:
+    if vr not in SHORT_VRS:
         return struct.pack(f"{order}HH2sHI", group, number, vr, 0, length)
     return struct.pack(f"{order}HH2sH", group, number, vr, length)
 
@@ -427,16 +429,27 @@ def nested_encoding(vr: bytes, encoding: Encoding) -> Encoding:
     return IMPLICIT_LITTLE if vr == b"UN" else encoding
 
 
-def skip_items(cursor: Cursor, position: int, encoding: Encoding, tag: int, *, in_item: bool = False) -> int:
+def skip_items(
+    cursor: Cursor,
+    position: int,
+    encoding: Encoding,
+    tag: int,
+    *,
+    in_item: bool = False,
+    ends: dict[int, int] | None = None,
+) -> int:
     """Return the offset behind the Sequence Delimitation Item of the items that start at `position`.
 
     With `in_item`, elements start there, and an Item Delimitation Item ends them. Goes by a list, not by recursion:
-    sequences may nest to any depth.
+    sequences may nest to any depth. `ends` remembers what is found, by where it starts: with it, nothing is gone
+    through twice.
     """
-    # One entry per open level: the encoding inside it, and whether elements (of an item) or items are due.
-    levels: list[tuple[Encoding, bool]] = [(encoding, in_item)]
+    if ends is not None and position in ends:
+        return ends[position]
+    # One entry per open level: the encoding inside it, whether elements (of an item) or items are due, its start.
+    levels: list[tuple[Encoding, bool, int]] = [(encoding, in_item, position)]
     while levels:
-        here, within = levels[-1]
+        here, within, start = levels[-1]
         at = cursor.at(position, 12)
         header = element_at(cursor.buffer, at, here)
         if header is None:
@@ -447,6 +460,8 @@ def skip_items(cursor: Cursor, position: int, encoding: Encoding, tag: int, *, i
         position += size
         if found == (ITEM_END if within else SEQUENCE_END):
             levels.pop()
+            if ends is not None:
+                ends[start] = position
             continue
         if within == (found == ITEM) or found in (ITEM_END, SEQUENCE_END):
             raise InputError(
@@ -461,9 +476,9 @@ def skip_items(cursor: Cursor, position: int, encoding: Encoding, tag: int, *, i
                     f"the file ends inside sequence {tag_text(tag)}; the file is truncated", code="E_TRUNCATED", tag=tag
                 )
         elif within:
-            levels.append((nested_encoding(vr, here), False))
+            levels.append((nested_encoding(vr, here), False, position))
         else:
-            levels.append((here, True))
+            levels.append((here, True, position))
     return position
 
 

@@ -7,7 +7,7 @@ again when the syntax changes: in the new one if that can hold it without loss, 
 from __future__ import annotations
 
 from dcmtx.codec.registry import Quality
-from dcmtx.coder import FrameCoder, read_stream
+from dcmtx.coder import FrameCoder, Recompressor, read_colour
 from dcmtx.encoding import Item
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
 from dcmtx.header import (
@@ -24,16 +24,16 @@ from dcmtx.header import (
 )
 from dcmtx.pixel.codestream import KINDS
 from dcmtx.pixel.items import Layout, OffsetTable
-from dcmtx.plan import Contents, Plan, Request, make
+from dcmtx.plan import ICON_IMAGE_SEQUENCE, Contents, Plan, Request, Route, make
 from dcmtx.request import Icon, OneBit, Policy, Target, UnusedBits
 from dcmtx.rules import image
+from dcmtx.rules.lossy import LOSS_ATTRIBUTES
 from dcmtx.source import PixelSource
 from dcmtx.syntax import EXPLICIT, Encoding, Syntax
 
-ICON_IMAGE_SEQUENCE = 0x00880200
-
 # What an icon may be given, so that it is coded without loss whatever it holds.
-_POLICY = Policy(OffsetTable.EMPTY, unused_bits=UnusedBits.KEEP, one_bit=OneBit.REFUSE, force=True)
+_POLICY = Policy(OffsetTable.EMPTY, unused_bits=UnusedBits.REFUSE, one_bit=OneBit.REFUSE, force=True)
+_WHOLE_WORDS = _POLICY.replace(unused_bits=UnusedBits.KEEP)
 
 
 class IconDropper:
@@ -61,46 +61,51 @@ class PixelKeeper:
         if pixel is None or pixel.length != UNDEFINED:
             return {}
         try:
-            return self._recode(item)
+            try:
+                return self._recode(item, _POLICY)
+            except RefusedError as error:
+                if error.code != "E_UNUSED_BITS":
+                    raise
+            return self._recode(item, _WHOLE_WORDS)
         except DcmtxError as error:
             raise type(error)(
                 f"the icon inside the data set cannot be converted: {error}; use --icon drop", code=error.code
             ) from error
 
-    def _recode(self, item: Item) -> dict[int, bytes]:
+    def _recode(self, item: Item, policy: Policy) -> dict[int, bytes]:
         body = b"".join(item.buffer[part.start : part.end] for part in item.parts)
         source = PixelSource(Memory(body), Header(Memory(body), 0, item.encoding), self._syntax_in)
         source.close_pixels()
-        plan = self._plan(source)
+        plan = self._plan(source, policy)
         changes: dict[int, bytes] = {}
         for tag, edit in plan.edits.items():
+            if tag in LOSS_ATTRIBUTES:
+                # The data set around the icon speaks of loss; an Image Pixel Macro does not (PS3.3 C.7.6.3.1).
+                continue
             if isinstance(edit, Set):
                 changes[tag] = element_bytes(tag, edit.vr, edit.value, self._encoding)
             elif isinstance(edit, Remove):
                 changes[tag] = b""
         assert plan.coded_out is not None
-        coder = FrameCoder(plan, source)
+        coder = Recompressor(plan, source) if plan.route is Route.RECOMPRESS else FrameCoder(plan, source)
         frames = [bytes(coder(number).data) for number in range(plan.coded_out.frames)]
         changes[PIXEL_DATA] = self._encapsulated(frames) if plan.syntax.encapsulated else self._native(plan, frames)
         return changes
 
-    def _plan(self, source: PixelSource) -> Plan:
+    def _plan(self, source: PixelSource, policy: Policy) -> Plan:
         fmt = image.read_format(source.header)
         image.check_format(fmt)
         if source.fragments is None:
             raise InputError("its pixels are not encapsulated")
         source.map_frames(fmt)
-        stream = read_stream(source.syntax, source.frame(0), fmt) if source.syntax.family in KINDS else None
+        stream = read_colour(source.syntax, source.frame(0), fmt) if source.syntax.family in KINDS else None
         contents = Contents(stream, sum(source.fragments.lengths))
         if self._syntax_out.encapsulated:
             try:
-                return make(source.syntax, source.header, contents, self._request(self._syntax_out))
+                return make(source.syntax, source.header, contents, _request(self._syntax_out, policy))
             except (RefusedError, UnsupportedError):
                 pass
-        return make(source.syntax, source.header, contents, self._request(EXPLICIT))
-
-    def _request(self, syntax: Syntax) -> Request:
-        return Request(Target(syntax.label, (syntax,)), _POLICY, quality=Quality())
+        return make(source.syntax, source.header, contents, _request(EXPLICIT, policy))
 
     def _encapsulated(self, frames: list[bytes]) -> bytes:
         layout = Layout(OffsetTable.EMPTY, len(frames))
@@ -117,6 +122,10 @@ class PixelKeeper:
         if self._encoding.big_endian:
             value = swap(value, SWAP_UNIT.get(vr, 1))
         return element_header(PIXEL_DATA, vr, len(value), self._encoding) + value
+
+
+def _request(syntax: Syntax, policy: Policy) -> Request:
+    return Request(Target(syntax.label, (syntax,)), policy, quality=Quality())
 
 
 def changes_for(

@@ -23,24 +23,39 @@ from dcmtx.header import (
     Remove,
     Reserve,
     Set,
+    tag_text,
 )
-from dcmtx.pixel.codestream import Codestream
+from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.pixel.items import OffsetTable, choose_table
 from dcmtx.record import Record
-from dcmtx.request import Backend, NoPixels, OneBit, Overlays, Policy, Signatures, Target, Uid, UnusedBits, resolve
+from dcmtx.request import (
+    Backend,
+    Icon,
+    NoPixels,
+    OneBit,
+    Overlays,
+    Policy,
+    Signatures,
+    Target,
+    Uid,
+    UnusedBits,
+    resolve,
+)
 from dcmtx.rules import identity, image, lossy, objects, overlay, photometric
-from dcmtx.syntax import EXPLICIT, ROOT, Kind, Loss, Syntax
+from dcmtx.syntax import EXPLICIT, JPEG_BASELINE, JPEG_RECOMPRESSION, ROOT, Kind, Loss, Syntax
 
 LARGEST_NATIVE = 0xFFFFFFFE
 
+ICON_IMAGE_SEQUENCE = 0x00880200
 _OFFSETS = 0x7FE00001
 _OFFSET_LENGTHS = 0x7FE00002
 _TOTAL_LENGTH = 0x7FE00003
-_JPEG_BASELINE = f"{ROOT}.4.50"
+
 _JPEG_EXTENDED = f"{ROOT}.4.51"
-_JPEG_RECOMPRESSION = f"{ROOT}.4.111"
 _HTJ2K_RPCL = f"{ROOT}.4.202"
+# What a tile of one component takes in a codestream, whatever is in it, at most.
+_TILE_BYTES = 160
 # PS3.5 10.18: the lowest resolution of .202 has at most this many rows and columns.
 _LOWEST_RESOLUTION = 64
 _JPEG_XL = frozenset([f"{ROOT}.4.110", f"{ROOT}.4.112"])
@@ -70,7 +85,8 @@ class Plan(Record):
     `coded_in` is what the source holds, `plain` the words it decodes to, `given` what the encoder gets, `coded_out`
     what the file written holds; `pixel_vr` is the VR of its pixel element. Rows are None where nothing is coded.
     `unused_bits` says what is done with words that hold something outside Bits Stored; None means that the target holds
-    whole words. `overlays` are taken out of the pixels. `edits` go by tag; `instance` is a new SOP Instance UID.
+    whole words. `overlays` are taken out of the pixels. `transform` is
+    that of the first codestream, which all must share. `edits` go by tag; `instance` is a new SOP Instance UID.
     """
 
     syntax: Syntax
@@ -88,6 +104,7 @@ class Plan(Record):
     overlays: tuple[overlay.Embedded, ...] = ()
     quality: Quality = Quality()
     irreversible: bool = False
+    transform: Transform | None = None
     table: OffsetTable = OffsetTable.EMPTY
     edits: Mapping[int, Edit] = MappingProxyType({})
     instance: str | None = None
@@ -144,11 +161,41 @@ def _finish(plan: Plan, header: Header, request: Request) -> Plan:
     if request.policy.uid is Uid.NEW and instance is None and plan.route is not Route.SKIP:
         old = header.text(identity.SOP_INSTANCE_UID)
         if old:
-            instance = identity.derived_uid(old, plan.syntax, request.quality)
+            instance = identity.derived_uid(old, plan.syntax, request.quality, *_deciders(plan))
             edits[identity.SOP_INSTANCE_UID] = Set(identity.SOP_INSTANCE_UID, b"UI", instance.encode("ascii"))
+    signed = [tag for tag in objects.SIGNATURES if tag in header]
+    drops_icon = request.policy.icon is Icon.DROP and ICON_IMAGE_SEQUENCE in header
+    if signed and (instance is not None or drops_icon):
+        check_signatures(header, request.policy)
+        edits |= {tag: Remove(tag) for tag in signed}
+    if any(tag in edits for tag in signed):
+        notes += ("its digital signatures, which would not be valid any more, were removed",)
+    _check_order(header, edits)
     if plan.syntax.retired:
         notes += (f"{plan.syntax.name} is retired; few programs still read it",)
     return plan.replace(notes=notes, edits=edits, instance=instance)
+
+
+def check_signatures(header: Header, policy: Policy) -> None:
+    """Raise RefusedError for a signed file whose signatures would not be valid any more, unless they may go."""
+    if objects.is_signed(header) and policy.signatures is Signatures.REFUSE:
+        raise RefusedError(
+            "it has digital signatures, which this conversion would make invalid; use --signatures remove",
+            code="E_SIGNATURE",
+        )
+
+
+def _check_order(header: Header, edits: Mapping[int, Edit]) -> None:
+    """Refuse to change an attribute that stands behind the pixels it describes, where it would stay beside the new."""
+    pixel = header.pixel
+    for element in header.tail:
+        edit = edits.get(element.tag)
+        if pixel is not None and element.tag < pixel.tag and edit is not None and not isinstance(edit, Remove):
+            raise InputError(
+                f"{tag_text(element.tag)} stands behind Pixel Data; the file is in disorder, correct it first",
+                code="E_INCONSISTENT",
+                tag=element.tag,
+            )
 
 
 class _Planner:
@@ -169,7 +216,7 @@ class _Planner:
     def plan(self) -> Plan:
         """Return the plan, or raise."""
         header, target = self._header, self._target
-        objects.check_object(header, target)
+        objects.check_object(header)
         if not self._restores_jpeg():
             check_target(target, self._quality)
         if self._syntax_in.kind in (Kind.REFERENCE, Kind.FLOW, Kind.MESSAGE):
@@ -191,7 +238,7 @@ class _Planner:
             )
         if self._syntax_in.kind is Kind.NATIVE and target.kind is Kind.NATIVE and not self._must_expand():
             return self._carry()
-        if target.uid == _JPEG_RECOMPRESSION or self._restores_jpeg():
+        if target is JPEG_RECOMPRESSION or self._restores_jpeg():
             return self._recompress()
         return self._recode()
 
@@ -278,37 +325,42 @@ class _Planner:
     def _rewrap(self) -> Plan:
         """Plan new fragments for codestreams that stay: the file has the target syntax, but an option changes them."""
         fmt = image.read_format(self._header)
-        table = choose_table(self._policy.offset_table, fmt.frames, worst_case(fmt))
+        # Codestreams may be longer than any that would be made of these pixels: padded, with markers of their own.
+        size = max(worst_case(fmt), self._contents.coded_bytes + 8 * fmt.frames)
+        table = choose_table(self._policy.offset_table, fmt.frames, size)
         edits = _common_edits(self._header) | _table_edits(table, fmt)
         return Plan(self._target, Route.REWRAP, PIXEL_DATA, b"OB", fmt, coded_out=fmt, table=table, edits=edits)
 
     # --- JPEG recompressed -----------------------------------------------------------------------------------
 
     def _restores_jpeg(self) -> bool:
-        return self._syntax_in.uid == _JPEG_RECOMPRESSION and self._target.uid == _JPEG_BASELINE
+        return self._syntax_in is JPEG_RECOMPRESSION and self._target is JPEG_BASELINE
 
     def _recompress(self) -> Plan:
         """Plan the way of whole JPEG streams into JPEG XL, or back: no pixel is touched, nothing is lost."""
         header, target = self._header, self._target
-        if not self._restores_jpeg() and self._syntax_in.uid != _JPEG_BASELINE:
+        if not self._restores_jpeg() and self._syntax_in is not JPEG_BASELINE:
             raise RefusedError(
-                f"{target.name} recompresses JPEG Baseline streams, and this file is {self._syntax_in.label}; "
-                "use --to jpegxl",
+                f"{target.name} recompresses JPEG Baseline streams, and this file is {self._syntax_in.label}",
                 code="E_NEEDS_JPEG",
             )
         said = image.read_format(header)
         image.check_format(said)
-        photometric.check_legal(target, said)
-        self._check_signatures()
+        colour = photometric.decoded(self._syntax_in, said, self._contents.stream)
+        written = said.replace(photometric=colour.coded)
+        photometric.check_legal(target, written)
+        check_signatures(header, self._policy)
         ends = (self._syntax_in, target)
-        jpegxl = next(syntax for syntax in ends if syntax.uid == _JPEG_RECOMPRESSION)
+        jpegxl = next(syntax for syntax in ends if syntax is JPEG_RECOMPRESSION)
         row = ENCODERS.choose(jpegxl.uid, jpegxl.label, said, self._backend.encoder)
-        table = choose_table(self._policy.offset_table, said.frames, worst_case(said))
+        size = max(worst_case(said), 2 * self._contents.coded_bytes)
+        table = choose_table(self._policy.offset_table, said.frames, size)
         confession = self._confess(said)
-        edits = _common_edits(header) | self._signature_edits() | confession.edits | _table_edits(table, said)
+        edits = _common_edits(header) | self._signature_edits() | _image_edits(header, said, written)
+        edits |= confession.edits | _table_edits(table, said)
         return Plan(
-            target, Route.RECOMPRESS, PIXEL_DATA, b"OB", said, coded_out=said, encoder=row, table=table, edits=edits,
-            notes=confession.notes,
+            target, Route.RECOMPRESS, PIXEL_DATA, b"OB", said, coded_out=written, encoder=row, table=table, edits=edits,
+            notes=colour.notes + confession.notes,
         )  # fmt: skip
 
     # --- everything else -------------------------------------------------------------------------------------
@@ -330,25 +382,29 @@ class _Planner:
         encoder = ENCODERS.choose(target.uid, target.label, coded_out, self._backend.encoder, self._quality)
         self._check_resolutions(coded_out)
         verifier = DECODERS.choose(target.uid, target.label, coded_out) if self._policy.verify else None
-        self._check_signatures()
+        check_signatures(header, self._policy)
         overlays = self._find_overlays(said)
         confession = self._confess(said)
         table = OffsetTable.EMPTY
         if target.encapsulated:
-            table = choose_table(self._policy.offset_table, coded_out.frames, worst_case(coded_out))
+            size = worst_case(coded_out, self._quality.tile)
+            table = choose_table(self._policy.offset_table, coded_out.frames, size)
         edits = _common_edits(header) | self._signature_edits() | _image_edits(header, said, coded_out)
         edits |= overlay.extraction(overlays, coded_out) | confession.edits | _table_edits(table, coded_out)
         plan = Plan(
             target, Route.RECODE, PIXEL_DATA, _pixel_vr(target, coded_out), coded_in, plain, given, coded_out,
-            decoder, encoder, verifier, unused, tuple(overlays), self._quality, self._irreversible, table, edits,
+            decoder, encoder, verifier, unused, tuple(overlays), self._quality, self._irreversible,
+            self._contents.stream.transform if self._contents.stream else None, table, edits,
             notes=colour.notes + confession.notes,
         )  # fmt: skip
         return self._derive(plan, confession.history) if self._irreversible else plan
 
     def _derive(self, plan: Plan, history: lossy.History) -> Plan:
         derivation = lossy.derive(
-            self._header, self._target, self._quality, self._policy, history, measured=plan.verifier is not None
-        )
+            self._header, self._target, self._quality, self._policy, history, _deciders(plan),
+            # Their VRs hold 16 bits (PS3.6).
+            measured=plan.verifier is not None and plan.given is not None and plan.given.stored <= 16,
+        )  # fmt: skip
         return plan.replace(
             edits={**plan.edits, **derivation.edits},
             instance=derivation.instance,
@@ -370,16 +426,8 @@ class _Planner:
             )
         return found
 
-    def _check_signatures(self) -> None:
-        if objects.is_signed(self._header) and self._policy.signatures is Signatures.REFUSE:
-            raise RefusedError(
-                "it has digital signatures, which encoding its pixels anew would make invalid; use --signatures remove",
-                code="E_SIGNATURE",
-            )
-
     def _signature_edits(self) -> dict[int, Edit]:
-        tags = (objects.DIGITAL_SIGNATURES, objects.MAC_PARAMETERS)
-        return {tag: Remove(tag) for tag in tags if tag in self._header}
+        return {tag: Remove(tag) for tag in objects.SIGNATURES if tag in self._header}
 
     def _settle_bits(self, plain: PixelFormat) -> tuple[PixelFormat, UnusedBits | None]:
         """Return the format that the encoder gets, and what to do with content outside Bits Stored (PS3.5 8.1.1).
@@ -394,6 +442,12 @@ class _Planner:
             return plain.replace(allocated={24: 32, 40: 64}.get(plain.allocated, plain.allocated)), None
         if target.family == "rle" and (keep or plain.high_bit == plain.stored - 1):
             return plain, None
+        if keep and plain.high_bit != plain.stored - 1:
+            raise RefusedError(
+                f"High Bit is {plain.high_bit} and Bits Stored {plain.stored}, so whole words are not the values "
+                "(PS3.5 8.1.1), and --unused-bits keep would change them; use --unused-bits clear, or --to explicit",
+                code="E_UNUSED_BITS",
+            )
         if keep and plain.allocated > 1:
             return plain.replace(stored=plain.allocated, high_bit=plain.allocated - 1), UnusedBits.KEEP
         given = self._fit_jpeg(plain.replace(high_bit=plain.stored - 1))
@@ -409,7 +463,7 @@ class _Planner:
             if fmt.allocated == 8:
                 return fmt.replace(stored=8, high_bit=7)
         narrow = fmt.allocated == 16 and fmt.stored <= 8 and self._policy.unused_bits is UnusedBits.CLEAR
-        if self._target.uid == _JPEG_BASELINE and narrow:
+        if self._target is JPEG_BASELINE and narrow:
             return fmt.replace(allocated=8, stored=8, high_bit=7)
         return fmt
 
@@ -454,13 +508,20 @@ def _pixel_vr(target: Syntax, fmt: PixelFormat) -> bytes:
     return b"OW" if target.encoding.implicit or fmt.allocated > 8 else b"OB"
 
 
-def worst_case(fmt: PixelFormat) -> int:
-    """Return more bytes than any encoder makes of these frames, item headers included.
+def worst_case(fmt: PixelFormat, tile: int | None = None) -> int:
+    """Return more bytes than any encoder makes of these frames, item headers included; `tile` is the side of a tile.
 
-    Noise grows under every codec, by less than half; RLE doubles images of one column.
+    Noise grows under every codec, by less than half; RLE doubles images of one column. 1-bit pixels are coded as bytes.
     """
     width = 2 if fmt.columns < 8 else 1.5
-    return int(fmt.frames * (fmt.pixels * fmt.samples * fmt.allocated / 8 * width + 4096))
+    tiles = 0 if tile is None else -(-fmt.rows // tile) * -(-fmt.columns // tile) * fmt.samples
+    return int(fmt.frames * (fmt.pixels * fmt.samples * max(fmt.allocated, 8) / 8 * width + tiles * _TILE_BYTES + 4096))
+
+
+def _deciders(plan: Plan) -> tuple[str, ...]:
+    """Return what decides what is written, beside the source, the target and the parameters of quality."""
+    backends = [row.backend for row in (plan.decoder, plan.encoder) if row is not None]
+    return (*backends, *([plan.unused_bits.value] if plan.unused_bits else []))
 
 
 # --- edits -----------------------------------------------------------------------------------------------------
@@ -508,9 +569,11 @@ def _image_edits(header: Header, said: PixelFormat, written: PixelFormat) -> dic
 
 # --- suggestions -----------------------------------------------------------------------------------------------
 
-_SUGGESTED = frozenset(["E_PI", "E_BITS", "E_SIGN", "E_LIMIT", "E_LOSSY_FORBIDDEN", "E_IOD", "E_UNVERIFIED"])
+_SUGGESTED = frozenset(
+    ["E_PI", "E_BITS", "E_SIGN", "E_LIMIT", "E_LOSSY_FORBIDDEN", "E_IOD", "E_UNVERIFIED", "E_NEEDS_JPEG"]
+)
 # Nearest first: what compresses about as well, then what compresses at all, then what holds everything.
-_CANDIDATES = ("j2k", "htj2k", "jpegls", "jpeg", "rle", "deflated-frames", "deflated", "explicit")
+_CANDIDATES = ("j2k", "htj2k", "jpegls", "jpeg", "rle", "deflated-frames", "deflated", "explicit", "jpegxl")
 
 
 def _nearest(syntax_in: Syntax, header: Header, contents: Contents, request: Request) -> str:

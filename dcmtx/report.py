@@ -9,7 +9,7 @@ from dcmtx.errors import DcmtxError
 from dcmtx.header import Append, Edit, Remove, Replace, Reserve, Set, tag_text
 from dcmtx.pixel.items import OffsetTable
 from dcmtx.plan import Plan, Route
-from dcmtx.syntax import find
+from dcmtx.syntax import Kind, find
 from dcmtx.transcoding import Outcome, Status
 
 # The version of the records that `as_record` makes; it rises when a field changes its meaning or goes.
@@ -39,10 +39,9 @@ def _label(uid: str) -> str:
 # --- plans -----------------------------------------------------------------------------------------------------
 
 
-def plan_lines(outcome: Outcome) -> list[str]:
-    """Return what would be done with a file, for people: a heading, then a line per step and per attribute."""
-    job = outcome.job
-    lines = [f"{job.src}: {_label(outcome.syntax_in)} to {_label(outcome.syntax_out)}"]
+def plan_lines(outcome: Outcome, name: str) -> list[str]:
+    """Return what would be done with a file, shown as `name`: a heading, then a line per step and per attribute."""
+    lines = [f"{name}: {_label(outcome.syntax_in)} to {_label(outcome.syntax_out)}"]
     plan = outcome.plan
     if plan is None:
         return [*lines, "  copy: it has the target syntax already"]
@@ -76,7 +75,7 @@ def steps(plan: Plan) -> list[str]:
     if plan.encoder and plan.coded_out:
         loss = "with loss" if plan.irreversible else "without loss"
         lines.append(f"encode by {plan.encoder.backend}, {loss}: {plan.coded_out.describe()}")
-    if plan.verifier:
+    if plan.verifier and not (plan.syntax.kind is Kind.NATIVE and plan.coded_out and plan.coded_out.allocated == 1):
         lines.append(f"verify by {plan.verifier.backend}")
     if plan.table is not OffsetTable.EMPTY:
         lines.append(f"offset table: {plan.table.value}")
@@ -118,21 +117,36 @@ def summary_lines(summary: Summary, seconds: float) -> list[str]:
     lines = [f"{summary.files} file{'s' * (summary.files != 1)} in {seconds:.1f} s: {', '.join(counts) or 'nothing'}"]
     if summary.bytes_out:
         ratio = summary.bytes_in / summary.bytes_out
-        lines.append(
-            f"{summary.bytes_in / 1e6:.1f} MB became {summary.bytes_out / 1e6:.1f} MB (ratio {ratio:.2f}), "
-            f"{summary.bytes_in / 1e6 / max(seconds, 1e-6):.0f} MB/s"
-        )
+        rate = _size(summary.bytes_in / max(seconds, 1e-6))
+        lines.append(f"{_size(summary.bytes_in)} became {_size(summary.bytes_out)} (ratio {ratio:.2f}), {rate}/s")
     return lines
+
+
+def _size(count: float) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count / 1e3:.1f} kB"
+
+
+# Every record has every field; what is not known, or does not apply, is null.
+_FIELDS: dict[str, Any] = {
+    "version": RECORD_VERSION, "source": None, "destination": None, "status": None, "syntax_in": None,
+    "syntax_out": None, "decoder": None, "encoder": None, "frames": None, "bytes_in": None, "bytes_out": None,
+    "ratio": None, "psnr": None, "pixels_sha256": None, "sop_instance_in": None, "sop_instance_out": None,
+    "seconds": None, "notes": [], "error": None, "plan": None,
+}  # fmt: skip
 
 
 def skip_record(src: str, dst: str, why: str) -> dict[str, Any]:
     """Return the record of a file that was passed over."""
-    return {"version": RECORD_VERSION, "source": src, "destination": dst, "status": "skipped", "notes": [why]}
+    return _FIELDS | {"source": src, "destination": dst, "status": "skipped", "notes": [why]}
 
 
 def as_record(result: Outcome | DcmtxError, src: str, dst: str) -> dict[str, Any]:
     """Return what became of a file as a record for JSON."""
-    record: dict[str, Any] = {"version": RECORD_VERSION, "source": src, "destination": dst}
+    record = _FIELDS | {"source": src, "destination": dst}
     if isinstance(result, DcmtxError):
         frame = None if result.frame is None else result.frame + 1
         error = {"code": result.code, "status": result.status, "message": result.message, "frame": frame}

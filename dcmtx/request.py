@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 from dcmtx.codec.registry import LOSSY_PARAMETERS, Quality, option_name
 from dcmtx.codec.table import DECODERS, ENCODERS
@@ -171,6 +172,15 @@ def _check_parameters(target: Target, quality: Quality) -> None:
     if strange and rows:
         names = ", ".join(option_name(name) for name in strange)
         raise UsageError(f"{names} does not go with {target.label}: no encoder of it takes that")
+
+
+def quality_for(target: Target, quality: Quality) -> Quality:
+    """Return what was asked for, without what no encoder of this target takes, or consent that it does not need."""
+    lossy = quality.lossy and any(syntax.loss in (Loss.LOSSY, Loss.BOTH) for syntax in target.syntaxes)
+    rows = [row for syntax in target.syntaxes for row in ENCODERS.rows(syntax.uid) if row.lossy == lossy]
+    taken = frozenset[str]().union(*(row.options for row in rows))
+    dropped: dict[str, Any] = dict.fromkeys(quality.asked() - taken)
+    return quality.replace(lossy=lossy, **dropped)
 
 
 def check_backends(backend: Backend) -> None:

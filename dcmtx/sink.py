@@ -19,6 +19,7 @@ from dcmtx.errors import InputError, OutputError
 from dcmtx.source import FileBytes, Spool
 
 _BUFFER = 1 << 20
+_DEFLATED_PIECE = 1 << 16
 _STANDARD_OUTPUT = 1
 _LONGEST_NAME = 255
 _SUFFIX = ".dcmtx-part"
@@ -46,7 +47,7 @@ def remove_stale(path: str) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Between opening and locking it, its writer may have finished: then the name is not this file's any more.
-        if os.fstat(fd).st_ino == os.stat(path).st_ino:
+        if _is_at(fd, path):
             os.unlink(path)
     except OSError:
         return False
@@ -55,8 +56,16 @@ def remove_stale(path: str) -> bool:
     return True
 
 
-# The temporary files that this process is writing.
-_unfinished: set[str] = set()
+def _is_at(fd: int, path: str) -> bool:
+    """Tell whether an open file is the one that has this name."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
+    except OSError:
+        return False
+
+
+# The temporary files that this process is writing, and their descriptors.
+_unfinished: dict[str, int] = {}
 
 
 def abandon() -> None:
@@ -64,6 +73,15 @@ def abandon() -> None:
     for path in list(_unfinished):
         with contextlib.suppress(OSError):
             os.unlink(path)
+
+
+def let_go() -> None:
+    """Let go of the files that the parent of this process, which was just forked, is writing: it holds their locks."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for fd in _unfinished.values():
+        os.dup2(nowhere, fd, inheritable=False)
+    os.close(nowhere)
+    _unfinished.clear()
 
 
 def sweep(directory: str) -> None:
@@ -136,15 +154,17 @@ class Sink:
             temporary = os.path.join(directory, temporary_name(name, os.urandom(6).hex()))
             fd = os.open(temporary, flags, mode)
         self._temporary = temporary
-        _unfinished.add(temporary)
+        _unfinished[temporary] = fd
         file = os.fdopen(fd, "w+b", buffering=_BUFFER)
         self._file = file
         # Whoever finds the file later can tell by the lock whether somebody is still writing it. Some file systems have
         # no locks; then a file that was left behind stays there.
         with contextlib.suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_EX)
-        if not os.path.exists(temporary):
-            # Found and taken for stale in the moment before it was locked.
+        if not _is_at(fd, temporary):
+            # Found and taken for stale in the moment before it was locked; what has its name now is somebody else's.
+            self._temporary = ""
+            _unfinished.pop(temporary, None)
             file.close()
             return self._open_temporary()
         return file
@@ -165,9 +185,13 @@ class Sink:
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes."""
-        if self._deflater is not None:
-            data = self._deflater.add(data)
-        self._write(data)
+        if self._deflater is None:
+            self._write(data)
+            return
+        # What large pieces give is large, each of another size: memory in which no later piece fits would pile up.
+        whole = memoryview(data)
+        for start in range(0, len(whole), _DEFLATED_PIECE):
+            self._write(self._deflater.add(whole[start : start + _DEFLATED_PIECE]))
 
     def _write(self, data: bytes | memoryview) -> None:
         assert self._file is not None
@@ -199,7 +223,8 @@ class Sink:
         except OSError:
             return
         free = status.f_bavail * status.f_frsize
-        if 0 < free < length:
+        # A file system without a size cannot tell.
+        if status.f_blocks and free < length:
             raise OutputError(
                 f"it needs {length} bytes and the file system has {free}; free some space, nothing was replaced",
                 code="E_DISK_FULL",
@@ -265,11 +290,11 @@ class Sink:
 
     def _rename(self) -> None:
         os.rename(self._temporary, self._target)
-        _unfinished.discard(self._temporary)
+        _unfinished.pop(self._temporary, None)
         self._temporary = ""
 
     def _exists(self) -> OutputError:
-        return OutputError("it exists, and --no-clobber keeps it", code="E_EXISTS", path=self.path)
+        return _exists(self.path)
 
     def _send(self) -> None:
         """Copy the spool to standard output, a device or a pipe."""
@@ -290,8 +315,9 @@ class Sink:
         temporary, self._temporary = self._temporary, ""
         try:
             if temporary:
-                os.unlink(temporary)
-                _unfinished.discard(temporary)
+                _unfinished.pop(temporary, None)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary)
         finally:
             if file is not None:
                 file.close()
@@ -326,6 +352,16 @@ class _Deflater:
         out = self._deflater.flush()
         self._bytes += len(out)
         return out + b"\0" * (self._bytes % 2)
+
+
+def check_free(path: str, *, clobber: bool) -> None:
+    """Raise OutputError where a file exists that must not be replaced."""
+    if not clobber and path != "-" and os.path.lexists(path):
+        raise _exists(path)
+
+
+def _exists(path: str) -> OutputError:
+    return OutputError("it exists, and --no-clobber keeps it", code="E_EXISTS", path=path)
 
 
 def _is_special(path: str) -> bool:

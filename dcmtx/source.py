@@ -68,11 +68,17 @@ class FileBytes:
         self.fd = -1
 
     def pread(self, length: int, offset: int) -> bytes:
-        """Return `length` bytes from `offset`, fewer only at the end. Safe to call from several threads."""
+        """Return `length` bytes from `offset`, fewer only at the end. Safe to call from several threads.
+
+        Raises InputError where the system cannot read them.
+        """
         end = offset + length
         if end <= len(self._first):
             return self._first[offset:end]
-        return _pread(self.fd, length, offset)
+        try:
+            return _pread(self.fd, length, offset)
+        except OSError as error:
+            raise InputError(f"it cannot be read: {error.strerror}", code="E_UNREADABLE") from error
 
 
 def _pread(fd: int, length: int, offset: int) -> bytes:
@@ -147,7 +153,9 @@ class PixelSource:
                 code="E_ENCAPSULATION",
             )
         if self.encapsulated:
-            self.fragments = items.read_fragments(self.data.pread, pixel.value, self.data.size)
+            said = self.header.text(_NUMBER_OF_FRAMES)
+            number = int(said) if said.isdecimal() else None
+            self.fragments = items.read_fragments(self.data.pread, pixel.value, self.data.size, number)
             self.header.close(self.fragments.end)
             return
         end = pixel.value + pixel.length
@@ -189,8 +197,11 @@ class PixelSource:
             return False
         if number == 0 or self.syntax.fragments is Fragments.ONE:
             return True
-        length = min(16, fragments.lengths[number - 1])
-        return ends_frame(self.data.pread(length, fragments.values[number] - 8 - length))
+        before = number - 1
+        while before and not fragments.lengths[before]:
+            before -= 1
+        length = min(16, fragments.lengths[before])
+        return ends_frame(self.data.pread(length, fragments.values[before] + fragments.lengths[before] - length))
 
     def _check_native_length(self, fmt: PixelFormat) -> None:
         pixel = self.header.pixel
@@ -203,10 +214,26 @@ class PixelSource:
                 code="E_TRUNCATED",
             )
         excess = pixel.length - need
+        unshared = fmt.replace(photometric="YBR_FULL").native_bytes
+        if fmt.subsampled and unshared <= pixel.length <= unshared + unshared % 2:
+            raise InputError(
+                f"Photometric Interpretation is {fmt.photometric}, but Pixel Data has the {unshared} bytes of "
+                "pixels that share no chroma; correct (0028,0004) first",
+                code="E_INCONSISTENT",
+            )
+        if fmt.subsampled and fmt.planar == 1:
+            self.notes.append("Planar Configuration is 1, which pixels that share chroma cannot have; read as by pixel")
         if excess > 1 and excess >= fmt.frame_bytes:
             raise InputError(
                 f"Pixel Data has {pixel.length} bytes, but {fmt.frames} frame{'s' * (fmt.frames != 1)} of "
                 f"{fmt.describe()} need only {need}; correct Number of Frames (0028,0008)",
+                code="E_INCONSISTENT",
+            )
+        # More than a pad byte goes only if there is nothing in it.
+        if excess > 1 and any(self._read(excess, pixel.value + need)):
+            raise InputError(
+                f"Pixel Data has {excess} bytes behind the last frame of {fmt.describe()}, and they are not zeros; "
+                "correct the attributes of the image or remove them",
                 code="E_INCONSISTENT",
             )
         if excess > need % 2:
@@ -416,7 +443,8 @@ class Source(PixelSource):
                 if not piece:
                     raise InputError("the deflated data set ends early; the file is truncated", code="E_TRUNCATED")
                 position += len(piece)
-                while piece:
+                # What stands behind the end, a pad byte, never becomes an empty rest.
+                while piece and not inflater.eof:
                     inflated.write(inflater.decompress(piece, _PIECE))
                     piece = inflater.unconsumed_tail
             inflated.write(inflater.flush())

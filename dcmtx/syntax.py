@@ -88,6 +88,10 @@ class Syntax(Record):
     legal: tuple[Legal, ...] = ()
     one_bit: tuple[Legal, ...] = ()  # legal too, but only since lately
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process have its own row of the same UID: rows are compared by identity."""
+        return (_row, (self.uid,)) if BY_UID.get(self.uid) is self else super().__reduce__()
+
     @property
     def encapsulated(self) -> bool:
         """Whether Pixel Data is a sequence of fragments (PS3.5 A.4)."""
@@ -307,6 +311,12 @@ IMPLICIT = BY_UID[ROOT]
 EXPLICIT = BY_UID[f"{ROOT}.1"]
 DEFLATED = BY_UID[f"{ROOT}.1.99"]
 BIG_ENDIAN = BY_UID[f"{ROOT}.2"]
+JPEG_BASELINE = BY_UID[f"{ROOT}.4.50"]
+JPEG_RECOMPRESSION = BY_UID[f"{ROOT}.4.111"]
+
+
+def _row(uid: str) -> Syntax:
+    return BY_UID[uid]
 
 
 def find(name: str) -> Syntax | None:

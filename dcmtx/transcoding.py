@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import ParamSpec, TypeVar
 
-from dcmtx.codec.registry import Quality
-from dcmtx.coder import read_stream
+from dcmtx.codec.registry import Quality, option_name
+from dcmtx.coder import read_colour
 from dcmtx.errors import DcmtxError, RefusedError, UnsupportedError, UsageError
 from dcmtx.pixel.codestream import KINDS
 from dcmtx.pixel.items import OffsetTable
@@ -28,12 +28,14 @@ from dcmtx.request import (
     Uid,
     UnusedBits,
     check_backends,
+    quality_for,
     resolve,
 )
 from dcmtx.rules import image
-from dcmtx.sink import Sink
+from dcmtx.rules.identity import is_tiff
+from dcmtx.sink import Sink, check_free
 from dcmtx.source import FileBytes, Source, open_bytes, peek
-from dcmtx.syntax import Kind, Loss, Syntax, find
+from dcmtx.syntax import Kind, Syntax, find
 from dcmtx.writer import Writer
 
 
@@ -165,10 +167,12 @@ def _choice(kind: type[_Choice], value: str | _Choice) -> _Choice:
 
 def _resolve_fallback(name: str, quality: Quality) -> Target:
     """Return a target to fall back to: with consent to loss where it can lose, without where it cannot."""
-    try:
-        return resolve(name, quality)
-    except UsageError:
-        return resolve(name, Quality())
+    for attempt in (quality, Quality(lossy=quality.lossy)):
+        try:
+            return resolve(name, attempt)
+        except UsageError:
+            continue
+    return resolve(name, Quality())
 
 
 def available_cores() -> int:
@@ -232,6 +236,7 @@ transcode.__doc__ = """Convert the DICOM file `src` to the transfer syntax `to` 
 def _with_fallbacks(job: Job, file: FileBytes, cores: Cores, watch: Watch | None) -> Outcome:
     """Try the targets in order; only a refusal leads to the next, and every refusal is told."""
     notes: tuple[str, ...] = ()
+    refused: list[str] = []
     request = job.request
     for fallback in job.fallbacks:
         try:
@@ -239,16 +244,19 @@ def _with_fallbacks(job: Job, file: FileBytes, cores: Cores, watch: Watch | None
             return outcome.replace(notes=notes + outcome.notes)
         except (RefusedError, UnsupportedError) as error:
             why = str(error).split("; use --to")[0]
-            notes += (f"refused as {request.target.label} ({why}); fell back to {fallback.label}",)
-        request = job.request.replace(target=fallback, quality=_quality_for(fallback, job.request.quality))
-    outcome = _run_open(job, file, request, cores, watch)
+            refused.append(f"refused as {request.target.label} ({why})")
+        quality = quality_for(fallback, job.request.quality)
+        lost = sorted(option_name(name) for name in job.request.quality.asked() - quality.asked())
+        without = f" without {', '.join(lost)}, which it does not have" if lost else ""
+        notes += (f"{refused[-1]}; fell back to {fallback.label}{without}",)
+        request = job.request.replace(target=fallback, quality=quality)
+    try:
+        outcome = _run_open(job, file, request, cores, watch)
+    except (RefusedError, UnsupportedError) as error:
+        if refused:
+            error.message = f"{'; '.join(refused)}; as {request.target.label}: {error.message}"
+        raise
     return outcome.replace(notes=notes + outcome.notes)
-
-
-def _quality_for(target: Target, quality: Quality) -> Quality:
-    """Return what was asked for, without what only the first target has, or consent that this one does not need."""
-    can_lose = any(syntax.loss in (Loss.LOSSY, Loss.BOTH) for syntax in target.syntaxes)
-    return Quality(lossy=quality.lossy and can_lose)
 
 
 def _spool_directory(job: Job) -> str | None:
@@ -287,6 +295,7 @@ def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
     """Put the same bytes at the destination."""
     status = Status.COPIED
     if job.dry_run:
+        check_free(job.dst, clobber=job.request.policy.clobber)
         status = Status.PLANNED
     elif _same_file(job.src, job.dst):
         status = Status.UNCHANGED
@@ -325,9 +334,12 @@ def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Wa
         instance_out=plan.instance or instance,
     )
     notes = (*source.notes, *source.header.notes, *plan.notes)
+    if is_tiff(source.head.preamble):
+        notes += ("its preamble, which is kept, made it a TIFF file too; what that says of offsets is true no longer",)
     if plan.route is Route.SKIP:
         return outcome.replace(status=Status.SKIPPED, notes=notes)
     if job.dry_run:
+        check_free(job.dst, clobber=request.policy.clobber)
         return outcome.replace(notes=tuple(dict.fromkeys(notes)))
     with Sink(job.dst, clobber=request.policy.clobber) as sink:
         writer = Writer(source, plan, request, sink, job.workers, cores, digest=job.digest, watch=watch)
@@ -356,7 +368,7 @@ def _look_inside(source: Source) -> Contents:
     if source.syntax.family not in KINDS:
         return Contents(None, coded_bytes)
     try:
-        return Contents(read_stream(source.syntax, source.frame(0), fmt), coded_bytes)
+        return Contents(read_colour(source.syntax, source.frame(0), fmt), coded_bytes)
     except DcmtxError as error:
         error.frame = 0
         raise

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from dcmtx.errors import CodecError, DcmtxError
+from dcmtx.errors import CodecError, DcmtxError, OutputError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 _PRELOAD = ("dcmtx.transcoding", "dcmtx.nested", "dcmtx.encoding", "imagecodecs", "numpy")
 _IN_FLIGHT_PER_WORKER = 3
 _PR_SET_PDEATHSIG = 1
+# What a worker says when it can take its first job.
+_READY = "ready"
+# How workers end that were killed, by the system or by somebody, whatever they were doing.
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)
+# So that a directory and a socket of our own in it have names that fit 108 bytes.
+_LONGEST_TEMPORARY = 60
 # What one worker may take, at least: less than this and large frames fail for no reason of theirs.
 _LEAST_MEMORY = 2 << 30
 # How long workers may take to remove their temporary files when they are to end.
@@ -67,6 +73,7 @@ def _start_worker(share: Any, memory: int, modules: Sequence[str]) -> None:
     """Make a fresh process a worker."""
     global _share  # noqa: PLW0603 - a worker is one per process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
     _die_with_parent()
     if memory:
@@ -84,22 +91,22 @@ def _end(_number: int, _frame: FrameType | None) -> None:
 
 
 def _die_with_parent() -> None:
-    """Have the kernel end this process if the one that it was forked from dies (Linux only)."""
+    """Have the kernel end this process if the one that it was forked from dies (Linux only).
+
+    By force: a codec that hangs answers no other signal. What it was writing is removed by the next run.
+    """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _serve(
-    pipe: Connection, taken: Any, function: Callable[[Any], Any], share: Any, memory: int, modules: Sequence[str]
-) -> None:
-    """Do jobs, in a worker, until the pipe is closed; `taken` tells the parent of which it has begun."""
+def _serve(pipe: Connection, function: Callable[[Any], Any], share: Any, memory: int, modules: Sequence[str]) -> None:
+    """Say that this worker is ready, and do jobs until the pipe is closed."""
     _start_worker(share, memory, modules)
     with contextlib.suppress(EOFError, OSError):
+        pipe.send(_READY)
         while True:
-            number, task = pipe.recv()
-            taken.value = number
-            pipe.send(_perform(function, task))
+            pipe.send(_perform(function, pipe.recv()))
 
 
 def _perform(function: Callable[[Any], Any], task: Any) -> Any:
@@ -114,7 +121,7 @@ def _perform(function: Callable[[Any], Any], task: Any) -> Any:
         return error
     except MemoryError:
         return CodecError("the worker ran out of memory; only this file is affected", code="E_MEMORY")
-    except Exception as error:  # noqa: BLE001 - whatever a job raised, the batch goes on
+    except BaseException as error:  # noqa: BLE001 - whatever a job raised, the batch goes on
         return DcmtxError(f"a bug in dcmtx: {type(error).__name__}: {error}; please report it")
     finally:
         _busy = False
@@ -123,27 +130,22 @@ def _perform(function: Callable[[Any], Any], task: Any) -> Any:
 class _Worker(Generic[Task]):
     """A worker as its parent sees it: its process, its pipe, the job that it has, and when that must be done."""
 
-    __slots__ = ("deadline", "killed", "number", "pipe", "process", "taken", "task")
+    __slots__ = ("deadline", "killed", "pipe", "process", "ready", "task")
 
-    def __init__(self, process: Any, pipe: Connection, taken: Any) -> None:
+    def __init__(self, process: Any, pipe: Connection) -> None:
         self.process = process
         self.pipe = pipe
-        self.taken = taken
+        self.ready = False
         self.task: Task | None = None
         self.killed = 0
-        self.number = 0
         self.deadline: float | None = None
 
-    def give(self, number: int, task: Task, killed: int, timeout: float | None) -> None:
+    def give(self, task: Task, killed: int, timeout: float | None) -> None:
         """Send a job, which so many workers had when they were killed. If this one is dead, listening to it shows."""
-        self.task, self.number, self.killed = task, number, killed
+        self.task, self.killed = task, killed
         self.deadline = None if timeout is None else time.monotonic() + timeout
         with contextlib.suppress(OSError):
-            self.pipe.send((number, task))
-
-    def began(self) -> bool:
-        """Tell whether the worker has begun with its job."""
-        return bool(self.taken.value == self.number)
+            self.pipe.send(task)
 
     def end(self, patience: float) -> int | None:
         """See to it that the process is gone, by force if it does not go by itself, and return its status."""
@@ -179,12 +181,12 @@ class Pool(Generic[Task, Result]):
         self._most = workers
         self._modules = tuple(modules)
         self._memory = memory_per_worker(workers) if memory is None else memory
+        _start_server()
         self._share: Any = self._context.Value("i", 1, lock=False)
         self._workers: list[_Worker[Task]] = []
         # Jobs, and how many workers were killed that had them.
         self._waiting: deque[tuple[Task, int]] = deque()
         self._done: deque[tuple[Task, Result | DcmtxError]] = deque()
-        self._number = 0
         self._false_starts = 0
         self._woken, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
@@ -200,20 +202,38 @@ class Pool(Generic[Task, Result]):
         os.close(self._waker)
 
     def stop(self) -> list[Task]:
-        """End the workers, and return the jobs that were not done."""
-        unfinished = [worker.task for worker in self._workers if worker.task is not None]
-        unfinished += [task for task, _ in self._waiting]
+        """End the workers, and return the jobs that were not done; those that were, `finished` returns."""
         for worker in self._workers:
             if worker.task is not None:
                 worker.process.terminate()
             else:
                 worker.pipe.close()
         patience = time.monotonic() + _GRACE_SECONDS
+        unfinished = [task for task, _ in self._waiting]
         for worker in self._workers:
-            worker.end(patience - time.monotonic())
+            worker.process.join(max(0.0, patience - time.monotonic()))
+            if worker.task is not None and not self._last_words(worker):
+                unfinished.append(worker.task)
+            worker.end(0)
         self._workers.clear()
         self._waiting.clear()
         return unfinished
+
+    def _last_words(self, worker: _Worker[Task]) -> bool:
+        """Take the result that a worker sent before it was ended, if there is one."""
+        assert worker.task is not None
+        try:
+            if not worker.pipe.poll():
+                return False
+            self._done.append((worker.task, worker.pipe.recv()))
+        except Exception:  # noqa: BLE001 - whatever a dying worker leaves in its pipe
+            return False
+        return True
+
+    def finished(self) -> Iterator[tuple[Task, Result | DcmtxError]]:
+        """Yield what is known already, without waiting."""
+        while self._done:
+            yield self._done.popleft()
 
     def submit(self, task: Task) -> None:
         """Have a job done."""
@@ -227,8 +247,7 @@ class Pool(Generic[Task, Result]):
         """
         limit = 1 if wait_for_all else self._most * _IN_FLIGHT_PER_WORKER
         while True:
-            while self._done:
-                yield self._done.popleft()
+            yield from self.finished()
             wait = self._under_way() >= limit
             if not self._listen(wait=wait) or (not wait and not self._done):
                 return
@@ -243,23 +262,21 @@ class Pool(Generic[Task, Result]):
 
     def _feed(self) -> None:
         """Give waiting jobs to workers that have none, and let the running jobs have the cores that no other needs."""
-        idle = [worker for worker in self._workers if worker.task is None]
-        while self._waiting and (idle or len(self._workers) < self._most):
-            worker = idle.pop() if idle else self._start()
-            self._number += 1
-            worker.give(self._number, *self._waiting.popleft(), self._timeout)
+        starting = sum(not worker.ready for worker in self._workers)
+        for worker in self._workers:
+            if self._waiting and worker.ready and worker.task is None:
+                worker.give(*self._waiting.popleft(), self._timeout)
+        for _ in range(min(len(self._waiting) - starting, self._most - len(self._workers))):
+            self._start()
         self._share.value = self._most // min(max(self._under_way(), 1), self._most)
 
-    def _start(self) -> _Worker[Task]:
+    def _start(self) -> None:
         ours, theirs = self._context.Pipe()
-        taken = self._context.Value("q", 0, lock=False)
-        arguments = (theirs, taken, self._function, self._share, self._memory, self._modules)
+        arguments = (theirs, self._function, self._share, self._memory, self._modules)
         process = self._context.Process(target=_serve, args=arguments)
         process.start()
         theirs.close()
-        worker: _Worker[Task] = _Worker(process, ours, taken)
-        self._workers.append(worker)
-        return worker
+        self._workers.append(_Worker(process, ours))
 
     def _listen(self, *, wait: bool) -> bool:
         """Take what workers have to say, waiting for it if asked to; return False if somebody wants an end of that."""
@@ -285,42 +302,66 @@ class Pool(Generic[Task, Result]):
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     def _hear(self, worker: _Worker[Task]) -> None:
-        """Take the result of a worker's job, or bury it."""
+        """Take the result of a worker's job, or that it is ready for one, or bury it."""
         try:
-            result = worker.pipe.recv()
+            said = worker.pipe.recv()
         except Exception:  # noqa: BLE001 - whatever a dying worker leaves in its pipe
             self._bury(worker)
             return
-        assert worker.task is not None
         task, worker.task, worker.deadline = worker.task, None, None
-        self._false_starts = 0
-        if self._waiting:
-            # It need not wait until somebody has looked at this result.
-            self._feed()
-        self._done.append((task, result))
+        # It need not wait for its next job until somebody has looked at this result.
+        if not worker.ready:
+            worker.ready = True
+            self._false_starts = 0
+        self._feed()
+        if task is not None:
+            self._done.append((task, said))
 
     def _bury(self, worker: _Worker[Task], error: DcmtxError | None = None) -> None:
         """Take leave of a worker that is dead, or is to be. The job that it had ends with this error, or tells of that.
 
-        A job that it had not begun is given to another; so is one whose worker was killed, once. That came from outside,
-        from the system when memory is short: a codec that fails ends in other ways.
+        The job of a worker that was killed is given to another, once. That came from outside, from the system when
+        memory is short, say: a codec that fails ends in other ways.
         """
         self._workers.remove(worker)
-        began, task = worker.began(), worker.task
+        task = worker.task
         status = worker.end(_GRACE_SECONDS if error is None else 0)
-        if task is None:
-            return
-        if not began and error is None:
+        if not worker.ready:
             self._false_starts += 1
             if self._false_starts >= _FALSE_STARTS:
                 raise CodecError(f"no worker can be started: each {_cause(status)}", code="E_CRASH")
-            self._waiting.appendleft((task, worker.killed))
+        if task is None:
             return
-        if error is None and status == -signal.SIGKILL and not worker.killed:
+        if error is None and status in _KILLED and not worker.killed:
             self._waiting.appendleft((task, 1))
             return
         died = CodecError(f"the worker {_cause(status)}; only this file is affected", code="E_CRASH")
         self._done.append((task, error or died))
+
+
+def _start_server() -> None:
+    """Start the process that workers are forked from.
+
+    It and its resource tracker inherit that SIGHUP is ignored: when a terminal is closed, workers are ended by us. Its
+    socket is a file, whose path may be no longer than the system allows, whatever the directory for temporary files.
+    """
+    import tempfile
+    from multiprocessing import forkserver, util
+
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN) if main else None
+    usual = tempfile.gettempdir()
+    if len(os.fsencode(usual)) > _LONGEST_TEMPORARY:
+        tempfile.tempdir = "/tmp"  # noqa: S108 - what is made there has a random name and is ours alone
+    try:
+        util.get_temp_dir()
+        forkserver.ensure_running()
+    except OSError as error:
+        raise OutputError(f"workers cannot be started: {error.strerror or error}") from error
+    finally:
+        tempfile.tempdir = usual
+        if before is not None:
+            signal.signal(signal.SIGHUP, before)
 
 
 def _cause(status: int | None) -> str:
@@ -334,8 +375,10 @@ def _cause(status: int | None) -> str:
 
 
 def may_fork() -> bool:
-    """Tell whether processes can be forked safely: from one that has no other threads."""
-    return threading.active_count() == 1 and "fork" in multiprocessing.get_all_start_methods()
+    """Tell whether processes can be forked safely: from one that has no other threads and may have children."""
+    if multiprocessing.current_process().daemon or threading.active_count() > 1:
+        return False
+    return "fork" in multiprocessing.get_all_start_methods()
 
 
 # What the children of this process do: they are forked with it in their memory, for it cannot be sent.
@@ -361,6 +404,9 @@ def _start_child() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     _die_with_parent()
+    sink = sys.modules.get("dcmtx.sink")
+    if sink is not None:
+        sink.let_go()
 
 
 def _do_forked(number: int) -> Any:

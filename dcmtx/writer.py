@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from dcmtx.coder import Coded, Frame, FrameCoder, Measure, Recompressor, Rewrapper
+from dcmtx.coder import Coded, Frame, FrameCoder, Recompressor, Rewrapper
 from dcmtx.engine import run
 from dcmtx.errors import InputError, OutputError
 from dcmtx.header import (
@@ -29,7 +29,7 @@ from dcmtx.header import (
     tag_bytes,
 )
 from dcmtx.pixel.items import Layout
-from dcmtx.plan import Plan, Request, Route
+from dcmtx.plan import ICON_IMAGE_SEQUENCE, Plan, Request, Route
 from dcmtx.record import Record
 from dcmtx.request import Icon
 from dcmtx.rules import image
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from dcmtx.pixel.bits import BitPacker
 
 _PIECE = 1 << 20
-_ICON_IMAGE_SEQUENCE = 0x00880200
 # How a nested group length looks behind its group: number 0000, UL, length 4.
 _GROUP_LENGTH = {
     EXPLICIT_LITTLE: b"\x00\x00UL\x04\x00",
@@ -66,15 +65,18 @@ class _Tally:
 
     def __init__(self) -> None:
         self.coded_bytes = 0
+        self.cleared = 0
         self._measures = 0
         self._squares = 0.0
         self.worst = 0
         self.smallest = 0
         self.largest = 0
 
-    def add(self, length: int, measure: Measure | None) -> None:
+    def add(self, coded: Coded) -> None:
         """Account for a frame."""
-        self.coded_bytes += length
+        self.coded_bytes += len(coded.data)
+        self.cleared += coded.cleared
+        measure = coded.measure
         if measure is None:
             return
         first = self._measures == 0
@@ -161,7 +163,7 @@ class Writer:
         header = source.header
         last = plan.pixel_tag if header.pixel is not None else UNDEFINED
         before = {tag: edit for tag, edit in plan.edits.items() if tag < last}
-        behind = {tag: edit for tag, edit in plan.edits.items() if tag > last}
+        behind = {tag: edit for tag, edit in plan.edits.items() if tag > last or isinstance(edit, Remove)}
         self._write_elements(header.elements, before)
         if header.pixel is not None:
             self._write_pixels()
@@ -207,10 +209,13 @@ class Writer:
         """Return the edits with those that go inside sequences carried out: whole sequences, new."""
         resolved: dict[int, Edit] = {tag: edit for tag, edit in edits.items() if not isinstance(edit, Append | Within)}
         if self._request.policy.icon is Icon.DROP:
-            resolved |= {tag: Remove(tag) for tag, *_ in elements if tag == _ICON_IMAGE_SEQUENCE}
+            resolved |= {tag: Remove(tag) for tag, *_ in elements if tag == ICON_IMAGE_SEQUENCE}
         for element in elements:
-            if element.tag not in resolved and (element.vr == b"SQ" or self._may_hold_items(element)):
-                new = self._rewritten(element, edits.get(element.tag))
+            edit = edits.get(element.tag)
+            if element.tag in resolved:
+                continue
+            if element.vr == b"SQ" or self._may_hold_items(element) or (element.vr == b"UN" and edit is not None):
+                new = self._rewritten(element, edit)
                 if new is not None:
                     resolved[element.tag] = Replace(element.tag, new)
         for tag, edit in edits.items():
@@ -241,9 +246,12 @@ class Writer:
         lengths = same and self._holds(element, _GROUP_LENGTH[self._encoding])
         if not changes and not lengths and not isinstance(edit, Append):
             return None
-        from dcmtx.encoding import rewrite
+        from dcmtx.encoding import known_sequence, rewrite
 
         old = header.reader.pread(element.end - element.start, element.start)
+        if element.vr == b"UN":
+            old, encoding = known_sequence(old[element.value - element.start :], element.tag, element.length)
+            return rewrite(old, encoding, self._encoding, self._context(), changes) if old else None
         new = rewrite(old, header.encoding, self._encoding, self._context(), changes)
         unchanged = same and not changes and len(new) == len(old)
         return old if unchanged and isinstance(edit, Append) else None if unchanged else new
@@ -289,7 +297,7 @@ class Writer:
         for number, coded in enumerate(run(work, frames, *self._cores, locked=self._holds_lock()), start=1):
             if self._watch is not None:
                 self._watch(number, frames)
-            self._tally.add(len(coded.data), coded.measure)
+            self._tally.add(coded)
             if self._digest is not None and coded.words is not None:
                 self._digest.add(coded.words, one_bit=plan.coded_out.allocated == 1)
             for index, plane in enumerate(coded.overlays):
@@ -380,7 +388,10 @@ class Writer:
 
             for number in range(fmt.frames):
                 self._digest.add(decode(source.frame(number), fmt, fmt), one_bit=False)
+        frames = 0 if fmt is None else fmt.frames
         for offset in range(0, length, _PIECE):
+            if self._watch is not None and frames > 1:
+                self._watch(offset * frames // length, frames)
             data = source.native_bytes(offset, min(_PIECE, length - offset))
             if self._digest is not None and not by_plane:
                 self._digest.add_bytes(data)
@@ -404,27 +415,37 @@ class Writer:
         fmt = plan.coded_out
         if fmt is None or plan.route is not Route.RECODE or not plan.syntax.encapsulated:
             return Written()
+        if plan.plain is not None:
+            # What the source stored is what is compressed, though the codec may have been given more bits for it.
+            fmt = fmt.replace(stored=min(fmt.stored, plan.plain.stored))
         ratio = fmt.stored_bytes / max(tally.coded_bytes, 1)
         if not plan.irreversible:
-            return Written(ratio)
+            return Written(ratio, notes=self._cleared_notes())
         from dcmtx.rules.lossy import ratio_text
 
         self._fill("ratio", ratio_text(fmt.stored_bytes, tally.coded_bytes).encode("ascii"), b" ")
         for key, value in (("smallest", tally.smallest), ("largest", tally.largest)):
-            self._fill(key, value.to_bytes(2, "little", signed=fmt.signed), b"\0")
+            if key in self._slots:
+                self._fill(key, value.to_bytes(2, "little", signed=fmt.signed), b"\0")
         psnr = tally.psnr(fmt.pixels * fmt.samples * fmt.frames, fmt.stored)
-        return Written(ratio, psnr, notes=self._loss_notes(ratio, psnr))
+        return Written(ratio, psnr, notes=self._loss_notes(ratio, psnr) + self._cleared_notes())
 
     def _fill(self, key: str, value: bytes, pad: bytes) -> None:
         for offset, width in self._slots.get(key, []):
             self._sink.patch(offset, value.ljust(width, pad))
+
+    def _cleared_notes(self) -> tuple[str, ...]:
+        count = self._tally.cleared
+        return (f"cleared what stood outside Bits Stored, in {count} word{'s' * (count != 1)}",) if count else ()
 
     def _loss_notes(self, ratio: float, psnr: float | None) -> tuple[str, ...]:
         notes: tuple[str, ...] = ()
         if psnr is not None:
             how = "nothing was lost" if math.isinf(psnr) else f"PSNR {psnr:.1f} dB, largest error {self._tally.worst}"
             notes = (f"lossy: ratio {ratio:.4g}, {how}",)
-        asked = self._plan.quality.ratio
+        asked, wanted = self._plan.quality.ratio, self._plan.quality.psnr
+        if wanted is not None and psnr is not None and psnr < wanted - 1:
+            notes += (f"the PSNR is {psnr:.1f} dB, not the {wanted:g} asked for: these pixels do not give it",)
         if asked is not None and abs(ratio / asked - 1) > 0.1:
             notes += (f"the ratio is {ratio:.4g}, not the {asked:g} asked for: these pixels do not give it",)
         return notes

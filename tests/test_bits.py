@@ -128,10 +128,13 @@ def test_planes_of_bits_are_taken_out_and_cleared(given_words, data):
     assert plane.dtype == np.uint8
     assert plane.tolist() == [[pattern >> bit & 1 for pattern in patterns]]
     others = data.draw(st.lists(st.integers(0, fmt.allocated - 1), unique=True, max_size=3))
-    cleared = bits.without_bits(samples, others)
+    cleared = bits.without_bits(samples, others, fmt)
     assert cleared.dtype == samples.dtype
     mask = sum(1 << other for other in others)
-    assert [low(value, fmt.allocated) for value in cleared.tolist()[0]] == [pattern & ~mask for pattern in patterns]
+    left = [low(value, fmt.allocated) for value in cleared.tolist()[0]]
+    assert [value & ~mask for value in left] == [pattern & ~mask for pattern in patterns]
+    above = sum(1 << other for other in others if fmt.signed and other > fmt.high_bit)
+    assert {value & mask for value in left} <= {0, above}
 
 
 # --- High Bit ------------------------------------------------------------------------------------------------------
@@ -164,7 +167,7 @@ def test_lowering_high_bit_keeps_the_stored_bits_and_what_is_above_them(given_wo
 def test_what_lowering_would_drop_is_seen(given_words):
     samples, fmt, patterns = given_words
     shift = fmt.high_bit + 1 - fmt.stored
-    assert bits.below_high_bit(samples, fmt) == any(low(pattern, shift) for pattern in patterns)
+    assert bits.below_high_bit(samples, fmt) == sum(low(pattern, shift) != 0 for pattern in patterns)
 
 
 @pytest.mark.parametrize(

@@ -878,10 +878,17 @@ def test_a_dicomdir(name: str, target: str, check: Check) -> None:
 
 
 @pytest.mark.parametrize("name", ["DICOMDIR", "DICOMDIR-implicit", "DICOMDIR-bigEnd"])
-def test_a_dicomdir_becomes_explicit_vr_little_endian(name: str, src: Path, dst: Path, command: Command) -> None:
+def test_a_dicomdir_is_never_encoded_anew_because_its_records_hold_offsets(
+    name: str, src: Path, dst: Path, fails: Fails
+) -> None:
     src.write_bytes(real(name))
+    assert "make a new one" in fails(5, src, dst, "--to", "explicit", "--force")
+
+
+def test_a_dicomdir_in_the_target_syntax_is_copied(src: Path, dst: Path, command: Command) -> None:
+    src.write_bytes(real("DICOMDIR"))
     assert command(src, dst, "--to", "explicit").status == 0
-    assert dicom.walk(dst.read_bytes()).syntax == dicom.EXPLICIT
+    assert dst.read_bytes() == src.read_bytes()
 
 
 def test_an_object_without_pixels_where_that_is_to_fail(src: Path, dst: Path, fails: Fails, command: Command) -> None:

@@ -137,7 +137,7 @@ def _usage_line(error: click.ClickException) -> str:
 
 def error_line(error: DcmtxError) -> str:
     """Return the one line that a user sees of an error."""
-    message = _printable(str(error))
+    message = printable(str(error))
     if error.path == "-" and isinstance(error, OutputError):
         return f"dcmtx: {message}"
     if error.path is None:
@@ -149,10 +149,11 @@ def shown(path: str) -> str:
     """Return a source's path as it can be shown on one line: standard input has a name, odd bytes are escaped."""
     if path == "-":
         return "standard input"
-    return _printable(os.fsencode(path).decode("utf-8", "backslashreplace"))
+    return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return text that stays on one line, with whatever a terminal would not show escaped."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
 
 
@@ -162,4 +163,4 @@ def say(line: str) -> None:
         click.echo(line, err=True)
 
 
-__all__: list[Any] = ["cli", "error_line", "main", "say", "shown"]
+__all__: list[Any] = ["cli", "error_line", "main", "printable", "say", "shown"]

@@ -21,7 +21,7 @@ Exit status:
   2  usage                         7  verification failed
   3  bad, missing, unreadable SRC  8  DST could not be written
   4  not supported                 9  several files, some failed or refused
-  130, 143  interrupted
+  129, 130, 143  hung up, interrupted, terminated
 Unless a file's is 0, its DST is as it was before; SRC always is untouched."""
 
 
@@ -48,11 +48,14 @@ Unless a file's is 0, its DST is as it was before; SRC always is untouched."""
 @click.option("--encoder", metavar="NAME", help="Encode by this backend.")
 @click.option("-n", "--no-clobber", is_flag=True, help="Do not replace DST if it exists.")
 @click.option(
-    "-j", "--jobs", type=click.IntRange(1), help="Frames coded at a time. [default: the cores of this process]"
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    help="Files, or frames of one file, coded at a time. [default: the cores of this process]",
 )
 @click.option("--resume", is_flag=True, help="Skip files whose DST exists in the syntax that would be written.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first file that fails.")
-@click.option("--timeout", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Give a file up after this long.")
+@click.option("--timeout", type=click.FloatRange(0.1, 1e6), metavar="SECONDS", help="Give a file up after this long.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be done: route, backends, attributes that change.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
 @click.option(
@@ -77,9 +80,13 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     """
     words = {name: options.pop(name) for name in list(options) if name.startswith("word_")}
     target = chosen_target(to, words)
+    if options["quiet"] and options["verbose"]:
+        raise click.UsageError("--quiet and --verbose exclude each other")
     if len(paths) < 2:
         raise click.UsageError("no DST; name the file or directory to write")
     *sources, destination = paths
+    if options["report"] in paths:
+        raise click.UsageError(f"{options['report']} is named as the report too; name another file for that")
     output = Output(options.pop("as_json"), options.pop("report"), options.pop("quiet"), options.pop("verbose"))
     if output.as_json and destination == "-":
         raise click.UsageError("--json writes to standard output, where the file goes; use --report")

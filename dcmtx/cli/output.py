@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import click
 
-from dcmtx.cli import say, shown
+from dcmtx.cli import printable, say, shown
+from dcmtx.errors import OutputError
 
 if TYPE_CHECKING:
     from dcmtx.errors import DcmtxError
@@ -16,6 +19,17 @@ if TYPE_CHECKING:
 
 # In a batch, a note that many files have is told for the first of them, and counted at the end.
 _TIMES_TOLD = 3
+
+
+def _check_replaceable(path: str) -> None:
+    """Raise UsageError for a file that is no report of an earlier run: an image, most likely, named by mistake."""
+    try:
+        with open(path, "rb") as file:
+            first = file.read(1) if os.path.isfile(path) else b""
+    except OSError:
+        return
+    if first not in (b"", b"{"):
+        raise click.UsageError(f"the report {path} exists and is no report; name another file, or remove it")
 
 
 class Output:
@@ -40,6 +54,7 @@ class Output:
     def __enter__(self) -> Self:
         """Open the report."""
         if self._path is not None:
+            _check_replaceable(self._path)
             try:
                 # Lines are complete when they are written, for those who read along.
                 self._file = open(self._path, "w", encoding="utf-8", buffering=1)
@@ -52,7 +67,8 @@ class Output:
     ) -> None:
         """Close the report."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def record(self, result: Outcome | DcmtxError, src: str, dst: str, skip: str = "") -> None:
         """Write the record of a file."""
@@ -74,9 +90,16 @@ class Output:
 
         line = json.dumps(record) + "\n"
         if self.as_json:
-            click.echo(line, nl=False)
+            try:
+                click.echo(line, nl=False)
+            except OSError as error:
+                self.as_json = False
+                raise OutputError(f"standard output cannot be written: {error.strerror}") from error
         if self._file is not None:
-            self._file.write(line)
+            try:
+                self._file.write(line)
+            except OSError as error:
+                raise OutputError(f"the report {self._path} cannot be written: {error.strerror}") from error
 
     def _note(self, path: str, note: str) -> None:
         """Tell of a note, unless the same was told of some files already; numbers in it make no other note."""
@@ -85,7 +108,7 @@ class Output:
         self._told[kind] = (count + 1, example)
         if self.quiet or count >= _TIMES_TOLD:
             return
-        say(f"dcmtx: {shown(path)}: note: {note}")
+        say(f"dcmtx: {shown(path)}: note: {printable(note)}")
 
     def untold(self) -> list[str]:
         """Return a line for each note that more files had than were told of."""
@@ -97,7 +120,7 @@ class Output:
         if outcome.job.dry_run and not self.as_json:
             from dcmtx.report import plan_lines
 
-            click.echo("\n".join(plan_lines(outcome)))
+            click.echo("\n".join(printable(line) for line in plan_lines(outcome, shown(outcome.job.src))))
         for note in outcome.notes:
             self._note(outcome.job.src, note)
         if self.verbose:

@@ -9,7 +9,7 @@ import click
 
 from dcmtx.codec.registry import Registry, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.syntax import FAMILIES, SYNTAXES, Syntax
+from dcmtx.syntax import FAMILIES, ROOT, SYNTAXES, Syntax
 
 
 @click.command()
@@ -51,10 +51,8 @@ def describe(syntax: Syntax) -> dict[str, Any]:
 
 
 def _backends(registry: Registry, syntax: Syntax) -> list[dict[str, Any]]:
-    return [
-        {"backend": row.backend, "package": row.package, "installed": installed(row)}
-        for row in registry.rows(syntax.uid)
-    ]
+    rows = {row.backend: row for row in registry.rows(syntax.uid)}
+    return [{"backend": row.backend, "package": row.package, "installed": installed(row)} for row in rows.values()]
 
 
 def installed(row: Row) -> bool:
@@ -96,9 +94,9 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     for heading in ("UID", "--to", "Loss", "Decode", "Encode"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "UID")
     for row in rows:
-        uid = row["uid"].replace("1.2.840.10008.1.2", "…", 1)
+        uid = row["uid"].replace(f"{ROOT}.", "…", 1)
         style = None if row["decode"] or row["encode"] else "dim"
         table.add_row(uid, _names(row), row["loss"], _coders(row["decode"]), _coders(row["encode"]), style=style)
     console = Console(highlight=False)
     console.print(table)
-    console.print("[dim]… is 1.2.840.10008.1.2[/dim]")
+    console.print(f"[dim]… is {ROOT}.[/dim]")

@@ -12,6 +12,7 @@ from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
 
 Words = NDArray[Any]
+_SOF0, _SOF1 = 0xC0, 0xC1
 DEFAULT_QUALITY = 90
 DEFAULT_SUBSAMPLING = "422"
 
@@ -41,6 +42,11 @@ def decode_libjpeg(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words
     return frame
 
 
+def _contiguous(samples: Words) -> Words:
+    """Return samples without gaps, as their strides say too, which for a single pixel may be anything."""
+    return samples.copy() if samples.size <= 3 else np.ascontiguousarray(samples)
+
+
 def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
     """Return one frame as lossless JPEG of the true precision; of 8 bits where Bits Stored is 1, which JPEG lacks."""
     import imagecodecs
@@ -48,7 +54,7 @@ def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
     precision = coded.stored if coded.stored > 1 else 8
     samples = bits.narrow(bits.unsigned(words, coded.stored), precision)
     encoded = imagecodecs.jpeg8_encode(
-        np.ascontiguousarray(samples),
+        _contiguous(samples),
         lossless=True,
         predictor=quality.predictor or 1,
         bitspersample=precision,
@@ -56,6 +62,15 @@ def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
         outcolorspace="RGB" if coded.samples == 3 else None,
     )
     return bytes(encoded)
+
+
+def encode_extended(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame of Process 2 or 4, which SOF1 announces; what Process 1 does with 8 bits is one way of 2."""
+    stream = encode_lossy(words, plain, coded, quality)
+    at = 2
+    while stream[at + 1] not in (_SOF0, _SOF1):
+        at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+    return stream[: at + 1] + bytes([_SOF1]) + stream[at + 2 :]
 
 
 def encode_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
@@ -73,7 +88,7 @@ def encode_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: 
         stored = "YCBCR" if coded.photometric.startswith("YBR") else "RGB"
         subsampling = (quality.subsampling or DEFAULT_SUBSAMPLING) if stored == "YCBCR" else "444"
     encoded = imagecodecs.jpeg8_encode(
-        np.ascontiguousarray(bits.narrow(words, coded.stored)),
+        _contiguous(bits.narrow(words, coded.stored)),
         level=DEFAULT_QUALITY if quality.quality is None else quality.quality,
         colorspace=given,
         outcolorspace=stored,

@@ -39,7 +39,7 @@ def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
 
 
 def encode_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
-    """Return one frame of this quality, 0 to 99 as JPEG has it, by the Butteraugli distance that stands for it."""
+    """Return one frame of this quality, 1 to 100 as JPEG has it, by the Butteraugli distance that stands for it."""
     import imagecodecs
 
     samples = np.ascontiguousarray(bits.narrow(words, coded.stored))

@@ -84,9 +84,9 @@ class Limits(Record):
 class Row(Record):
     """One backend in one direction.
 
-    `call` is module:function, `package` what pip installs for it, `colours` the changes of Photometric
-    Interpretation that it makes itself, from and to, `frees_lock` whether other threads run while it codes,
-    `lossy` whether it loses (an encoder does or does not), `options` the coding parameters that it takes.
+    `call` is module:function, `package` what pip installs for it, `frees_lock` whether other threads
+    run while it codes, `lossy` whether it loses (an encoder does or does not), `options` the coding parameters that it
+    takes.
     """
 
     syntaxes: tuple[str, ...]
@@ -94,7 +94,6 @@ class Row(Record):
     call: str
     package: str
     limits: Limits = Limits()
-    colours: frozenset[tuple[str, str]] = frozenset()
     frees_lock: bool = True
     lossy: bool = False
     options: frozenset[str] = frozenset()

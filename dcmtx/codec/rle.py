@@ -21,8 +21,27 @@ def decode_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat) -> W
 
     word = np.dtype(plain.dtype).newbyteorder("<")
     length = coded.pixels * coded.samples * word.itemsize
-    out = imagecodecs.dicomrle_decode(data, word, out=length)
+    try:
+        out = imagecodecs.dicomrle_decode(data, word, out=length)
+    except imagecodecs.DicomrleError:
+        bare = _without_padding(data, coded.pixels)
+        if len(bare) == len(data):
+            raise
+        out = imagecodecs.dicomrle_decode(bare, word, out=length)
     return _shape(np.frombuffer(out, word), coded)
+
+
+def _without_padding(data: bytes, length: int) -> bytes:
+    """Return a frame without the zeros behind its last segment, which has to give `length` bytes."""
+    segments = int.from_bytes(data[:4], "little")
+    if not 1 <= segments <= 15:
+        return data
+    position = int.from_bytes(data[4 * segments : 4 * segments + 4], "little")
+    while length > 0 and position < len(data):
+        count = data[position]
+        position += 2 + count if count < 128 else 2 if count > 128 else 1
+        length -= 1 + count if count < 128 else 257 - count if count > 128 else 0
+    return data if data[position:].strip(b"\0") else data[:position]
 
 
 def decode_pylibjpeg(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
@@ -30,13 +49,7 @@ def decode_pylibjpeg(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Wor
     from rle.rle import decode_frame
 
     width = np.dtype(plain.dtype).itemsize * 8
-    try:
-        out = decode_frame(data, coded.pixels, width, "<")
-    except BaseException as error:
-        # Its panics are no Exception: they would end the process.
-        if type(error).__name__ == "PanicException":
-            raise CodecError(f"pylibjpeg-rle panicked: {error}") from error
-        raise
+    out = decode_frame(data, coded.pixels, width, "<")
     return _shape(np.frombuffer(out, np.dtype(plain.dtype).newbyteorder("<")), coded)
 
 

@@ -19,19 +19,21 @@ def find(
     the same way, so the same frame is always encoded the same.
     """
     goal = math.log(wanted)
-    trials: list[tuple[float, bytes]] = []
+    best: tuple[float, bytes] = (math.inf, b"")
 
     def attempt(parameter: float) -> float:
+        nonlocal best
         encoded = encode(math.exp(parameter))
         miss = math.log(max(measure(encoded), 1e-9)) - goal
-        trials.append((abs(miss), encoded))
+        if abs(miss) < best[0]:
+            best = (abs(miss), encoded)
         return miss
 
     left, right = math.log(low), math.log(high)
     miss_left, miss_right = attempt(left), attempt(right)
     if miss_left * miss_right <= 0:
         _close_in(attempt, left, right, miss_left, miss_right)
-    return min(trials, key=lambda trial: trial[0])[1]
+    return best[1]
 
 
 def _close_in(

@@ -33,9 +33,6 @@ _RLE = _uids("5")
 
 _ANY = Limits(stored=(1, 64), allocated=(1, 64))
 _BITS_TOO = Limits(allocated=(1, 16))
-_TO_RGB = frozenset([("YBR_FULL_422", "RGB"), ("YBR_FULL", "RGB"), ("YBR_FULL_422", "YBR_FULL")])
-_FROM_RCT = frozenset([("YBR_RCT", "RGB"), ("YBR_ICT", "RGB")])
-_TO_RCT = frozenset([("RGB", "YBR_RCT")])
 
 DECODERS = Registry(
     Direction.DECODE,
@@ -43,8 +40,8 @@ DECODERS = Registry(
         Row(_NATIVE, "dcmtx", "dcmtx.codec.native:decode", "dcmtx", _ANY),
         Row(_ENCAPSULATED, "dcmtx", "dcmtx.codec.native:decode", "dcmtx", _ANY),
         Row(_DEFLATED_FRAMES, "zlib", "dcmtx.codec.deflate:decode", "dcmtx", _ANY),
-        Row(_JPEG_DCT, "imagecodecs", "dcmtx.codec.jpeg:decode_imagecodecs", "imagecodecs", colours=_TO_RGB),
-        Row(_JPEG_DCT, "pylibjpeg-libjpeg", "dcmtx.codec.jpeg:decode_libjpeg", "pylibjpeg-libjpeg", colours=_TO_RGB,
+        Row(_JPEG_DCT, "imagecodecs", "dcmtx.codec.jpeg:decode_imagecodecs", "imagecodecs"),
+        Row(_JPEG_DCT, "pylibjpeg-libjpeg", "dcmtx.codec.jpeg:decode_libjpeg", "pylibjpeg-libjpeg",
             frees_lock=False),
         Row(_JPEG_LOSSLESS, "imagecodecs", "dcmtx.codec.jpeg:decode_imagecodecs", "imagecodecs"),
         Row(_JPEG_LOSSLESS, "pylibjpeg-libjpeg", "dcmtx.codec.jpeg:decode_libjpeg", "pylibjpeg-libjpeg",
@@ -53,15 +50,15 @@ DECODERS = Registry(
         Row(_JPEG_LS, "pylibjpeg-libjpeg", "dcmtx.codec.jpeg:decode_libjpeg", "pylibjpeg-libjpeg", frees_lock=False),
         Row(_JPEG_LS, "pyjpegls", "dcmtx.codec.jpegls:decode_pyjpegls", "pyjpegls", frees_lock=False),
         Row(_J2K, "imagecodecs", "dcmtx.codec.jpeg2k:decode_imagecodecs", "imagecodecs",
-            Limits(stored=(1, 24), allocated=(1, 64)), _FROM_RCT),
+            Limits(stored=(1, 24), allocated=(1, 64))),
         Row(_J2K, "pylibjpeg-openjpeg", "dcmtx.codec.jpeg2k:decode_openjpeg", "pylibjpeg-openjpeg",
-            Limits(stored=(1, 24), allocated=(1, 64)), _FROM_RCT, frees_lock=False),
+            Limits(stored=(1, 24), allocated=(1, 64)), frees_lock=False),
         Row(_HTJ2K, "imagecodecs", "dcmtx.codec.jpeg2k:decode_imagecodecs", "imagecodecs",
-            Limits(stored=(1, 24), allocated=(1, 64)), _FROM_RCT),
+            Limits(stored=(1, 24), allocated=(1, 64))),
         Row(_HTJ2K, "pylibjpeg-openjpeg", "dcmtx.codec.jpeg2k:decode_openjpeg", "pylibjpeg-openjpeg",
-            Limits(stored=(1, 24), allocated=(1, 64)), _FROM_RCT, frees_lock=False),
+            Limits(stored=(1, 24), allocated=(1, 64)), frees_lock=False),
         Row(_JPEG_XL, "imagecodecs", "dcmtx.codec.jpegxl:decode", "imagecodecs"),
-        Row(_JPEG_XL_JPEG, "imagecodecs", "dcmtx.codec.jpegxl:decode_recompressed", "imagecodecs", colours=_TO_RGB),
+        Row(_JPEG_XL_JPEG, "imagecodecs", "dcmtx.codec.jpegxl:decode_recompressed", "imagecodecs"),
         Row(_RLE, "imagecodecs", "dcmtx.codec.rle:decode_imagecodecs", "imagecodecs",
             Limits(stored=(1, 64), allocated=(1, 64))),
         Row(_RLE, "pylibjpeg-rle", "dcmtx.codec.rle:decode_pylibjpeg", "pylibjpeg-rle",
@@ -69,8 +66,6 @@ DECODERS = Registry(
     ],
 )  # fmt: skip
 
-_TO_422 = frozenset([("RGB", "YBR_FULL_422"), ("YBR_FULL", "YBR_FULL_422")])
-_TO_ICT = frozenset([("RGB", "YBR_ICT")])
 _LEVELS = frozenset(["resolutions"])
 _LEVELS_TILE = frozenset(["resolutions", "tile"])
 _RATE = frozenset(["ratio", "psnr"])
@@ -84,9 +79,9 @@ ENCODERS = Registry(
         Row(_JPEG_LOSSLESS, "imagecodecs", "dcmtx.codec.jpeg:encode_lossless", "imagecodecs",
             options=frozenset(["predictor"])),
         Row(_JPEG_BASELINE, "imagecodecs", "dcmtx.codec.jpeg:encode_lossy", "imagecodecs",
-            Limits(stored=(8, 8), allocated=(8, 8)), _TO_422, lossy=True,
+            Limits(stored=(8, 8), allocated=(8, 8)), lossy=True,
             options=frozenset(["quality", "subsampling"])),
-        Row(_JPEG_EXTENDED, "imagecodecs", "dcmtx.codec.jpeg:encode_lossy", "imagecodecs",
+        Row(_JPEG_EXTENDED, "imagecodecs", "dcmtx.codec.jpeg:encode_extended", "imagecodecs",
             Limits(only_stored=(8, 12), samples=(1,)), lossy=True, options=frozenset(["quality"])),
         Row(_JPEG_LS, "imagecodecs", "dcmtx.codec.jpegls:encode_imagecodecs", "imagecodecs",
             Limits(only_stored=(8, 16))),
@@ -96,18 +91,18 @@ ENCODERS = Registry(
         Row(_JPEG_LS_NEAR, "pyjpegls", "dcmtx.codec.jpegls:encode_pyjpegls", "pyjpegls", Limits(stored=(2, 16)),
             lossy=True, options=frozenset(["near"])),
         Row(_J2K, "imagecodecs", "dcmtx.codec.jpeg2k:encode_imagecodecs", "imagecodecs",
-            Limits(stored=(1, 20), allocated=(1, 40)), _TO_RCT, options=_LEVELS),
+            Limits(stored=(1, 20), allocated=(1, 40)), options=_LEVELS),
         Row(_J2K, "pylibjpeg-openjpeg", "dcmtx.codec.jpeg2k:encode_openjpeg", "pylibjpeg-openjpeg",
-            Limits(stored=(8, 20), allocated=(1, 40), smallest_side=32), _TO_RCT, frees_lock=False),
+            Limits(stored=(8, 20), allocated=(1, 40), smallest_side=32), frees_lock=False),
         Row(_J2K_LOSSY, "pylibjpeg-openjpeg", "dcmtx.codec.jpeg2k:encode_openjpeg_lossy", "pylibjpeg-openjpeg",
-            Limits(stored=(2, 20), allocated=(8, 40), smallest_side=32), _TO_ICT, frees_lock=False, lossy=True,
+            Limits(stored=(2, 20), allocated=(8, 40), smallest_side=32), frees_lock=False, lossy=True,
             options=frozenset(["ratio"])),
         Row(_J2K_LOSSY, "imagecodecs", "dcmtx.codec.jpeg2k:encode_imagecodecs_lossy", "imagecodecs",
-            Limits(stored=(2, 20), allocated=(8, 40)), _TO_ICT, lossy=True, options=_RATE | _LEVELS),
+            Limits(stored=(2, 20), allocated=(8, 40)), lossy=True, options=_RATE | _LEVELS),
         Row(_HTJ2K, "imagecodecs", "dcmtx.codec.htj2k:encode_imagecodecs", "imagecodecs",
-            Limits(allocated=(8, 40)), _TO_RCT, options=_LEVELS_TILE),
+            Limits(allocated=(8, 40)), options=_LEVELS_TILE),
         Row(_HTJ2K_LOSSY, "imagecodecs", "dcmtx.codec.htj2k:encode_imagecodecs_lossy", "imagecodecs",
-            Limits(stored=(2, 16), allocated=(8, 40)), _TO_ICT, lossy=True, options=_RATE | _LEVELS_TILE),
+            Limits(stored=(2, 16), allocated=(8, 40)), lossy=True, options=_RATE | _LEVELS_TILE),
         Row(_JPEG_XL, "imagecodecs", "dcmtx.codec.jpegxl:encode_lossless", "imagecodecs"),
         Row(_JPEG_XL_LOSSY, "imagecodecs", "dcmtx.codec.jpegxl:encode_lossy", "imagecodecs", lossy=True,
             options=frozenset(["quality"])),

@@ -57,9 +57,9 @@ def lower_high_bit(words: Words, fmt: PixelFormat) -> Words:
     return lowered
 
 
-def below_high_bit(words: Words, fmt: PixelFormat) -> bool:
-    """Tell whether some word holds anything below its lowest stored bit, which lowering High Bit would drop."""
-    return bool(_low_bits(words, fmt.high_bit + 1 - fmt.stored).any())
+def below_high_bit(words: Words, fmt: PixelFormat) -> int:
+    """Return how many words hold anything below their lowest stored bit, which lowering High Bit drops."""
+    return int(np.count_nonzero(_low_bits(words, fmt.high_bit + 1 - fmt.stored)))
 
 
 def settle(samples: Words, stream: Codestream, fmt: PixelFormat) -> Words:
@@ -70,6 +70,9 @@ def settle(samples: Words, stream: Codestream, fmt: PixelFormat) -> Words:
     words stay whole, for the caller to judge.
     """
     target = np.dtype(fmt.dtype)
+    if stream.kind == "rle":
+        # It has no precision of its own, only bytes of whole words (PS3.5 G.2).
+        return _reinterpret(samples, stream.precision, target)
     if stream.precision <= fmt.stored:
         if fmt.signed == bool(stream.signed):
             return samples.astype(target, copy=False)
@@ -163,9 +166,16 @@ def bit_plane(words: Words, bit: int) -> Words:
     return plane
 
 
-def without_bits(words: Words, bits: list[int]) -> Words:
-    """Return the words with these bits cleared."""
+def without_bits(words: Words, bits: list[int], fmt: PixelFormat) -> Words:
+    """Return the words without what stands in these bits: cleared, or filled with the sign as those beside them."""
     width = words.dtype.itemsize * 8
+    unsigned_type = np.dtype(f"uint{width}")
     mask = ((1 << width) - 1) & ~sum(1 << bit for bit in bits)
-    cleared: Words = words.view(f"uint{width}") & np.array(mask, f"uint{width}")
+    cleared: Words = words.view(unsigned_type) & np.array(mask, unsigned_type)
+    above = [bit for bit in bits if bit > fmt.high_bit]
+    if fmt.signed and above:
+        # The lowest unused bit tells whether words are filled with their sign; where there is none, they all are.
+        pattern = next((bit for bit in range(fmt.high_bit + 1, width) if bit not in bits), fmt.high_bit)
+        fill = np.array(sum(1 << bit for bit in above), unsigned_type)
+        cleared |= ((cleared >> np.array(pattern, unsigned_type)) & np.array(1, unsigned_type)) * fill
     return cleared.view(words.dtype)

@@ -52,6 +52,7 @@ class Codestream(Record):
     progression: int = 0
     levels: int = 0
     tile_lengths: bool = False
+    tiles: int = 1
     boxed: bool = False
     start: int = 0
     end: int = 0
@@ -256,7 +257,9 @@ def _siz(data: bytes, position: int) -> Codestream:
     """Read SIZ, whose length field is at `position` (T.800 A.5.1)."""
     if len(data) < position + 38:
         raise _short("JPEG 2000")
-    x, y, x0, y0 = struct.unpack_from(">4I", data, position + 4)
+    x, y, x0, y0, tile_x, tile_y, tile_x0, tile_y0 = struct.unpack_from(">8I", data, position + 4)
+    if not tile_x or not tile_y:
+        raise _short("JPEG 2000")
     (components,) = struct.unpack_from(">H", data, position + 36)
     entries = data[position + 38 : position + 38 + 3 * components]
     if not components or len(entries) < 3 * components:
@@ -272,6 +275,7 @@ def _siz(data: bytes, position: int) -> Codestream:
     return Codestream(
         "j2k", y - y0, x - x0, components, (depth & 0x7F) + 1,
         signed=bool(depth & 0x80),
+        tiles=-(-(x - tile_x0) // tile_x) * -(-(y - tile_y0) // tile_y),
         sampling=tuple((entries[3 * number + 1], entries[3 * number + 2]) for number in range(components)),
     )  # fmt: skip
 
@@ -295,7 +299,7 @@ def check_end(stream: Codestream, data: bytes) -> None:
     if stream.kind in ("jpeg", "jpegls"):
         whole = ends_frame(data[-64:]) or ends_frame(data)
     elif stream.kind in ("j2k", "htj2k"):
-        whole = _tile_parts_end(data, stream.body, stream.end)
+        whole = _tile_parts_end(data, stream)
     else:
         return
     if not whole:
@@ -304,15 +308,20 @@ def check_end(stream: Codestream, data: bytes) -> None:
         )
 
 
-def _tile_parts_end(data: bytes, position: int, end: int) -> bool:
-    """Tell whether each tile-part is followed by another, by EOC, or, as some writers have it, by nothing."""
+def _tile_parts_end(data: bytes, stream: Codestream) -> bool:
+    """Tell whether every tile is there, and each part followed by another, by EOC, or, as some write it, by nothing."""
+    position, end = stream.body, stream.end
+    tiles: set[bytes] = set()
     while data[position : position + 2] == b"\xff\x90" and position + 12 <= end:
+        tiles.add(data[position + 4 : position + 6])
         length = int.from_bytes(data[position + 6 : position + 10], "big")
         if length == 0:
-            return data[:end].rstrip(b"\0").endswith(b"\xff\xd9")
+            return len(tiles) == stream.tiles and data[:end].rstrip(b"\0").endswith(b"\xff\xd9")
         if length < 12:
             return False
         position += length
+    if len(tiles) != stream.tiles:
+        return False
     return position == end or data[position : position + 2] == b"\xff\xd9" or not data[position:end].strip(b"\0")
 
 

@@ -7,7 +7,9 @@ fragment per frame and keeps the offsets that a table needs. Standard library al
 from __future__ import annotations
 
 import struct
+import sys
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from enum import Enum
 
@@ -20,6 +22,10 @@ LARGEST_OFFSET = 0xFFFFFFFF
 LARGEST_FRAGMENT = 0xFFFFFFFE
 
 _WINDOW = 1 << 16
+# Behind a fragment longer than this, reading its item's header alone is quicker than reading what lies between.
+_FAR = 1 << 11
+# A first item longer than the table of sixteen million frames is none, but a fragment in its place.
+_LARGEST_TABLE = 1 << 26
 Pread = Callable[[int, int], bytes]
 
 
@@ -55,20 +61,21 @@ class FrameMap(Record):
     notes: tuple[str, ...]
 
 
-def read_fragments(pread: Pread, start: int, size: int) -> Fragments:
+def read_fragments(pread: Pread, start: int, size: int, frames: int | None = None) -> Fragments:
     """Index the items from `start`, the offset behind the header of Pixel Data, in a file of `size` bytes.
+
+    `frames` is how many there should be, for messages.
 
     Raises InputError where the items are broken or the file ends before the Sequence Delimitation Item.
     """
-    table, position = _read_table(pread, start, size)
+    table, position = _read_table(pread, start, size, frames)
     first = position
     values, lengths = array("Q"), array("Q")
     buffer, base = b"", position
     while True:
         at = position - base
         if not 0 <= at <= len(buffer) - 8:
-            # Large fragments lie far apart: read no more than an item header then.
-            far = bool(lengths) and lengths[-1] >= _WINDOW
+            far = bool(lengths) and lengths[-1] >= _FAR
             buffer, base, at = pread(8 if far else _WINDOW, position), position, 0
         kind, length = buffer[at : at + 4], int.from_bytes(buffer[at + 4 : at + 8], "little")
         if kind == ITEM and length <= LARGEST_FRAGMENT and position + 8 + length <= size:
@@ -78,30 +85,62 @@ def read_fragments(pread: Pread, start: int, size: int) -> Fragments:
             continue
         if kind == SEQUENCE_END and len(buffer) >= at + 8:
             return Fragments(first, table, values, lengths, position + 8)
-        raise _broken(kind, position, size, len(values))
+        raise _broken(kind, position, size, len(values), _Place(table, position - first, frames))
 
 
-def _read_table(pread: Pread, start: int, size: int) -> tuple[array[int], int]:
+def _read_table(pread: Pread, start: int, size: int, frames: int | None) -> tuple[array[int], int]:
     head = pread(8, start)
     if head[:4] != ITEM:
-        raise _broken(head[:4], start, size, 0)
+        raise _broken(head[:4], start, size, 0, _Place(array("I"), 0, frames))
     length = int.from_bytes(head[4:8], "little")
     if start + 8 + length > size:
-        raise _broken(ITEM, start, size, 0)
-    entries = pread(length - length % 4, start + 8)
-    table = array("Q", struct.unpack(f"<{len(entries) // 4}I", entries))
+        raise _broken(ITEM, start, size, 0, _Place(array("I"), 0, frames))
+    table = array("I")
+    if length <= _LARGEST_TABLE:
+        table.frombytes(pread(length - length % 4, start + 8))
+    if sys.byteorder == "big":
+        table.byteswap()
     return table, start + 8 + length
 
 
-def _broken(kind: bytes, position: int, size: int, number: int) -> InputError:
-    if position + 8 > size or kind == ITEM:
+class _Place(Record):
+    """A place among the items where something is wrong: Basic Offset Table, offset as that counts, Number of Frames."""
+
+    table: array[int]
+    offset: int
+    frames: int | None
+
+    def inside(self, number: int) -> str:
+        """Return to which frame the fragment here, the number-th (0-based), belongs, in words."""
+        if len(self.table) > 1:
+            return f", frame {max(bisect_right(self.table, self.offset), 1)} of {len(self.table)} by the Basic Offset Table"
+        return f", frame {number + 1} if each frame has one"
+
+    def missing(self, number: int) -> str:
+        """Return which frame is missing if all ends here, behind so many fragments, in words; empty if none is."""
+        tabled = len(self.table) > 1
+        there = bisect_left(self.table, self.offset) if tabled else number
+        frames = len(self.table) if tabled else self.frames or 1
+        return f"frame {there + 1} of {frames} is missing" if there < frames else ""
+
+
+def _broken(kind: bytes, position: int, size: int, number: int, place: _Place) -> InputError:
+    if position + 8 > size and number:
+        missing = place.missing(number)
         return InputError(
-            f"the file ends inside fragment {number + 1} of Pixel Data, frame {number + 1} if each frame has "
-            "one; the file is truncated",
+            f"the file ends behind fragment {number} of Pixel Data, "
+            f"{missing or 'without a Sequence Delimitation Item'}; the file is truncated",
             code="E_TRUNCATED",
         )
+    if position + 8 > size or kind == ITEM:
+        return InputError(
+            f"the file ends inside fragment {number + 1} of Pixel Data{place.inside(number)}; the file is truncated",
+            code="E_TRUNCATED",
+        )
+    where = f"behind fragment {number} of" if number else "at the start of"
     return InputError(
-        f"fragment {number + 1} of Pixel Data, at offset {position}, is no item; the encapsulation is damaged",
+        f"{where} Pixel Data, at offset {position}, stands neither an item nor a Sequence Delimitation Item; the "
+        "encapsulation is damaged",
         code="E_ENCAPSULATION",
     )
 

@@ -53,15 +53,23 @@ def file_meta(head: Head, header: Header, syntax: Syntax, instance: str | None =
     return preamble + MAGIC + _element(GROUP_LENGTH, b"UL", struct.pack("<I", len(body))) + body
 
 
-def derived_uid(old: str, target: Syntax, quality: Quality) -> str:
+def is_tiff(preamble: bytes) -> bool:
+    """Tell whether a preamble makes the file a TIFF file too, by offsets that hold only for its very bytes."""
+    return preamble[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def derived_uid(old: str, target: Syntax, quality: Quality, *others: str) -> str:
     """Return the SOP Instance UID of what is made from instance `old`: 2.25 and a UUID of all that decides it.
+
+    `others` are what decides it beside the parameters of quality: the backends, the policy for unused bits.
 
     So the same conversion of the same instance, repeated, agrees with itself (PS3.5 B.2; RFC 4122 4.3).
     """
     import uuid
 
     parameters = ",".join(f"{name}={value}" for name, value in quality.items() if value is not None)
-    return f"2.25.{uuid.uuid5(uuid.UUID(_NAMESPACE), f'{old} {target.uid} {parameters}').int}"
+    name = " ".join([old, target.uid, parameters, __version__, *others])
+    return f"2.25.{uuid.uuid5(uuid.UUID(_NAMESPACE), name).int}"
 
 
 def _identify(values: dict[int, tuple[bytes, bytes]], header: Header, instance: str | None) -> None:

@@ -18,11 +18,12 @@ from dcmtx.record import Record
 from dcmtx.request import Policy, Uid
 from dcmtx.rules.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, derived_uid
 from dcmtx.rules.objects import FUNCTIONAL_GROUPS, is_enhanced
-from dcmtx.syntax import EXPLICIT_LITTLE, Loss, Syntax
+from dcmtx.syntax import EXPLICIT_LITTLE, JPEG_RECOMPRESSION, Loss, Syntax
 
 LOSSY_IMAGE_COMPRESSION = 0x00282110
 RATIO = 0x00282112
 METHOD = 0x00282114
+LOSS_ATTRIBUTES = frozenset([LOSSY_IMAGE_COMPRESSION, RATIO, METHOD])
 IMAGE_TYPE = 0x00080008
 CREATION_DATE = 0x00080012
 CREATION_TIME = 0x00080013
@@ -40,7 +41,6 @@ _PIXEL_PADDING_VALUE = 0x00280120
 
 RATIO_WIDTH = 10
 _LONGEST_DESCRIPTION = 1024
-_JPEG_RECOMPRESSION = "1.2.840.10008.1.2.4.111"
 # PS3.3 C.7.6.1.1.5.1: family of codestream: defined term, and what people call it.
 METHODS: dict[str, tuple[str, str]] = {
     "jpeg": ("ISO_10918_1", "JPEG"),
@@ -74,7 +74,7 @@ def is_lossy_stream(syntax: Syntax, stream: Codestream | None) -> bool:
     """Tell whether what is in a codestream has lost something, by what it says of itself, not by its UID."""
     if stream is None:
         return False
-    return syntax.uid == _JPEG_RECOMPRESSION or syntax.loss is Loss.LOSSY or not stream.reversible
+    return syntax is JPEG_RECOMPRESSION or syntax.loss is Loss.LOSSY or not stream.reversible
 
 
 class Confession(Record):
@@ -92,7 +92,7 @@ def confess(
     history = read_history(header)
     if header.text(LOSSY_IMAGE_COMPRESSION) == "01" or not is_lossy_stream(syntax, stream):
         return Confession(history, {}, ())
-    family = "jpeg" if syntax.uid == _JPEG_RECOMPRESSION else syntax.family
+    family = "jpeg" if syntax is JPEG_RECOMPRESSION else syntax.family
     history = history.add(ratio_text(fmt.stored_bytes, coded_bytes), METHODS[family][0])
     edits: dict[int, Edit] = {
         LOSSY_IMAGE_COMPRESSION: Set(LOSSY_IMAGE_COMPRESSION, b"CS", b"01"),
@@ -117,16 +117,23 @@ class Derivation(Record):
 
 
 def derive(
-    header: Header, target: Syntax, quality: Quality, policy: Policy, history: History, *, measured: bool
+    header: Header,
+    target: Syntax,
+    quality: Quality,
+    policy: Policy,
+    history: History,
+    deciders: tuple[str, ...] = (),
+    *,
+    measured: bool,
 ) -> Derivation:
     """Return what the data set must say of an irreversible step to `target`.
 
-    The keys of reserved places are `ratio` (text), and `smallest` and `largest` (16-bit numbers) if `measured`, which
-    says that decoded pixels will be seen.
+    `deciders` are what else decides the pixels, for the SOP Instance UID. The keys of reserved places are `ratio`
+    (text), and `smallest` and `largest` (16-bit numbers) if `measured`, which says that decoded pixels will be seen.
     """
     term, name = METHODS[target.family]
     old = header.text(SOP_INSTANCE_UID)
-    instance = derived_uid(old, target, quality) if old and policy.uid is not Uid.KEEP else None
+    instance = derived_uid(old, target, quality, *deciders) if old and policy.uid is not Uid.KEEP else None
     edits = _loss_edits(history, term) | _extremes(header, measured=measured)
     edits |= _created(policy)
     if instance is not None:
@@ -233,8 +240,8 @@ def _derivation(header: Header, name: str, source: bytes) -> dict[int, Edit]:
     """Return the attributes of the General Image Module that tell of a derivation (PS3.3 C.7.6.1, C.12.4)."""
     told = header.value(DERIVATION_DESCRIPTION).rstrip(b" \0")
     added = f"{name} lossy compression, ratio ".encode("ascii")
-    room = _LONGEST_DESCRIPTION - len(added) - RATIO_WIDTH - 2
-    prefix = (told[:room] + b"; " if told else b"") + added
+    told = _cut(told, _LONGEST_DESCRIPTION - len(added) - RATIO_WIDTH - 2)
+    prefix = (told + b"; " if told else b"") + added
     edits: dict[int, Edit] = {
         DERIVATION_DESCRIPTION: Reserve(DERIVATION_DESCRIPTION, b"ST", RATIO_WIDTH, "ratio", prefix),
         DERIVATION_CODES: Append(DERIVATION_CODES, _LOSSY_CODE),
@@ -242,6 +249,22 @@ def _derivation(header: Header, name: str, source: bytes) -> dict[int, Edit]:
     if source:
         edits[SOURCE_IMAGES] = Append(SOURCE_IMAGES, source)
     return edits
+
+
+def _cut(text: bytes, room: int) -> bytes:
+    """Return text that fits, whole words of it.
+
+    A space stands between characters in every character set: none has it inside a character (PS3.5 6.1.2).
+    """
+    if len(text) <= room:
+        return text
+    end = text.rfind(b" ", 0, room + 1)
+    if end < 0:
+        # One long word, or a language without spaces; then in UTF-8 most likely, whose characters can be told.
+        end = room
+        while end and text[end] & 0xC0 == 0x80:
+            end -= 1
+    return text[:end]
 
 
 def _functional_groups(header: Header, name: str, source: bytes) -> dict[int, Edit]:

@@ -9,13 +9,13 @@ from dcmtx.header import Header
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.record import Record
 from dcmtx.rules.image import COLUMNS, ROWS
-from dcmtx.syntax import EXPLICIT, Syntax
 
 SOP_CLASS_UID = 0x00080016
 PROVIDER_URL = 0x00287FE0
 DIRECTORY_RECORDS = 0x00041220
 DIGITAL_SIGNATURES = 0xFFFAFFFA
 MAC_PARAMETERS = 0x4FFE0001
+SIGNATURES = (DIGITAL_SIGNATURES, MAC_PARAMETERS)
 FUNCTIONAL_GROUPS = (0x52009229, 0x52009230)
 
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
@@ -72,15 +72,16 @@ def is_image(header: Header) -> bool:
 
 def is_signed(header: Header) -> bool:
     """Tell whether the data set has digital signatures (PS3.3 C.12.1.1.3)."""
-    return DIGITAL_SIGNATURES in header or MAC_PARAMETERS in header
+    return any(tag in header for tag in SIGNATURES)
 
 
-def check_object(header: Header, target: Syntax) -> None:
+def check_object(header: Header) -> None:
     """Raise RefusedError or UnsupportedError for objects that no pixel codec can do anything about."""
     directory = header.text(SOP_CLASS_UID) == _MEDIA_STORAGE_DIRECTORY or DIRECTORY_RECORDS in header
-    if directory and target is not EXPLICIT:
+    if directory:
         raise RefusedError(
-            "it is a DICOMDIR, which is Explicit VR Little Endian always (PS3.10 8.6); make a new one instead",
+            "it is a DICOMDIR, always Explicit VR Little Endian, whose records point at one another by offsets in the "
+            "file (PS3.10 8.6); make a new one instead",
             code="E_DICOMDIR",
         )
     if PROVIDER_URL in header:

@@ -41,6 +41,13 @@ def find_embedded(header: Header, fmt: PixelFormat) -> list[Embedded]:
         if fmt.high_bit - fmt.stored < bit <= fmt.high_bit:
             # A bit of the pixel value itself: nothing there is an overlay.
             continue
+        if fmt.samples > 1:
+            raise RefusedError(
+                f"overlay group {group:04X} is in the bits of colour pixels, which have no place for it (PS3.5 8.1.2); "
+                "correct or remove it first",
+                code="E_OVERLAY",
+                tag=base | _POSITION,
+            )
         size = (header.number(base | _ROWS), header.number(base | _COLUMNS))
         if size != (fmt.rows, fmt.columns):
             raise RefusedError(

@@ -10,10 +10,10 @@ from dcmtx.errors import InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.record import Record
-from dcmtx.syntax import ROOT, Legal, Syntax
+from dcmtx.syntax import JPEG_BASELINE, Legal, Syntax
 
 _JPEG_2000 = frozenset(["j2k", "htj2k"])
-_JPEG_BASELINE = f"{ROOT}.4.50"
+
 _TRANSFORMED = frozenset(["YBR_RCT", "YBR_ICT"])
 
 
@@ -93,7 +93,7 @@ def coded(syntax: Syntax, given: PixelFormat, said: PixelFormat, quality: Qualit
     plain = given.photometric
     if syntax.family in _JPEG_2000 and plain == "RGB":
         return "YBR_ICT" if quality.lossy else "YBR_RCT"
-    if syntax.uid == _JPEG_BASELINE and plain in ("RGB", "YBR_FULL"):
+    if syntax is JPEG_BASELINE and plain in ("RGB", "YBR_FULL"):
         return "RGB" if plain == "RGB" and quality.subsampling == "444" else "YBR_FULL_422"
     if syntax.family in ("native", "deflate") and said.subsampled and plain == "YBR_FULL" and given.columns % 2 == 0:
         return "YBR_FULL_422"
@@ -117,7 +117,7 @@ def check_legal(syntax: Syntax, fmt: PixelFormat, *, one_bit: bool = False) -> N
     legal = syntax.legal + (syntax.one_bit if one_bit else ())
     rows = [row for row in legal if fmt.photometric in row.photometric]
     if not rows:
-        allowed = ", ".join(name for row in syntax.legal for name in row.photometric)
+        allowed = ", ".join(dict.fromkeys(name for row in syntax.legal for name in row.photometric))
         raise _refused(syntax, f"holds no {fmt.photometric}, only {allowed}", syntax.section, "E_PI")
     objections = [objection for row in rows if (objection := _objection(row, fmt)) is not None]
     if len(objections) < len(rows):
