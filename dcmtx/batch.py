@@ -361,7 +361,8 @@ def _is_done(job: Job) -> bool:
             there = peek(file).syntax
     except DcmtxError:
         return False
-    planned = run(job.replace(dry_run=True))
+    policy = job.request.policy.replace(clobber=True)
+    planned = run(job.replace(dry_run=True, request=job.request.replace(policy=policy)))
     return planned.syntax_out == there
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from dcmtx.codec.registry import Row
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, VerifyError
+from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, Stopped, VerifyError
 from dcmtx.pixel.codestream import KINDS, NAMES, Codestream, check_end, inspect
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.plan import Plan
@@ -23,8 +23,6 @@ Frame = Any
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 # Entropy-coded data of no image, without a marker in it.
 _OTHER_BYTES = bytes(range(1, 250)) * 8
-# What a backend written in Rust raises where it meets a bug of its own; it is no Exception.
-_PANIC = "PanicException"
 
 
 class Measure(Record):
@@ -296,9 +294,10 @@ def call(function: Callable[..., Any], row: Row, *arguments: Any) -> Any:
         raise
     except MemoryError as error:
         raise CodecError(f"{row.backend} ran out of memory") from error
+    except (KeyboardInterrupt, Stopped):
+        raise
     except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
-            raise
+        # What a backend written in Rust raises where it panics is no Exception.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CodecError(f"{row.backend} failed: {reason[:200]}") from error
 

@@ -100,6 +100,10 @@ class OutputError(DcmtxError):
     default_code = "E_OUTPUT"
 
 
+class Stopped(BaseException):
+    """Somebody wants an end of what is being done; no error, and nobody's to handle but who wants it."""
+
+
 def _restore(
     kind: type[DcmtxError], message: str, code: str, path: str | None, frame: int | None, tag: int | None
 ) -> DcmtxError:

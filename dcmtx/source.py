@@ -200,8 +200,15 @@ class PixelSource:
         before = number - 1
         while before and not fragments.lengths[before]:
             before -= 1
-        length = min(16, fragments.lengths[before])
-        return ends_frame(self.data.pread(length, fragments.values[before] + fragments.lengths[before] - length))
+        return self._ends_frame(fragments.values[before], fragments.lengths[before])
+
+    def _ends_frame(self, value: int, length: int) -> bool:
+        """Tell whether a fragment ends in the marker that ends a codestream, however many zeros stand behind it."""
+        near = min(16, length)
+        end = self.data.pread(near, value + length - near)
+        if end.strip(b"\0") or near == length:
+            return ends_frame(end)
+        return ends_frame(self.data.pread(length, value).rstrip(b"\0")[-16:])
 
     def _check_native_length(self, fmt: PixelFormat) -> None:
         pixel = self.header.pixel

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from dcmtx.errors import CodecError, DcmtxError, OutputError
+from dcmtx.errors import CodecError, DcmtxError, OutputError, Stopped
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -44,10 +44,6 @@ _FALSE_STARTS = 10
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-
-
-class Stopped(BaseException):
-    """The worker was asked to end while it had a job."""
 
 
 # Set in each worker when it starts.
@@ -75,6 +71,8 @@ def _start_worker(share: Any, memory: int, modules: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+    _let_server_go()
     _die_with_parent()
     if memory:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
@@ -274,7 +272,10 @@ class Pool(Generic[Task, Result]):
         ours, theirs = self._context.Pipe()
         arguments = (theirs, self._function, self._share, self._memory, self._modules)
         process = self._context.Process(target=_serve, args=arguments)
-        process.start()
+        try:
+            process.start()
+        except (EOFError, OSError) as error:
+            raise OutputError(f"workers cannot be started: {error}") from error
         theirs.close()
         self._workers.append(_Worker(process, ours))
 
@@ -342,26 +343,39 @@ class Pool(Generic[Task, Result]):
 def _start_server() -> None:
     """Start the process that workers are forked from.
 
-    It and its resource tracker inherit that SIGHUP is ignored: when a terminal is closed, workers are ended by us. Its
-    socket is a file, whose path may be no longer than the system allows, whatever the directory for temporary files.
+    Signals that are meant for all of a group, or for all that a terminal started, are left to us: it and its resource
+    tracker inherit that they are blocked. Its socket is a file, whose path may be no longer than the system allows,
+    whatever the directory for temporary files.
     """
     import tempfile
-    from multiprocessing import forkserver, util
+    from multiprocessing import forkserver, resource_tracker, util
 
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN) if main else None
     usual = tempfile.gettempdir()
     if len(os.fsencode(usual)) > _LONGEST_TEMPORARY:
         tempfile.tempdir = "/tmp"  # noqa: S108 - what is made there has a random name and is ours alone
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
     try:
         util.get_temp_dir()
+        resource_tracker.ensure_running()
+        # Only now: starting the tracker unblocks these two.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
         forkserver.ensure_running()
     except OSError as error:
         raise OutputError(f"workers cannot be started: {error.strerror or error}") from error
     finally:
         tempfile.tempdir = usual
-        if before is not None:
-            signal.signal(signal.SIGHUP, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _let_server_go() -> None:
+    """Give up what a worker inherits that would keep the process alive that it was forked from."""
+    from multiprocessing import forkserver
+
+    server: Any = getattr(forkserver, "_forkserver", None)
+    alive = getattr(server, "_forkserver_alive_fd", None)
+    if alive is not None:
+        os.close(alive)
+        server._forkserver_alive_fd = None  # noqa: SLF001 - there is no other way
 
 
 def _cause(status: int | None) -> str:

@@ -170,7 +170,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("body", DAMAGE.values(), ids=list(DAMAGE))
 def test_what_is_no_item_is_broken_encapsulation(body):
-    with pytest.raises(InputError, match="no item|neither an item") as caught:
+    with pytest.raises(InputError, match=r"no item|neither an item") as caught:
         read_fragments(reader(body + bytes(8)), 0, len(body) + 8)
     assert caught.value.code == "E_ENCAPSULATION"
 

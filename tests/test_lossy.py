@@ -314,11 +314,7 @@ SCENES: dict[str, Callable[[], Words]] = {
 @pytest.mark.parametrize(
     ("to", "kind"),
     [
-        pytest.param(
-            to, kind,
-            marks=[pytest.mark.xfail(strict=True, reason="OpenJPEG gives 25 dB, and no note says so")]
-            if (to, kind) == ("JPEG2000", FLAT) else [],
-        )
+        pytest.param(to, kind)
         for to in ("JPEG2000", "HTJ2K")
         for kind in SCENES
     ],

@@ -38,14 +38,15 @@ class Frames:
             return
         self._shown = now
         if self._bar is None:
-            self._bar, self._task = self._make(frames)
+            self._bar, self._task = self._make(done, frames)
         self._bar.update(self._task, completed=done)
 
-    def _make(self, frames: int) -> tuple[Any, Any]:
+    def _make(self, done: int, frames: int) -> tuple[Any, Any]:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("frames"), TimeRemainingColumn())
         bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        task = bar.add_task("", total=frames, completed=done)
         bar.start()
-        return bar, bar.add_task("", total=frames)
+        return bar, task

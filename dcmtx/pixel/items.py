@@ -113,7 +113,7 @@ class _Place(Record):
     def inside(self, number: int) -> str:
         """Return to which frame the fragment here, the number-th (0-based), belongs, in words."""
         if len(self.table) > 1:
-            return f", frame {max(bisect_right(self.table, self.offset), 1)} of {len(self.table)} by the Basic Offset Table"
+            return f", frame {max(bisect_right(self.table, self.offset), 1)} of {len(self.table)} by the offset table"
         return f", frame {number + 1} if each frame has one"
 
     def missing(self, number: int) -> str:
