@@ -301,7 +301,10 @@ def _run(pool: Pool[_Task, Done], found: Iterator[Found], options: Options, stop
     if stop.requested:
         unfinished = pool.stop()
         for task, result in pool.finished():
-            yield _done(task, result)
+            done = _done(task, result)
+            # A full disk has been told of once; what else it made fail counts as not done.
+            if done.error is None or done.error.code != "E_DISK_FULL":
+                yield done
         for task in unfinished:
             _remove_temporary(task)
 

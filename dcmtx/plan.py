@@ -514,8 +514,10 @@ def worst_case(fmt: PixelFormat, tile: int | None = None) -> int:
     Noise grows under every codec, by less than half; RLE doubles images of one column. 1-bit pixels are coded as bytes.
     """
     width = 2 if fmt.columns < 8 else 1.5
+    # JPEG codes whole blocks, of twice the side where chroma is shared.
+    pixels = (fmt.rows + 15 & ~15) * (fmt.columns + 15 & ~15)
     tiles = 0 if tile is None else -(-fmt.rows // tile) * -(-fmt.columns // tile) * fmt.samples
-    return int(fmt.frames * (fmt.pixels * fmt.samples * max(fmt.allocated, 8) / 8 * width + tiles * _TILE_BYTES + 4096))
+    return int(fmt.frames * (pixels * fmt.samples * max(fmt.allocated, 8) / 8 * width + tiles * _TILE_BYTES + 4096))
 
 
 def _deciders(plan: Plan) -> tuple[str, ...]:
