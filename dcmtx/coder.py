@@ -194,7 +194,8 @@ class FrameCoder:
         if self._coded_out.allocated == 1 and target.kind is Kind.NATIVE:
             # Bits of several frames share bytes: `bits.BitPacker` packs them when they are written.
             return None
-        data = bytes(data) if target.encapsulated else data
+        # Cells are looked at where they are.
+        data = bytes(data) if target.family in KINDS else data
         back = call(self._check, self._verifier, data, self._coded_out, self._given)
         _check_shape(back, self._given, self._verifier)
         if target.family in KINDS:

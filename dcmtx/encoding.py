@@ -1,17 +1,17 @@
 """Data-set encodings: from Implicit VR, Explicit VR and Big Endian into each other, and edits inside sequences.
 
 Values are carried as bytes: strings are never decoded and written again, numbers are only swapped. What changes is
-how an element says its tag, VR and length. pydicom knows the VRs that Implicit VR leaves out; it is imported only
-when one of them is needed. Private and unknown elements become UN, and what is UN stays UN, untouched (PS3.5 6.2.2).
+how an element says its tag, VR and length. pydicom knows the VRs that Implicit VR leaves out; its dictionary, alone, is
+loaded when one of them is needed. Private and unknown elements become UN, and what is UN stays UN (PS3.5 6.2.2).
 """
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from dcmtx.errors import InputError
+from dcmtx.errors import InputError, UnsupportedError
 from dcmtx.header import (
     ITEM,
     ITEM_END,
@@ -434,9 +434,32 @@ def _choose(tag: int, vr: bytes, length: int, context: Context) -> bytes:
 
 @cache
 def _dictionary_vr(tag: int) -> bytes:
-    from pydicom.datadict import dictionary_VR
+    known, repeating = _dictionary()
+    entry = known.get(tag)
+    if entry is None:
+        digits = f"{tag:08X}"
+        masks = (
+            mask for mask in repeating if all(sign in ("x", digit) for sign, digit in zip(mask, digits, strict=True))
+        )
+        mask = next(masks, None)
+        entry = repeating[mask] if mask else ("UN",)
+    return entry[0].encode("ascii")
 
-    try:
-        return dictionary_VR(tag).encode("ascii")
-    except KeyError:
-        return b"UN"
+
+@cache
+def _dictionary() -> tuple[dict[int, Sequence[str]], dict[str, Sequence[str]]]:
+    """Return pydicom's dictionary: entries by tag, and by masks such as 60xx3000.
+
+    Only that module of pydicom is loaded. The package takes a third of a second, which everybody would wait for who
+    converts one file from Implicit VR.
+    """
+    import importlib.util
+
+    package = importlib.util.find_spec("pydicom")
+    folders = package.submodule_search_locations if package is not None else None
+    spec = importlib.util.spec_from_file_location("_dicom_dict", f"{folders[0]}/_dicom_dict.py") if folders else None
+    if spec is None or spec.loader is None:
+        raise UnsupportedError("pydicom, whose dictionary Implicit VR needs, is not installed; pip install pydicom")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.DicomDictionary, module.RepeatersDictionary

@@ -27,7 +27,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from dcmtx import encoding
-from dcmtx.encoding import Context, look_up, parse, rewrite, transcribe
+from dcmtx.encoding import Context, _dictionary_vr, look_up, parse, rewrite, transcribe
 from dcmtx.errors import InputError
 from dcmtx.header import Header, Memory, Remove, Replace, Reserve, Set, Slot, Span
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
@@ -425,6 +425,15 @@ CHOICES = {
 @pytest.mark.parametrize(("tag", "length", "context", "vr"), CHOICES.values(), ids=list(CHOICES))
 def test_the_vr_of_an_element_of_implicit_vr(tag, length, context, vr):
     assert look_up(tag, length, context).decode() == vr
+
+
+def test_the_dictionary_is_that_of_pydicom():
+    masks = pydicom._dicom_dict.RepeatersDictionary
+    repeated = {int(mask.replace("x", digit), 16) for mask in masks for digit in "02E"}
+    for tag in {*map(int, pydicom._dicom_dict.DicomDictionary), *repeated}:
+        if not tag >> 16 & 1:
+            known = pydicom.datadict.dictionary_has_tag(tag) or pydicom.datadict.mask_match(tag)
+            assert _dictionary_vr(tag).decode() == (dictionary_VR(tag) if known else "UN"), f"{tag:08X}"
 
 
 @repeatably(200)
