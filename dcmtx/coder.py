@@ -37,7 +37,7 @@ class Measure(Record):
 class Coded(Record):
     """One frame as the target holds it: its bytes, the overlays taken out of it, and what was measured.
 
-    `words` are what the encoder was given, if they were to be kept; `cleared` says how many lost what stood outside
+    `words` are what the source decodes to, if they were to be kept; `cleared` says how many lost what stood outside
     Bits Stored, as the user wanted.
     """
 
@@ -75,6 +75,7 @@ class FrameCoder:
         """
         try:
             words = self._decoded(self._source.frame(number))
+            decoded = self._as_native(words) if self._keep_words else None
             overlays: tuple[Frame, ...] = ()
             if self._plan.overlays:
                 words, overlays = self._take_overlays(words)
@@ -85,7 +86,14 @@ class FrameCoder:
             if error.frame is None:
                 error.frame = number
             raise
-        return Coded(data, overlays, measure, words if self._keep_words else None, cleared)
+        return Coded(data, overlays, measure, decoded, cleared)
+
+    def _as_native(self, words: Frame) -> Frame:
+        """Return decoded words as native cells have them: those that shared chroma do so again."""
+        from dcmtx.pixel import color
+
+        shared = self._source.fragments is None and self._coded_in.subsampled
+        return color.share_422(words) if shared else words
 
     def _decoded(self, data: bytes) -> Frame:
         """Return the words of a frame of the source."""

@@ -18,7 +18,7 @@ import dicom
 import numpy as np
 import oracle
 import pytest
-from conftest import contents, old_file
+from conftest import ROOT, contents, old_file
 
 import dcmtx
 from dcmtx import DcmtxError, Job, Outcome, transcode
@@ -395,6 +395,17 @@ def test_a_copy_loads_nothing_heavy(src: Path, dst: Path) -> None:
 def test_compression_does_not_load_pydicom(src: Path, dst: Path) -> None:
     code = f"import dcmtx\ndcmtx.transcode({str(src)!r}, {str(dst)!r}, to='rle')"
     assert loaded_by(code) & HEAVY == {"numpy", "imagecodecs"}
+
+
+@pytest.mark.parametrize(
+    "name", ["ct-explicit", "ct-jpegls", "mr-overlay-bit-15", "sc-ybr-full-422", "us-rgb-by-plane", "us-jpeg-baseline"]
+)
+def test_the_digest_is_of_the_source_whatever_it_becomes(name: str, dst: Path) -> None:
+    source = ROOT / "testdata" / f"{name}.dcm"
+    targets = ("explicit", "rle", "j2k", "deflated-frames", "big-endian")
+    digests = {transcode(source, dst, to=to, force=True, digest=True).digest for to in targets}
+    assert len(digests) == 1
+    assert None not in digests
 
 
 def test_every_option_of_the_command_line_is_one_of_the_library() -> None:

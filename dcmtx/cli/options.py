@@ -103,10 +103,12 @@ coding_options = _options(
     click.option(
         "--progression",
         type=click.Choice(CHOICES["progression"]),
-        help="Order of progression, where an encoder lets it be chosen.",
+        help="Order of progression; no encoder lets it be chosen yet (htj2k-rpcl is RPCL always).",
     ),
     click.option("--tile", type=_int("tile"), help="HTJ2K: side of a tile, in pixels. [default: one tile]"),
-    click.option("--code-block", type=_int("code_block"), help="Side of a code-block, where it can be chosen."),
+    click.option(
+        "--code-block", type=_int("code_block"), help="Side of a code-block; no encoder lets it be chosen yet."
+    ),
 )
 
 rule_options = _options(
