@@ -27,6 +27,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
 }
 DEFAULT_COMMAND = "convert"
+# Of every command.
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _STANDARD_OUTPUT = 1
 
 
@@ -60,7 +62,7 @@ class Commands(click.Group):
 @click.command(
     cls=Commands,
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings=SETTINGS,
     options_metavar="[OPTIONS]",
     subcommand_metavar="[convert] SRC DST --to SYNTAX",
 )

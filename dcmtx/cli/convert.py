@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmtx.cli import SETTINGS
 from dcmtx.cli.options import chosen_target, coding_options, loss_options, rule_options, target_options
 from dcmtx.cli.output import Output
 from dcmtx.errors import DcmtxError
@@ -25,7 +26,7 @@ Exit status:
 Unless a file's is 0, its DST is as it was before; SRC always is untouched."""
 
 
-@click.command(epilog=_EXIT, options_metavar="[OPTIONS]")
+@click.command(epilog=_EXIT, options_metavar="[OPTIONS]", context_settings=SETTINGS)
 @click.argument("paths", metavar="SRC... DST", nargs=-1, required=True)
 @target_options
 @loss_options

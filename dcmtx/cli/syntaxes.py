@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from dcmtx.cli import SETTINGS
 from dcmtx.codec.registry import Registry, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.syntax import FAMILIES, ROOT, SYNTAXES, Syntax
 
 
-@click.command()
+@click.command(context_settings=SETTINGS)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
 def syntaxes(as_json: bool) -> None:
     """List every transfer syntax, and what dcmtx can do with it.
