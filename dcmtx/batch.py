@@ -273,6 +273,8 @@ def convert(
     Raises UsageError if the sources cannot go to the destination together.
     """
     roots = plan_roots(sources, destination)
+    alone = len(roots) == 1 and roots[0].target == destination and not roots[0].is_directory
+    options = options.replace(job=options.job.replace(parents=not alone))
     from dcmtx.workers import Pool
 
     pool: Pool[_Task, Done] = Pool(
@@ -335,7 +337,7 @@ def _perform(task: _Task) -> Done:
         if task.resume and _is_done(job):
             return Done(job.src, job.dst, skip="done before")
         if not job.dry_run:
-            _make_directory(os.path.dirname(job.dst) or os.curdir)
+            _sweep_once(os.path.dirname(job.dst) or os.curdir)
         return Done(job.src, job.dst, run(job, workers.cores))
     except DcmtxError as error:
         if error.code in _PASSED_OVER and not task.named:
@@ -373,14 +375,10 @@ def _is_done(job: Job) -> bool:
 _swept: set[str] = set()
 
 
-def _make_directory(directory: str) -> None:
-    """Make a directory if need be, and remove what killed processes left in it, once."""
+def _sweep_once(directory: str) -> None:
+    """Remove what killed processes left in a directory, once."""
     if directory in _swept:
         return
-    try:
-        os.makedirs(directory, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the directory {directory} cannot be made: {error.strerror}", path=directory) from error
     sweep(directory)
     if len(_swept) > 1000:
         _swept.clear()

@@ -96,12 +96,13 @@ class Sink:
     """A file being written. Bytes go in by `write`, places already written are filled by `patch`.
 
     `path` may be `-` for standard output, or name a device or pipe: then the file is spooled, and sent only when it
-    is complete. A symbolic link is followed. `clobber` says whether an existing file may be replaced.
+    is complete. A symbolic link is followed. `clobber` says whether an existing file may be replaced, `parents` whether
+    directories are made where there are none.
 
     Raises OutputError wherever the file cannot be made, written or put in place.
     """
 
-    def __init__(self, path: str, *, clobber: bool = True) -> None:
+    def __init__(self, path: str, *, clobber: bool = True, parents: bool = False) -> None:
         self.path = path
         self._temporary = ""
         self._file: IO[bytes] | None = None
@@ -117,6 +118,8 @@ class Sink:
                 self._target = os.path.realpath(path)
                 self._clobber = clobber
                 self._check_target(clobber)
+                if parents:
+                    os.makedirs(os.path.dirname(self._target), exist_ok=True)
                 self._file = self._open_temporary()
         except OSError as error:
             self.abort()

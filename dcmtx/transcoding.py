@@ -43,7 +43,7 @@ class Job(Record):
     """One file to convert. `src` and `dst` are paths, or `-`; `workers` is how many frames are coded at a time at most.
 
     `fallbacks` are targets to try in order when the first is refused; `dry_run` only plans; `digest` has the decoded
-    pixels hashed.
+    pixels hashed; `parents` has directories made where there are none.
     """
 
     src: str
@@ -53,6 +53,7 @@ class Job(Record):
     workers: int = 1
     dry_run: bool = False
     digest: bool = False
+    parents: bool = False
 
 
 class Status(Enum):
@@ -300,7 +301,7 @@ def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
     elif _same_file(job.src, job.dst):
         status = Status.UNCHANGED
     else:
-        with Sink(job.dst, clobber=job.request.policy.clobber) as sink:
+        with Sink(job.dst, clobber=job.request.policy.clobber, parents=job.parents) as sink:
             sink.copy(file)
             sink.commit()
     return Outcome(job, status, syntax.uid, syntax.uid, bytes_in=file.size, bytes_out=file.size)
@@ -341,7 +342,7 @@ def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Wa
     if job.dry_run:
         check_free(job.dst, clobber=request.policy.clobber)
         return outcome.replace(notes=tuple(dict.fromkeys(notes)))
-    with Sink(job.dst, clobber=request.policy.clobber) as sink:
+    with Sink(job.dst, clobber=request.policy.clobber, parents=job.parents) as sink:
         writer = Writer(source, plan, request, sink, job.workers, cores, digest=job.digest, watch=watch)
         written = writer.write()
         sink.commit()

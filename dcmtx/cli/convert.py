@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,8 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     if not several and sources[0] != "-" and destination != "-" and os.path.isdir(destination):
         destination = os.path.join(destination, os.path.basename(sources[0]))
     pattern = job(sources[0], destination, to=target, digest=output.wants_records, **options)
+    if timeout is not None and math.isnan(timeout):
+        raise click.UsageError("--timeout is no number of seconds")
     if several or timeout is not None or resume:
         from dcmtx.cli.batch import convert_many
 

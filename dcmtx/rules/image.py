@@ -16,6 +16,12 @@ BITS_ALLOCATED = 0x00280100
 BITS_STORED = 0x00280101
 HIGH_BIT = 0x00280102
 PIXEL_REPRESENTATION = 0x00280103
+_DESCRIBING = frozenset(
+    [
+        SAMPLES_PER_PIXEL, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION, NUMBER_OF_FRAMES, ROWS, COLUMNS,
+        BITS_ALLOCATED, BITS_STORED, HIGH_BIT, PIXEL_REPRESENTATION,
+    ]
+)  # fmt: skip
 
 
 def read_format(header: Header) -> PixelFormat:
@@ -27,6 +33,7 @@ def read_format(header: Header) -> PixelFormat:
     Raises InputError when an attribute that nothing else tells is absent, or they contradict one another
     (E_INCONSISTENT).
     """
+    _check_unique(header)
     samples = _need(header, SAMPLES_PER_PIXEL, "Samples per Pixel")
     stored = _need(header, BITS_STORED, "Bits Stored")
     photometric = header.text(PHOTOMETRIC_INTERPRETATION)
@@ -46,6 +53,14 @@ def read_format(header: Header) -> PixelFormat:
         planar=(header.number(PLANAR_CONFIGURATION) or 0) if samples > 1 else 0,
         frames=1 if frames is None else frames,
     )
+
+
+def _check_unique(header: Header) -> None:
+    """Raise InputError, E_INCONSISTENT, for an attribute that stands twice: readers differ in which they take."""
+    tags = [element.tag for element in (*header.elements, *header.tail) if element.tag in _DESCRIBING]
+    for tag in tags:
+        if tags.count(tag) > 1:
+            raise _inconsistent(f"{tag_text(tag)} stands twice in the data set", tag)
 
 
 def check_format(fmt: PixelFormat) -> None:
