@@ -9,7 +9,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
 
 from dcmtx.errors import InputError, UnsupportedError
 from dcmtx.header import (
@@ -34,7 +33,7 @@ from dcmtx.header import (
     tag_bytes,
     tag_text,
 )
-from dcmtx.probe import LONG_VRS, SHORT_VRS
+from dcmtx.probe import SHORT_VRS, VRS
 from dcmtx.record import Record
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 
@@ -67,17 +66,6 @@ class Context(Record):
 _CONTEXT_TAGS = frozenset([_PIXEL_REPRESENTATION, _BITS_ALLOCATED, _WAVEFORM_BITS_ALLOCATED])
 
 
-class Part(NamedTuple):
-    """One element of a data set in memory: its header parsed, its value by indices, delimiters within `end`."""
-
-    tag: int
-    vr: bytes
-    start: int
-    value: int
-    length: int
-    end: int
-
-
 class Item(Record):
     """An item inside a sequence, for those who want to change it.
 
@@ -86,11 +74,11 @@ class Item(Record):
     """
 
     path: tuple[int, ...]
-    parts: list[Part]
+    parts: list[Element]
     buffer: bytes
     encoding: Encoding
 
-    def find(self, tag: int) -> Part | None:
+    def find(self, tag: int) -> Element | None:
         """Return the element of this tag, or None."""
         return next((part for part in self.parts if part.tag == tag), None)
 
@@ -331,7 +319,7 @@ def known_sequence(value: bytes, tag: int, length: int) -> tuple[bytes, Encoding
     if value[:4] != tag_bytes(ITEM, IMPLICIT_LITTLE):
         raise InputError(f"{tag_text(tag)} is no sequence; correct it first", code="E_SEQUENCE", tag=tag)
     vr = value[12:14]
-    encoding = EXPLICIT_LITTLE if vr in LONG_VRS or vr in SHORT_VRS else IMPLICIT_LITTLE
+    encoding = EXPLICIT_LITTLE if vr in VRS else IMPLICIT_LITTLE
     return element_header(tag, b"SQ", length, encoding) + value, encoding
 
 
@@ -358,17 +346,17 @@ def _item_encoding(buffer: bytes, position: int, end: int | None, encoding: Enco
     if encoding.implicit or encoding.big_endian or (end is not None and position >= end):
         return encoding
     vr = buffer[position + 4 : position + 6]
-    if vr in LONG_VRS or vr in SHORT_VRS or buffer[position : position + 2] == b"\xfe\xff" or vr.isalpha():
+    if vr in VRS or buffer[position : position + 2] == b"\xfe\xff" or vr.isalpha():
         return encoding
     return IMPLICIT_LITTLE
 
 
-def parse(buffer: bytes, start: int, end: int, encoding: Encoding, ends: dict[int, int] | None = None) -> list[Part]:
+def parse(buffer: bytes, start: int, end: int, encoding: Encoding, ends: dict[int, int] | None = None) -> list[Element]:
     """Return the elements between two indices, each sequence as one; `ends` is that of `skip_items`.
 
     Raises InputError where an element goes beyond.
     """
-    parts: list[Part] = []
+    parts: list[Element] = []
     position = start
     while position < end:
         header = element_at(buffer, position, encoding)
@@ -382,7 +370,7 @@ def parse(buffer: bytes, start: int, end: int, encoding: Encoding, ends: dict[in
             stop = value + length
         if stop > end:
             break
-        parts.append(Part(tag, vr, position, value, length, stop))
+        parts.append(Element(tag, vr, position, value, length, stop))
         position = stop
     if position != end:
         raise InputError(f"a data set inside a sequence is damaged {position} bytes from its start", code="E_SEQUENCE")

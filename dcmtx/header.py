@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from dcmtx.errors import InputError
-from dcmtx.probe import LONG_VRS, SHORT_VRS
+from dcmtx.probe import LONG_VRS, SHORT_VRS, VRS
 from dcmtx.record import Record
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 
@@ -32,8 +32,6 @@ SWAP_UNIT: dict[bytes, int] = {
     b"FL": 4, b"OF": 4, b"OL": 4, b"SL": 4, b"UL": 4,
     b"FD": 8, b"OD": 8, b"OV": 8, b"SV": 8, b"UV": 8,
 }  # fmt: skip
-UV_VRS = frozenset([b"UV"])
-_LONG = LONG_VRS | UV_VRS
 # PS3.5 6.2: what pads a value to even length.
 _PAD: dict[bytes, bytes] = {b"UI": b"\0", b"OB": b"\0", b"UN": b"\0"}
 
@@ -417,7 +415,7 @@ def element_at(buffer: bytes, at: int, encoding: Encoding) -> tuple[int, bytes, 
     # Items have no VR in any encoding; their length may look like one.
     if vr in SHORT_VRS and group != 0xFFFE:
         return tag, vr, 8, length
-    if group != 0xFFFE and (vr in _LONG or (vr.isalpha() and vr.isupper())):
+    if group != 0xFFFE and (vr in LONG_VRS or (vr.isalpha() and vr.isupper())):
         if rest < 12:
             return None
         return tag, vr, 12, int.from_bytes(buffer[at + 8 : at + 12], "big" if encoding.big_endian else "little")
@@ -491,7 +489,7 @@ def guess_encoding(read: Callable[[int, int], bytes], start: int) -> Encoding | 
     if len(first) < 8:
         return None
     vr = first[4:6]
-    known = vr in SHORT_VRS or vr in _LONG
+    known = vr in VRS
     little, big = int.from_bytes(first[:2], "little"), int.from_bytes(first[:2], "big")
     if known:
         # The first group of a data set is small (0008 almost always): the byte order that makes it so is the one.
