@@ -21,8 +21,8 @@ from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION, Kind, Syntax
 
 Frame = Any
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
-# Entropy-coded data of no image, without a marker in it.
-_OTHER_BYTES = bytes(range(1, 250)) * 8
+# Entropy-coded data of no image, without a marker in it, nor with the last byte before it: a zero makes FF no marker.
+_OTHER_BYTES = bytes(range(250)) * 8
 
 
 class Measure(Record):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from dcmtx.codec.registry import Quality, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
@@ -42,8 +43,11 @@ from dcmtx.request import (
     UnusedBits,
     resolve,
 )
-from dcmtx.rules import identity, image, lossy, objects, overlay, photometric
+from dcmtx.rules import identity, image, objects, overlay, photometric
 from dcmtx.syntax import EXPLICIT, JPEG_BASELINE, JPEG_RECOMPRESSION, ROOT, Kind, Loss, Syntax
+
+if TYPE_CHECKING:
+    from dcmtx.rules import lossy
 
 LARGEST_NATIVE = 0xFFFFFFFE
 
@@ -357,10 +361,10 @@ class _Planner:
         table = choose_table(self._policy.offset_table, said.frames, size)
         confession = self._confess(said)
         edits = _common_edits(header) | self._signature_edits() | _image_edits(header, said, written)
-        edits |= confession.edits | _table_edits(table, said)
+        edits |= (confession.edits if confession else {}) | _table_edits(table, said)
         return Plan(
             target, Route.RECOMPRESS, PIXEL_DATA, b"OB", said, coded_out=written, encoder=row, table=table, edits=edits,
-            notes=colour.notes + confession.notes,
+            notes=colour.notes + (confession.notes if confession else ()),
         )  # fmt: skip
 
     # --- everything else -------------------------------------------------------------------------------------
@@ -390,16 +394,19 @@ class _Planner:
             size = worst_case(coded_out, self._quality.tile)
             table = choose_table(self._policy.offset_table, coded_out.frames, size)
         edits = _common_edits(header) | self._signature_edits() | _image_edits(header, said, coded_out)
-        edits |= overlay.extraction(overlays, coded_out) | confession.edits | _table_edits(table, coded_out)
+        edits |= overlay.extraction(overlays, coded_out) | _table_edits(table, coded_out)
+        edits |= confession.edits if confession else {}
         plan = Plan(
             target, Route.RECODE, PIXEL_DATA, _pixel_vr(target, coded_out), coded_in, plain, given, coded_out,
             decoder, encoder, verifier, unused, tuple(overlays), self._quality, self._irreversible,
             self._contents.stream.transform if self._contents.stream else None, table, edits,
-            notes=colour.notes + confession.notes,
+            notes=colour.notes + (confession.notes if confession else ()),
         )  # fmt: skip
-        return self._derive(plan, confession.history) if self._irreversible else plan
+        return self._derive(plan, confession.history) if self._irreversible and confession else plan
 
     def _derive(self, plan: Plan, history: lossy.History) -> Plan:
+        from dcmtx.rules import lossy
+
         derivation = lossy.derive(
             self._header, self._target, self._quality, self._policy, history, _deciders(plan),
             # Their VRs hold 16 bits (PS3.6).
@@ -411,7 +418,12 @@ class _Planner:
             notes=plan.notes + derivation.notes,
         )
 
-    def _confess(self, fmt: PixelFormat) -> lossy.Confession:
+    def _confess(self, fmt: PixelFormat) -> lossy.Confession | None:
+        """Return the losses so far, and what must be said of them; None where there is no codestream and no loss."""
+        if self._contents.stream is None and not self._irreversible:
+            return None
+        from dcmtx.rules import lossy
+
         return lossy.confess(self._header, self._syntax_in, self._contents.stream, fmt, self._contents.coded_bytes)
 
     def _find_overlays(self, said: PixelFormat) -> list[overlay.Embedded]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from dcmtx.codec import native
 from dcmtx.codec.registry import Quality
 from dcmtx.errors import InputError
 from dcmtx.pixel.format import PixelFormat
 
-Words = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Words = NDArray[Any]
 
 
 def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dcmtx.codec import search
 from dcmtx.codec.jpeg2k import DEFAULT_RATIO, decode_imagecodecs, frame_bytes, relabel, shift_to_signed
@@ -14,7 +13,11 @@ from dcmtx.codec.registry import Quality
 from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
 
-Words = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Words = NDArray[Any]
+
 
 # PS3.5 10.18: the lowest resolution of .202 has at most this many rows and columns.
 LOWEST_RESOLUTION = 64

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dcmtx.codec import search
 from dcmtx.codec.registry import Quality
@@ -13,7 +12,11 @@ from dcmtx.errors import RefusedError
 from dcmtx.pixel import bits, codestream
 from dcmtx.pixel.format import PixelFormat
 
-Words = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Words = NDArray[Any]
+
 DEFAULT_RATIO = 10.0
 # Peak signal-to-noise ratios between which a ratio is looked for, in decibels.
 _PSNR_RANGE = (15.0, 150.0)

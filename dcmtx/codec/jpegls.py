@@ -5,17 +5,20 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dcmtx.codec.registry import Quality
 from dcmtx.errors import CodecError, RefusedError
 from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
 
-Words = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Words = NDArray[Any]
+
 DEFAULT_NEAR = 2
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dcmtx.codec import jpeg
 from dcmtx.codec.registry import Quality
@@ -13,7 +12,11 @@ from dcmtx.errors import CodecError
 from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
 
-Words = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Words = NDArray[Any]
+
 DEFAULT_QUALITY = 90
 # libjxl's own scale from 1 to 9: 3 encodes losslessly in a hundredth of the time of 7, for some percent more bytes.
 _LOSSLESS_EFFORT = 3

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dcmtx.codec.registry import Quality
 from dcmtx.errors import CodecError, InputError
 from dcmtx.pixel import bits, color
 from dcmtx.pixel.format import PixelFormat
 
-Words = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Words = NDArray[Any]
 
 
 def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:

@@ -6,15 +6,17 @@ legal; what lies above is either fill (zeros, or copies of the sign bit) or cont
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
 
-Words = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Words = NDArray[Any]
 
 
 def has_unused_content(words: Words, fmt: PixelFormat) -> bool:

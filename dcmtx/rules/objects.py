@@ -30,7 +30,7 @@ QUANTITATIVE: dict[str, str] = {
 
 
 # PS3.4 B.5: the last components of the storage SOP Classes whose objects are images, which have Pixel Data.
-_IMAGES = re.compile(
+_IMAGES = (
     r"1(\.\d+)*|2|2\.[12]|3\.1|4|4\.[134]|6\.[12]|7|7\.[1-4]|12\.[12](\.1)?|13\.1\.\d|14\.[12]|20|30|66\.[47]|"
     r"77\.1\.(?!5\.3$)[\d.]+|128|128\.1|130|481\.[12]"
 )
@@ -67,7 +67,7 @@ def is_image(header: Header) -> bool:
     if ROWS in header and COLUMNS in header:
         return True
     uid = header.text(SOP_CLASS_UID)
-    return uid.startswith(f"{_STORAGE}.") and _IMAGES.fullmatch(uid[len(_STORAGE) + 1 :]) is not None
+    return uid.startswith(f"{_STORAGE}.") and re.fullmatch(_IMAGES, uid[len(_STORAGE) + 1 :]) is not None
 
 
 def is_signed(header: Header) -> bool:
