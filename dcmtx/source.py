@@ -428,33 +428,39 @@ class Source(PixelSource):
 
     def _inflate(self, start: int) -> FileBytes:
         """Inflate the data set to an unnamed file, piece by piece (PS3.5 A.5)."""
+        from isal import isal_zlib
+
+        damaged: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment]  # its stub says otherwise
         first = self.file.pread(2, start)
         wrapped = len(first) == 2 and first[0] & 15 == 8 and int.from_bytes(first, "big") % 31 == 0
         try:
             return self._inflate_as(start, zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
-        except zlib.error as error:
+        except damaged as error:
             if not wrapped:
                 raise InputError(f"the deflated data set is damaged: {error}", code="E_DEFLATE") from error
         try:
             return self._inflate_as(start, -zlib.MAX_WBITS)
-        except zlib.error as error:
+        except damaged as error:
             raise InputError(f"the deflated data set is damaged: {error}", code="E_DEFLATE") from error
 
     def _inflate_as(self, start: int, window: int) -> FileBytes:
-        inflater = zlib.decompressobj(window)
+        from isal import isal_zlib
+
+        # Twice as fast as zlib.
+        inflater = isal_zlib.decompressobj(window)
         inflated = Spool(self._spool_in)
         try:
             position = start
             while not inflater.eof:
-                piece = self.file.pread(_PIECE, position)
+                piece = inflater.unconsumed_tail
                 if not piece:
+                    piece = self.file.pread(_PIECE, position)
+                    position += len(piece)
+                # There may be more to come out when all has gone in.
+                data = inflater.decompress(piece, _PIECE)
+                if not piece and not data:
                     raise InputError("the deflated data set ends early; the file is truncated", code="E_TRUNCATED")
-                position += len(piece)
-                # What stands behind the end, a pad byte, never becomes an empty rest.
-                while piece and not inflater.eof:
-                    inflated.write(inflater.decompress(piece, _PIECE))
-                    piece = inflater.unconsumed_tail
-            inflated.write(inflater.flush())
+                inflated.write(data)
         except BaseException:
             inflated.close()
             raise

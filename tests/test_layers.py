@@ -47,7 +47,7 @@ LIBRARIES = {
     "click": {"cli"},
     "rich": {"cli", "report"},
     "numpy": {"pixel", "codec", "coder"},
-    "isal": {"codec", "sink"},
+    "isal": {"codec", "sink", "source"},
     **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS")},
 }
 # Modules of rooms with NumPy that do without it: the ones that every start needs.
