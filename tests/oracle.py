@@ -159,11 +159,11 @@ def decoded(data: bytes, encoder: str = "") -> list[Words]:
     if walked.syntax in NATIVE:
         return native(data)
     said = attributes(walked)
-    decode = library(walked.syntax, encoder)
+    decode = other_library(walked.syntax, encoder)
     return [with_sign(decode(stream, said), walked.syntax, said) for stream in codestreams(data, walked)]
 
 
-def library(syntax: str, encoder: str = "") -> Callable[[bytes, Attributes], Words]:
+def other_library(syntax: str, encoder: str = "") -> Callable[[bytes, Attributes], Words]:
     """Return a function that decodes one frame of this syntax, not by the library named `encoder`."""
     if syntax in JPEG | JPEGLS:
         return by_libjpeg
