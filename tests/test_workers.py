@@ -191,6 +191,13 @@ def jobs(pool: Pool[Any, Any], *tasks: Any) -> list[Any]:
     return [found[task] for task in tasks]
 
 
+def is_running(pid: int) -> bool:
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
 def test_a_worker_that_dies_while_it_has_nothing_to_do_is_replaced() -> None:
     with Pool(fake_codecs.whoami, 1) as pool:
         (first,) = jobs(pool, "a")
@@ -198,7 +205,7 @@ def test_a_worker_that_dies_while_it_has_nothing_to_do_is_replaced() -> None:
         for number in (signal.SIGKILL, signal.SIGTERM):
             os.kill(first, number)
             until = time.monotonic() + 10
-            while Path(f"/proc/{first}").exists() and " Z " not in Path(f"/proc/{first}/stat").read_text():
+            while is_running(first):
                 assert time.monotonic() < until
                 time.sleep(0.01)
             (second,) = jobs(pool, "c")
