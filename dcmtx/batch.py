@@ -12,14 +12,16 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from dcmtx.errors import DcmtxError, InputError, OutputError, UsageError
+from dcmtx.probe import SOP_CLASS
 from dcmtx.record import Record
+from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
 from dcmtx.sink import is_temporary, remove_stale, sweep, temporary_name
+from dcmtx.source import open_bytes, peek
 from dcmtx.transcoding import Job, Outcome, Status, run
 
 if TYPE_CHECKING:
     from dcmtx.workers import Pool
 
-_DICOMDIR = "1.2.840.10008.1.3.10"
 # What a walk comes to that is no image and no fault. A file that the user named is to be converted, whatever it is.
 _PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
 
@@ -169,9 +171,10 @@ class _Taken:
         rival = self._rival(found.dst)
         if rival and _is_dicom(rival) and _is_dicom(found.src):
             return self._fault(found, f"{found.dst} is where {rival} goes already")
-        source = self._sources.get(os.path.realpath(found.dst)) if self._sources else None
-        if source is not None and not _same_place(source, found.src):
-            return self._fault(found, f"{found.dst} is a source too, {source}; convert that first")
+        if self._sources:
+            place = os.path.realpath(found.dst)
+            if place in self._sources and os.path.realpath(found.src) != place:
+                return self._fault(found, f"{found.dst} is a source too, {self._sources[place]}; convert that first")
         return found
 
     def _rival(self, dst: str) -> str | None:
@@ -189,14 +192,8 @@ class _Taken:
         return found.replace(fault=OutputError(message, code="E_CLASH", path=found.src))
 
 
-def _same_place(one: str, other: str) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)
-
-
 def _is_dicom(path: str) -> bool:
     """Tell whether a file would be converted, or fail, rather than be passed over."""
-    from dcmtx.source import open_bytes, peek
-
     try:
         with closing(open_bytes(path)) as file:
             head = peek(file)
@@ -348,19 +345,14 @@ def _perform(task: _Task) -> Done:
 
 def _reason_to_skip(job: Job) -> str:
     """Return why a file is not converted in a batch: a DICOMDIR would name files that are no longer what it says."""
-    from dcmtx.probe import SOP_CLASS
-    from dcmtx.source import open_bytes, peek
-
     with closing(open_bytes(job.src)) as file:
-        if peek(file).text(SOP_CLASS) == _DICOMDIR:
+        if peek(file).text(SOP_CLASS) == MEDIA_STORAGE_DIRECTORY:
             return "a DICOMDIR, which would not be valid any more; make a new one"
     return ""
 
 
 def _is_done(job: Job) -> bool:
     """Tell whether the destination exists in the transfer syntax that would be written."""
-    from dcmtx.source import open_bytes, peek
-
     try:
         with closing(open_bytes(job.dst)) as file:
             there = peek(file).syntax

@@ -167,11 +167,11 @@ def _finish(plan: Plan, header: Header, request: Request) -> Plan:
         if old:
             instance = identity.derived_uid(old, plan.syntax, request.quality, *_deciders(plan))
             edits[identity.SOP_INSTANCE_UID] = Set(identity.SOP_INSTANCE_UID, b"UI", instance.encode("ascii"))
-    signed = [tag for tag in objects.SIGNATURES if tag in header]
+    signed = _signature_edits(header)
     drops_icon = request.policy.icon is Icon.DROP and ICON_IMAGE_SEQUENCE in header
     if signed and (instance is not None or drops_icon):
-        check_signatures(header, request.policy)
-        edits |= {tag: Remove(tag) for tag in signed}
+        _check_signatures(header, request.policy)
+        edits |= signed
     if any(tag in edits for tag in signed):
         notes += ("its digital signatures, which would not be valid any more, were removed",)
     _check_order(header, edits)
@@ -180,7 +180,12 @@ def _finish(plan: Plan, header: Header, request: Request) -> Plan:
     return plan.replace(notes=notes, edits=edits, instance=instance)
 
 
-def check_signatures(header: Header, policy: Policy) -> None:
+def _signature_edits(header: Header) -> dict[int, Edit]:
+    """Return the removal of digital signatures, where there are any."""
+    return {tag: Remove(tag) for tag in objects.SIGNATURES if tag in header}
+
+
+def _check_signatures(header: Header, policy: Policy) -> None:
     """Raise RefusedError for a signed file whose signatures would not be valid any more, unless they may go."""
     if objects.is_signed(header) and policy.signatures is Signatures.REFUSE:
         raise RefusedError(
@@ -353,14 +358,12 @@ class _Planner:
         colour = photometric.decoded(self._syntax_in, said, self._contents.stream)
         written = said.replace(photometric=colour.coded)
         photometric.check_legal(target, written)
-        check_signatures(header, self._policy)
-        ends = (self._syntax_in, target)
-        jpegxl = next(syntax for syntax in ends if syntax is JPEG_RECOMPRESSION)
-        row = ENCODERS.choose(jpegxl.uid, jpegxl.label, said, self._backend.encoder)
+        _check_signatures(header, self._policy)
+        row = ENCODERS.choose(JPEG_RECOMPRESSION.uid, JPEG_RECOMPRESSION.label, said, self._backend.encoder)
         size = max(worst_case(said), 2 * self._contents.coded_bytes)
         table = choose_table(self._policy.offset_table, said.frames, size)
         confession = self._confess(said)
-        edits = _common_edits(header) | self._signature_edits() | _image_edits(header, said, written)
+        edits = _common_edits(header) | _signature_edits(header) | _image_edits(header, said, written)
         edits |= (confession.edits if confession else {}) | _table_edits(table, said)
         return Plan(
             target, Route.RECOMPRESS, PIXEL_DATA, b"OB", said, coded_out=written, encoder=row, table=table, edits=edits,
@@ -386,14 +389,14 @@ class _Planner:
         encoder = ENCODERS.choose(target.uid, target.label, coded_out, self._backend.encoder, self._quality)
         self._check_resolutions(coded_out)
         verifier = DECODERS.choose(target.uid, target.label, coded_out) if self._policy.verify else None
-        check_signatures(header, self._policy)
+        _check_signatures(header, self._policy)
         overlays = self._find_overlays(said)
         confession = self._confess(said)
         table = OffsetTable.EMPTY
         if target.encapsulated:
             size = worst_case(coded_out, self._quality.tile)
             table = choose_table(self._policy.offset_table, coded_out.frames, size)
-        edits = _common_edits(header) | self._signature_edits() | _image_edits(header, said, coded_out)
+        edits = _common_edits(header) | _signature_edits(header) | _image_edits(header, said, coded_out)
         edits |= overlay.extraction(overlays, coded_out) | _table_edits(table, coded_out)
         edits |= confession.edits if confession else {}
         plan = Plan(
@@ -437,9 +440,6 @@ class _Planner:
                 code="E_OVERLAY",
             )
         return found
-
-    def _signature_edits(self) -> dict[int, Edit]:
-        return {tag: Remove(tag) for tag in objects.SIGNATURES if tag in self._header}
 
     def _settle_bits(self, plain: PixelFormat) -> tuple[PixelFormat, UnusedBits | None]:
         """Return the format that the encoder gets, and what to do with content outside Bits Stored (PS3.5 8.1.1).

@@ -135,8 +135,7 @@ class Sink:
             raise OutputError("there is no such directory", path=self.path)
         if os.path.isdir(self._target):
             raise OutputError("the destination is a directory", code="E_OUTPUT", path=self.path)
-        if not clobber and os.path.lexists(self.path):
-            raise self._exists()
+        check_free(self.path, clobber=clobber)
 
     def _open_temporary(self) -> IO[bytes]:
         """Make the temporary file, under a name that another run for the same destination would choose too.
@@ -284,20 +283,17 @@ class Sink:
         try:
             os.link(self._temporary, self._target)
         except FileExistsError:
-            raise self._exists() from None
+            raise _exists(self.path) from None
         except OSError:
             # A file system without hard links.
             if os.path.lexists(self._target):
-                raise self._exists() from None
+                raise _exists(self.path) from None
             self._rename()
 
     def _rename(self) -> None:
         os.rename(self._temporary, self._target)
         _unfinished.pop(self._temporary, None)
         self._temporary = ""
-
-    def _exists(self) -> OutputError:
-        return _exists(self.path)
 
     def _send(self) -> None:
         """Copy the spool to standard output, a device or a pipe."""

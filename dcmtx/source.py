@@ -421,7 +421,7 @@ class Source(PixelSource):
             self._check_certain(self.header)
 
     def _check_certain(self, header: Header) -> None:
-        """Refuse a file without transfer syntax unless everything in it fits the one that it shows."""
+        """Refuse a file without transfer syntax whose elements do not come in order, as those of a data set do."""
         tags = list(header.tags())
         if tags != sorted(tags):
             raise InputError("the file names no transfer syntax, and its elements are in disorder", code=self._nameless)

@@ -140,9 +140,7 @@ def _usage_line(error: click.ClickException) -> str:
 def error_line(error: DcmtxError) -> str:
     """Return the one line that a user sees of an error."""
     message = printable(str(error))
-    if error.path == "-" and isinstance(error, OutputError):
-        return f"dcmtx: {message}"
-    if error.path is None:
+    if error.path is None or (error.path == "-" and isinstance(error, OutputError)):
         return f"dcmtx: {message}"
     return f"dcmtx: {shown(error.path) or repr(error.path)}: {message}"
 

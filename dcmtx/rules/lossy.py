@@ -71,7 +71,10 @@ def read_history(header: Header) -> History:
 
 
 def is_lossy_stream(syntax: Syntax, stream: Codestream | None) -> bool:
-    """Tell whether what is in a codestream has lost something, by what it says of itself, not by its UID."""
+    """Tell whether what is in a codestream has lost something: by what it says of itself, where its syntax may lose.
+
+    Processes that lose always need not say so, and JPEG that was recompressed had lost before.
+    """
     if stream is None:
         return False
     return syntax is JPEG_RECOMPRESSION or syntax.loss is Loss.LOSSY or not stream.reversible

@@ -18,7 +18,7 @@ MAC_PARAMETERS = 0x4FFE0001
 SIGNATURES = (DIGITAL_SIGNATURES, MAC_PARAMETERS)
 FUNCTIONAL_GROUPS = (0x52009229, 0x52009230)
 
-_MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 _STORAGE = "1.2.840.10008.5.1.4.1.1"
 # Values of these are measurements or labels: whoever changes them changes what they say.
 QUANTITATIVE: dict[str, str] = {
@@ -77,7 +77,7 @@ def is_signed(header: Header) -> bool:
 
 def check_object(header: Header) -> None:
     """Raise RefusedError or UnsupportedError for objects that no pixel codec can do anything about."""
-    directory = header.text(SOP_CLASS_UID) == _MEDIA_STORAGE_DIRECTORY or DIRECTORY_RECORDS in header
+    directory = header.text(SOP_CLASS_UID) == MEDIA_STORAGE_DIRECTORY or DIRECTORY_RECORDS in header
     if directory:
         raise RefusedError(
             "it is a DICOMDIR, always Explicit VR Little Endian, whose records point at one another by offsets in the "
