@@ -105,6 +105,32 @@ def fails(command: Callable[..., Ran], tmp_path: Path) -> Callable[..., str]:
     return run
 
 
+@pytest.fixture
+def src(tmp_path: Path) -> Path:
+    """A source that is not there yet."""
+    return tmp_path / "in.dcm"
+
+
+@pytest.fixture
+def dst(tmp_path: Path) -> Path:
+    """A destination that is not there yet."""
+    return tmp_path / "out.dcm"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A directory for the sources of a batch."""
+    directory = tmp_path / "in"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A destination of a batch, not there yet."""
+    return tmp_path / "out"
+
+
 def old_file(path: Path) -> Path:
     """Make a file that has been there for long, with a mode of its own."""
     path.write_bytes(b"what was here before")

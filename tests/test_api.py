@@ -48,11 +48,6 @@ def src(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def dst(tmp_path: Path) -> Path:
-    return tmp_path / "out.dcm"
-
-
 # --- what is returned ------------------------------------------------------------------------------------------
 
 

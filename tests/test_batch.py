@@ -42,18 +42,6 @@ from dcmtx.transcoding import job
 pytestmark = pytest.mark.timeout(60)
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    directory = tmp_path / "in"
-    directory.mkdir()
-    return directory
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
 def summary(err: str) -> str:
     """Return the line of a batch's summary that counts files."""
     found = re.findall(r"^dcmtx: (\d+ files? in [0-9.]+ s: .*)$", err, re.MULTILINE)

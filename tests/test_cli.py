@@ -39,11 +39,6 @@ def src(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def dst(tmp_path: Path) -> Path:
-    return tmp_path / "out.dcm"
-
-
 def syntax_of(path: Path | bytes) -> str:
     data = path if isinstance(path, bytes) else path.read_bytes()
     return dicom.walk(data).syntax

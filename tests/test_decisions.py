@@ -251,16 +251,6 @@ def source_of(cell: Cell, frames: list[Words]) -> bytes:
     return image.encode()
 
 
-@pytest.fixture
-def src(tmp_path: Path) -> Path:
-    return tmp_path / "in.dcm"
-
-
-@pytest.fixture
-def dst(tmp_path: Path) -> Path:
-    return tmp_path / "out.dcm"
-
-
 # --- what is written -------------------------------------------------------------------------------------------
 
 

@@ -38,16 +38,6 @@ LOSSLESS = ("rle", "jpeg", "jpegls", "j2k", "htj2k", "encapsulated", "deflated-f
 LOSS_TAGS = {0x00280000 + tag for tag in (0x2110, 0x2112, 0x2114)}
 
 
-@pytest.fixture
-def src(tmp_path: Path) -> Path:
-    return tmp_path / "in.dcm"
-
-
-@pytest.fixture
-def dst(tmp_path: Path) -> Path:
-    return tmp_path / "out.dcm"
-
-
 def picture(fmt: Format, side: int = SIDE) -> Words:
     """Return a picture of slow waves in saturated colours, from the least value to the greatest."""
     y, x = np.mgrid[:side, :side] / side

@@ -36,11 +36,6 @@ REFERENCED_IMAGES = 0x00081140
 
 
 @pytest.fixture
-def src(tmp_path: Path) -> Path:
-    return tmp_path / "in.dcm"
-
-
-@pytest.fixture
 def dst(tmp_path: Path) -> Path:
     return old_file(tmp_path / "out.dcm")
 

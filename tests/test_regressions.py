@@ -33,16 +33,6 @@ GREY = images.Format("MONOCHROME2", 8, 8)
 SIGNED_12 = images.Format("MONOCHROME2", 16, 12, signed=True)
 
 
-@pytest.fixture
-def src(tmp_path: Path) -> Path:
-    return tmp_path / "in.dcm"
-
-
-@pytest.fixture
-def dst(tmp_path: Path) -> Path:
-    return tmp_path / "out.dcm"
-
-
 def pixels(path: Path) -> bytes:
     """Return the value of native Pixel Data."""
     return dicom.walk(path.read_bytes()).elements[dicom.PIXEL_DATA].value

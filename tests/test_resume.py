@@ -32,18 +32,6 @@ from fake_codecs import Mood
 pytestmark = [need_proc, pytest.mark.timeout(90)]
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    directory = tmp_path / "in"
-    directory.mkdir()
-    return directory
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
 def resume(
     tree: Path, out: Path, *options: str | Path, to: str = "rle", status: int = 0, **more: Any
 ) -> dict[str, str]:

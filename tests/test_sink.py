@@ -32,11 +32,6 @@ SOURCE = dicom.Image(PIXELS.tobytes(), rows=64, columns=64, stored=12).encode()
 
 
 @pytest.fixture
-def dst(tmp_path: Path) -> Path:
-    return tmp_path / "out.dcm"
-
-
-@pytest.fixture
 def src(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("source") / "in.dcm"
     path.write_bytes(SOURCE)

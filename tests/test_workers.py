@@ -45,18 +45,6 @@ pytestmark = [need_proc, pytest.mark.timeout(90)]
 PROGRAM = (fake_codecs.__file__,)
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    directory = tmp_path / "in"
-    directory.mkdir()
-    return directory
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
 def moody(directory: Path, mood: Mood, count: int = 1) -> None:
     """Write files of a mood."""
     for number in range(count):
