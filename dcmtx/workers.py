@@ -74,11 +74,20 @@ def _start_worker(share: Any, memory: int, modules: Sequence[str]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
     _let_server_go()
     _die_with_parent()
-    if memory:
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    _limit_memory(memory)
     _share = share
     for module in modules:
         __import__(module)
+
+
+def _limit_memory(memory: int) -> None:
+    """Allow this process so many bytes of address space, or fewer where it has a limit already: none is ever raised."""
+    # Some systems know the limit and cannot set it (macOS): a worker without one is better than none.
+    with contextlib.suppress(OSError, ValueError):
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        limits = [limit for limit in (memory, soft, hard) if limit not in (0, resource.RLIM_INFINITY)]
+        if limits:
+            resource.setrlimit(resource.RLIMIT_AS, (min(limits), hard))
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

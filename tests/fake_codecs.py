@@ -105,6 +105,11 @@ def memory(_: Any) -> int:
     return resource.getrlimit(resource.RLIMIT_AS)[0]
 
 
+def limits(_: Any) -> tuple[int, int]:
+    """Return the soft and the hard limit of the worker's address space."""
+    return resource.getrlimit(resource.RLIMIT_AS)
+
+
 # --- the program -----------------------------------------------------------------------------------------------
 
 

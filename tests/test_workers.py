@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -37,12 +39,14 @@ from batches import (
 from conftest import Ran, contents, modes_bind, need_tool
 from fake_codecs import Mood
 
+from dcmtx import workers
 from dcmtx.errors import DcmtxError
 from dcmtx.workers import Pool
 
 pytestmark = [need_proc, pytest.mark.timeout(90)]
 
 PROGRAM = (fake_codecs.__file__,)
+TESTS = Path(__file__).parent
 
 
 def moody(directory: Path, mood: Mood, count: int = 1) -> None:
@@ -211,6 +215,54 @@ def test_a_worker_has_its_modules_and_its_limit_of_memory() -> None:
     with Pool(fake_codecs.memory, 3) as pool:
         (limit,) = jobs(pool, "a")
     assert 2 << 30 <= limit <= max(2 << 30, total // 3)
+
+
+GIB = 1 << 30
+UNLIMITED = resource.RLIM_INFINITY
+# Limits of the process, what its workers are to have, and what they get.
+LIMITS: dict[str, tuple[tuple[int, int], int, tuple[int, int]]] = {
+    "a hard limit below": ((GIB, GIB), 3 * GIB, (GIB, GIB)),
+    "a hard limit above": ((5 * GIB, 5 * GIB), 3 * GIB, (3 * GIB, 5 * GIB)),
+    "a soft limit below": ((GIB, UNLIMITED), 3 * GIB, (GIB, UNLIMITED)),
+    "a soft limit above": ((5 * GIB, UNLIMITED), 3 * GIB, (3 * GIB, UNLIMITED)),
+    "no limit": ((UNLIMITED, UNLIMITED), 3 * GIB, (3 * GIB, UNLIMITED)),
+    "a limit, and no wish": ((GIB, GIB), 0, (GIB, GIB)),
+}
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv.pop(1)), int(sys.argv.pop(1))))
+"""
+
+
+@pytest.mark.parametrize(("limits", "memory", "expected"), LIMITS.values(), ids=LIMITS.keys())
+def test_no_limit_of_memory_is_raised(limits: tuple[int, int], memory: int, expected: tuple[int, int]) -> None:
+    program = LIMITED + (
+        "import fake_codecs\nfrom dcmtx.workers import Pool\n"
+        f"with Pool(fake_codecs.limits, 1, memory={memory}) as pool:\n    pool.submit('a')\n"
+        "    print(*[result for _, result in pool.results(wait_for_all=True)])"
+    )
+    line = [sys.executable, "-c", program, *map(str, limits)]
+    ran = subprocess.run(line, capture_output=True, text=True, cwd=TESTS, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"{expected}\n", "")
+
+
+def test_a_batch_runs_under_a_hard_limit_of_memory(tree: Path, out: Path) -> None:
+    plant(tree, ["a", "b"])
+    program = LIMITED + "from dcmtx.cli import main\nmain()"
+    ran = run(tree, out, "--to", "rle", "--quiet", line=[sys.executable, "-c", program, str(GIB), str(GIB)])
+    assert ran == Ran(0, "", "")
+    assert_converted(out / "a", 0)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EINVAL, "Invalid argument"), ValueError("not allowed")], ids=repr)
+def test_a_system_that_cannot_limit_memory_has_workers_all_the_same(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    workers._limit_memory(3 * GIB)
 
 
 def test_workers_that_cannot_start_are_not_tried_for_ever() -> None:
