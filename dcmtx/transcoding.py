@@ -295,6 +295,7 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
 def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
     """Put the same bytes at the destination."""
     status = Status.COPIED
+    notes: list[str] = []
     if job.dry_run:
         check_free(job.dst, clobber=job.request.policy.clobber)
         status = Status.PLANNED
@@ -304,7 +305,10 @@ def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
         with Sink(job.dst, clobber=job.request.policy.clobber, parents=job.parents) as sink:
             sink.copy(file)
             sink.commit()
-    return Outcome(job, status, syntax.uid, syntax.uid, bytes_in=file.size, bytes_out=file.size)
+        notes = sink.notes
+    return Outcome(
+        job, status, syntax.uid, syntax.uid, bytes_in=file.size, bytes_out=file.size, notes=tuple(dict.fromkeys(notes))
+    )
 
 
 def _same_file(one: str, other: str) -> bool:
@@ -346,7 +350,7 @@ def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Wa
         writer = Writer(source, plan, request, sink, job.workers, cores, digest=job.digest, watch=watch)
         written = writer.write()
         sink.commit()
-    notes += written.notes
+    notes += (*written.notes, *sink.notes)
     return outcome.replace(
         status=Status.CONVERTED,
         bytes_out=sink.bytes,

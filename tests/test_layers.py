@@ -26,6 +26,7 @@ ROOMS = [
     "request",
     "rules",
     "source",
+    "filesystem",
     "sink",
     "plan",
     "coder",
