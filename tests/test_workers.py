@@ -270,6 +270,69 @@ def test_workers_that_cannot_start_are_not_tried_for_ever() -> None:
         jobs(pool, "a", "b")
 
 
+@pytest.fixture
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a module whose import never ends. Only workers are given up for that, however slow the machine."""
+    (tmp_path / "it_hangs.py").write_text("import time\ntime.sleep(1000)\n")
+    # Where processes look that are started later.
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(workers, "_kill_server", lambda _: None)
+    return "it_hangs"
+
+
+def test_a_worker_that_hangs_while_it_starts_has_a_limit_too(hanging: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_START_SECONDS", 0.2)
+    with Pool(fake_codecs.whoami, 2, timeout=0.1, modules=(hanging,)) as pool:
+        found = jobs(pool, "a", "b", "c")
+    assert [(error.status, error.code) for error in found] == [(6, "E_TIMEOUT")] * 3
+    assert all("no worker was ready after 0.2 s" in str(error) for error in found)
+
+
+def test_workers_that_always_hang_are_not_tried_for_ever(hanging: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_START_SECONDS", 0.05)
+    with Pool(fake_codecs.whoami, 2, timeout=0.05, modules=(hanging,)) as pool:
+        with pytest.raises(DcmtxError, match=r"no worker was ready after 0\.05 s") as raised:
+            jobs(pool, *range(100))
+        assert raised.value.code == "E_TIMEOUT"
+
+
+# The process that workers are forked from hangs: whoever starts one waits for it.
+HANGING_SERVER = """
+import sys
+from dcmtx import workers
+workers._PRELOAD, workers._START_SECONDS = ("it_hangs",), 0.2
+from dcmtx.cli import main
+main()
+"""
+
+
+@pytest.mark.usefixtures("hanging")
+def test_a_server_of_workers_that_hangs_has_a_limit_too(tree: Path, out: Path, tmp_path: Path) -> None:
+    plant(tree, ["a"])
+    line = [sys.executable, "-c", HANGING_SERVER]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([os.fspath(tmp_path), os.fspath(TESTS.parent)])}
+    ran = run(tree / "a", out, "--to", "rle", "--timeout", "0.1", line=line, env=environment)
+    assert ran == Ran(6, "", "dcmtx: no worker was ready after 0.2 s\n")
+    assert not out.exists()
+
+
+def test_a_job_that_is_short_of_time_has_none_taken_by_the_start_of_its_worker() -> None:
+    with Pool(fake_codecs.whoami, 1, timeout=1e-9) as pool:
+        assert pool._start_limit == workers._START_SECONDS
+    with Pool(fake_codecs.whoami, 1, timeout=1000) as pool:
+        assert pool._start_limit == 1000
+    with Pool(fake_codecs.whoami, 1) as pool:
+        assert pool._start_limit is None
+
+
+def test_half_an_answer_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_MESSAGE_SECONDS", 1)
+    with Pool(fake_codecs.half_an_answer, 1) as pool:
+        (error,) = jobs(pool, "a")
+    assert (error.status, error.code) == (6, "E_CRASH")
+    assert "in the middle of its answer" in str(error)
+
+
 def test_temporary_files_may_be_far_down(tree: Path, out: Path) -> None:
     plant(tree, ["a", "b"])
     scratch = tree.parent / ("far" * 30) / "down"
