@@ -27,6 +27,7 @@ ROOMS = [
     "rules",
     "source",
     "filesystem",
+    "machine",
     "sink",
     "plan",
     "coder",
