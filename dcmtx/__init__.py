@@ -8,9 +8,11 @@ The public names are loaded when they are used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+# Type checkers know the name; typing itself takes longer to load than all of this.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from dcmtx.errors import DcmtxError as DcmtxError
     from dcmtx.transcoding import Job as Job
     from dcmtx.transcoding import Outcome as Outcome

@@ -55,8 +55,12 @@ def _result(future: Any) -> Coded:
     try:
         coded: Coded = future.result()
     except BrokenExecutor as error:
-        raise CodecError("the process of a codec ended unexpectedly; nothing was written", code="E_CRASH") from error
+        raise _ended() from error
     return coded
+
+
+def _ended() -> CodecError:
+    return CodecError("the process of a codec ended unexpectedly; nothing was written", code="E_CRASH")
 
 
 class _Workers(Record):
@@ -66,8 +70,19 @@ class _Workers(Record):
     function: Any
 
     def submit(self, number: int) -> Any:
-        """Have a frame coded."""
-        return self.pool.submit(self.function, number)
+        """Have a frame coded.
+
+        Raises CodecError where a worker is gone, which may be found out here or by the result, or none can be started.
+        """
+        from concurrent.futures import BrokenExecutor
+
+        try:
+            return self.pool.submit(self.function, number)
+        except BrokenExecutor as error:
+            raise _ended() from error
+        except (OSError, RuntimeError) as error:
+            # The first submission starts the workers: the system may have no process or thread left for them.
+            raise CodecError(f"no workers can be started for its frames ({error}); use --jobs 1") from error
 
     def close(self) -> None:
         """Wait for the workers to end."""

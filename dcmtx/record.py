@@ -8,12 +8,34 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self, dataclass_transform
 
+# annotationlib.Format.VALUE: annotations as the objects that they name.
+_VALUE = 1
+
+
+def _annotated(namespace: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names that a class body annotates, in their order.
+
+    Until Python 3.13, and in modules that postpone annotations, they stand in the namespace. From 3.14 on there is a
+    function that makes them instead (PEP 649, PEP 749).
+    """
+    if "__annotations__" in namespace:
+        return tuple(namespace["__annotations__"])
+    annotate = namespace.get("__annotate_func__") or namespace.get("__annotate__")
+    if annotate is None:
+        return ()
+    try:
+        return tuple(annotate(_VALUE))
+    except NameError:
+        # A type that is defined later. The module that can do without it takes its time to load.
+        library = __import__("annotationlib")
+        return tuple(library.call_annotate_function(annotate, library.Format.FORWARDREF))
+
 
 class _RecordType(type):
     """Turns annotations into slots, and values given to them into defaults."""
 
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> _RecordType:
-        fields = tuple(namespace.get("__annotations__", ())) if bases else ()
+        fields = _annotated(namespace) if bases else ()
         namespace["_defaults"] = {field: namespace.pop(field) for field in fields if field in namespace}
         namespace["_fields"] = fields
         namespace["__slots__"] = fields

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from dcmtx.errors import InputError, OutputError
+from dcmtx.filesystem import keep_rights, make_directories, sync_directory, sync_file
 from dcmtx.source import FileBytes, Spool
 
 _BUFFER = 1 << 20
@@ -97,17 +98,19 @@ class Sink:
 
     `path` may be `-` for standard output, or name a device or pipe: then the file is spooled, and sent only when it
     is complete. A symbolic link is followed. `clobber` says whether an existing file may be replaced, `parents` whether
-    directories are made where there are none.
+    directories are made where there are none. `notes` say what could not be kept or made certain.
 
     Raises OutputError wherever the file cannot be made, written or put in place.
     """
 
     def __init__(self, path: str, *, clobber: bool = True, parents: bool = False) -> None:
         self.path = path
+        self.notes: list[str] = []
         self._temporary = ""
         self._file: IO[bytes] | None = None
         self._deflater: _Deflater | None = None
         self.bytes = 0
+        self._spool: Spool | None = None
         self._streams = False
         try:
             self._streams = path == "-" or _is_special(path)
@@ -119,7 +122,7 @@ class Sink:
                 self._clobber = clobber
                 self._check_target(clobber)
                 if parents:
-                    os.makedirs(os.path.dirname(self._target), exist_ok=True)
+                    self.notes += make_directories(os.path.dirname(self._target))
                 self._file = self._open_temporary()
         except OSError as error:
             self.abort()
@@ -245,7 +248,7 @@ class Sink:
             raise self._failed(error) from error
 
     def commit(self) -> None:
-        """Put the file in place: fsync, keep the mode of a file that is replaced, rename, fsync the directory."""
+        """Put the file in place: fsync, keep the rights of a file that is replaced, rename, fsync the directory."""
         if self._deflater is not None:
             self._write(self._deflater.finish())
         assert self._file is not None
@@ -258,25 +261,18 @@ class Sink:
         except OSError as error:
             raise self._failed(error) from error
         finally:
-            self._discard()
+            self.abort()
 
     def _put_in_place(self) -> None:
         assert self._file is not None
         fd = self._file.fileno()
-        if os.path.exists(self._target):
-            os.fchmod(fd, stat.S_IMODE(os.stat(self._target).st_mode))
-        os.fsync(fd)
+        self.notes += keep_rights(self._target, fd)
+        sync_file(fd)
         if self._clobber:
             self._rename()
         else:
             self._place_if_free()
-        # The file is in place now: whether its directory is on the disk already changes nothing of that.
-        with contextlib.suppress(OSError):
-            directory = os.open(os.path.dirname(self._target), os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+        self.notes += sync_directory(os.path.dirname(self._target))
 
     def _place_if_free(self) -> None:
         """Give the file its name only if nothing has it: a link is never made over a file."""
@@ -297,6 +293,7 @@ class Sink:
 
     def _send(self) -> None:
         """Copy the spool to standard output, a device or a pipe."""
+        assert self._spool is not None
         out = os.dup(_STANDARD_OUTPUT) if self.path == "-" else os.open(self.path, os.O_WRONLY)
         try:
             copy(self._spool.read_back(), out)
@@ -320,7 +317,7 @@ class Sink:
         finally:
             if file is not None:
                 file.close()
-            if self._streams:
+            if self._spool is not None:
                 self._spool.close()
 
     def _failed(self, error: OSError) -> OutputError:
@@ -354,13 +351,23 @@ class _Deflater:
 
 
 def check_free(path: str, *, clobber: bool) -> None:
-    """Raise OutputError where a file exists that must not be replaced."""
+    """Raise OutputError where a file exists that must not be replaced, or links that lead nowhere but to themselves."""
+    if path != "-" and _is_loop(path):
+        raise OutputError("it cannot be written: its symbolic links form a loop; remove them", path=path)
     if not clobber and path != "-" and os.path.lexists(path):
         raise _exists(path)
 
 
 def _exists(path: str) -> OutputError:
     return OutputError("it exists, and --no-clobber keeps it", code="E_EXISTS", path=path)
+
+
+def _is_loop(path: str) -> bool:
+    try:
+        os.stat(path)
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _is_special(path: str) -> bool:
@@ -378,9 +385,8 @@ def copy(source: FileBytes, out: int) -> int:
     while position < source.size:
         try:
             sent = os.sendfile(out, source.fd, position, min(source.size - position, 1 << 30))
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-                raise
+        except (AttributeError, OSError):
+            # There are many ways to say that a system cannot do this here. Whatever else is wrong, this finds too.
             sent = _copy_piece(source, out, position)
         if sent == 0:
             break

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 from dcmtx.codec.registry import Quality, option_name
 from dcmtx.coder import read_colour
 from dcmtx.errors import DcmtxError, RefusedError, UnsupportedError, UsageError
+from dcmtx.machine import available_cores
 from dcmtx.pixel.codestream import KINDS
 from dcmtx.pixel.items import OffsetTable
 from dcmtx.plan import Contents, Plan, Request, Route, make
@@ -176,17 +176,8 @@ def _resolve_fallback(name: str, quality: Quality) -> Target:
     return resolve(name, Quality())
 
 
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
-
-
 Cores = Callable[[], int]
 Watch = Callable[[int, int], None]
-_Arguments = ParamSpec("_Arguments")
 
 
 def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Outcome:
@@ -209,20 +200,41 @@ def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Out
     return outcome.replace(seconds=time.perf_counter() - started)
 
 
-def _done_at_once(make: Callable[_Arguments, Job]) -> Callable[_Arguments, Outcome]:
-    """Return a function that does the job which `make` makes of its arguments."""
-
-    @functools.wraps(make)
-    def convert(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Outcome:
-        return run(make(*args, **kwargs))
-
-    convert.__name__ = convert.__qualname__ = "transcode"
-    convert.__annotations__["return"] = "Outcome"
-    return convert
-
-
-transcode = _done_at_once(job)
-transcode.__doc__ = """Convert the DICOM file `src` to the transfer syntax `to` and put it at `dst`, whole or not.
+def transcode(
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    *,
+    to: str,
+    lossy: bool = False,
+    quality: int | None = None,
+    ratio: float | None = None,
+    psnr: float | None = None,
+    near: int | None = None,
+    subsampling: str | None = None,
+    predictor: int | None = None,
+    resolutions: int | None = None,
+    progression: str | None = None,
+    tile: int | None = None,
+    code_block: int | None = None,
+    uid: str | Uid = Uid.AUTO,
+    offset_table: str | OffsetTable = OffsetTable.AUTO,
+    overlays: str | Overlays = Overlays.EXTRACT,
+    icon: str | Icon = Icon.FOLLOW,
+    signatures: str | Signatures = Signatures.REFUSE,
+    unused_bits: str | UnusedBits = UnusedBits.REFUSE,
+    one_bit: str | OneBit = OneBit.REFUSE,
+    no_pixels: str | NoPixels = NoPixels.NATIVE,
+    fallback: Iterable[str] = (),
+    verify: bool = True,
+    force: bool = False,
+    clobber: bool = True,
+    decoder: str | None = None,
+    encoder: str | None = None,
+    workers: int | None = None,
+    dry_run: bool = False,
+    digest: bool = False,
+) -> Outcome:
+    """Convert the DICOM file `src` to the transfer syntax `to` and put it at `dst`, whole or not.
 
     `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID. `src` may be `dst`.
     The other options are those of the command line, with its defaults; `workers` is the number of frames coded at
@@ -232,6 +244,41 @@ transcode.__doc__ = """Convert the DICOM file `src` to the transfer syntax `to` 
     Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
     for options that make no sense), whose `path` is `src` or `dst`; the destination is then as it was.
     """
+    return run(
+        job(
+            src,
+            dst,
+            to=to,
+            lossy=lossy,
+            quality=quality,
+            ratio=ratio,
+            psnr=psnr,
+            near=near,
+            subsampling=subsampling,
+            predictor=predictor,
+            resolutions=resolutions,
+            progression=progression,
+            tile=tile,
+            code_block=code_block,
+            uid=uid,
+            offset_table=offset_table,
+            overlays=overlays,
+            icon=icon,
+            signatures=signatures,
+            unused_bits=unused_bits,
+            one_bit=one_bit,
+            no_pixels=no_pixels,
+            fallback=fallback,
+            verify=verify,
+            force=force,
+            clobber=clobber,
+            decoder=decoder,
+            encoder=encoder,
+            workers=workers,
+            dry_run=dry_run,
+            digest=digest,
+        )
+    )
 
 
 def _with_fallbacks(job: Job, file: FileBytes, cores: Cores, watch: Watch | None) -> Outcome:
@@ -295,6 +342,7 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
 def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
     """Put the same bytes at the destination."""
     status = Status.COPIED
+    notes: list[str] = []
     if job.dry_run:
         check_free(job.dst, clobber=job.request.policy.clobber)
         status = Status.PLANNED
@@ -304,7 +352,10 @@ def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
         with Sink(job.dst, clobber=job.request.policy.clobber, parents=job.parents) as sink:
             sink.copy(file)
             sink.commit()
-    return Outcome(job, status, syntax.uid, syntax.uid, bytes_in=file.size, bytes_out=file.size)
+        notes = sink.notes
+    return Outcome(
+        job, status, syntax.uid, syntax.uid, bytes_in=file.size, bytes_out=file.size, notes=tuple(dict.fromkeys(notes))
+    )
 
 
 def _same_file(one: str, other: str) -> bool:
@@ -346,7 +397,7 @@ def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Wa
         writer = Writer(source, plan, request, sink, job.workers, cores, digest=job.digest, watch=watch)
         written = writer.write()
         sink.commit()
-    notes += written.notes
+    notes += (*written.notes, *sink.notes)
     return outcome.replace(
         status=Status.CONVERTED,
         bytes_out=sink.bytes,

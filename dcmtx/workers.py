@@ -39,6 +39,10 @@ _LONGEST_TEMPORARY = 60
 _LEAST_MEMORY = 2 << 30
 # How long workers may take to remove their temporary files when they are to end.
 _GRACE_SECONDS = 2.0
+# How long a worker may take to be ready, at least: codecs on a slow disk are nobody's fault.
+_START_SECONDS = 30.0
+# How long what a worker has begun to say may take to be said.
+_MESSAGE_SECONDS = 30
 # So many workers that end before they have a job are no accident.
 _FALSE_STARTS = 10
 
@@ -74,11 +78,20 @@ def _start_worker(share: Any, memory: int, modules: Sequence[str]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
     _let_server_go()
     _die_with_parent()
-    if memory:
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    _limit_memory(memory)
     _share = share
     for module in modules:
         __import__(module)
+
+
+def _limit_memory(memory: int) -> None:
+    """Allow this process so many bytes of address space, or fewer where it has a limit already: none is ever raised."""
+    # Some systems know the limit and cannot set it (macOS): a worker without one is better than none.
+    with contextlib.suppress(OSError, ValueError):
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        limits = [limit for limit in (memory, soft, hard) if limit not in (0, resource.RLIM_INFINITY)]
+        if limits:
+            resource.setrlimit(resource.RLIMIT_AS, (min(limits), hard))
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
@@ -126,17 +139,17 @@ def _perform(function: Callable[[Any], Any], task: Any) -> Any:
 
 
 class _Worker(Generic[Task]):
-    """A worker as its parent sees it: its process, its pipe, the job that it has, and when that must be done."""
+    """A worker as its parent sees it: its process, its pipe, its job, and when that must be done, or it be ready."""
 
     __slots__ = ("deadline", "killed", "pipe", "process", "ready", "task")
 
-    def __init__(self, process: Any, pipe: Connection) -> None:
+    def __init__(self, process: Any, pipe: Connection, deadline: float | None) -> None:
         self.process = process
         self.pipe = pipe
         self.ready = False
         self.task: Task | None = None
         self.killed = 0
-        self.deadline: float | None = None
+        self.deadline = deadline
 
     def give(self, task: Task, killed: int, timeout: float | None) -> None:
         """Send a job, which so many workers had when they were killed. If this one is dead, listening to it shows."""
@@ -159,7 +172,9 @@ class _Worker(Generic[Task]):
 class Pool(Generic[Task, Result]):
     """Runs jobs on `workers` processes. `function` and what it takes and returns must be picklable.
 
-    `timeout` is in seconds per job. `modules` are imported by every worker first: those that register codecs, say.
+    `timeout` is in seconds per job; a worker that is not ready in that time, or in half a minute if that is longer, is
+    given up with the job that waits for it. `modules` are imported by every worker first: those that register codecs,
+    say.
     Use as a context manager: leaving it by an exception stops the workers at once.
     """
 
@@ -176,6 +191,7 @@ class Pool(Generic[Task, Result]):
         self._context.set_forkserver_preload(list(_PRELOAD))
         self._function = function
         self._timeout = timeout
+        self._start_limit = None if timeout is None else max(timeout, _START_SECONDS)
         self._most = workers
         self._modules = tuple(modules)
         self._memory = memory_per_worker(workers) if memory is None else memory
@@ -272,12 +288,27 @@ class Pool(Generic[Task, Result]):
         ours, theirs = self._context.Pipe()
         arguments = (theirs, self._function, self._share, self._memory, self._modules)
         process = self._context.Process(target=_serve, args=arguments)
+        _limit_messages(ours)
+        # The server may hang while it loads codecs, and whoever starts a process waits for it.
+        late = threading.Event()
+        watch = None if self._start_limit is None else threading.Timer(self._start_limit, _kill_server, [late])
         try:
+            if watch is not None:
+                watch.start()
             process.start()
         except (EOFError, OSError) as error:
+            if late.is_set():
+                raise CodecError(f"no worker {self._too_slow()}", code="E_TIMEOUT") from error
             raise OutputError(f"workers cannot be started: {error}") from error
+        finally:
+            if watch is not None:
+                watch.cancel()
         theirs.close()
-        self._workers.append(_Worker(process, ours))
+        deadline = None if self._start_limit is None else time.monotonic() + self._start_limit
+        self._workers.append(_Worker(process, ours, deadline))
+
+    def _too_slow(self) -> str:
+        return f"was ready after {self._start_limit:g} s"
 
     def _listen(self, *, wait: bool) -> bool:
         """Take what workers have to say, waiting for it if asked to; return False if somebody wants an end of that."""
@@ -293,10 +324,18 @@ class Pool(Generic[Task, Result]):
         now = time.monotonic()
         for worker in list(self._workers):
             if worker.deadline is not None and worker.deadline <= now:
-                late = f"it took longer than the {self._timeout:g} s that --timeout allows"
-                self._bury(worker, CodecError(late, code="E_TIMEOUT"))
+                self._give_up(worker)
         self._feed()
         return True
+
+    def _give_up(self, worker: _Worker[Task]) -> None:
+        """Bury a worker whose time is up, with its job, or the one that waits for it."""
+        late = f"it took longer than the {self._timeout:g} s that --timeout allows"
+        if not worker.ready:
+            late = f"no worker {self._too_slow()}"
+            if self._waiting:
+                worker.task, worker.killed = self._waiting.popleft()
+        self._bury(worker, CodecError(late, code="E_TIMEOUT"))
 
     def _patience(self) -> float | None:
         deadlines = [worker.deadline for worker in self._workers if worker.deadline is not None]
@@ -306,6 +345,9 @@ class Pool(Generic[Task, Result]):
         """Take the result of a worker's job, or that it is ready for one, or bury it."""
         try:
             said = worker.pipe.recv()
+        except BlockingIOError:
+            self._bury(worker, CodecError("the worker stopped in the middle of its answer", code="E_CRASH"))
+            return
         except Exception:  # noqa: BLE001 - whatever a dying worker leaves in its pipe
             self._bury(worker)
             return
@@ -330,7 +372,8 @@ class Pool(Generic[Task, Result]):
         if not worker.ready:
             self._false_starts += 1
             if self._false_starts >= _FALSE_STARTS:
-                raise CodecError(f"no worker can be started: each {_cause(status)}", code="E_CRASH")
+                why = f"each {_cause(status)}" if error is None else str(error)
+                raise CodecError(f"no worker can be started: {why}", code=error.code if error else "E_CRASH")
         if task is None:
             return
         if error is None and status in _KILLED and not worker.killed:
@@ -365,6 +408,26 @@ def _start_server() -> None:
     finally:
         tempfile.tempdir = usual
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _kill_server(late: threading.Event) -> None:
+    """Kill the process that workers are forked from, for it is late; whoever waits for it finds out."""
+    late.set()
+    from multiprocessing import forkserver
+
+    pid = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _limit_messages(pipe: Connection) -> None:
+    """Have reading from a pipe end with BlockingIOError if the rest of a message does not come."""
+    import socket
+    import struct
+
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(pipe.fileno())) as end:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _MESSAGE_SECONDS, 0))
 
 
 def _let_server_go() -> None:

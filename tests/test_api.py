@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import typing
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
@@ -21,7 +22,7 @@ import pytest
 from conftest import ROOT, contents, old_file
 
 import dcmtx
-from dcmtx import DcmtxError, Job, Outcome, transcode
+from dcmtx import DcmtxError, Job, Outcome, transcode, transcoding
 from dcmtx.errors import (
     CodecError,
     InputError,
@@ -31,6 +32,7 @@ from dcmtx.errors import (
     UsageError,
     VerifyError,
 )
+from dcmtx.request import Uid
 from dcmtx.transcoding import Status
 
 PIXELS = (np.arange(3 * 40 * 48, dtype="<u2") * 2503 % 4096).reshape(3, 40, 48)
@@ -46,6 +48,43 @@ def src(tmp_path: Path) -> Path:
     path = tmp_path / "in.dcm"
     path.write_bytes(image().encode())
     return path
+
+
+# --- what is called --------------------------------------------------------------------------------------------
+
+
+def test_transcode_takes_what_job_takes_and_hands_all_of_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own signature, so that editors and generators of documentation see it."""
+    mine, its = inspect.signature(transcode), inspect.signature(transcoding.job)
+    assert mine.parameters == its.parameters
+    assert list(mine.parameters) == list(its.parameters)
+    assert (mine.return_annotation, its.return_annotation) == ("Outcome", "Job")
+    assert not hasattr(transcode, "__wrapped__")
+    taken = {}
+    monkeypatch.setattr(transcoding, "job", lambda *args, **named: taken.update(its.bind(*args, **named).arguments))
+    monkeypatch.setattr(transcoding, "run", lambda _: "the outcome")
+    given = {name: object() for name in mine.parameters}
+    assert transcode(**given) == "the outcome"
+    assert taken == given
+
+
+def test_the_types_of_what_is_public_are_true() -> None:
+    hints, its = typing.get_type_hints(transcode), typing.get_type_hints(transcoding.job)
+    assert (hints.pop("return"), its.pop("return")) == (Outcome, Job)
+    assert hints == its
+    assert hints["uid"] == str | Uid
+    assert hints["src"] == str | os.PathLike[str]
+    assert hints["workers"] == int | None
+
+
+def test_transcode_is_documented_where_it_is_written() -> None:
+    assert (transcode.__module__, transcode.__name__, transcode.__qualname__) == (
+        "dcmtx.transcoding",
+        "transcode",
+        "transcode",
+    )
+    assert inspect.getsource(transcode).startswith("def transcode(\n")
+    assert "Raises a DcmtxError" in inspect.getdoc(transcode)
 
 
 # --- what is returned ------------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ ROOMS = [
     "request",
     "rules",
     "source",
+    "filesystem",
+    "machine",
     "sink",
     "plan",
     "coder",
@@ -36,10 +38,11 @@ ROOMS = [
     "transcoding",
     "batch",
     "report",
+    "signals",
     "cli",
 ]
 BASE = {"errors", "record", "syntax", "probe", "header"}
-FRONT = {"report", "cli"}
+FRONT = {"report", "signals", "cli"}
 
 # Libraries, and the rooms that may import them. What is in none of these sets is the standard library or forbidden.
 LIBRARIES = {

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import dataclasses
+import importlib
 import pickle
+import sys
+import types
+from collections.abc import Iterator
 
 import pytest
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -123,3 +129,67 @@ def test_a_record_survives_copying():
     point = Point(1, 2, "elsewhere")
     assert copy.copy(point) == point
     assert copy.deepcopy(point) == point
+
+
+# --- where the fields come from ----------------------------------------------------------------------------------
+
+
+def written() -> Iterator[tuple[str, str, tuple[str, ...], set[str]]]:
+    """Yield of every record in the package its module, its name, its fields, and those with a default, as written."""
+    for path in sorted((ROOT / "dcmtx").rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and "Record" in {base.id for base in node.bases if hasattr(base, "id")}:
+                fields = [line for line in node.body if isinstance(line, ast.AnnAssign)]
+                names = tuple(field.target.id for field in fields)
+                yield module, node.name, names, {field.target.id for field in fields if field.value}
+
+
+WRITTEN = [pytest.param(*record, id=f"{record[0]}.{record[1]}") for record in written()]
+
+
+def test_there_are_records():
+    assert len(WRITTEN) > 40
+
+
+@pytest.mark.parametrize(("module", "name", "fields", "defaults"), WRITTEN)
+def test_every_record_has_the_fields_that_are_written(module, name, fields, defaults):
+    record = getattr(importlib.import_module(module), name)
+    assert issubclass(record, Record)
+    assert record._fields == record.__slots__ == fields
+    assert record._defaults.keys() == defaults
+
+
+def made(**namespace):
+    """Make a record of a namespace, as the class statement does."""
+    return types.new_class("Made", (Record,), exec_body=lambda body: body.update(namespace))
+
+
+@pytest.mark.parametrize("key", ["__annotate_func__", "__annotate__"], ids=["of 3.14", "of its betas"])
+def test_a_namespace_of_python_3_14_has_a_function_in_the_place_of_annotations(key):
+    asked = []
+
+    def annotate(form, /):
+        asked.append(form)
+        return {"x": int, "y": str}
+
+    record = made(**{key: annotate, "y": "why", "z": 3})
+    assert (record._fields, record._defaults, record.z) == (("x", "y"), {"y": "why"}, 3)
+    assert record(1).items() == [("x", 1), ("y", "why")]
+    assert asked == [1]
+
+
+def test_a_type_that_is_defined_later_is_no_obstacle_in_python_3_14(monkeypatch):
+    library = types.ModuleType("annotationlib")
+    library.Format = types.SimpleNamespace(FORWARDREF="forward")
+    library.call_annotate_function = lambda annotate, form: {"x": (annotate, form)}
+    monkeypatch.setitem(sys.modules, "annotationlib", library)
+
+    def annotate(form, /):
+        raise NameError("name 'Later' is not defined")
+
+    assert made(__annotate_func__=annotate)._fields == ("x",)
+
+
+def test_a_record_may_have_no_fields():
+    assert made()._fields == ()

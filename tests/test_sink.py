@@ -10,6 +10,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import dicom
@@ -19,7 +20,7 @@ from conftest import Ran, contents, need_modes, old_file, spawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcmtx.errors import OutputError
+from dcmtx.errors import InputError, OutputError
 from dcmtx.sink import Sink, is_temporary
 from dcmtx.source import open_bytes
 
@@ -166,7 +167,14 @@ def test_copy_copies_every_byte(size: int, tmp_path: Path, dst: Path) -> None:
     assert sink.bytes == size
 
 
-@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP], ids=errno.errorcode.get)
+# Systems say in many ways that they cannot: that one end is no socket, that a filter of calls forbids it.
+NO_SENDFILE = [
+    errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOTSOCK, errno.EPERM, errno.EACCES, errno.EBADF,
+    errno.ENOTTY, errno.EOVERFLOW,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", NO_SENDFILE, ids=errno.errorcode.get)
 def test_copy_where_the_kernel_does_not_copy(
     error: int, tmp_path: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +189,29 @@ def test_copy_where_the_kernel_does_not_copy(
     finally:
         file.close()
     assert dst.read_bytes() == data
+
+
+def test_copy_where_there_is_no_such_call(tmp_path: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in").write_bytes(b"all of it")
+    monkeypatch.delattr(os, "sendfile")
+    with closing(open_bytes(str(tmp_path / "in"))) as file, Sink(str(dst)) as sink:
+        sink.copy(file)
+        sink.commit()
+    assert dst.read_bytes() == b"all of it"
+
+
+@pytest.mark.parametrize("calls", [["sendfile", "write"], ["sendfile", "pread"]], ids=["writing", "reading"])
+def test_a_copy_that_fails_in_any_way_is_an_error(
+    calls: list[str], tmp_path: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").write_bytes(bytes(200_000))
+    with closing(open_bytes(str(tmp_path / "in"))) as file, Sink(str(dst)) as sink:
+        for call in calls:
+            monkeypatch.setattr(os, call, failing(errno.EIO))
+        file._first = b""
+        with pytest.raises((OutputError, InputError), match="Input/output error"):
+            sink.copy(file)
+    assert not dst.exists()
 
 
 # --- the temporary file ----------------------------------------------------------------------------------------
@@ -466,7 +497,11 @@ def test_a_directory_that_may_be_written_but_not_read(tmp_path: Path, src: Path,
     (tmp_path / "drop").mkdir()
     (tmp_path / "drop").chmod(0o300)
     try:
-        assert command(src, tmp_path / "drop" / "out.dcm", "--to", "rle") == Ran(0, "", "")
+        ran = command(src, tmp_path / "drop" / "out.dcm", "--to", "rle")
+        assert ran.status == 0
+        # Whoever may not read a directory may not sync it either.
+        assert "note: " in ran.line
+        assert "cannot be synced (Permission denied)" in ran.line
     finally:
         (tmp_path / "drop").chmod(0o700)
 

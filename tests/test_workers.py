@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -37,12 +39,14 @@ from batches import (
 from conftest import Ran, contents, modes_bind, need_tool
 from fake_codecs import Mood
 
+from dcmtx import workers
 from dcmtx.errors import DcmtxError
 from dcmtx.workers import Pool
 
 pytestmark = [need_proc, pytest.mark.timeout(90)]
 
 PROGRAM = (fake_codecs.__file__,)
+TESTS = Path(__file__).parent
 
 
 def moody(directory: Path, mood: Mood, count: int = 1) -> None:
@@ -213,9 +217,120 @@ def test_a_worker_has_its_modules_and_its_limit_of_memory() -> None:
     assert 2 << 30 <= limit <= max(2 << 30, total // 3)
 
 
+GIB = 1 << 30
+UNLIMITED = resource.RLIM_INFINITY
+# Limits of the process, what its workers are to have, and what they get.
+LIMITS: dict[str, tuple[tuple[int, int], int, tuple[int, int]]] = {
+    "a hard limit below": ((GIB, GIB), 3 * GIB, (GIB, GIB)),
+    "a hard limit above": ((5 * GIB, 5 * GIB), 3 * GIB, (3 * GIB, 5 * GIB)),
+    "a soft limit below": ((GIB, UNLIMITED), 3 * GIB, (GIB, UNLIMITED)),
+    "a soft limit above": ((5 * GIB, UNLIMITED), 3 * GIB, (3 * GIB, UNLIMITED)),
+    "no limit": ((UNLIMITED, UNLIMITED), 3 * GIB, (3 * GIB, UNLIMITED)),
+    "a limit, and no wish": ((GIB, GIB), 0, (GIB, GIB)),
+}
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv.pop(1)), int(sys.argv.pop(1))))
+"""
+
+
+@pytest.mark.parametrize(("limits", "memory", "expected"), LIMITS.values(), ids=LIMITS.keys())
+def test_no_limit_of_memory_is_raised(limits: tuple[int, int], memory: int, expected: tuple[int, int]) -> None:
+    program = LIMITED + (
+        "import fake_codecs\nfrom dcmtx.workers import Pool\n"
+        f"with Pool(fake_codecs.limits, 1, memory={memory}) as pool:\n    pool.submit('a')\n"
+        "    print(*[result for _, result in pool.results(wait_for_all=True)])"
+    )
+    line = [sys.executable, "-c", program, *map(str, limits)]
+    ran = subprocess.run(line, capture_output=True, text=True, cwd=TESTS, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"{expected}\n", "")
+
+
+def test_a_batch_runs_under_a_hard_limit_of_memory(tree: Path, out: Path) -> None:
+    plant(tree, ["a", "b"])
+    program = LIMITED + "from dcmtx.cli import main\nmain()"
+    ran = run(tree, out, "--to", "rle", "--quiet", line=[sys.executable, "-c", program, str(GIB), str(GIB)])
+    assert ran == Ran(0, "", "")
+    assert_converted(out / "a", 0)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EINVAL, "Invalid argument"), ValueError("not allowed")], ids=repr)
+def test_a_system_that_cannot_limit_memory_has_workers_all_the_same(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    workers._limit_memory(3 * GIB)
+
+
 def test_workers_that_cannot_start_are_not_tried_for_ever() -> None:
     with Pool(fake_codecs.whoami, 2, modules=("there_is_no_such_module",)) as pool, pytest.raises(DcmtxError):
         jobs(pool, "a", "b")
+
+
+@pytest.fixture
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a module whose import never ends. Only workers are given up for that, however slow the machine."""
+    (tmp_path / "it_hangs.py").write_text("import time\ntime.sleep(1000)\n")
+    # Where processes look that are started later.
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(workers, "_kill_server", lambda _: None)
+    return "it_hangs"
+
+
+def test_a_worker_that_hangs_while_it_starts_has_a_limit_too(hanging: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_START_SECONDS", 0.2)
+    with Pool(fake_codecs.whoami, 2, timeout=0.1, modules=(hanging,)) as pool:
+        found = jobs(pool, "a", "b", "c")
+    assert [(error.status, error.code) for error in found] == [(6, "E_TIMEOUT")] * 3
+    assert all("no worker was ready after 0.2 s" in str(error) for error in found)
+
+
+def test_workers_that_always_hang_are_not_tried_for_ever(hanging: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_START_SECONDS", 0.05)
+    with Pool(fake_codecs.whoami, 2, timeout=0.05, modules=(hanging,)) as pool:
+        with pytest.raises(DcmtxError, match=r"no worker was ready after 0\.05 s") as raised:
+            jobs(pool, *range(100))
+        assert raised.value.code == "E_TIMEOUT"
+
+
+# The process that workers are forked from hangs: whoever starts one waits for it.
+HANGING_SERVER = """
+import sys
+from dcmtx import workers
+workers._PRELOAD, workers._START_SECONDS = ("it_hangs",), 0.2
+from dcmtx.cli import main
+main()
+"""
+
+
+@pytest.mark.usefixtures("hanging")
+def test_a_server_of_workers_that_hangs_has_a_limit_too(tree: Path, out: Path, tmp_path: Path) -> None:
+    plant(tree, ["a"])
+    line = [sys.executable, "-c", HANGING_SERVER]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([os.fspath(tmp_path), os.fspath(TESTS.parent)])}
+    ran = run(tree / "a", out, "--to", "rle", "--timeout", "0.1", line=line, env=environment)
+    assert ran == Ran(6, "", "dcmtx: no worker was ready after 0.2 s\n")
+    assert not out.exists()
+
+
+def test_a_job_that_is_short_of_time_has_none_taken_by_the_start_of_its_worker() -> None:
+    with Pool(fake_codecs.whoami, 1, timeout=1e-9) as pool:
+        assert pool._start_limit == workers._START_SECONDS
+    with Pool(fake_codecs.whoami, 1, timeout=1000) as pool:
+        assert pool._start_limit == 1000
+    with Pool(fake_codecs.whoami, 1) as pool:
+        assert pool._start_limit is None
+
+
+def test_half_an_answer_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_MESSAGE_SECONDS", 1)
+    with Pool(fake_codecs.half_an_answer, 1) as pool:
+        (error,) = jobs(pool, "a")
+    assert (error.status, error.code) == (6, "E_CRASH")
+    assert "in the middle of its answer" in str(error)
 
 
 def test_temporary_files_may_be_far_down(tree: Path, out: Path) -> None:

@@ -6,9 +6,7 @@ import contextlib
 import gc
 import importlib
 import os
-import signal
 import sys
-from types import FrameType
 from typing import Any, NoReturn
 
 # A process that converts one file lives for a tenth of a second: collecting garbage while modules load is a loss.
@@ -20,6 +18,7 @@ import click  # noqa: E402
 
 from dcmtx import __version__  # noqa: E402
 from dcmtx.errors import DcmtxError, OutputError  # noqa: E402
+from dcmtx.signals import handle_signals  # noqa: E402
 
 # Command: where it is, and the line that `dcmtx --help` shows without loading it.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -83,7 +82,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with its status."""
-    _handle_signals()
+    handle_signals()
     try:
         status = cli.main(standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
@@ -109,25 +108,6 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_OUTPUT)
         status = status or 8
     sys.exit(status)
-
-
-def _handle_signals() -> None:
-    """Have the signals that end a process remove its temporary files first."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(number, _end)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    """Answer a signal. Nothing is unwound: whoever is interrupted anywhere may hold locks that others wait for."""
-    sink = sys.modules.get("dcmtx.sink")
-    if sink is not None:
-        sink.abandon()
-    if sys.stderr is not None and sys.stderr.isatty():
-        with contextlib.suppress(OSError):
-            # A progress bar hides the cursor.
-            os.write(sys.stderr.fileno(), b"\x1b[?25h\r\x1b[K")
-    os._exit(128 + number)
 
 
 def _usage_line(error: click.ClickException) -> str:
