@@ -20,6 +20,27 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL = Path(os.environ.get("DCMTX_REAL_DATA", ROOT.parent / "shared" / "data"))
 IN_CI = bool(os.environ.get("CI"))
 
+# Signals that Python itself ignores; subprocess gives them back to its children.
+_PYTHON_IGNORES = {signal.SIGPIPE, signal.SIGXFSZ}
+
+
+def heed_signals() -> None:
+    """Have all children of this process start as from a terminal: no signal ignored, none blocked.
+
+    What nohup, `&` in a script or a service manager have a process ignore is inherited by all that it starts, so
+    that a test of an interruption would wait for ever. A handler that does nothing keeps this process deaf to these
+    signals, as whoever started it wished, but ends with `exec`: children get the default.
+    """
+    for number in signal.valid_signals() - _PYTHON_IGNORES:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            # Where SIGCHLD is ignored, no child's status is ever known.
+            signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+# Here, and not in a fixture: processes that run tests in parallel are children too.
+heed_signals()
+
 
 def modes_bind() -> bool:
     """Tell whether the modes of files bind this process, which those of root do not."""
@@ -74,7 +95,9 @@ def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     def run(*arguments: str | os.PathLike[str]) -> Ran:
         from dcmtx.cli import main
 
-        handlers = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGHUP)]
+        # As Python starts; the handlers of dcmtx must not stay.
+        defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+        handlers = {number: signal.signal(number, handler) for number, handler in defaults.items()}
         monkeypatch.setattr(sys, "argv", ["dcmtx", *map(os.fspath, arguments)])
         capfd.readouterr()
         try:
@@ -82,7 +105,7 @@ def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         except SystemExit as leaving:
             status = leaving.code
         finally:
-            for number, handler in handlers:
+            for number, handler in handlers.items():
                 signal.signal(number, handler)
         captured = capfd.readouterr()
         assert isinstance(status, int)
