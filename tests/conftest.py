@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,8 +97,8 @@ def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         from dcmtx.cli import main
 
         # As Python starts; the handlers of dcmtx must not stay.
-        defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
-        handlers = {number: signal.signal(number, handler) for number, handler in defaults.items()}
+        handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+        handlers[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
         monkeypatch.setattr(sys, "argv", ["dcmtx", *map(os.fspath, arguments)])
         capfd.readouterr()
         try:
@@ -172,8 +173,21 @@ def contents(directory: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
+# How long what must happen may take, on whatever machine, before a test gives it up.
+PATIENCE = 60.0
+
+
+def wait_until(condition: Callable[[], Any], otherwise: Callable[[], object] = lambda: "it never came to that") -> Any:
+    """Wait until a condition holds, and return what it returned; if it never does, say why the test fails."""
+    until = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < until, otherwise()
+        time.sleep(0.005)
+    return found
+
+
 def spawn(
-    *arguments: str | os.PathLike[str], prefix: Sequence[str] = (), timeout: float = 60, **options: Any
+    *arguments: str | os.PathLike[str], prefix: Sequence[str] = (), timeout: float = PATIENCE, **options: Any
 ) -> subprocess.CompletedProcess[bytes]:
     """Run `dcmtx` as a process of its own, behind `prefix`, until it ends; if it hangs, that fails the test."""
     options.setdefault("stdout", subprocess.PIPE)
