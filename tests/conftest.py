@@ -150,6 +150,14 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Where a test and the fake encoder meet."""
+    from fake_codecs import Stage
+
+    return Stage(tmp_path_factory.mktemp("stage"))
+
+
+@pytest.fixture
 def out(tmp_path: Path) -> Path:
     """A destination of a batch, not there yet."""
     return tmp_path / "out"

@@ -40,15 +40,9 @@ from fake_codecs import Mood, Stage
 from dcmtx.errors import DcmtxError
 from dcmtx.workers import Pool
 
-pytestmark = [need_proc, pytest.mark.timeout(90)]
+pytestmark = [need_proc, pytest.mark.timeout(300)]
 
 PROGRAM = (fake_codecs.__file__,)
-
-
-@pytest.fixture
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """Where the test and the fake encoder meet."""
-    return Stage(tmp_path_factory.mktemp("stage"))
 
 
 def moody(directory: Path, mood: Mood, count: int = 1) -> None:
