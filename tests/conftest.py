@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +41,61 @@ def heed_signals() -> None:
 
 # Here, and not in a fixture: processes that run tests in parallel are children too.
 heed_signals()
+
+
+# --- which tests are fast ------------------------------------------------------------------------------------------
+
+# Of these files or tests, which take most of the time, one case in so many is fast; of every other test that has many
+# cases, one in four is; all others are. By measurement: see `pytest --durations=0`.
+MANY, ONE_IN = 12, 4
+FAST_ONE_IN = {
+    "test_api.py::test_a_program_that_uses_it_is_checked_by_mypy": 2,
+    "test_attributes.py::test_real_data_sets_stay": 20,
+    "test_batch.py": 4,
+    "test_conftest.py": 2,
+    "test_decisions.py::test_what_is_accepted": 4,
+    "test_encoding.py::test_a_data_set_comes_out_as_if_it_had_been_written_so": 3,
+    "test_faults.py": 4,
+    "test_header.py::test_edits_change_what_they_name_and_nothing_else": 3,
+    "test_header.py::test_in_a_data_set_in_disorder_the_unedited_elements_keep_their_places": 3,
+    "test_header.py::test_the_index_is_what_was_built_and_what_pydicom_reads": 3,
+    "test_interop.py": 12,
+    "test_large.py": 5,
+    "test_lossy.py": 5,
+    "test_matrix.py": 15,
+    "test_progress.py": 6,
+    "test_real.py": 25,
+    "test_refusals.py::test_a_file_that_is_cut_short_anywhere": 10,
+    "test_registry.py::test_loading_a_row_imports_its_own_backend_and_no_other": 6,
+    "test_resume.py": 6,
+    "test_workers.py": 5,
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the fast ones, so that `pytest -m fast` touches everything and takes little time."""
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        file = item.nodeid.partition("::")[0].rpartition("/")[2]
+        test = f"{file}::{getattr(item, 'originalname', item.name)}"
+        groups.setdefault(file if file in FAST_ONE_IN else test, []).append(item)
+    for name, group in groups.items():
+        for item in group[:: FAST_ONE_IN.get(name, ONE_IN if len(group) > MANY else 1)]:
+            item.add_marker(pytest.mark.fast)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _without_waiting_for_the_disk(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Thousands of files are written, none of which must outlive the machine, but where that is what is tested."""
+    if request.module.__name__ in ("test_cli", "test_faults", "test_sink"):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", int)
+        yield
+
+
+# --- what there is on this machine --------------------------------------------------------------------------------
 
 
 def modes_bind() -> bool:
