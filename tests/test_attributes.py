@@ -178,12 +178,27 @@ def test_real_data_sets_stay(key: str, tmp_path: Path) -> None:
     if any(not stream.reversible for stream in headers(walked)):
         # A lossy stream whose data set does not say so makes it say so (PS3.3 C.7.6.1.1.5).
         may_change |= {0x00282110, 0x00282112, 0x00282114}
+    # Sequences that lose retired group lengths are compared by what else is in them.
+    lose = {tag for tag, found in walked.elements.items() if bare(found) != bare(found, lengths=True)}
     for to in ("explicit", "rle", "j2k"):
         try:
             transcode(FILES[key], out, to=to, force=True)
         except (RefusedError, UnsupportedError):
             continue
-        assert_kept(FILES[key].read_bytes(), out.read_bytes(), frozenset(may_change))
+        assert_kept(FILES[key].read_bytes(), out.read_bytes(), frozenset(may_change | lose))
+        written = dicom.walk(out.read_bytes())
+        for tag in lose:
+            assert bare(walked.elements[tag]) == bare(written.elements[tag], lengths=True)
+
+
+def bare(found: dicom.Found, *, lengths: bool = False) -> Any:
+    """Return an element without its own length: VR and value, or items; group lengths only if they are asked for."""
+    if found.items is None:
+        return found.vr, found.value
+    return [
+        {tag: bare(inner, lengths=lengths) for tag, inner in item.items() if lengths or tag & 0xFFFF}
+        for item in found.items
+    ]
 
 
 def headers(walked: dicom.Walked) -> list[oracle.Stream]:

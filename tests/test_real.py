@@ -57,7 +57,13 @@ def real_files() -> dict[str, Path]:
         for path in sorted(root.rglob("*")) if root.is_dir() else []:
             if path.is_file() and (path.name in DEFLATED or any(tag in path.read_bytes() for tag in PIXEL_DATA)):
                 found[str(path.relative_to(root))] = path
-    return {key: path for key, path in found.items() if path.name not in NO_IMAGE}
+    return {key: path for key, path in found.items() if path.name not in NO_IMAGE and not is_one_of_many(key)}
+
+
+def is_one_of_many(key: str) -> bool:
+    """Tell whether a file is one of a series of which another stands for all: the first of its directory."""
+    parts = Path(key).parts
+    return parts[0] == "series" and len(parts) > 2 and parts[-1] != "001.dcm"
 
 
 FILES = real_files()
