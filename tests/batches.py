@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -24,10 +23,9 @@ from typing import Any, Self
 import dicom
 import oracle
 import pytest
-from conftest import Ran
+from conftest import PATIENCE, Ran, wait_until
 
 PART = ".dcmtx-part"
-PATIENCE = 30.0
 
 need_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc to tell of processes")
 
@@ -167,12 +165,13 @@ class Batch:
 
     def wait_for(self, condition: Callable[[], Any]) -> Any:
         """Wait until a condition holds, and return what it returned."""
-        until = time.monotonic() + PATIENCE
-        while not (found := condition()):
-            assert self.process.poll() is None, ("it ended before", self.process.communicate())
-            assert time.monotonic() < until, "it never came to that"
-            time.sleep(0.005)
-        return found
+
+        def holds() -> Any:
+            found = condition()
+            assert found or self.process.poll() is None, ("it ended before", self.process.communicate())
+            return found
+
+        return wait_until(holds)
 
     def end(self, number: signal.Signals | None = None) -> Ran:
         """Wait for the end, after a signal if one is given. That no process is left over is asserted."""
@@ -182,12 +181,9 @@ class Batch:
         self.assert_gone()
         return Ran(self.process.returncode, (out or b"").decode(), (err or b"").decode())
 
-    def assert_gone(self, seconds: float = 5.0) -> None:
-        """Assert that every process of this session ends soon."""
-        until = time.monotonic() + seconds
-        while self.members():
-            assert time.monotonic() < until, f"{len(self.members())} processes are left over"
-            time.sleep(0.01)
+    def assert_gone(self) -> None:
+        """Assert that every process of this session ends."""
+        wait_until(lambda: not self.members(), lambda: f"{len(self.members())} processes are left over")
 
 
 def _parent(pid: int) -> int:

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,82 @@ ROOT = Path(__file__).resolve().parent.parent
 # Real images that are not part of the project; tests that need them skip where they are absent.
 REAL = Path(os.environ.get("DCMTX_REAL_DATA", ROOT.parent / "shared" / "data"))
 IN_CI = bool(os.environ.get("CI"))
+
+# Signals that Python itself ignores; subprocess gives them back to its children.
+_PYTHON_IGNORES = {signal.SIGPIPE, signal.SIGXFSZ}
+
+
+def heed_signals() -> None:
+    """Have all children of this process start as from a terminal: no signal ignored, none blocked.
+
+    What nohup, `&` in a script or a service manager have a process ignore is inherited by all that it starts, so
+    that a test of an interruption would wait for ever. A handler that does nothing keeps this process deaf to these
+    signals, as whoever started it wished, but ends with `exec`: children get the default.
+    """
+    for number in signal.valid_signals() - _PYTHON_IGNORES:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            # Where SIGCHLD is ignored, no child's status is ever known.
+            signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+# Here, and not in a fixture: processes that run tests in parallel are children too.
+heed_signals()
+
+
+# --- which tests are fast ------------------------------------------------------------------------------------------
+
+# Of these files or tests, which take most of the time, one case in so many is fast; of every other test that has many
+# cases, one in four is; all others are. By measurement: see `pytest --durations=0`.
+MANY, ONE_IN = 12, 4
+FAST_ONE_IN = {
+    "test_api.py::test_a_program_that_uses_it_is_checked_by_mypy": 2,
+    "test_attributes.py::test_real_data_sets_stay": 20,
+    "test_batch.py": 4,
+    "test_conftest.py": 2,
+    "test_decisions.py::test_what_is_accepted": 4,
+    "test_encoding.py::test_a_data_set_comes_out_as_if_it_had_been_written_so": 3,
+    "test_faults.py": 4,
+    "test_header.py::test_edits_change_what_they_name_and_nothing_else": 3,
+    "test_header.py::test_in_a_data_set_in_disorder_the_unedited_elements_keep_their_places": 3,
+    "test_header.py::test_the_index_is_what_was_built_and_what_pydicom_reads": 3,
+    "test_interop.py": 12,
+    "test_large.py": 5,
+    "test_lossy.py": 5,
+    "test_matrix.py": 15,
+    "test_progress.py": 6,
+    "test_real.py": 25,
+    "test_refusals.py::test_a_file_that_is_cut_short_anywhere": 10,
+    "test_registry.py::test_loading_a_row_imports_its_own_backend_and_no_other": 6,
+    "test_resume.py": 6,
+    "test_workers.py": 5,
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the fast ones, so that `pytest -m fast` touches everything and takes little time."""
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        file = item.nodeid.partition("::")[0].rpartition("/")[2]
+        test = f"{file}::{getattr(item, 'originalname', item.name)}"
+        groups.setdefault(file if file in FAST_ONE_IN else test, []).append(item)
+    for name, group in groups.items():
+        for item in group[:: FAST_ONE_IN.get(name, ONE_IN if len(group) > MANY else 1)]:
+            item.add_marker(pytest.mark.fast)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _without_waiting_for_the_disk(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Thousands of files are written, none of which must outlive the machine, but where that is what is tested."""
+    if request.module.__name__ in ("test_cli", "test_faults", "test_sink"):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", int)
+        yield
+
+
+# --- what there is on this machine --------------------------------------------------------------------------------
 
 
 def modes_bind() -> bool:
@@ -74,7 +151,9 @@ def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     def run(*arguments: str | os.PathLike[str]) -> Ran:
         from dcmtx.cli import main
 
-        handlers = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGHUP)]
+        # As Python starts; the handlers of dcmtx must not stay.
+        handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+        handlers[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
         monkeypatch.setattr(sys, "argv", ["dcmtx", *map(os.fspath, arguments)])
         capfd.readouterr()
         try:
@@ -82,7 +161,7 @@ def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         except SystemExit as leaving:
             status = leaving.code
         finally:
-            for number, handler in handlers:
+            for number, handler in handlers.items():
                 signal.signal(number, handler)
         captured = capfd.readouterr()
         assert isinstance(status, int)
@@ -126,6 +205,14 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Where a test and the fake encoder meet."""
+    from fake_codecs import Stage
+
+    return Stage(tmp_path_factory.mktemp("stage"))
+
+
+@pytest.fixture
 def out(tmp_path: Path) -> Path:
     """A destination of a batch, not there yet."""
     return tmp_path / "out"
@@ -149,8 +236,21 @@ def contents(directory: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
+# How long what must happen may take, on whatever machine, before a test gives it up.
+PATIENCE = 60.0
+
+
+def wait_until(condition: Callable[[], Any], otherwise: Callable[[], object] = lambda: "it never came to that") -> Any:
+    """Wait until a condition holds, and return what it returned; if it never does, say why the test fails."""
+    until = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < until, otherwise()
+        time.sleep(0.005)
+    return found
+
+
 def spawn(
-    *arguments: str | os.PathLike[str], prefix: Sequence[str] = (), timeout: float = 60, **options: Any
+    *arguments: str | os.PathLike[str], prefix: Sequence[str] = (), timeout: float = PATIENCE, **options: Any
 ) -> subprocess.CompletedProcess[bytes]:
     """Run `dcmtx` as a process of its own, behind `prefix`, until it ends; if it hangs, that fails the test."""
     options.setdefault("stdout", subprocess.PIPE)

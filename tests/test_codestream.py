@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import struct
 import subprocess
-import time
 import warnings
 
 import dicom
@@ -678,11 +677,12 @@ def test_a_stream_cut_at_any_byte_of_its_header_is_an_input_error(family, sample
     assert not survives(family, b"", samples)
 
 
+# A thousand take a few hundredths of a second; what this tells of is one that goes on and on.
+@pytest.mark.timeout(300)
 @each_stream
 def test_a_damaged_stream_is_an_input_error_or_a_header_and_at_once(family, samples, data):
     dice = random.Random(5)
     header = 400
-    start = time.perf_counter()
     failures = 0
     for _ in range(1000):
         mutated = bytearray(data)
@@ -692,8 +692,6 @@ def test_a_damaged_stream_is_an_input_error_or_a_header_and_at_once(family, samp
             )
         failures += not survives(family, bytes(mutated), samples)
     assert failures
-    # Generous: a thousand take a few hundredths of a second.
-    assert time.perf_counter() - start < 20
 
 
 @repeatably(300)

@@ -27,12 +27,6 @@ PHOTOMETRIC, PLANAR = 0x00280004, 0x00280006
 J2K_TARGETS = ("j2k", "htj2k", "htj2k-rpcl", "JPEG2000", "HTJ2K")
 
 
-@pytest.fixture(autouse=True)
-def _without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of these files must outlive the machine."""
-    monkeypatch.setattr("os.fsync", int)
-
-
 def shades(rows: int = 32, columns: int = 48, turn: int = 0) -> Words:
     """Return RGB that is smooth, so that DCT and shared chroma keep it nearly, and whose channels are far apart."""
     y, x = np.mgrid[0:rows, 0:columns] / max(rows, columns)

@@ -36,12 +36,6 @@ SIGNATURES, MAC_PARAMETERS = 0xFFFAFFFA, 0x4FFE0001
 STORAGE = "1.2.840.10008.5.1.4.1.1"
 
 
-@pytest.fixture(autouse=True)
-def _without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of these files must outlive the machine."""
-    monkeypatch.setattr("os.fsync", int)
-
-
 def bundled(name: str) -> Path:
     return Path(get_testdata_file(name, download=False))
 

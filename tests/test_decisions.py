@@ -30,12 +30,6 @@ JPEG_XL = "1.2.840.10008.1.2.4.112"
 ROWS, COLUMNS, FRAMES = 15, 22, 3
 
 
-@pytest.fixture(autouse=True)
-def _without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hundreds of files are written here, and none must outlive the machine."""
-    monkeypatch.setattr("os.fsync", int)
-
-
 # --- the columns -----------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ import dicom
 import numpy as np
 import oracle
 import pytest
-from conftest import Ran, contents, old_file, spawn
+from conftest import PATIENCE, Ran, contents, old_file, spawn, wait_until
 
 from dcmtx.codec.registry import Row
 from dcmtx.codec.table import ENCODERS
@@ -327,10 +327,10 @@ def test_an_interruption_in_a_codec(
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file whose conversion to JPEG 2000 takes many seconds."""
+    """A file of six frames, of which JPEG 2000 takes as much as native pixels do."""
     path = tmp_path_factory.mktemp("long") / "long.dcm"
     frame = np.random.default_rng(8).bytes(512 * 512 * 2)
-    path.write_bytes(dicom.Image(frame * 80, rows=512, columns=512, stored=16, frames=80).encode())
+    path.write_bytes(dicom.Image(frame * 6, rows=512, columns=512, stored=16, frames=6).encode())
     return path
 
 
@@ -339,12 +339,32 @@ def begun(directory: Path) -> bool:
     return any(path.stat().st_size for path in directory.glob(".*.dcmtx-part"))
 
 
-class Running:
-    """A conversion in a process of its own, which is ended in any case."""
+# Runs dcmtx with an encoder for JPEG 2000 that is done with two frames and goes on with the next ones until there is a
+# file: so a conversion is in the middle, in native code, whenever a test looks.
+ENDLESS = """
+import itertools, os, sys
+from dcmtx.codec import jpeg2k
+encode, calls, gate = jpeg2k.encode_imagecodecs, itertools.count(), sys.argv.pop(1)
+def endless(*arguments):
+    is_endless = next(calls) >= 2
+    while is_endless and not os.path.exists(gate):
+        encode(*arguments)
+    return encode(*arguments)
+jpeg2k.encode_imagecodecs = endless
+"""
+MAIN = "from dcmtx.cli import main; main()"
+NEVER = "/no/such/file"
 
-    def __init__(self, *arguments: str | Path, prefix: tuple[str, ...] = (), stdin: Any = None) -> None:
+
+class Running:
+    """A conversion in a process of its own, which is ended in any case; if it is endless, until there is a `gate`."""
+
+    def __init__(
+        self, *arguments: str | Path, prefix: tuple[str, ...] = (), stdin: Any = None, gate: str | Path | None = None
+    ) -> None:
+        program = ["-m", "dcmtx"] if gate is None else ["-c", ENDLESS + MAIN, gate]
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "dcmtx", *arguments],
+            [*prefix, sys.executable, *program, *arguments],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -355,19 +375,19 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=PATIENCE)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        until = time.monotonic() + 30
-        while not condition():
+        def holds() -> bool:
             assert self.process.poll() is None, "it ended before it could be disturbed"
-            assert time.monotonic() < until, "it does not begin"
-            time.sleep(0.01)
+            return condition()
+
+        wait_until(holds)
 
     def end(self, number: signal.Signals) -> tuple[int, bytes, bytes]:
-        """Send a signal and return status and output; it must end soon."""
+        """Send a signal and return status and output."""
         self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, out, err
 
 
@@ -380,7 +400,7 @@ def test_a_signal_in_the_middle_leaves_the_old_file_and_nothing_else(
     number: signal.Signals, status: int, workers: str, long: Path, dst: Path
 ) -> None:
     before = contents(dst.parent)
-    with Running(long, dst, "--to", "j2k", "-j", workers) as running:
+    with Running(long, dst, "--to", "j2k", "-j", workers, gate=NEVER) as running:
         running.wait_for(lambda: begun(dst.parent))
         ended, out, err = running.end(number)
     assert (ended, out, err.strip()) == (status, b"", b"")
@@ -391,7 +411,7 @@ def test_a_signal_in_the_middle_of_a_conversion_in_place_leaves_the_file(long: P
     path = tmp_path / "in.dcm"
     path.write_bytes(long.read_bytes())
     before = contents(tmp_path)
-    with Running(path, path, "--to", "j2k", "-j", "1") as running:
+    with Running(path, path, "--to", "j2k", "-j", "1", gate=NEVER) as running:
         running.wait_for(lambda: begun(tmp_path))
         ended, out, err = running.end(signal.SIGTERM)
     assert (ended, out, err) == (143, b"", b"")
@@ -412,16 +432,25 @@ def unlucky(self):
         signal.raise_signal(signal.SIGTERM)
     return value
 threading.Condition.__enter__ = unlucky
-from dcmtx.cli import main
-main()
 """
 
 
 def test_a_signal_at_the_worst_moment_ends_it_all_the_same(long: Path, dst: Path) -> None:
     before = contents(dst.parent)
-    line = [sys.executable, "-c", UNLUCKY, os.fspath(long), os.fspath(dst), "--to", "j2k", "-j", "2"]
+    line = [
+        sys.executable,
+        "-c",
+        ENDLESS + UNLUCKY + MAIN,
+        NEVER,
+        os.fspath(long),
+        os.fspath(dst),
+        "--to",
+        "j2k",
+        "-j",
+        "2",
+    ]
     try:
-        ran = subprocess.run(line, capture_output=True, timeout=6, check=False)
+        ran = subprocess.run(line, capture_output=True, timeout=PATIENCE, check=False)
         assert (ran.returncode, ran.stdout, ran.stderr) == (143, b"", b"")
         assert contents(dst.parent) == before
     finally:
@@ -451,19 +480,21 @@ def spooling(pid: int) -> bool:
         return True
 
 
-def test_a_process_that_ignores_hangups_goes_on(dst: Path, tmp_path: Path) -> None:
-    frame = np.random.default_rng(8).bytes(512 * 512 * 2)
-    (tmp_path / "in.dcm").write_bytes(dicom.Image(frame * 8, rows=512, columns=512, stored=16, frames=8).encode())
+def test_a_process_that_ignores_hangups_goes_on(long: Path, dst: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
     ignoring = ("sh", "-c", "trap '' HUP; exec \"$@\"", "sh")
-    with Running(tmp_path / "in.dcm", dst, "--to", "j2k", "-j", "1", prefix=ignoring) as running:
+    with Running(long, dst, "--to", "j2k", "-j", "1", prefix=ignoring, gate=gate) as running:
         running.wait_for(lambda: begun(tmp_path))
-        assert running.end(signal.SIGHUP) == (0, b"", b"")
+        running.process.send_signal(signal.SIGHUP)
+        gate.touch()
+        out, err = running.process.communicate(timeout=PATIENCE)
+    assert (running.process.returncode, out, err) == (0, b"", b"")
     assert dicom.walk(dst.read_bytes()).syntax == dicom.J2K_LOSSLESS
 
 
 def test_being_killed_leaves_the_old_file_and_at_most_a_temporary_one(long: Path, dst: Path, src: Path) -> None:
     before = contents(dst.parent)
-    with Running(long, dst, "--to", "j2k", "-j", "1") as running:
+    with Running(long, dst, "--to", "j2k", "-j", "1", gate=NEVER) as running:
         running.wait_for(lambda: begun(dst.parent))
         assert running.end(signal.SIGKILL) == (-signal.SIGKILL, b"", b"")
     after = contents(dst.parent)
@@ -493,7 +524,7 @@ def test_several_processes_may_write_one_file_at_once_and_one_of_them_wins(
     targets = {"rle": dicom.RLE, "jpegls": dicom.JPEGLS, "implicit": dicom.IMPLICIT, "jpeg": dicom.JPEG_SV1}
     several += [Running(src, dst, "--to", target) for target in targets]
     for one in several:
-        out, err = one.process.communicate(timeout=60)
+        out, err = one.process.communicate(timeout=PATIENCE)
         assert (one.process.returncode, out, err) == (0, b"", b"")
     assert dicom.walk(dst.read_bytes()).syntax in targets.values()
     assert np.array_equal(pixels(dst), PIXELS)
@@ -503,7 +534,7 @@ def test_several_processes_may_write_one_file_at_once_and_one_of_them_wins(
 def test_several_processes_may_convert_one_file_in_place_at_once(src: Path, several: list[Running]) -> None:
     several += [Running(src, src, "--to", target) for target in ("rle", "jpegls", "implicit", "jpeg")]
     for one in several:
-        out, err = one.process.communicate(timeout=60)
+        out, err = one.process.communicate(timeout=PATIENCE)
         assert (one.process.returncode, out, err) == (0, b"", b"")
     assert np.array_equal(pixels(src), PIXELS)
     assert os.listdir(src.parent) == ["in.dcm"]

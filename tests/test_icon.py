@@ -42,12 +42,6 @@ NATIVE = {"explicit": dicom.EXPLICIT, "implicit": dicom.IMPLICIT, "big-endian": 
           "deflated": dicom.DEFLATED}  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of these files must outlive the machine."""
-    monkeypatch.setattr("os.fsync", int)
-
-
 def shades(fmt: Format) -> Words:
     """Return an icon's picture: smooth, so that DCT keeps it nearly."""
     y, x = np.mgrid[0:6, 0:8] / 8

@@ -37,12 +37,6 @@ SIGNED = Format("MONOCHROME2", 16, 12, signed=True)
 RGB, RGB12, YBR = Format("RGB", 8, 8), Format("RGB", 16, 12), Format("YBR_FULL", 8, 8)
 
 
-@pytest.fixture(autouse=True)
-def _without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of these files must outlive the machine."""
-    monkeypatch.setattr("os.fsync", int)
-
-
 def scene(fmt: Format, rows: int = 96, columns: int = 112, turn: int = 0, noise: float = 0.008) -> Words:
     """Return a picture of smooth shades, an edge and a little noise, its three colours different."""
     y, x = np.mgrid[0:rows, 0:columns] / max(rows, columns)

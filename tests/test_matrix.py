@@ -30,12 +30,6 @@ COMPRESSED = tuple(
 )
 
 
-@pytest.fixture(autouse=True)
-def _without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of files are written here, and none must outlive the machine."""
-    monkeypatch.setattr("os.fsync", int)
-
-
 @dataclass(frozen=True)
 class Beyond:
     """Formats that a row may refuse, because its library cannot do them; everything else it must do."""

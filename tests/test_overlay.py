@@ -28,12 +28,6 @@ COMPRESSED = ("rle", "jpeg", "jpegls", "j2k", "htj2k", "jpegxl", "deflated-frame
 NATIVE = ("implicit", "big-endian", "deflated")
 
 
-@pytest.fixture(autouse=True)
-def _without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of these files must outlive the machine."""
-    monkeypatch.setattr("os.fsync", int)
-
-
 def planes(count: int, seed: int = 1) -> list[Words]:
     """Return overlays of bits at random."""
     return list(np.random.default_rng(seed).integers(0, 2, (count, ROWS, COLUMNS), "u1"))

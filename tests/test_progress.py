@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import types
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,7 +18,7 @@ from typing import Any, Self
 import dicom
 import numpy as np
 import pytest
-from conftest import contents, old_file
+from conftest import PATIENCE, contents, old_file, spawn, wait_until
 
 from dcmtx.cli import frames as frames_module
 from dcmtx.cli.frames import Frames
@@ -27,18 +26,25 @@ from dcmtx.cli.frames import Frames
 ROWS, COLUMNS, COUNT = 64, 64, 40
 PIXELS = np.random.default_rng(5).integers(0, 4096, (COUNT, ROWS, COLUMNS), np.uint16)
 
-# Runs dcmtx with functions that take a while for each call, or for each MiB, and say so by a byte in a file.
+# Runs dcmtx with functions that write a byte to a file for each call, or each 64 KiB of what they are given. By these
+# the clock of the progress bar goes, which is redrawn whenever it moves; after so many, calls do not return any more.
 SLOW = """
-import importlib, os, sys, time
-pause, mark, *places = sys.argv[1].split(",")
+import importlib, os, sys, time, types
+tick, most, mark, *places = sys.argv[1].split(",")
 def slowed(function):
     def slow(*arguments, **options):
-        with open(mark, "ab") as file:
-            file.write(b".")
         sizes = [len(one) for one in arguments if isinstance(one, (bytes, memoryview))]
-        time.sleep(float(pause) if pause[-1] != "M" else float(pause[:-1]) * max(sizes, default=0) / (1 << 20))
+        with open(mark, "ab", buffering=0) as file:
+            file.write(b"." * max(1, max(sizes, default=0) >> 16))
+            while file.tell() > int(most):
+                time.sleep(60)
         return function(*arguments, **options)
     return slow
+from dcmtx.cli import frames
+from rich.progress import Progress
+frames.time = types.SimpleNamespace(perf_counter=lambda: os.path.getsize(mark) * float(tick))
+update = Progress.update
+Progress.update = lambda *arguments, **options: update(*arguments, **options | {"refresh": True})
 for place in places:
     module, *names = place.split(":")
     owner = importlib.import_module(module)
@@ -73,15 +79,24 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 class Slow:
-    """A slow conversion in a process of its own, which is ended in any case."""
+    """A slow conversion in a process of its own, which is ended in any case.
+
+    By its clock a call takes `tick` seconds; it makes no more than `most`.
+    """
 
     def __init__(
-        self, tmp_path: Path, *arguments: str | Path, pause: float | str = 0.05, places: str = CODECS, **options: Any
+        self,
+        tmp_path: Path,
+        *arguments: str | Path,
+        tick: float = 0.05,
+        most: int = 1_000_000,
+        places: str = CODECS,
+        **options: Any,
     ) -> None:
         self.mark = tmp_path / "mark"
         self.mark.write_bytes(b"")
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL} | options
-        line = [sys.executable, "-c", SLOW, f"{pause},{self.mark},{places}", *map(str, arguments)]
+        line = [sys.executable, "-c", SLOW, f"{tick},{most},{self.mark},{places}", *map(str, arguments)]
         self.process = subprocess.Popen(line, **options)
 
     def __enter__(self) -> Self:
@@ -89,22 +104,23 @@ class Slow:
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=PATIENCE)
         self.mark.unlink(missing_ok=True)
 
     def wait_for(self, calls: int) -> None:
         """Wait until so many calls have begun."""
-        until = time.monotonic() + 30
-        while self.mark.stat().st_size < calls:
+
+        def begun() -> bool:
             assert self.process.poll() is None, "it ended before it could be disturbed"
-            assert time.monotonic() < until, "it does not begin"
-            time.sleep(0.005)
+            return self.mark.stat().st_size >= calls
+
+        wait_until(begun)
 
     def end(self, number: signal.Signals | None = None) -> tuple[int, bytes, bytes]:
         """Wait for its end, after a signal if one is given; return status and output."""
         if number is not None:
             self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, out, err
 
     def children(self) -> list[int]:
@@ -145,10 +161,7 @@ class Terminal:
 
     def wait_for(self, pattern: str) -> None:
         """Wait until something is written."""
-        until = time.monotonic() + 30
-        while not re.search(pattern, self.read()):
-            assert time.monotonic() < until, repr(self.text)
-            time.sleep(0.01)
+        wait_until(lambda: re.search(pattern, self.read()), lambda: repr(self.text))
 
 
 @pytest.fixture
@@ -191,8 +204,7 @@ def test_frames_are_counted_on_a_terminal(
 ) -> None:
     dst = tmp_path / "out.dcm"
     line = [sources["explicit"], dst, "--to", "rle", "-j", workers, "--no-verify"]
-    pause = 0.05 * int(workers)
-    with Slow(tmp_path, *line, pause=pause, stderr=terminal.theirs, env=terminal.environment) as slow:
+    with Slow(tmp_path, *line, stderr=terminal.theirs, env=terminal.environment) as slow:
         status, out, _ = slow.end()
     text = terminal.read()
     assert (status, out) == (0, b"")
@@ -215,13 +227,13 @@ QUIET: dict[str, tuple[list[str], float, bool]] = {
 }
 
 
-@pytest.mark.parametrize(("options", "pause", "on_terminal"), QUIET.values(), ids=list(QUIET))
+@pytest.mark.parametrize(("options", "tick", "on_terminal"), QUIET.values(), ids=list(QUIET))
 def test_nothing_is_shown_of(
-    options: list[str], pause: float, on_terminal: bool, sources: dict[str, Path], tmp_path: Path, terminal: Terminal
+    options: list[str], tick: float, on_terminal: bool, sources: dict[str, Path], tmp_path: Path, terminal: Terminal
 ) -> None:
     line = [sources["explicit"], tmp_path / "out.dcm", "--to", "rle", "--no-verify", "-j", "1", *options]
     where = {"stderr": terminal.theirs} if on_terminal else {"stdout": terminal.theirs, "stdin": terminal.theirs}
-    with Slow(tmp_path, *line, pause=pause, env=terminal.environment, **where) as slow:
+    with Slow(tmp_path, *line, tick=tick, env=terminal.environment, **where) as slow:
         status, out, err = slow.end()
     assert (status, out or b"", err or b"") == (0, b"", b"")
     assert terminal.read() == ""
@@ -250,7 +262,7 @@ def test_native_pixels_that_take_long_are_counted_too(tmp_path: Path, terminal: 
     image = dicom.Image(bytes(512 * 1024 * 2) * frames, rows=512, columns=1024, stored=12, frames=frames)
     (tmp_path / "in.dcm").write_bytes(image.encode())
     line = [tmp_path / "in.dcm", tmp_path / "out.dcm", "--to", "deflated"]
-    options = {"pause": "0.06M", "places": DEFLATER, "stderr": terminal.theirs, "env": terminal.environment}
+    options = {"tick": 0.06 / 16, "places": DEFLATER, "stderr": terminal.theirs, "env": terminal.environment}
     with Slow(tmp_path, *line, **options) as slow:
         assert slow.end()[0] == 0
     assert re.search(rf"\d+/{frames}\b", terminal.read())
@@ -333,14 +345,9 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def gone(pids: list[int]) -> bool:
-    """Whether these processes end soon."""
-    until = time.monotonic() + 10
-    while any(map(is_alive, pids)):
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.01)
-    return True
+def assert_gone(pids: list[int]) -> None:
+    """Assert that these processes end."""
+    wait_until(lambda: not any(map(is_alive, pids)), lambda: "processes are left over")
 
 
 @pytest.mark.parametrize(("number", "status"), ENDINGS.values(), ids=list(ENDINGS))
@@ -357,13 +364,13 @@ def test_nothing_is_left_of(
         dst.unlink()
         dst = src
     before = contents(there)
-    pause = 0.5 if places == INFLATER else 0.03
-    with Slow(tmp_path, src, dst, *options, pause=pause, places=places) as slow:
-        slow.wait_for(1 if places == INFLATER else 8)
+    most = 0 if places == INFLATER else 8
+    with Slow(tmp_path, src, dst, *options, most=most, places=places) as slow:
+        slow.wait_for(most + 1)
         children = slow.children()
         assert bool(children) == ("pylibjpeg-rle" in options)
         ended, out, err = slow.end(number)
-        assert gone(children)
+        assert_gone(children)
     assert (ended, out, err.strip()) == (status, b"", b"")
     after = contents(there)
     left = {name for name in after if name not in before}
@@ -374,9 +381,7 @@ def test_nothing_is_left_of(
     assert all(name.endswith(".dcmtx-part") for name in left)
     assert len(left) == (places != INFLATER)
     # What is left is taken away by the next that writes this file.
-    ran = subprocess.run(
-        [sys.executable, "-m", "dcmtx", src, dst, *options], capture_output=True, timeout=60, check=False
-    )
+    ran = spawn(src, dst, *options)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")
     assert set(contents(there)) == set(before)
     assert sum(map(len, pixels_of(dst))) == PIXELS.nbytes
@@ -401,13 +406,13 @@ def test_a_process_for_frames_that_is_killed_is_an_error_and_leaves_nothing(
     there.mkdir()
     dst = old_file(there / "out.dcm")
     before = contents(there)
-    with Slow(tmp_path, sources[RAW], dst, "--to", "rle", "-j", "2", "--encoder", "pylibjpeg-rle") as slow:
-        slow.wait_for(6)
+    with Slow(tmp_path, sources[RAW], dst, "--to", "rle", "-j", "2", "--encoder", "pylibjpeg-rle", most=6) as slow:
+        slow.wait_for(7)
         children = slow.children()
         assert children
         os.kill(children[0], signal.SIGKILL)
         status, out, err = slow.end()
-        assert gone(children)
+        assert_gone(children)
     assert (status, out) == (6, b"")
     assert re.fullmatch(rb"dcmtx: [^\n]*process[^\n]+\n", err)
     assert contents(there) == before
@@ -418,7 +423,7 @@ def test_an_interruption_takes_the_bar_away(
     number: signal.Signals, sources: dict[str, Path], tmp_path: Path, terminal: Terminal
 ) -> None:
     line = [sources["explicit"], tmp_path / "out.dcm", "--to", "rle", "-j", "2"]
-    with Slow(tmp_path, *line, pause=0.1, stderr=terminal.theirs, env=terminal.environment) as slow:
+    with Slow(tmp_path, *line, most=30, stderr=terminal.theirs, env=terminal.environment) as slow:
         terminal.wait_for(rf"\d+/{COUNT}\b")
         assert slow.end(number)[0] == 128 + number
     text = terminal.read()
@@ -428,6 +433,6 @@ def test_an_interruption_takes_the_bar_away(
 
 
 def test_standard_output_gets_nothing_of_what_is_interrupted(sources: dict[str, Path], tmp_path: Path) -> None:
-    with Slow(tmp_path, sources["explicit"], "-", "--to", "rle", "-j", "2") as slow:
-        slow.wait_for(8)
+    with Slow(tmp_path, sources["explicit"], "-", "--to", "rle", "-j", "2", most=8) as slow:
+        slow.wait_for(9)
         assert slow.end(signal.SIGTERM) == (143, b"", b"")

@@ -27,9 +27,9 @@ from batches import (
     run,
 )
 from conftest import Ran, contents
-from fake_codecs import Mood
+from fake_codecs import Mood, Stage
 
-pytestmark = [need_proc, pytest.mark.timeout(90)]
+pytestmark = [need_proc, pytest.mark.timeout(300)]
 
 
 def resume(
@@ -167,17 +167,17 @@ def test_a_single_file(there: bool, tree: Path, out: Path) -> None:
 
 # --- after an interruption -------------------------------------------------------------------------------------
 
-SLOW = 24
+MANY = 24
 PROGRAM = (fake_codecs.__file__,)
 
 
 @pytest.fixture
-def slow(tree: Path) -> Path:
-    """A tree that takes some time."""
-    for number in range(SLOW):
+def held(tree: Path) -> Path:
+    """A tree of files that wait to be admitted."""
+    for number in range(MANY):
         path = tree / str(number % 3) / f"{number:03}"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(fake_codecs.image(Mood.SLOW, number).encode())
+        path.write_bytes(fake_codecs.image(Mood.HELD, number).encode())
     return tree
 
 
@@ -193,30 +193,33 @@ ENDINGS = {"interrupted": signal.SIGINT, "terminated": signal.SIGTERM, "killed":
 @pytest.mark.parametrize("place", ["elsewhere", "in place"])
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS.keys())
 def test_a_batch_is_carried_on_until_all_is_done_after_it_was(
-    ending: signal.Signals, place: str, slow: Path, out: Path
+    ending: signal.Signals, place: str, held: Path, out: Path, stage: Stage
 ) -> None:
-    out = slow if place == "in place" else out
-    sources = {name: (slow / name).read_bytes() for name in names(slow)}
+    out = held if place == "in place" else out
+    sources = {name: (held / name).read_bytes() for name in names(held)}
     before: dict[str, tuple[object, ...]] = {}
     for most in (5, 12):
-        with Batch(slow, out, "--to", "rle", "--resume", program=PROGRAM) as batch:
+        stage.admit(most - len(before))
+        with Batch(held, out, "--to", "rle", "--resume", program=PROGRAM, env=stage.environment()) as batch:
             batch.wait_for(lambda most=most: finished(out) >= most and parts(out))
             batch.end(ending)
+        # Those that waited were not admitted, and take no turn of the next run's.
+        stage.admit(stage.waiting)
         now = {name: of for name, of in done(out).items() if of[-1] != sources[name]}
-        assert most <= len(now) < SLOW
+        assert len(now) == most
         # What was done in the run before is the same file still.
         assert {name: now[name] for name in before} == before
         before = now
     left = [] if ending != signal.SIGKILL else parts(out)
-    told = resume(slow, out, program=PROGRAM)
-    assert len(told) == SLOW
+    told = resume(held, out, program=PROGRAM)
+    assert len(told) == MANY
     assert {name for name, status in told.items() if status == "skipped"} == {os.path.basename(name) for name in before}
     after = done(out)
     assert {name: after[name] for name in before} == before
     assert names(out) == set(sources), left
     for name in sources:
         syntax, pixels = decoded(out / name)
-        assert (syntax, pixels[:4]) == (dicom.RLE, Mood.SLOW.to_bytes(2, "little") + bytes([int(name[-3:]), 0]))
+        assert (syntax, pixels[:4]) == (dicom.RLE, Mood.HELD.to_bytes(2, "little") + bytes([int(name[-3:]), 0]))
 
 
 def finished(directory: Path) -> int:

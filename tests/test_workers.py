@@ -36,14 +36,14 @@ from batches import (
     plant,
     records,
 )
-from conftest import Ran, contents, modes_bind, need_tool
-from fake_codecs import Mood
+from conftest import Ran, contents, modes_bind, need_tool, wait_until
+from fake_codecs import Mood, Stage
 
 from dcmtx import workers
 from dcmtx.errors import DcmtxError
 from dcmtx.workers import Pool
 
-pytestmark = [need_proc, pytest.mark.timeout(90)]
+pytestmark = [need_proc, pytest.mark.timeout(300)]
 
 PROGRAM = (fake_codecs.__file__,)
 TESTS = Path(__file__).parent
@@ -66,25 +66,35 @@ def run(*arguments: str | os.PathLike[str], **options: Any) -> Ran:
 BAD = {
     Mood.SEGFAULT: ("E_CRASH", "SIGSEGV"),
     Mood.ABORT: ("E_CRASH", "SIGABRT"),
-    Mood.SLEEP: ("E_TIMEOUT", "longer than the 3 s"),
-    Mood.LOOP: ("E_TIMEOUT", "longer than the 3 s"),
     Mood.EAT: ("E_CODEC", "memory"),
     Mood.RAISE: ("E_CODEC", "I do not like this frame"),
     Mood.PANIC: ("E_CODEC", "I never thought of this"),
     Mood.EXIT: ("E_CRASH", "status 0"),
 }
+# By a clock that nothing but these moves: all that is under way is late then, so they are taken one by one.
+HANGING = {
+    Mood.SLEEP: ("E_TIMEOUT", "longer than the 0.2 s"),
+    Mood.LOOP: ("E_TIMEOUT", "longer than the 0.2 s"),
+}
 
 
-def test_whatever_a_codec_does_only_its_file_fails(tree: Path, out: Path) -> None:
+@pytest.mark.parametrize(
+    ("bad", "options"),
+    [(BAD, []), (HANGING, ["--timeout", "0.2", "-j", "1"])],
+    ids=["whatever a codec does", "however long it takes"],
+)
+def test_only_its_file_fails(
+    bad: dict[Mood, tuple[str, str]], options: list[str], tree: Path, out: Path, stage: Stage
+) -> None:
     good = numbered(30)
     plant(tree, good)
-    for mood in BAD:
+    for mood in bad:
         moody(tree, mood)
-    ran = run(tree, out, "--to", "rle", "--timeout", "3", "--json")
+    ran = run(tree, out, "--to", "rle", "--json", *options, env=stage.environment(clock=True))
     assert ran.status == 9, ran
     told = by_source(records(ran.out))
-    assert len(told) == 30 + len(BAD)
-    for mood, (code, says) in BAD.items():
+    assert len(told) == 30 + len(bad)
+    for mood, (code, says) in bad.items():
         name = f"{mood.name.lower()}-0"
         error = told[name]["error"]
         assert (name, error["status"], error["code"]) == (name, 6, code)
@@ -96,13 +106,13 @@ def test_whatever_a_codec_does_only_its_file_fails(tree: Path, out: Path) -> Non
     assert all(line.startswith("dcmtx: ") for line in ran.err.splitlines())
 
 
-def test_the_time_that_files_wait_for_a_worker_is_not_theirs(tree: Path, out: Path) -> None:
+def test_the_time_that_files_wait_for_a_worker_is_not_theirs(tree: Path, out: Path, stage: Stage) -> None:
     for number in range(3):
-        (tree / str(number)).write_bytes(fake_codecs.image(Mood.SLOW, number, frames=10).encode())
-    ran = run(tree, out, "--to", "rle", "--timeout", "2.5", "-j", "1", "--json")
+        (tree / str(number)).write_bytes(fake_codecs.image(Mood.SLOW, number, frames=5).encode())
+    ran = run(tree, out, "--to", "rle", "--timeout", "1.2", "-j", "1", env=stage.environment(clock=True))
     assert ran.status == 0, ran
-    # The last of them has waited for longer than a file may take.
-    assert sum(record["seconds"] for record in records(ran.out)) > 2.5
+    # The last of them has waited for nearly as long as a file may take, and ended later than that.
+    assert stage.monotonic() == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize("before", [b"here before", None], ids=["where there is one", "where there is none"])
@@ -116,7 +126,7 @@ def test_a_single_file_has_a_timeout_too(before: bytes | None, tree: Path, out: 
     assert ran.err.count("\n") == 1
     assert (out.read_bytes() if out.exists() else None) == before
     plant(tree, ["good"], start=5)
-    assert run(tree / "good", out, "--to", "rle", "--timeout", "5") == Ran(0, "", "")
+    assert run(tree / "good", out, "--to", "rle", "--timeout", "1000") == Ran(0, "", "")
     assert_converted(out, 5)
     assert names(tree.parent) == {"in/loop-0", "in/good", "out"}
 
@@ -148,28 +158,30 @@ FROM_OUTSIDE: dict[str, tuple[list[signal.Signals], int, str]] = {
 
 @pytest.mark.parametrize(("numbers", "status", "says"), FROM_OUTSIDE.values(), ids=FROM_OUTSIDE.keys())
 def test_a_worker_that_is_ended_from_outside_costs_one_file_at_most(
-    numbers: list[signal.Signals], status: int, says: str, tree: Path, out: Path
+    numbers: list[signal.Signals], status: int, says: str, tree: Path, out: Path, stage: Stage
 ) -> None:
     good = numbered(30)
     plant(tree, good)
-    (tree / "slow-0").write_bytes(fake_codecs.image(Mood.SLOW, frames=10).encode())
-    with Batch(tree, out, "--to", "rle", "-j", "1", "--json", program=PROGRAM) as batch:
+    (tree / "held-0").write_bytes(fake_codecs.image(Mood.HELD, frames=3).encode())
+    options = {"program": PROGRAM, "env": stage.environment()}
+    with Batch(tree, out, "--to", "rle", "-j", "1", "--json", **options) as batch:
         for number in numbers:
-            worker = batch.wait_for(lambda: writer(batch, out / "slow-0"))
+            worker = batch.wait_for(lambda: writer(batch, out / "held-0"))
             os.kill(worker, number)
             batch.wait_for(lambda worker=worker: worker not in batch.members())
+        stage.admit()
         ran = batch.end()
     assert ran.status == status, ran
     told = by_source(records(ran.out))
     assert len(told) == 31
     failed = {name: record["error"] for name, record in told.items() if record["status"] == "failed"}
     if status:
-        error = failed.pop("slow-0")
+        error = failed.pop("held-0")
         assert (error["status"], error["code"]) == (6, "E_CRASH")
         assert says in error["message"]
-        assert f"dcmtx: {tree / 'slow-0'}: the worker " in ran.err
+        assert f"dcmtx: {tree / 'held-0'}: the worker " in ran.err
     assert failed == {}
-    assert names(out) == {*good, *([] if status else ["slow-0"])}
+    assert names(out) == {*good, *([] if status else ["held-0"])}
 
 
 # --- the pool itself -------------------------------------------------------------------------------------------
@@ -196,10 +208,7 @@ def test_a_worker_that_dies_while_it_has_nothing_to_do_is_replaced() -> None:
         assert jobs(pool, "b") == [first]
         for number in (signal.SIGKILL, signal.SIGTERM):
             os.kill(first, number)
-            until = time.monotonic() + 10
-            while is_running(first):
-                assert time.monotonic() < until
-                time.sleep(0.01)
+            wait_until(lambda pid=first: not is_running(pid))
             (second,) = jobs(pool, "c")
             assert isinstance(second, int)
             assert second != first
@@ -353,13 +362,17 @@ WAYS = [
 ]
 
 
+SOME = 12
+
+
 @pytest.fixture
-def slow(tree: Path) -> Path:
-    """A tree that takes two workers five seconds."""
-    for number in range(100):
+def held(tree: Path, stage: Stage) -> Path:
+    """A tree of which so many files can be converted, and no more."""
+    for number in range(40):
         path = tree / str(number % 3) / f"{number:03}"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(fake_codecs.image(Mood.SLOW, number).encode())
+        path.write_bytes(fake_codecs.image(Mood.HELD, number).encode())
+    stage.admit(SOME)
     return tree
 
 
@@ -371,42 +384,42 @@ def assert_whole(directory: Path) -> int:
         number = int(os.path.basename(name))
         assert (syntax, pixels[:2], pixels[2:4]) == (
             dicom.RLE,
-            Mood.SLOW.to_bytes(2, "little"),
+            Mood.HELD.to_bytes(2, "little"),
             number.to_bytes(2, "little"),
         )
     return len(found)
 
 
 @pytest.mark.parametrize(("number", "status", "send"), WAYS)
-def test_an_interrupted_batch_stops_soon_and_leaves_only_whole_files(
-    number: signal.Signals, status: int, send: Callable[[int, int], None], slow: Path, out: Path
+def test_an_interrupted_batch_stops_and_leaves_only_whole_files(
+    number: signal.Signals, status: int, send: Callable[[int, int], None], held: Path, out: Path, stage: Stage
 ) -> None:
-    with Batch(slow, out, "--to", "rle", "--json", program=PROGRAM) as batch:
-        batch.wait_for(lambda: out.exists() and len(names(out)) > 6 and parts(out))
-        started = time.monotonic()
+    with Batch(held, out, "--to", "rle", "-j", "2", "--json", program=PROGRAM, env=stage.environment()) as batch:
+        batch.wait_for(lambda: stage.waiting == 2 and len(parts(out)) == 2)
+        # What is under way would never end.
         send(batch.process.pid, number)
         ran = batch.end()
-        assert time.monotonic() - started < 8
         assert os.listdir(batch.scratch) == []
     assert ran.status == status, ran
     assert parts(out) == []
-    done = assert_whole(out)
+    assert assert_whole(out) == SOME
     told = records(ran.out)
-    # What was done is told; a file may have been finished in the very moment.
-    assert {record["status"] for record in told} == {"converted"}
-    assert done - 2 <= len(told) <= done < 100
+    assert [record["status"] for record in told] == ["converted"] * SOME
     (counted,) = [line for line in ran.err.splitlines() if " converted" in line]
-    assert re.fullmatch(rf"dcmtx: {len(told)} files in [0-9.]+ s: {len(told)} converted", counted)
+    assert re.fullmatch(rf"dcmtx: {SOME} files in [0-9.]+ s: {SOME} converted", counted)
     assert all(line.startswith("dcmtx: ") for line in ran.err.splitlines()), ran.err
 
 
-def test_an_interrupted_batch_gives_the_terminal_back(slow: Path, out: Path) -> None:
-    with Terminal() as terminal, Batch(slow, out, "--to", "rle", program=PROGRAM, **terminal.options) as batch:
-        terminal.listen()
-        batch.wait_for(lambda: re.search(r"[1-9]/100.* files", terminal.text) and busy(out))
-        # As Ctrl-C does.
-        os.killpg(batch.process.pid, signal.SIGINT)
-        assert batch.end().status == 130
+def test_an_interrupted_batch_gives_the_terminal_back(held: Path, out: Path, stage: Stage) -> None:
+    with Terminal() as terminal:
+        options = terminal.options | {"env": terminal.options["env"] | stage.environment()}
+        options["env"] |= {"TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
+        with Batch(held, out, "--to", "rle", program=PROGRAM, **options) as batch:
+            terminal.listen()
+            batch.wait_for(lambda: re.search(r"[1-9]/40.* files", terminal.text) and busy(out))
+            # As Ctrl-C does.
+            os.killpg(batch.process.pid, signal.SIGINT)
+            assert batch.end().status == 130
     shown = terminal.text
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is hidden still"
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
@@ -417,21 +430,24 @@ def test_an_interrupted_batch_gives_the_terminal_back(slow: Path, out: Path) -> 
 def test_a_codec_that_hangs_does_not_keep_an_interrupted_batch(tree: Path, out: Path) -> None:
     moody(tree, Mood.LOOP, 2)
     moody(tree, Mood.SLEEP, 2)
-    with Batch(tree, out, "--to", "rle", program=PROGRAM) as batch:
-        batch.wait_for(lambda: busy(out, 2))
+    with Batch(tree, out, "--to", "rle", "-j", "4", program=PROGRAM) as batch:
+        batch.wait_for(lambda: busy(out, 4))
         ran = batch.end(signal.SIGINT)
     assert ran.status == 130
     assert names(out) == set()
 
 
-def test_a_second_interrupt_ends_it_at_once(tree: Path, out: Path) -> None:
-    moody(tree, Mood.LOOP, 2)
-    with Batch(tree, out, "--to", "rle", program=PROGRAM) as batch:
-        batch.wait_for(lambda: busy(out, 2))
+def test_a_second_interrupt_ends_it_at_once(tree: Path, out: Path, stage: Stage) -> None:
+    moody(tree, Mood.LOOP)
+    moody(tree, Mood.SLEEP)
+    # For the one that does not hear it would wait as good as for ever.
+    options = {"program": PROGRAM, "env": stage.environment(grace=100_000)}
+    with Batch(tree, out, "--to", "rle", "-j", "2", **options) as batch:
+        batch.wait_for(lambda: stage.under_way()[0] == 2)
         batch.process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
-        batch.process.send_signal(signal.SIGINT)
-        assert batch.process.wait(timeout=2) == 130
+        # The first has been heard when the other one ends.
+        batch.wait_for(lambda: len(batch.workers()) == 1)
+        assert batch.end(signal.SIGINT).status == 130
 
 
 def answers(pid: int) -> bool:
@@ -463,10 +479,13 @@ def test_a_signal_at_any_moment_of_the_start_or_end_is_answered_without_a_trace(
 # --- being killed ----------------------------------------------------------------------------------------------
 
 
-def test_a_killed_batch_leaves_whole_files_and_no_process_and_the_next_run_clears_up(slow: Path, out: Path) -> None:
+def test_a_killed_batch_leaves_whole_files_and_no_process_and_the_next_run_clears_up(
+    held: Path, out: Path, stage: Stage
+) -> None:
     for attempt in range(3):
-        with Batch(slow, out, "--to", "rle", program=PROGRAM) as batch:
+        with Batch(held, out, "--to", "rle", program=PROGRAM, env=stage.environment()) as batch:
             batch.wait_for(lambda: out.exists() and parts(out))
+            # At whatever moment.
             time.sleep(0.07 * attempt)
             batch.process.kill()
             assert batch.end().status == -signal.SIGKILL
@@ -484,11 +503,11 @@ def test_a_killed_batch_leaves_whole_files_and_no_process_and_the_next_run_clear
             file.write(b"half of something else")
             file.flush()
             fcntl.flock(file, fcntl.LOCK_EX)
-        for name in names(slow):
-            (slow / name).write_bytes(image(int(Path(name).name)).encode())
-        (slow / "top").write_bytes(image(9).encode())
-        assert run(slow, out, "--to", "rle").status == 0
-        assert names(out) == names(slow) | {os.path.relpath(path, out) for path in alive}
+        for name in names(held):
+            (held / name).write_bytes(image(int(Path(name).name)).encode())
+        (held / "top").write_bytes(image(9).encode())
+        assert run(held, out, "--to", "rle").status == 0
+        assert names(out) == names(held) | {os.path.relpath(path, out) for path in alive}
         assert all(path.read_bytes() == b"half of something else" for path in alive)
 
 
@@ -657,23 +676,20 @@ def test_a_full_file_system_is_told_once_and_ends_the_batch(tmp_path: Path, tree
     [(1, "fake"), (2, "fake"), (4, "fake"), (4, fake_codecs.LOCKED)],
     ids=["alone", "of two", "of four by threads", "of four by processes"],
 )
-def test_frames_of_the_last_file_use_the_cores_that_would_idle(jobs: int, encoder: str, tree: Path, out: Path) -> None:
+def test_frames_of_the_last_file_use_the_cores_that_would_idle(
+    jobs: int, encoder: str, tree: Path, out: Path, stage: Stage
+) -> None:
     for number in range(2):
-        (tree / f"large-{number}").write_bytes(fake_codecs.image(Mood.SLOW, number, frames=10).encode())
-    log = tree.parent / "log"
-    environment = os.environ | {fake_codecs.LOG: os.fspath(log)}
+        (tree / f"large-{number}").write_bytes(fake_codecs.image(Mood.MEET, number, frames=20).encode())
+    environment = stage.environment(meeting=jobs)
     ran = run(tree, out, "--to", "rle", "-j", str(jobs), "--encoder", encoder, "--json", env=environment)
     assert ran.status == 0, ran
-    under_way = most = 0
-    for sign in log.read_text():
-        under_way += 1 if sign == "+" else -1
-        most = max(most, under_way)
-    assert (under_way, most) == (0, jobs)
+    assert stage.under_way() == (0, jobs)
 
 
 def harmful(mood: Mood, frames: int) -> bytes:
     """Return an image whose last frame is of a mood."""
-    good, bad = fake_codecs.image(Mood.SLOW, frames=frames), fake_codecs.image(mood)
+    good, bad = fake_codecs.image(0, frames=frames), fake_codecs.image(mood)
     assert isinstance(good.pixels, bytes)
     assert isinstance(bad.pixels, bytes)
     return replace(good, pixels=good.pixels[: -len(bad.pixels)] + bad.pixels).encode()
@@ -688,10 +704,14 @@ IN_ONE_FRAME = {
 
 
 @pytest.mark.parametrize(("mood", "encoder"), IN_ONE_FRAME.values(), ids=IN_ONE_FRAME.keys())
-def test_a_codec_that(mood: Mood, encoder: str, tree: Path, out: Path) -> None:
+def test_a_codec_that(mood: Mood, encoder: str, tree: Path, out: Path, stage: Stage) -> None:
     (tree / "bad").write_bytes(harmful(mood, 9))
     plant(tree, ["good"], start=1)
-    ran = run(tree, out, "--to", "rle", "-j", "3", "--timeout", "2", "--encoder", encoder, "--json")
+    # When the frame hangs, its file is late, and the other one if it is under way still: that one goes first.
+    report = os.fspath(stage.directory / "report")
+    environment = stage.environment(clock=True, after=report)
+    line = ["--to", "rle", "-j", "3", "--timeout", "0.5", "--encoder", encoder, "--json", "--report", report]
+    ran = run(tree, out, *line, env=environment)
     assert ran.status == 9
     error = by_source(records(ran.out))["bad"]["error"]
     assert (error["status"], error["code"]) == (6, "E_CRASH" if mood == Mood.SEGFAULT else "E_TIMEOUT")
