@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 
 from dcmtx.codec.registry import Quality, option_name
 from dcmtx.coder import read_colour
+from dcmtx.engine import MEMORY
 from dcmtx.errors import DcmtxError, RefusedError, UnsupportedError, UsageError
 from dcmtx.pixel.codestream import KINDS
 from dcmtx.pixel.items import OffsetTable
@@ -28,6 +29,7 @@ from dcmtx.request import (
     Uid,
     UnusedBits,
     check_backends,
+    memory_size,
     quality_for,
     resolve,
 )
@@ -43,7 +45,8 @@ class Job(Record):
     """One file to convert. `src` and `dst` are paths, or `-`; `workers` is how many frames are coded at a time at most.
 
     `fallbacks` are targets to try in order when the first is refused; `dry_run` only plans; `digest` has the decoded
-    pixels hashed; `parents` has directories made where there are none.
+    pixels hashed; `parents` has directories made where there are none; `memory` is how many bytes frames under way may
+    take together.
     """
 
     src: str
@@ -54,6 +57,7 @@ class Job(Record):
     dry_run: bool = False
     digest: bool = False
     parents: bool = False
+    memory: int = MEMORY
 
 
 class Status(Enum):
@@ -129,6 +133,7 @@ def job(
     decoder: str | None = None,
     encoder: str | None = None,
     workers: int | None = None,
+    memory: int | str | None = None,
     dry_run: bool = False,
     digest: bool = False,
 ) -> Job:
@@ -155,6 +160,7 @@ def job(
         workers or available_cores(),
         dry_run,
         digest,
+        memory=MEMORY if memory is None else memory_size(memory),
     )
 
 
@@ -226,7 +232,8 @@ transcode.__doc__ = """Convert the DICOM file `src` to the transfer syntax `to` 
 
     `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID. `src` may be `dst`.
     The other options are those of the command line, with its defaults; `workers` is the number of frames coded at
-    a time, by default as many as the process may use cores. With `dry_run` the outcome has the plan and `dst` is left
+    a time, by default as many as the process may use cores; `memory` is how much frames under way may take together, in
+    bytes or as text such as "512MiB". With `dry_run` the outcome has the plan and `dst` is left
     alone.
 
     Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
@@ -343,7 +350,9 @@ def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Wa
         check_free(job.dst, clobber=request.policy.clobber)
         return outcome.replace(notes=tuple(dict.fromkeys(notes)))
     with Sink(job.dst, clobber=request.policy.clobber, parents=job.parents) as sink:
-        writer = Writer(source, plan, request, sink, job.workers, cores, digest=job.digest, watch=watch)
+        writer = Writer(
+            source, plan, request, sink, job.workers, cores, memory=job.memory, digest=job.digest, watch=watch
+        )
         written = writer.write()
         sink.commit()
     notes += written.notes

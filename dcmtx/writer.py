@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from dcmtx.coder import Coded, Frame, FrameCoder, Recompressor, Rewrapper
-from dcmtx.engine import run
+from dcmtx.coder import Coded, Frame, FrameCoder, Recompressor, Rewrapper, frame_memory
+from dcmtx.engine import MEMORY, run
 from dcmtx.errors import InputError, OutputError
 from dcmtx.header import (
     ITEM,
@@ -64,6 +64,7 @@ class _Tally:
     """Adds up what frames measured."""
 
     def __init__(self) -> None:
+        self.frames = 0
         self.coded_bytes = 0
         self.cleared = 0
         self._measures = 0
@@ -74,6 +75,7 @@ class _Tally:
 
     def add(self, coded: Coded) -> None:
         """Account for a frame."""
+        self.frames += 1
         self.coded_bytes += len(coded.data)
         self.cleared += coded.cleared
         measure = coded.measure
@@ -139,6 +141,7 @@ class Writer:
         most: int,
         cores: Callable[[], int],
         *,
+        memory: int = MEMORY,
         digest: bool = False,
         watch: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -147,6 +150,7 @@ class Writer:
         self._request = request
         self._sink = sink
         self._cores = (most, cores)
+        self._memory = memory
         self._encoding = plan.syntax.encoding
         self._slots: dict[str, list[tuple[int, int]]] = {}
         self._watch = watch
@@ -294,15 +298,20 @@ class Writer:
         assert plan.coded_out is not None
         work = self._work()
         frames = plan.coded_out.frames
-        for number, coded in enumerate(run(work, frames, *self._cores, locked=self._holds_lock()), start=1):
-            if self._watch is not None:
-                self._watch(number, frames)
+        size = frame_memory(plan, self._source)
+        window = run(work, frames, *self._cores, locked=self._holds_lock(), memory=self._memory, frame_bytes=size)
+        # What was written is let go before the next is asked for, here and by whoever goes through these frames: else
+        # there would be one more than memory is allowed for.
+        for coded in window:
             self._tally.add(coded)
+            if self._watch is not None:
+                self._watch(self._tally.frames, frames)
             if self._digest is not None and coded.words is not None:
                 self._digest.add(coded.words, one_bit=plan.coded_out.allocated == 1)
             for index, plane in enumerate(coded.overlays):
                 self._write_overlay(index, plane)
             yield coded
+            del coded
 
     def _work(self) -> Callable[[int], Coded]:
         """Return what is done to one frame."""
@@ -344,6 +353,7 @@ class Writer:
             sink.write(coded.data)
             if pad:
                 sink.write(pad)
+            del coded
         sink.write(layout.trailer())
         for key, value in layout.tables().items():
             sink.patch(self._slots[key][0][0], value)
@@ -357,12 +367,21 @@ class Writer:
         length = fmt.native_bytes
         self._pixel_header(length)
         written = 0
-        for data in self._packed() if fmt.allocated == 1 else (coded.data for coded in self._frames()):
+        for data in self._packed() if fmt.allocated == 1 else self._unpacked():
             self._sink.write(swap(bytes(data), unit) if unit > 1 else data)
             written += len(data)
+            del data
         if written != length:
             raise InputError(f"the frames have {written} bytes instead of {length}", code="E_TRUNCATED")
         self._sink.write(bytes(length % 2))
+
+    def _unpacked(self) -> Iterator[Frame]:
+        """Yield frames as they are."""
+        for coded in self._frames():
+            data = coded.data
+            del coded
+            yield data
+            del data
 
     def _packed(self) -> Iterator[bytes]:
         """Yield frames of 1-bit pixels packed so that they run on across frames."""
@@ -371,6 +390,7 @@ class Writer:
         packer = BitPacker()
         for coded in self._frames():
             yield packer.pack(coded.data)
+            del coded
         yield packer.flush()
 
     def _carry(self) -> None:

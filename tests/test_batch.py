@@ -331,6 +331,7 @@ USAGE = {
     "a report into a directory": (["in", "out", "--report", "in"], "report"),
     "no worker": (["in", "out", "-j", "0"], "-j"),
     "no time": (["in", "out", "--timeout", "0"], "--timeout"),
+    "no memory": (["in", "out", "--memory", "0M"], "memory"),
 }
 
 

@@ -55,6 +55,12 @@ Unless a file's is 0, its DST is as it was before; SRC always is untouched."""
     type=click.IntRange(1),
     help="Files, or frames of one file, coded at a time. [default: the cores of this process]",
 )
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Memory for frames under way: bytes, or with K, M, G, KiB, MiB, GiB; of large ones, fewer are coded at a "
+    "time, two of a file at least. [default: 256MiB]",
+)
 @click.option("--resume", is_flag=True, help="Skip files whose DST exists in the syntax that would be written.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first file that fails.")
 @click.option("--timeout", type=click.FloatRange(0.1, 1e6), metavar="SECONDS", help="Give a file up after this long.")
