@@ -36,8 +36,9 @@ from batches import (
 )
 from conftest import ROOT, Ran, contents
 
-from dcmtx.batch import Done, Options, Summary, convert, plan_roots, walk
+from dcmtx.batch import Done, Options, Summary, convert
 from dcmtx.transcoding import job
+from dcmtx.tree import plan_roots, walk
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -227,6 +228,74 @@ def test_a_directory_that_cannot_be_read_to_its_end_is_a_fault(
     assert {os.path.basename(one.src) for one in found if one.fault is None} > {"c", "d"}
     (fault,) = [one for one in found if one.fault is not None]
     assert (fault.src, fault.fault.status) == (torn, 3)
+
+
+def test_files_of_a_directory_are_taken_in_the_order_of_their_names(
+    tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = ["b", "a", "B", "10", "9", "z/2", "z/1", "c/y/1", "c/x/1", "c/w", "é"]
+    plant(tree, there)
+    scandir = os.scandir
+
+    class Backwards:
+        """Whatever the file system's order is, it is another one."""
+
+        def __init__(self, path: str) -> None:
+            with scandir(path) as entries:
+                self._entries = sorted(entries, key=lambda entry: entry.name, reverse=True)
+
+        def __iter__(self) -> Iterator[os.DirEntry[str]]:
+            return iter(self._entries)
+
+        def close(self) -> None:
+            pass
+
+    wanted = ["10", "9", "B", "a", "b", "é", "c/w", "c/x/1", "c/y/1", "z/1", "z/2"]
+    for listed in (scandir, Backwards):
+        monkeypatch.setattr(os, "scandir", listed)
+        found = walk(plan_roots([os.fspath(tree)], os.fspath(out)), os.fspath(out))
+        assert [os.path.relpath(one.src, tree) for one in found] == wanted
+
+
+def test_directories_of_one_name_are_walked_together_in_the_order_given(tmp_path: Path, out: Path) -> None:
+    plant(tmp_path, ["2/d/a", "2/d/s/x", "1/d/a", "1/d/b", "1/d/s/x", "3/e/a", "3/d/r/y"])
+    sources = [os.fspath(tmp_path / name) for name in ("2/d", "3/e", "1/d", "3/d")]
+    found = list(walk(plan_roots(sources, os.fspath(out)), os.fspath(out)))
+    assert [os.path.relpath(one.src, tmp_path) for one in found] == [
+        "2/d/a", "1/d/a", "1/d/b", "3/d/r/y", "2/d/s/x", "1/d/s/x", "3/e/a",
+    ]  # fmt: skip
+    assert [os.path.relpath(one.src, tmp_path) for one in found if one.fault] == ["1/d/a", "1/d/s/x"]
+
+
+@pytest.mark.parametrize("names", ["all of one name", "each of its own"])
+def test_what_many_named_directories_take_is_in_proportion(
+    names: str, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted are the calls of the system that look at files, for one directory and for many."""
+    calls = 0
+
+    def count(function: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return function(*arguments, **options)
+
+        return counted
+
+    for name in ("stat", "lstat", "scandir", "open", "readlink"):
+        monkeypatch.setattr(os, name, count(getattr(os, name)))
+    taken: list[float] = []
+    for many in (20, 400):
+        sources = [tmp_path / f"{many}/{number}/{'d' if 'one' in names else number}" for number in range(many)]
+        for number, source in enumerate(sources):
+            # One that all have, and one that each has alone.
+            plant(source, ["same", f"own {number}"])
+        calls = 0
+        found = list(walk(plan_roots([os.fspath(source) for source in sources], os.fspath(out)), os.fspath(out)))
+        assert len(found) == 2 * many
+        assert sum(one.fault is not None for one in found) == (many - 1 if "one" in names else 0)
+        taken.append(calls / many)
+    assert taken[1] <= taken[0] + 1
 
 
 # --- where it goes ---------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ ROOMS = [
     "nested",
     "writer",
     "transcoding",
+    "tree",
     "batch",
     "report",
     "cli",

@@ -12,11 +12,12 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from types import FrameType
 from typing import Any
 
-from dcmtx.batch import Done, Options, Stop, Summary, convert, plan_roots, walk
+from dcmtx.batch import Done, Options, Stop, Summary, convert
 from dcmtx.cli import error_line, say, shown
 from dcmtx.cli.output import Output
 from dcmtx.report import summary_lines
 from dcmtx.transcoding import Job
+from dcmtx.tree import plan_roots, walk
 
 
 def convert_many(
