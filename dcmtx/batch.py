@@ -173,7 +173,7 @@ def _is_done(job: Job) -> bool:
     except DcmtxError:
         return False
     policy = job.request.policy.replace(clobber=True)
-    planned = run(job.replace(dry_run=True, request=job.request.replace(policy=policy)))
+    planned = run(job.replace(dry_run=True, brief=True, request=job.request.replace(policy=policy)))
     return planned.syntax_out == there
 
 

@@ -13,6 +13,7 @@ from dcmtx.codec.registry import Quality, option_name
 from dcmtx.coder import read_colour
 from dcmtx.engine import MEMORY
 from dcmtx.errors import DcmtxError, RefusedError, UnsupportedError, UsageError
+from dcmtx.inside import complete
 from dcmtx.pixel.codestream import KINDS
 from dcmtx.pixel.items import OffsetTable
 from dcmtx.plan import Contents, Plan, Request, Route, make
@@ -46,7 +47,7 @@ class Job(Record):
 
     `fallbacks` are targets to try in order when the first is refused; `dry_run` only plans; `digest` has the decoded
     pixels hashed; `parents` has directories made where there are none; `memory` is how many bytes frames under way may
-    take together.
+    take together; `brief` has a dry run leave out what changes inside sequences.
     """
 
     src: str
@@ -58,6 +59,7 @@ class Job(Record):
     digest: bool = False
     parents: bool = False
     memory: int = MEMORY
+    brief: bool = False
 
 
 class Status(Enum):
@@ -325,6 +327,8 @@ def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Wa
     source.close_pixels()
     contents = _look_inside(source)
     plan = make(source.syntax, source.header, contents, request)
+    if plan.route is not Route.SKIP and not job.brief:
+        plan = complete(plan, source, request.policy.icon)
     if plan.coded_in is not None and source.fragments is None:
         source.map_frames(plan.coded_in)
     instance = source.header.text(0x00080018)
@@ -337,7 +341,6 @@ def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Wa
         source.file.size,
         decoder=plan.decoder.backend if plan.decoder else "",
         encoder=plan.encoder.backend if plan.encoder else "",
-        plan=plan if job.dry_run else None,
         instance_in=instance,
         instance_out=plan.instance or instance,
     )
@@ -345,14 +348,16 @@ def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Wa
     if is_tiff(source.head.preamble):
         notes += ("its preamble, which is kept, made it a TIFF file too; what that says of offsets is true no longer",)
     if plan.route is Route.SKIP:
-        return outcome.replace(status=Status.SKIPPED, notes=notes)
+        return outcome.replace(status=Status.SKIPPED, notes=notes, plan=plan if job.dry_run else None)
     if job.dry_run:
         check_free(job.dst, clobber=request.policy.clobber)
-        return outcome.replace(notes=tuple(dict.fromkeys(notes)))
+        if not job.brief:
+            from dcmtx.announce import announced
+
+            plan = announced(plan, source)
+        return outcome.replace(plan=plan, notes=tuple(dict.fromkeys(notes)))
     with Sink(job.dst, clobber=request.policy.clobber, parents=job.parents) as sink:
-        writer = Writer(
-            source, plan, request, sink, job.workers, cores, memory=job.memory, digest=job.digest, watch=watch
-        )
+        writer = Writer(source, plan, sink, job.workers, cores, memory=job.memory, digest=job.digest, watch=watch)
         written = writer.write()
         sink.commit()
     notes += written.notes

@@ -10,8 +10,6 @@ from dcmtx.coder import Coded, Frame, FrameCoder, Recompressor, Rewrapper, frame
 from dcmtx.engine import MEMORY, run
 from dcmtx.errors import InputError, OutputError
 from dcmtx.header import (
-    ITEM,
-    PIXEL_DATA,
     SWAP_UNIT,
     UNDEFINED,
     Append,
@@ -26,29 +24,19 @@ from dcmtx.header import (
     element_header,
     splice,
     swap,
-    tag_bytes,
 )
+from dcmtx.inside import context_of, may_hold_items, rewritten
 from dcmtx.pixel.items import Layout
-from dcmtx.plan import ICON_IMAGE_SEQUENCE, Plan, Request, Route
+from dcmtx.plan import Plan, Route
 from dcmtx.record import Record
-from dcmtx.request import Icon
-from dcmtx.rules import image
 from dcmtx.rules.identity import file_meta
 from dcmtx.sink import Sink
 from dcmtx.source import Source
-from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 if TYPE_CHECKING:
-    from dcmtx.encoding import Change, Context
     from dcmtx.pixel.bits import BitPacker
 
 _PIECE = 1 << 20
-# How a nested group length looks behind its group: number 0000, UL, length 4.
-_GROUP_LENGTH = {
-    EXPLICIT_LITTLE: b"\x00\x00UL\x04\x00",
-    EXPLICIT_BIG: b"\x00\x00UL\x00\x04",
-    IMPLICIT_LITTLE: b"\x00\x00\x04\x00\x00\x00",
-}
 
 
 class Written(Record):
@@ -136,7 +124,6 @@ class Writer:
         self,
         source: Source,
         plan: Plan,
-        request: Request,
         sink: Sink,
         most: int,
         cores: Callable[[], int],
@@ -147,7 +134,6 @@ class Writer:
     ) -> None:
         self._source = source
         self._plan = plan
-        self._request = request
         self._sink = sink
         self._cores = (most, cores)
         self._memory = memory
@@ -167,7 +153,8 @@ class Writer:
         header = source.header
         last = plan.pixel_tag if header.pixel is not None else UNDEFINED
         before = {tag: edit for tag, edit in plan.edits.items() if tag < last}
-        behind = {tag: edit for tag, edit in plan.edits.items() if tag > last or isinstance(edit, Remove)}
+        # In a file in disorder, what goes before the pixels may stand behind them; there it is changed where it is.
+        behind = {tag: edit for tag, edit in plan.edits.items() if tag > last or isinstance(edit, Remove | Within)}
         self._write_elements(header.elements, before)
         if header.pixel is not None:
             self._write_pixels()
@@ -197,28 +184,16 @@ class Writer:
             return splice(elements, resolved, self._encoding)
         from dcmtx.encoding import transcribe
 
-        return transcribe(header.reader, elements, resolved, header.encoding, self._encoding, self._context())
-
-    def _context(self) -> Context:
-        from dcmtx.encoding import Context
-
-        header = self._source.header
-        return Context(
-            signed=header.number(image.PIXEL_REPRESENTATION) == 1,
-            allocated=header.number(image.BITS_ALLOCATED) or 16,
-            waveform_allocated=header.number(0x54001004) or 16,
-        )
+        return transcribe(header.reader, elements, resolved, header.encoding, self._encoding, context_of(header))
 
     def _resolve(self, elements: Iterable[Element], edits: dict[int, Edit]) -> dict[int, Edit]:
         """Return the edits with those that go inside sequences carried out: whole sequences, new."""
         resolved: dict[int, Edit] = {tag: edit for tag, edit in edits.items() if not isinstance(edit, Append | Within)}
-        if self._request.policy.icon is Icon.DROP:
-            resolved |= {tag: Remove(tag) for tag, *_ in elements if tag == ICON_IMAGE_SEQUENCE}
         for element in elements:
             edit = edits.get(element.tag)
-            if element.tag in resolved:
+            if element.tag in resolved or not isinstance(edit, Append | Within):
                 continue
-            if element.vr == b"SQ" or self._may_hold_items(element) or (element.vr == b"UN" and edit is not None):
+            if element.vr == b"UN" or may_hold_items(self._source, element):
                 new = self._rewritten(element, edit)
                 if new is not None:
                     resolved[element.tag] = Replace(element.tag, new)
@@ -231,53 +206,14 @@ class Writer:
                 resolved[tag] = Replace(tag, append_item(sequence, tag, edit.item))
         return resolved
 
-    def _may_hold_items(self, element: Element) -> bool:
-        """Tell whether an element without VR, or of undefined length, may be a sequence."""
-        if element.vr == b"UN":
-            return False
-        if element.length == UNDEFINED:
-            return True
-        if element.vr != b"  " or element.length < 8:
-            return False
-        return self._source.data.pread(4, element.value) == tag_bytes(ITEM, self._source.header.encoding)
-
-    def _rewritten(self, element: Element, edit: Edit | None) -> bytes | None:
+    def _rewritten(self, element: Element, edit: Append | Within) -> bytes | None:
         """Return a sequence as it must be written, or None if it stays what it is."""
-        header = self._source.header
-        changes = list(edit.changes) if isinstance(edit, Within) else []
-        changes += self._nested_changes(element)
-        same = header.encoding == self._encoding
-        lengths = same and self._holds(element, _GROUP_LENGTH[self._encoding])
-        if not changes and not lengths and not isinstance(edit, Append):
-            return None
-        from dcmtx.encoding import known_sequence, rewrite
-
-        old = header.reader.pread(element.end - element.start, element.start)
+        old, new = rewritten(self._source, element, edit.changes, self._encoding)
         if element.vr == b"UN":
-            old, encoding = known_sequence(old[element.value - element.start :], element.tag, element.length)
-            return rewrite(old, encoding, self._encoding, self._context(), changes) if old else None
-        new = rewrite(old, header.encoding, self._encoding, self._context(), changes)
-        unchanged = same and not changes and len(new) == len(old)
+            return new or None
+        same = self._source.header.encoding == self._encoding
+        unchanged = same and not edit.changes and len(new) == len(old)
         return old if unchanged and isinstance(edit, Append) else None if unchanged else new
-
-    def _nested_changes(self, element: Element) -> list[Change]:
-        """Return what must be done to pixels inside a sequence, if there are any."""
-        syntax_in = self._source.syntax
-        if self._request.policy.icon is not Icon.DROP and not syntax_in.encapsulated:
-            return []
-        if not self._holds(element, tag_bytes(PIXEL_DATA, self._source.header.encoding)):
-            return []
-        from dcmtx.nested import changes_for
-
-        return list(changes_for(syntax_in, self._plan.syntax, self._encoding, self._request.policy.icon))
-
-    def _holds(self, element: Element, pattern: bytes) -> bool:
-        rest = b""
-        for data in self._source.pieces(Span(element.value, element.end)):
-            if pattern in rest + data:
-                return True
-            rest = data[-len(pattern) + 1 :]
-        return False
 
     # --- pixels ----------------------------------------------------------------------------------------------
 

@@ -32,6 +32,8 @@ ROOMS = [
     "workers",
     "engine",
     "nested",
+    "inside",
+    "announce",
     "writer",
     "transcoding",
     "tree",
