@@ -115,7 +115,7 @@ def _first_comes(found: list[Found]) -> Iterator[Found]:
         return
     first: Found | None = None
     for one in found:
-        if one.skip or not _is_dicom(one.src):
+        if one.skip or not is_dicom(one.src):
             yield one
         elif first is None:
             first = one
@@ -195,10 +195,10 @@ class _Taken:
         if self._report is not None:
             if _identity(found.src) == self._report:
                 return found.replace(skip="it is the report")
-            if _identity(found.dst) == self._report:
+            if _identity(found.dst) == self._report and is_dicom(found.src):
                 return _clash(found, f"{found.dst} is the report; name another file for that")
         rival = self._targets.get(found.dst)
-        if rival and _is_dicom(rival) and _is_dicom(found.src):
+        if rival and is_dicom(rival) and is_dicom(found.src):
             return _clash(found, f"{found.dst} is where {rival} goes already")
         if self._sources:
             place = os.path.realpath(found.dst)
@@ -211,7 +211,7 @@ def _clash(found: Found, message: str) -> Found:
     return found.replace(fault=OutputError(message, code="E_CLASH", path=found.src))
 
 
-def _is_dicom(path: str) -> bool:
+def is_dicom(path: str) -> bool:
     """Tell whether a file would be converted, or fail, rather than be passed over."""
     try:
         with closing(open_bytes(path)) as file:

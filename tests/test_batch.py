@@ -768,6 +768,35 @@ def test_on_a_terminal_quiet_shows_nothing(tree: Path, out: Path) -> None:
     assert on_terminal(tree, out, "--to", "rle", "--quiet") == (0, "", "")
 
 
+def test_on_a_terminal_errors_and_notes_stand_above_the_bar_each_in_one_piece(tree: Path, out: Path) -> None:
+    plant(tree, numbered(40))
+    faults = [f"bad {number} {'x' * 150}" for number in range(5)]
+    for name in faults:
+        (tree / "0" / name).write_bytes(CORRUPT)
+    (tree / "1" / "note").write_bytes(NO_PIXELS)
+    status, output, shown = on_terminal(tree, out, "--to", "rle", "--json")
+    assert status == 9
+    # Records go elsewhere, whatever the terminal shows.
+    assert len(records(output)) == 46
+    # Every line begins where a line does, or where the bar was erased, and ends before anything else is written.
+    said = re.findall(r"(?:^|\n|\x1b\[2K)(dcmtx: [^\x1b\r\n]*)\r\n", shown)
+    assert len(said) == shown.count("dcmtx: ") == 5 + 1 + 2
+    for name in faults:
+        assert sum(f"{name}: Pixel Data" in line and line.endswith("truncated") for line in said) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--json"], ["--dry-run"], ["--report", "/dev/stdout"]], ids=lambda a: a[0])
+def test_where_lines_go_to_the_terminal_no_bar_stands_among_them(arguments: list[str], tree: Path, out: Path) -> None:
+    plant(tree, numbered(20))
+    with Terminal() as terminal:
+        options = terminal.options | {"stdout": terminal.options["stderr"]}
+        with Batch(tree, out, "--to", "rle", *arguments, **options) as batch:
+            terminal.listen()
+            assert batch.end().status == 0
+    assert "\x1b" not in terminal.text
+    assert terminal.text.count("0001.dcm") >= 1
+
+
 # --- how many --------------------------------------------------------------------------------------------------
 
 
