@@ -88,24 +88,36 @@ def _walk_directories(roots: Sequence[Root], destination: str) -> Iterator[Found
 
     Of several, what has the same path in each is come to at the same time, so nothing need be looked for in the others.
     """
-    places = [_Place(root, destination) for root in roots]
-    pending = [("", places)]
+    pending = [("", [_Place(root, destination) for root in roots])]
     while pending:
         relative, there = pending.pop()
-        files: list[tuple[str, int]] = []
-        directories: dict[str, list[_Place]] = {}
-        for number, place in enumerate(there):
-            names, below, error = place.entries(relative)
-            files += [(name, number) for name in names]
-            for name in below:
-                directories.setdefault(name, []).append(place)
-            if error is not None:
-                yield place.fault(relative, error)
-        files.sort()
+        files, directories, faults = _list(relative, there)
+        yield from faults
         for _, same in groupby(files, itemgetter(0)):
             yield from _first_comes([there[number].found(relative, name) for name, number in same])
         # The last is taken first.
         pending += [(os.path.join(relative, name), directories[name]) for name in sorted(directories, reverse=True)]
+        # The names in one directory are all that is remembered.
+        del files
+
+
+def _list(relative: str, there: list[_Place]) -> tuple[list[tuple[str, int]], dict[str, list[_Place]], list[Found]]:
+    """Return what is in the directories of one path: files in order, by their names and which directory's they are.
+
+    And the directories below, with those who have them, and what could not be read.
+    """
+    files: list[tuple[str, int]] = []
+    directories: dict[str, list[_Place]] = {}
+    faults: list[Found] = []
+    for number, place in enumerate(there):
+        names, below, error = place.entries(relative)
+        files += [(name, number) for name in names]
+        for name in below:
+            directories.setdefault(name, []).append(place)
+        if error is not None:
+            faults.append(place.fault(relative, error))
+    files.sort()
+    return files, directories, faults
 
 
 def _first_comes(found: list[Found]) -> Iterator[Found]:

@@ -779,7 +779,7 @@ def test_on_a_terminal_errors_and_notes_stand_above_the_bar_each_in_one_piece(tr
     # Records go elsewhere, whatever the terminal shows.
     assert len(records(output)) == 46
     # Every line begins where a line does, or where the bar was erased, and ends before anything else is written.
-    said = re.findall(r"(?:^|\n|\x1b\[2K)(dcmtx: [^\x1b\r\n]*)\r\n", shown)
+    said = re.findall(r"(?:^|(?<=\n)|\x1b\[2K)(dcmtx: [^\x1b\r\n]*)\r\n", shown)
     assert len(said) == shown.count("dcmtx: ") == 5 + 1 + 2
     for name in faults:
         assert sum(f"{name}: Pixel Data" in line and line.endswith("truncated") for line in said) == 1
