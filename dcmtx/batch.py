@@ -1,50 +1,29 @@
-"""Many files: walked, mirrored, converted by worker processes, each told of when it is done.
+"""Many files: converted by worker processes, each told of when it is done.
 
-Files are found by content and taken one at a time, so memory does not depend on how many there are.
+Files are taken one at a time, so memory does not depend on how many there are.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from dcmtx.errors import DcmtxError, InputError, OutputError, UsageError
+from dcmtx.errors import DcmtxError
 from dcmtx.probe import SOP_CLASS
 from dcmtx.record import Record
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
-from dcmtx.sink import is_temporary, remove_stale, sweep, temporary_name
+from dcmtx.sink import remove_stale, sweep, temporary_name
 from dcmtx.source import open_bytes, peek
 from dcmtx.transcoding import Job, Outcome, Status, run
+from dcmtx.tree import Found, plan_roots, walk
 
 if TYPE_CHECKING:
     from dcmtx.workers import Pool
 
 # What a walk comes to that is no image and no fault. A file that the user named is to be converted, whatever it is.
 _PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
-
-
-class Found(Record):
-    """One thing that a walk came to: where it is, and where it goes.
-
-    `fault` is why it cannot be converted, `skip` why it need not be; `named` says that the user named it.
-    """
-
-    src: str
-    dst: str
-    fault: DcmtxError | None = None
-    skip: str = ""
-    named: bool = False
-
-
-class Root(Record):
-    """One source of the command line: a file, or a directory whose contents go to `target`."""
-
-    path: str
-    target: str
-    is_directory: bool
 
 
 class Done(Record):
@@ -57,178 +36,12 @@ class Done(Record):
     skip: str = ""
 
 
-def plan_roots(sources: Sequence[str], destination: str) -> list[Root]:
-    """Return where each source goes.
-
-    One file goes to the destination itself, unless that is a directory; the contents of one directory go into it; of
-    several sources, each directory goes under its own name, each file too.
-
-    Raises UsageError if the destination of several is a file, or standard input or output is among them.
-    """
-    if "-" in (*sources, destination):
-        raise UsageError("standard input and output are for one file, without --timeout and --resume")
-    if len(sources) == 1 and not os.path.isdir(sources[0]) and not os.path.isdir(destination):
-        return [Root(sources[0], destination, is_directory=False)]
-    if os.path.exists(destination) and not os.path.isdir(destination):
-        raise UsageError(f"several files need a directory to go into, and {destination} is a file")
-    roots = []
-    for source in sources:
-        is_directory = os.path.isdir(source)
-        name = os.path.basename(os.path.normpath(os.path.abspath(source)))
-        alone = is_directory and len(sources) == 1
-        roots.append(Root(source, destination if alone else os.path.join(destination, name), is_directory))
-    return roots
-
-
-def walk(roots: Sequence[Root], destination: str) -> Iterator[Found]:
-    """Yield every file below the roots, as it is come to, with where it goes.
-
-    Symbolic links to files are followed, links to directories are not; the destination is not walked into.
-    """
-    taken = _Taken(roots)
-    for root in roots:
-        if root.is_directory:
-            for found in _walk_directory(root, destination):
-                yield taken.check(found)
-        else:
-            yield taken.check(Found(root.path, root.target, named=True))
-        taken.add(root)
-
-
-def _walk_directory(root: Root, destination: str) -> Iterator[Found]:
-    into = _Into(root, destination)
-    pending = [""]
-    while pending:
-        relative = pending.pop()
-        path = os.path.join(root.path, relative) if relative else root.path
-        if into.is_it(path):
-            continue
-        try:
-            entries = os.scandir(path)
-        except OSError as error:
-            yield Found(path, os.path.join(root.target, relative), _unreadable(path, error))
-            continue
-        with closing(entries):
-            for entry in _each(entries):
-                if isinstance(entry, OSError):
-                    yield Found(path, os.path.join(root.target, relative), _unreadable(path, entry))
-                    break
-                below = os.path.join(relative, entry.name) if relative else entry.name
-                if _is_directory(entry):
-                    if entry.is_symlink():
-                        yield Found(entry.path, os.path.join(root.target, below), skip="a link to a directory")
-                    else:
-                        pending.append(below)
-                elif not is_temporary(entry.name):
-                    yield Found(entry.path, os.path.join(root.target, below), skip=_special(entry))
-
-
-def _each(entries: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str] | OSError]:
-    """Yield the entries of a directory, and the error that reading it ended with, if one did."""
-    try:
-        yield from entries
-    except OSError as error:
-        yield error
-
-
-def _unreadable(path: str, error: OSError) -> InputError:
-    return InputError(f"the directory cannot be read: {error.strerror}", code="E_UNREADABLE", path=path)
-
-
-class _Into:
-    """Knows the destination when a walk comes to it, also if it was made meanwhile; in place, it is no obstacle."""
-
-    def __init__(self, root: Root, destination: str) -> None:
-        self._destination = destination
-        self._root = _identity(root.path)
-        self._own: tuple[int, int] | None = None
-
-    def is_it(self, path: str) -> bool:
-        """Tell whether a directory is the destination."""
-        self._own = self._own or _identity(self._destination)
-        return self._own not in (None, self._root) and _identity(path) == self._own
-
-
-class _Taken:
-    """Knows which destinations are taken: no two sources go to one place, and none goes where another is read."""
-
-    def __init__(self, roots: Sequence[Root]) -> None:
-        self._sources = {os.path.realpath(root.path): root.path for root in roots if not root.is_directory}
-        self._targets: dict[str, str] = {}
-        self._directories: list[Root] = []
-
-    def add(self, root: Root) -> None:
-        """Remember a source whose files have been come to."""
-        if root.is_directory:
-            self._directories.append(root)
-        else:
-            self._targets.setdefault(root.target, root.path)
-
-    def check(self, found: Found) -> Found:
-        """Return what was found, with a fault if its place is taken."""
-        if found.skip or found.fault:
-            return found
-        rival = self._rival(found.dst)
-        if rival and _is_dicom(rival) and _is_dicom(found.src):
-            return self._fault(found, f"{found.dst} is where {rival} goes already")
-        if self._sources:
-            place = os.path.realpath(found.dst)
-            if place in self._sources and os.path.realpath(found.src) != place:
-                return self._fault(found, f"{found.dst} is a source too, {self._sources[place]}; convert that first")
-        return found
-
-    def _rival(self, dst: str) -> str | None:
-        """Return the source that went to this destination before."""
-        for root in self._directories:
-            start = root.target + os.sep
-            if dst.startswith(start):
-                path = os.path.join(root.path, dst[len(start) :])
-                if os.path.isfile(path):
-                    return path
-        return self._targets.get(dst)
-
-    @staticmethod
-    def _fault(found: Found, message: str) -> Found:
-        return found.replace(fault=OutputError(message, code="E_CLASH", path=found.src))
-
-
-def _is_dicom(path: str) -> bool:
-    """Tell whether a file would be converted, or fail, rather than be passed over."""
-    try:
-        with closing(open_bytes(path)) as file:
-            head = peek(file)
-            # Without File Meta Information, group 0008 opens a data set, in either byte order.
-            return bool(head.preamble or head.meta) or file.pread(2, 0) in (b"\x08\0", b"\0\x08")
-    except DcmtxError:
-        return False
-
-
-def _is_directory(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def _special(entry: os.DirEntry[str]) -> str:
-    """Return why an entry is no file, or an empty string; what cannot be told is found out when it is opened."""
-    try:
-        mode = entry.stat().st_mode
-    except OSError:
-        return ""
-    return "" if stat.S_ISREG(mode) else "not a regular file"
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
 class Options(Record):
-    """How a batch is done. `job` is the pattern of each file's; `timeout` is in seconds per file."""
+    """How a batch is done. `job` is the pattern of each file's; `timeout` is in seconds per file.
+
+    `report` is the file that records go to, which no file is written over; `memory` is how many bytes a worker
+    may take.
+    """
 
     job: Job
     workers: int
@@ -237,6 +50,7 @@ class Options(Record):
     fail_fast: bool = False
     modules: tuple[str, ...] = ()
     memory: int | None = None
+    report: str | None = None
 
 
 class _Task(Record):
@@ -281,7 +95,7 @@ def convert(
     stop.wake = pool.wake
     with pool:
         try:
-            yield from _run(pool, walk(roots, destination), options, stop)
+            yield from _run(pool, walk(roots, destination, options.report), options, stop)
         finally:
             stop.wake = None
             for task in pool.stop():
@@ -359,7 +173,7 @@ def _is_done(job: Job) -> bool:
     except DcmtxError:
         return False
     policy = job.request.policy.replace(clobber=True)
-    planned = run(job.replace(dry_run=True, request=job.request.replace(policy=policy)))
+    planned = run(job.replace(dry_run=True, brief=True, request=job.request.replace(policy=policy)))
     return planned.syntax_out == there
 
 

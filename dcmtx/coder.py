@@ -48,6 +48,33 @@ class Coded(Record):
     cleared: int = 0
 
 
+# Codecs that hold every sample as a number of 32 bits while they work.
+_WIDE_FAMILIES = frozenset(["j2k", "htj2k", "jpegxl"])
+# What measuring a loss takes for each sample: a difference of 64 bits, its square, and its absolute value.
+_MEASURE_BYTES = 24
+
+
+def frame_memory(plan: Plan, source: PixelSource) -> int:
+    """Return about how many bytes one frame takes while a plan is carried out on it: every copy there is at once.
+
+    Those are the frame encoded, decoded, given to the encoder, encoded again, and decoded to be compared.
+    """
+    fmt = plan.coded_in
+    assert fmt is not None
+    fragments = source.fragments
+    encoded = fmt.frame_bytes if fragments is None else -(-sum(fragments.lengths) // fmt.frames)
+    plain, given = plan.plain, plan.given
+    if plain is None or given is None:
+        return 2 * encoded
+    samples = plain.pixels * plain.samples
+    decoded, settled = samples * plain.word_bytes, samples * given.word_bytes
+    total = encoded + decoded + 2 * settled
+    if plan.verifier is not None:
+        total += settled + (samples * _MEASURE_BYTES if plan.irreversible else samples)
+    wide = {plan.syntax.family, source.syntax.family} & _WIDE_FAMILIES
+    return total + (4 * samples if wide else 0)
+
+
 class FrameCoder:
     """Does to one frame what a plan says. Safe to call from several threads."""
 

@@ -1,4 +1,7 @@
-"""Frames through their work in an ordered and bounded window, on as many cores as there are to be had."""
+"""Frames through their work in an ordered window, on as many cores as there are to be had.
+
+The window is bounded by the cores and by memory: small frames keep every core busy, of large ones fewer are held.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,30 @@ from dcmtx.record import Record
 
 # Frames being worked on or waiting to be written, per worker.
 _WINDOW_PER_WORKER = 2
+# What the frames under way may take together, in bytes, unless the user says otherwise.
+MEMORY = 256 << 20
+# Fewer and no frame is coded while another is written.
+_FEWEST = 2
 
 
 def run(
-    work: Callable[[int], Coded], frames: int, most: int, cores: Callable[[], int], *, locked: bool = False
+    work: Callable[[int], Coded],
+    frames: int,
+    most: int,
+    cores: Callable[[], int],
+    *,
+    locked: bool = False,
+    memory: int = MEMORY,
+    frame_bytes: int = 0,
 ) -> Iterator[Coded]:
     """Yield `work(number)` for each frame in order, a bounded number of frames being under way.
 
     `cores` tells how many workers may work now, `most` how many that can ever be: a batch gives more as it runs out of
     files. With one, nothing is started. Workers are threads; where `locked` says that these would wait for one another,
     they are processes, forked with the work in their memory, that read their own frames and send back bytes.
+
+    A frame takes `frame_bytes` while it is worked on. All that are under way, the one that the caller has included,
+    take no more than `memory` bytes, or are two; a job that has a part of the cores has that part of the memory.
     """
     from collections import deque
 
@@ -37,8 +54,7 @@ def run(
             if pool is None:
                 pool = _pool(work, most, locked=locked)
             window.append(pool.submit(number))
-            # Where all workers may work, some frames wait for them; else as many as there are frames under way.
-            while len(window) > (allowed * _WINDOW_PER_WORKER if allowed == most else allowed - 1):
+            while len(window) > _waiting(allowed, most, memory, frame_bytes):
                 yield _result(window.popleft())
         while window:
             yield _result(window.popleft())
@@ -47,6 +63,15 @@ def run(
             future.cancel()
         if pool is not None:
             pool.close()
+
+
+def _waiting(allowed: int, most: int, memory: int, frame_bytes: int) -> int:
+    """Return how many frames may be under way beside the one that is given out."""
+    # Where all workers may work, some frames wait for them; else as many as there are frames under way.
+    by_cores = allowed * _WINDOW_PER_WORKER if allowed == most else allowed - 1
+    if not frame_bytes:
+        return by_cores
+    return min(by_cores, max(memory * allowed // most // frame_bytes, _FEWEST) - 1)
 
 
 def _result(future: Any) -> Coded:

@@ -98,14 +98,21 @@ class Replace(Record):
 
 
 class Append(Record):
-    """Append an item, encoded in Explicit VR Little Endian, to a sequence, which is made if it is absent."""
+    """Append an item, encoded in Explicit VR Little Endian, to a sequence, which is made if it is absent.
+
+    `changes` are applied to the items that are there.
+    """
 
     tag: int
     item: bytes
+    changes: tuple[Any, ...] = ()  # of encoding.Change
 
 
 class Within(Record):
-    """Change items inside a sequence: `changes` are applied to every item, whatever its depth."""
+    """Change items inside a sequence: `changes` are applied to every item, whatever its depth.
+
+    Group lengths inside, which are retired, are left out in any case.
+    """
 
     tag: int
     changes: tuple[Any, ...]  # of encoding.Change

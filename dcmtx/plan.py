@@ -83,6 +83,17 @@ class Contents(Record):
     coded_bytes: int = 0
 
 
+class Detail(Record):
+    """One thing that changes beside the edits of a plan: inside the sequences of `path`, or at top level.
+
+    `text` says what becomes of the element; where `tag` is 0, it speaks of the whole data set.
+    """
+
+    path: tuple[int, ...]
+    tag: int
+    text: str
+
+
 class Plan(Record):
     """How one file is converted.
 
@@ -91,6 +102,7 @@ class Plan(Record):
     `unused_bits` says what is done with words that hold something outside Bits Stored; None means that the target holds
     whole words. `overlays` are taken out of the pixels. `transform` is
     that of the first codestream, which all must share. `edits` go by tag; `instance` is a new SOP Instance UID.
+    `details` are what a dry run finds out beside the edits.
     """
 
     syntax: Syntax
@@ -113,6 +125,7 @@ class Plan(Record):
     edits: Mapping[int, Edit] = MappingProxyType({})
     instance: str | None = None
     notes: tuple[str, ...] = ()
+    details: tuple[Detail, ...] = ()
 
 
 class Request(Record):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from dcmtx.announce import line, shown_value
 from dcmtx.batch import Summary
 from dcmtx.errors import DcmtxError
-from dcmtx.header import Append, Edit, Remove, Replace, Reserve, Set, tag_text
+from dcmtx.header import Append, Edit, Remove, Reserve, Set, Within, tag_text
 from dcmtx.pixel.items import OffsetTable
 from dcmtx.plan import Plan, Route
 from dcmtx.syntax import Kind, find
@@ -83,26 +84,21 @@ def steps(plan: Plan) -> list[str]:
 
 
 def changes(plan: Plan) -> list[str]:
-    """Return the attributes that change."""
-    return [_change(tag, edit) for tag, edit in sorted(plan.edits.items())]
+    """Return everything that changes: in File Meta Information, at the top level, inside sequences; by tags."""
+    said = [((*detail.path, detail.tag), line(detail)) for detail in plan.details]
+    # What is changed inside, details say.
+    said += [((tag,), _change(tag, edit)) for tag, edit in plan.edits.items() if not isinstance(edit, Within)]
+    return [text for _, text in sorted(said)]
 
 
 def _change(tag: int, edit: Edit) -> str:
     if isinstance(edit, Remove):
         return f"{tag_text(tag)} removed"
     if isinstance(edit, Set):
-        return f"{tag_text(tag)} becomes {_value(edit.vr, edit.value)}"
+        return f"{tag_text(tag)} becomes {shown_value(edit.vr, edit.value)}"
     if isinstance(edit, Reserve):
         return f"{tag_text(tag)} set when it is known ({edit.key})"
-    if isinstance(edit, Append):
-        return f"{tag_text(tag)} gets an item"
-    return f"{tag_text(tag)} {'replaced' if isinstance(edit, Replace) else 'changed inside'}"
-
-
-def _value(vr: bytes, value: bytes) -> str:
-    if vr in (b"US", b"SS"):
-        return str(int.from_bytes(value, "little", signed=vr == b"SS"))
-    return value.decode("latin-1").strip(" \0")
+    return f"{tag_text(tag)} {'gets an item' if isinstance(edit, Append) else 'replaced'}"
 
 
 # --- records ---------------------------------------------------------------------------------------------------

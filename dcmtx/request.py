@@ -195,3 +195,28 @@ def _check_consent(quality: Quality) -> None:
     if losing and not quality.lossy:
         names = ", ".join(option_name(name) for name in losing)
         raise RefusedError(f"{names} would lose information; say --lossy to consent", code="E_LOSSY")
+
+
+# Of 1000 as the SI has them, of 1024 with an i.
+_UNITS: dict[str, int] = {
+    "": 1, "b": 1,
+    **{prefix + unit: 1000 ** power for power, prefix in enumerate("kmgt", 1) for unit in ("", "b")},
+    **{prefix + unit: 1024 ** power for power, prefix in enumerate("kmgt", 1) for unit in ("i", "ib")},
+}  # fmt: skip
+
+
+def memory_size(value: int | str) -> int:
+    """Return how many bytes `512MiB` is: a number, and a unit of 1000 (K, MB) or of 1024 (Ki, MiB) if there is one.
+
+    Raises UsageError for anything else, and for less than one byte.
+    """
+    text = str(value).strip()
+    number = text.rstrip("BbIiKkMmGgTt ")
+    unit = _UNITS.get(text[len(number) :].strip().lower())
+    try:
+        size = int(float(number) * unit) if unit else 0
+    except (ValueError, OverflowError):
+        size = 0
+    if size < 1:
+        raise UsageError(f"memory is {text[:40]!r}, not a size such as 512M or 1GiB")
+    return size

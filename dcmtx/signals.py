@@ -34,6 +34,6 @@ def _leave_nothing() -> None:
     abandon = getattr(sys.modules.get("dcmtx.sink"), "abandon", None)
     if abandon is not None:
         abandon()
-    if sys.stderr is not None and sys.stderr.isatty():
-        # A progress bar hides the cursor.
-        os.write(sys.stderr.fileno(), b"\x1b[?25h\r\x1b[K")
+    bar = getattr(sys.modules.get("dcmtx.cli"), "bar", None)
+    if bar is not None:
+        bar.take_away()

@@ -10,7 +10,9 @@ from typing import TypeVar
 
 from dcmtx.codec.registry import Quality, option_name
 from dcmtx.coder import read_colour
+from dcmtx.engine import MEMORY
 from dcmtx.errors import DcmtxError, RefusedError, UnsupportedError, UsageError
+from dcmtx.inside import complete
 from dcmtx.machine import available_cores
 from dcmtx.pixel.codestream import KINDS
 from dcmtx.pixel.items import OffsetTable
@@ -28,6 +30,7 @@ from dcmtx.request import (
     Uid,
     UnusedBits,
     check_backends,
+    memory_size,
     quality_for,
     resolve,
 )
@@ -43,7 +46,8 @@ class Job(Record):
     """One file to convert. `src` and `dst` are paths, or `-`; `workers` is how many frames are coded at a time at most.
 
     `fallbacks` are targets to try in order when the first is refused; `dry_run` only plans; `digest` has the decoded
-    pixels hashed; `parents` has directories made where there are none.
+    pixels hashed; `parents` has directories made where there are none; `memory` is how many bytes frames under way may
+    take together; `brief` has a dry run leave out what changes inside sequences.
     """
 
     src: str
@@ -54,6 +58,8 @@ class Job(Record):
     dry_run: bool = False
     digest: bool = False
     parents: bool = False
+    memory: int = MEMORY
+    brief: bool = False
 
 
 class Status(Enum):
@@ -129,6 +135,7 @@ def job(
     decoder: str | None = None,
     encoder: str | None = None,
     workers: int | None = None,
+    memory: int | str | None = None,
     dry_run: bool = False,
     digest: bool = False,
 ) -> Job:
@@ -155,6 +162,7 @@ def job(
         workers or available_cores(),
         dry_run,
         digest,
+        memory=MEMORY if memory is None else memory_size(memory),
     )
 
 
@@ -238,7 +246,8 @@ def transcode(
 
     `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID. `src` may be `dst`.
     The other options are those of the command line, with its defaults; `workers` is the number of frames coded at
-    a time, by default as many as the process may use cores. With `dry_run` the outcome has the plan and `dst` is left
+    a time, by default as many as the process may use cores; `memory` is how much frames under way may take together, in
+    bytes or as text such as "512MiB". With `dry_run` the outcome has the plan and `dst` is left
     alone.
 
     Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
@@ -369,6 +378,8 @@ def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Wa
     source.close_pixels()
     contents = _look_inside(source)
     plan = make(source.syntax, source.header, contents, request)
+    if plan.route is not Route.SKIP and not job.brief:
+        plan = complete(plan, source, request.policy.icon)
     if plan.coded_in is not None and source.fragments is None:
         source.map_frames(plan.coded_in)
     instance = source.header.text(0x00080018)
@@ -381,7 +392,6 @@ def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Wa
         source.file.size,
         decoder=plan.decoder.backend if plan.decoder else "",
         encoder=plan.encoder.backend if plan.encoder else "",
-        plan=plan if job.dry_run else None,
         instance_in=instance,
         instance_out=plan.instance or instance,
     )
@@ -389,12 +399,16 @@ def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Wa
     if is_tiff(source.head.preamble):
         notes += ("its preamble, which is kept, made it a TIFF file too; what that says of offsets is true no longer",)
     if plan.route is Route.SKIP:
-        return outcome.replace(status=Status.SKIPPED, notes=notes)
+        return outcome.replace(status=Status.SKIPPED, notes=notes, plan=plan if job.dry_run else None)
     if job.dry_run:
         check_free(job.dst, clobber=request.policy.clobber)
-        return outcome.replace(notes=tuple(dict.fromkeys(notes)))
+        if not job.brief:
+            from dcmtx.announce import announced
+
+            plan = announced(plan, source)
+        return outcome.replace(plan=plan, notes=tuple(dict.fromkeys(notes)))
     with Sink(job.dst, clobber=request.policy.clobber, parents=job.parents) as sink:
-        writer = Writer(source, plan, request, sink, job.workers, cores, digest=job.digest, watch=watch)
+        writer = Writer(source, plan, sink, job.workers, cores, memory=job.memory, digest=job.digest, watch=watch)
         written = writer.write()
         sink.commit()
     notes += (*written.notes, *sink.notes)

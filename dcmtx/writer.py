@@ -6,12 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from dcmtx.coder import Coded, Frame, FrameCoder, Recompressor, Rewrapper
-from dcmtx.engine import run
+from dcmtx.coder import Coded, Frame, FrameCoder, Recompressor, Rewrapper, frame_memory
+from dcmtx.engine import MEMORY, run
 from dcmtx.errors import InputError, OutputError
 from dcmtx.header import (
-    ITEM,
-    PIXEL_DATA,
     SWAP_UNIT,
     UNDEFINED,
     Append,
@@ -26,29 +24,19 @@ from dcmtx.header import (
     element_header,
     splice,
     swap,
-    tag_bytes,
 )
+from dcmtx.inside import context_of, may_hold_items, rewritten
 from dcmtx.pixel.items import Layout
-from dcmtx.plan import ICON_IMAGE_SEQUENCE, Plan, Request, Route
+from dcmtx.plan import Plan, Route
 from dcmtx.record import Record
-from dcmtx.request import Icon
-from dcmtx.rules import image
 from dcmtx.rules.identity import file_meta
 from dcmtx.sink import Sink
 from dcmtx.source import Source
-from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 if TYPE_CHECKING:
-    from dcmtx.encoding import Change, Context
     from dcmtx.pixel.bits import BitPacker
 
 _PIECE = 1 << 20
-# How a nested group length looks behind its group: number 0000, UL, length 4.
-_GROUP_LENGTH = {
-    EXPLICIT_LITTLE: b"\x00\x00UL\x04\x00",
-    EXPLICIT_BIG: b"\x00\x00UL\x00\x04",
-    IMPLICIT_LITTLE: b"\x00\x00\x04\x00\x00\x00",
-}
 
 
 class Written(Record):
@@ -64,6 +52,7 @@ class _Tally:
     """Adds up what frames measured."""
 
     def __init__(self) -> None:
+        self.frames = 0
         self.coded_bytes = 0
         self.cleared = 0
         self._measures = 0
@@ -74,6 +63,7 @@ class _Tally:
 
     def add(self, coded: Coded) -> None:
         """Account for a frame."""
+        self.frames += 1
         self.coded_bytes += len(coded.data)
         self.cleared += coded.cleared
         measure = coded.measure
@@ -134,19 +124,19 @@ class Writer:
         self,
         source: Source,
         plan: Plan,
-        request: Request,
         sink: Sink,
         most: int,
         cores: Callable[[], int],
         *,
+        memory: int = MEMORY,
         digest: bool = False,
         watch: Callable[[int, int], None] | None = None,
     ) -> None:
         self._source = source
         self._plan = plan
-        self._request = request
         self._sink = sink
         self._cores = (most, cores)
+        self._memory = memory
         self._encoding = plan.syntax.encoding
         self._slots: dict[str, list[tuple[int, int]]] = {}
         self._watch = watch
@@ -163,7 +153,8 @@ class Writer:
         header = source.header
         last = plan.pixel_tag if header.pixel is not None else UNDEFINED
         before = {tag: edit for tag, edit in plan.edits.items() if tag < last}
-        behind = {tag: edit for tag, edit in plan.edits.items() if tag > last or isinstance(edit, Remove)}
+        # In a file in disorder, what goes before the pixels may stand behind them; there it is changed where it is.
+        behind = {tag: edit for tag, edit in plan.edits.items() if tag > last or isinstance(edit, Remove | Within)}
         self._write_elements(header.elements, before)
         if header.pixel is not None:
             self._write_pixels()
@@ -193,28 +184,16 @@ class Writer:
             return splice(elements, resolved, self._encoding)
         from dcmtx.encoding import transcribe
 
-        return transcribe(header.reader, elements, resolved, header.encoding, self._encoding, self._context())
-
-    def _context(self) -> Context:
-        from dcmtx.encoding import Context
-
-        header = self._source.header
-        return Context(
-            signed=header.number(image.PIXEL_REPRESENTATION) == 1,
-            allocated=header.number(image.BITS_ALLOCATED) or 16,
-            waveform_allocated=header.number(0x54001004) or 16,
-        )
+        return transcribe(header.reader, elements, resolved, header.encoding, self._encoding, context_of(header))
 
     def _resolve(self, elements: Iterable[Element], edits: dict[int, Edit]) -> dict[int, Edit]:
         """Return the edits with those that go inside sequences carried out: whole sequences, new."""
         resolved: dict[int, Edit] = {tag: edit for tag, edit in edits.items() if not isinstance(edit, Append | Within)}
-        if self._request.policy.icon is Icon.DROP:
-            resolved |= {tag: Remove(tag) for tag, *_ in elements if tag == ICON_IMAGE_SEQUENCE}
         for element in elements:
             edit = edits.get(element.tag)
-            if element.tag in resolved:
+            if element.tag in resolved or not isinstance(edit, Append | Within):
                 continue
-            if element.vr == b"SQ" or self._may_hold_items(element) or (element.vr == b"UN" and edit is not None):
+            if element.vr == b"UN" or may_hold_items(self._source, element):
                 new = self._rewritten(element, edit)
                 if new is not None:
                     resolved[element.tag] = Replace(element.tag, new)
@@ -227,53 +206,14 @@ class Writer:
                 resolved[tag] = Replace(tag, append_item(sequence, tag, edit.item))
         return resolved
 
-    def _may_hold_items(self, element: Element) -> bool:
-        """Tell whether an element without VR, or of undefined length, may be a sequence."""
-        if element.vr == b"UN":
-            return False
-        if element.length == UNDEFINED:
-            return True
-        if element.vr != b"  " or element.length < 8:
-            return False
-        return self._source.data.pread(4, element.value) == tag_bytes(ITEM, self._source.header.encoding)
-
-    def _rewritten(self, element: Element, edit: Edit | None) -> bytes | None:
+    def _rewritten(self, element: Element, edit: Append | Within) -> bytes | None:
         """Return a sequence as it must be written, or None if it stays what it is."""
-        header = self._source.header
-        changes = list(edit.changes) if isinstance(edit, Within) else []
-        changes += self._nested_changes(element)
-        same = header.encoding == self._encoding
-        lengths = same and self._holds(element, _GROUP_LENGTH[self._encoding])
-        if not changes and not lengths and not isinstance(edit, Append):
-            return None
-        from dcmtx.encoding import known_sequence, rewrite
-
-        old = header.reader.pread(element.end - element.start, element.start)
+        old, new = rewritten(self._source, element, edit.changes, self._encoding)
         if element.vr == b"UN":
-            old, encoding = known_sequence(old[element.value - element.start :], element.tag, element.length)
-            return rewrite(old, encoding, self._encoding, self._context(), changes) if old else None
-        new = rewrite(old, header.encoding, self._encoding, self._context(), changes)
-        unchanged = same and not changes and len(new) == len(old)
+            return new or None
+        same = self._source.header.encoding == self._encoding
+        unchanged = same and not edit.changes and len(new) == len(old)
         return old if unchanged and isinstance(edit, Append) else None if unchanged else new
-
-    def _nested_changes(self, element: Element) -> list[Change]:
-        """Return what must be done to pixels inside a sequence, if there are any."""
-        syntax_in = self._source.syntax
-        if self._request.policy.icon is not Icon.DROP and not syntax_in.encapsulated:
-            return []
-        if not self._holds(element, tag_bytes(PIXEL_DATA, self._source.header.encoding)):
-            return []
-        from dcmtx.nested import changes_for
-
-        return list(changes_for(syntax_in, self._plan.syntax, self._encoding, self._request.policy.icon))
-
-    def _holds(self, element: Element, pattern: bytes) -> bool:
-        rest = b""
-        for data in self._source.pieces(Span(element.value, element.end)):
-            if pattern in rest + data:
-                return True
-            rest = data[-len(pattern) + 1 :]
-        return False
 
     # --- pixels ----------------------------------------------------------------------------------------------
 
@@ -294,15 +234,20 @@ class Writer:
         assert plan.coded_out is not None
         work = self._work()
         frames = plan.coded_out.frames
-        for number, coded in enumerate(run(work, frames, *self._cores, locked=self._holds_lock()), start=1):
-            if self._watch is not None:
-                self._watch(number, frames)
+        size = frame_memory(plan, self._source)
+        window = run(work, frames, *self._cores, locked=self._holds_lock(), memory=self._memory, frame_bytes=size)
+        # What was written is let go before the next is asked for, here and by whoever goes through these frames: else
+        # there would be one more than memory is allowed for.
+        for coded in window:
             self._tally.add(coded)
+            if self._watch is not None:
+                self._watch(self._tally.frames, frames)
             if self._digest is not None and coded.words is not None:
                 self._digest.add(coded.words, one_bit=plan.coded_out.allocated == 1)
             for index, plane in enumerate(coded.overlays):
                 self._write_overlay(index, plane)
             yield coded
+            del coded
 
     def _work(self) -> Callable[[int], Coded]:
         """Return what is done to one frame."""
@@ -344,6 +289,7 @@ class Writer:
             sink.write(coded.data)
             if pad:
                 sink.write(pad)
+            del coded
         sink.write(layout.trailer())
         for key, value in layout.tables().items():
             sink.patch(self._slots[key][0][0], value)
@@ -357,12 +303,21 @@ class Writer:
         length = fmt.native_bytes
         self._pixel_header(length)
         written = 0
-        for data in self._packed() if fmt.allocated == 1 else (coded.data for coded in self._frames()):
+        for data in self._packed() if fmt.allocated == 1 else self._unpacked():
             self._sink.write(swap(bytes(data), unit) if unit > 1 else data)
             written += len(data)
+            del data
         if written != length:
             raise InputError(f"the frames have {written} bytes instead of {length}", code="E_TRUNCATED")
         self._sink.write(bytes(length % 2))
+
+    def _unpacked(self) -> Iterator[Frame]:
+        """Yield frames as they are."""
+        for coded in self._frames():
+            data = coded.data
+            del coded
+            yield data
+            del data
 
     def _packed(self) -> Iterator[bytes]:
         """Yield frames of 1-bit pixels packed so that they run on across frames."""
@@ -371,6 +326,7 @@ class Writer:
         packer = BitPacker()
         for coded in self._frames():
             yield packer.pack(coded.data)
+            del coded
         yield packer.flush()
 
     def _carry(self) -> None:

@@ -476,6 +476,32 @@ def test_defaults_are_those_of_the_command_line() -> None:
             assert (theirs[name] or None) == (ours or None), name
 
 
+SIZES: dict[int | str, int] = {
+    1: 1, "4096": 4096, "64K": 64_000, "64kB": 64_000, "64KiB": 65_536, "64ki": 65_536, "256MiB": 256 << 20,
+    "1.5 GiB": 3 << 29, "2g": 2 * 10**9, "1TB": 10**12, "8 b": 8,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "count"), SIZES.items(), ids=map(str, SIZES))
+def test_memory_is_a_number_of_bytes_or_has_a_unit(size: int | str, count: int) -> None:
+    from dcmtx.transcoding import job
+
+    assert job("a", "b", to="rle", memory=size).memory == count
+
+
+def test_memory_is_256_mib_unless_it_is_said() -> None:
+    from dcmtx.transcoding import job
+
+    assert job("a", "b", to="rle").memory == 256 << 20
+
+
+@pytest.mark.parametrize("size", [0, -1, "", "0", "0.5", "M", "iB", "1Q", "1iB", "1 2M", "nan", "inf", "1e400", "much"])
+def test_memory_that_is_no_size_is_a_usage_error(size: int | str, src: Path, dst: Path) -> None:
+    with pytest.raises(UsageError, match="not a size such as"):
+        transcode(src, dst, to="rle", memory=size)
+    assert not dst.exists()
+
+
 # --- types -----------------------------------------------------------------------------------------------------
 
 

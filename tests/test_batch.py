@@ -37,8 +37,9 @@ from batches import (
 from conftest import ROOT, Ran, contents
 from fake_codecs import Mood, Stage
 
-from dcmtx.batch import Done, Options, Summary, convert, plan_roots, walk
+from dcmtx.batch import Done, Options, Summary, convert
 from dcmtx.transcoding import job
+from dcmtx.tree import plan_roots, walk
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -230,6 +231,74 @@ def test_a_directory_that_cannot_be_read_to_its_end_is_a_fault(
     assert (fault.src, fault.fault.status) == (torn, 3)
 
 
+def test_files_of_a_directory_are_taken_in_the_order_of_their_names(
+    tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = ["b", "a", "B", "10", "9", "z/2", "z/1", "c/y/1", "c/x/1", "c/w", "é"]
+    plant(tree, there)
+    scandir = os.scandir
+
+    class Backwards:
+        """Whatever the file system's order is, it is another one."""
+
+        def __init__(self, path: str) -> None:
+            with scandir(path) as entries:
+                self._entries = sorted(entries, key=lambda entry: entry.name, reverse=True)
+
+        def __iter__(self) -> Iterator[os.DirEntry[str]]:
+            return iter(self._entries)
+
+        def close(self) -> None:
+            pass
+
+    wanted = ["10", "9", "B", "a", "b", "é", "c/w", "c/x/1", "c/y/1", "z/1", "z/2"]
+    for listed in (scandir, Backwards):
+        monkeypatch.setattr(os, "scandir", listed)
+        found = walk(plan_roots([os.fspath(tree)], os.fspath(out)), os.fspath(out))
+        assert [os.path.relpath(one.src, tree) for one in found] == wanted
+
+
+def test_directories_of_one_name_are_walked_together_in_the_order_given(tmp_path: Path, out: Path) -> None:
+    plant(tmp_path, ["2/d/a", "2/d/s/x", "1/d/a", "1/d/b", "1/d/s/x", "3/e/a", "3/d/r/y"])
+    sources = [os.fspath(tmp_path / name) for name in ("2/d", "3/e", "1/d", "3/d")]
+    found = list(walk(plan_roots(sources, os.fspath(out)), os.fspath(out)))
+    assert [os.path.relpath(one.src, tmp_path) for one in found] == [
+        "2/d/a", "1/d/a", "1/d/b", "3/d/r/y", "2/d/s/x", "1/d/s/x", "3/e/a",
+    ]  # fmt: skip
+    assert [os.path.relpath(one.src, tmp_path) for one in found if one.fault] == ["1/d/a", "1/d/s/x"]
+
+
+@pytest.mark.parametrize("names", ["all of one name", "each of its own"])
+def test_what_many_named_directories_take_is_in_proportion(
+    names: str, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted are the calls of the system that look at files, for one directory and for many."""
+    calls = 0
+
+    def count(function: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return function(*arguments, **options)
+
+        return counted
+
+    for name in ("stat", "lstat", "scandir", "open", "readlink"):
+        monkeypatch.setattr(os, name, count(getattr(os, name)))
+    taken: list[float] = []
+    for many in (20, 400):
+        sources = [tmp_path / f"{many}/{number}/{'d' if 'one' in names else number}" for number in range(many)]
+        for number, source in enumerate(sources):
+            # One that all have, and one that each has alone.
+            plant(source, ["same", f"own {number}"])
+        calls = 0
+        found = list(walk(plan_roots([os.fspath(source) for source in sources], os.fspath(out)), os.fspath(out)))
+        assert len(found) == 2 * many
+        assert sum(one.fault is not None for one in found) == (many - 1 if "one" in names else 0)
+        taken.append(calls / many)
+    assert taken[1] <= taken[0] + 1
+
+
 # --- where it goes ---------------------------------------------------------------------------------------------
 
 
@@ -332,6 +401,7 @@ USAGE = {
     "a report into a directory": (["in", "out", "--report", "in"], "report"),
     "no worker": (["in", "out", "-j", "0"], "-j"),
     "no time": (["in", "out", "--timeout", "0"], "--timeout"),
+    "no memory": (["in", "out", "--memory", "0M"], "memory"),
 }
 
 
@@ -693,6 +763,35 @@ def test_on_a_terminal_progress_is_shown_and_taken_away(tree: Path, out: Path) -
 def test_on_a_terminal_quiet_shows_nothing(tree: Path, out: Path) -> None:
     plant(tree, numbered(20))
     assert on_terminal(tree, out, "--to", "rle", "--quiet") == (0, "", "")
+
+
+def test_on_a_terminal_errors_and_notes_stand_above_the_bar_each_in_one_piece(tree: Path, out: Path) -> None:
+    plant(tree, numbered(40))
+    faults = [f"bad {number} {'x' * 150}" for number in range(5)]
+    for name in faults:
+        (tree / "0" / name).write_bytes(CORRUPT)
+    (tree / "1" / "note").write_bytes(NO_PIXELS)
+    status, output, shown = on_terminal(tree, out, "--to", "rle", "--json")
+    assert status == 9
+    # Records go elsewhere, whatever the terminal shows.
+    assert len(records(output)) == 46
+    # Every line begins where a line does, or where the bar was erased, and ends before anything else is written.
+    said = re.findall(r"(?:^|(?<=\n)|\x1b\[2K)(dcmtx: [^\x1b\r\n]*)\r\n", shown)
+    assert len(said) == shown.count("dcmtx: ") == 5 + 1 + 2
+    for name in faults:
+        assert sum(f"{name}: Pixel Data" in line and line.endswith("truncated") for line in said) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--json"], ["--dry-run"], ["--report", "/dev/stdout"]], ids=lambda a: a[0])
+def test_where_lines_go_to_the_terminal_no_bar_stands_among_them(arguments: list[str], tree: Path, out: Path) -> None:
+    plant(tree, numbered(20))
+    with Terminal() as terminal:
+        options = terminal.options | {"stdout": terminal.options["stderr"]}
+        with Batch(tree, out, "--to", "rle", *arguments, **options) as batch:
+            terminal.listen()
+            assert batch.end().status == 0
+    assert "\x1b" not in terminal.text
+    assert terminal.text.count("0001.dcm") >= 1
 
 
 # --- how many --------------------------------------------------------------------------------------------------

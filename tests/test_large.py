@@ -24,7 +24,7 @@ import pytest
 from conftest import Ran
 
 from dcmtx import engine, transcode, transcoding
-from dcmtx.coder import Coded
+from dcmtx.coder import Coded, FrameCoder
 from dcmtx.errors import CodecError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel import items
 from dcmtx.pixel.format import PixelFormat
@@ -807,6 +807,96 @@ def test_with_one_worker_nothing_runs_ahead() -> None:
 
     for number, _ in enumerate(engine.run(work, 50, 8, lambda: 1)):
         assert begun == list(range(number + 1))
+
+
+class Frame(bytes):
+    """The data of a frame, which counts from the moment that the frame is begun until nobody holds it."""
+
+    under_way = 0
+    most = 0
+    lock = threading.RLock()
+
+    @classmethod
+    def begin(cls, change: int) -> None:
+        with cls.lock:
+            cls.under_way += change
+            cls.most = max(cls.most, cls.under_way)
+
+    def __del__(self) -> None:
+        Frame.begin(-1)
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Have frames coded that wait until so many are under way, as threads."""
+
+    def plant(together: int) -> None:
+        Frame.under_way = Frame.most = 0
+        meet = threading.Barrier(together)
+        coded = FrameCoder.__call__
+
+        def code(self: FrameCoder, number: int) -> Coded:
+            Frame.begin(1)
+            # The last ones may be fewer than that.
+            if number < self._source.header.integer(0x00280008) // together * together:
+                meet.wait(10)
+            done = coded(self, number)
+            return done.replace(data=Frame(bytes(done.data)))
+
+        monkeypatch.setattr(FrameCoder, "__call__", code)
+
+    return plant
+
+
+# Source and target.
+TARGETS = {"RLE": ("explicit", "rle"), "native": ("rle", "explicit"), "deflated": ("rle", "deflated")}
+
+
+@pytest.mark.parametrize("together", [2, 3, 5])
+@pytest.mark.parametrize(("source", "target"), TARGETS.values(), ids=list(TARGETS))
+def test_of_large_frames_no_more_are_under_way_than_memory_allows(
+    source: str, target: str, together: int, tmp_path: Path, planted: Callable[[int], None]
+) -> None:
+    count, side = 31, 64
+    native(tmp_path / "explicit.dcm", side * side * 2 * count, rows=side, columns=side, frames=count)
+    src = tmp_path / f"{source}.dcm"
+    transcode(tmp_path / "explicit.dcm", src, to=source)
+    # Encoded and decoded, given to the encoder, encoded and decoded again: five times 8 KiB of words, and half for
+    # where they differ; RLE makes next to nothing of zeros.
+    frame = side * side * 2 * 5 + side * side
+    least = frame * 4 // 5
+    # Less than two is two.
+    memory = 1 if together == 2 else frame * together
+    planted(together)
+    transcode(src, tmp_path / "out.dcm", to=target, workers=8, memory=memory)
+    assert together <= Frame.most <= (together if together == 2 else memory // least)
+    assert Frame.under_way == 0
+
+
+def test_small_frames_keep_every_worker_busy(tmp_path: Path, planted: Callable[[int], None]) -> None:
+    native(tmp_path / "in.dcm", 64 * 64 * 2 * 64, rows=64, columns=64, frames=64)
+    planted(4)
+    transcode(tmp_path / "in.dcm", tmp_path / "out.dcm", to="rle", workers=4)
+    assert Frame.most >= 4
+
+
+@pytest.mark.parametrize(
+    ("allowed", "most", "memory", "frames"),
+    [(8, 8, 1000, 10), (8, 8, 401, 4), (8, 8, 0, 2), (4, 8, 1000, 4), (4, 8, 700, 3), (2, 8, 1000, 2)],
+)  # fmt: skip
+def test_a_job_that_has_a_part_of_the_cores_has_that_part_of_the_memory(
+    allowed: int, most: int, memory: int, frames: int
+) -> None:
+    begun: list[int] = []
+
+    def work(number: int) -> Coded:
+        begun.append(number)
+        return Coded(b"")
+
+    for seen, _ in enumerate(engine.run(work, 50, most, lambda: allowed, memory=memory, frame_bytes=100)):
+        # Those under way, and the one that is given out.
+        assert len(begun) <= seen + frames
+    assert len(begun) == 50
 
 
 SIDE = 128

@@ -320,6 +320,32 @@ def test_the_bar_does_not_come_before(seconds: float, bars: Any) -> None:
     assert told == []
 
 
+# Shows a bar at once, and says something while it stands.
+SAYING = """
+import sys, warnings
+from dcmtx.cli import frames, say
+frames._PATIENCE = frames._INTERVAL = 0
+with frames.Frames(quiet=False) as bar:
+    for done in range(1, 6):
+        bar.advance(done, 5)
+        say(f"dcmtx: [bold]note {done}[/bold] :smile: " + "x" * 150)
+    print("a library speaks", file=sys.stderr)
+say("dcmtx: behind")
+"""
+
+
+def test_what_is_said_while_the_bar_stands_is_written_above_it(terminal: Terminal) -> None:
+    options = {"stderr": terminal.theirs, "env": terminal.environment}
+    subprocess.run([sys.executable, "-c", SAYING], check=True, timeout=60, stdin=subprocess.DEVNULL, **options)
+    text = terminal.read()
+    assert "5/5" in text
+    wanted = [*(f"dcmtx: [bold]note {done}[/bold] :smile: " + "x" * 150 for done in range(1, 6)), "a library speaks"]
+    said = re.findall(r"\r\x1b\[2K((?:dcmtx|a lib)[^\x1b\r\n]*)\r\n", text)
+    assert said == wanted
+    assert shown(text).replace("\n\n", "\n").strip().endswith("dcmtx: behind")
+    assert is_shown(text)
+
+
 # --- interruptions -----------------------------------------------------------------------------------------------
 #
 # Of threads, of processes that code frames, and of what goes in and out of Deflated: each somewhere in the middle.

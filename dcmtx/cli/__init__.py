@@ -137,10 +137,30 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
 
 
+class Bar:
+    """What is known of a progress bar: the console that it stands on, rich's, while it does."""
+
+    def __init__(self) -> None:
+        self.standing: Any = None
+
+    @staticmethod
+    def take_away() -> None:
+        """Erase a bar that may stand, and show the cursor, which it hides, for a process that ends at once."""
+        if sys.stderr is not None and sys.stderr.isatty():
+            with contextlib.suppress(OSError):
+                os.write(sys.stderr.fileno(), b"\x1b[?25h\r\x1b[K")
+
+
+bar = Bar()
+
+
 def say(line: str) -> None:
-    """Write a line to standard error, if there still is one."""
+    """Write a line to standard error, if there still is one; above a progress bar, if one stands there."""
     with contextlib.suppress(OSError):
-        click.echo(line, err=True)
+        if bar.standing is None:
+            click.echo(line, err=True)
+        else:
+            bar.standing.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
 
 
-__all__: list[Any] = ["cli", "error_line", "main", "printable", "say", "shown"]
+__all__: list[Any] = ["bar", "cli", "error_line", "main", "printable", "say", "shown"]

@@ -8,15 +8,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from types import FrameType
 from typing import Any
 
-from dcmtx.batch import Done, Options, Stop, Summary, convert, plan_roots, walk
-from dcmtx.cli import error_line, say, shown
+from dcmtx.batch import Done, Options, Stop, Summary, convert
+from dcmtx.cli import bar, error_line, say, shown
 from dcmtx.cli.output import Output
 from dcmtx.report import summary_lines
 from dcmtx.transcoding import Job
+from dcmtx.tree import Found, plan_roots, walk
 
 
 def convert_many(
@@ -32,13 +33,20 @@ def convert_many(
     """Convert many files and return the exit status."""
     # One file whose destination is one too is a batch only for the sake of the options of batches.
     single = len(sources) == 1 and not os.path.isdir(sources[0])
-    plan_roots(sources, destination)
-    options = Options(pattern, pattern.workers, timeout, resume=resume, fail_fast=fail_fast)
+    roots = plan_roots(sources, destination)
+    if output.report is not None:
+        from dcmtx.cli.reports import check_roots
+
+        check_roots(output.report, roots)
+    options = Options(pattern, pattern.workers, timeout, resume=resume, fail_fast=fail_fast, report=output.report)
     stop = Stop()
     summary = Summary()
     started = time.perf_counter()
     watches = sys.stderr is not None and sys.stderr.isatty() and not output.quiet and not single
-    with output, _progress(sources, destination) if watches else nullcontext(_Silence()) as progress:
+    with output, ExitStack() as stack:
+        progress: _Watched | _Silence = _Silence()
+        if watches and not output.fills_terminal(dry_run=pattern.dry_run):
+            progress = stack.enter_context(_progress(sources, destination, output.report))
         try:
             with _stop_on_signals(stop) as caught, closing(convert(sources, destination, options, stop)) as results:
                 for done in results:
@@ -68,6 +76,7 @@ def _stop_on_signals(stop: Stop) -> Iterator[list[int]]:
 
     def answer(number: int, frame: FrameType | None) -> None:
         if caught:
+            bar.take_away()
             os._exit(128 + number)
         caught.append(number)
         stop.request()
@@ -126,10 +135,11 @@ class _Watched:
 
     def stop(self) -> None:
         """Take the bar away."""
+        bar.standing = None
         self._bar.stop()
 
 
-def _progress(sources: Sequence[str], destination: str) -> AbstractContextManager[_Watched]:
+def _progress(sources: Sequence[str], destination: str, report: str | None) -> AbstractContextManager[_Watched]:
     """Return a progress bar, whose total is counted meanwhile."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -144,16 +154,21 @@ def _progress(sources: Sequence[str], destination: str) -> AbstractContextManage
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("", total=None, size="", rate="")
-            counter = threading.Thread(target=_count, args=(bar, task, sources, destination), daemon=True)
+        with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as shown_bar:
+            task = shown_bar.add_task("", total=None, size="", rate="")
+            found = walk(plan_roots(sources, destination), destination, report)
+            counter = threading.Thread(target=_count, args=(shown_bar, task, found), daemon=True)
             counter.start()
-            yield _Watched(bar, task)
+            watched = _Watched(shown_bar, task)
+            bar.standing = shown_bar.console
+            try:
+                yield watched
+            finally:
+                bar.standing = None
 
     return watch()
 
 
-def _count(bar: Any, task: Any, sources: Sequence[str], destination: str) -> None:
+def _count(shown_bar: Any, task: Any, found: Iterator[Found]) -> None:
     """Count the files there are, so that there is a total to be measured by."""
-    total = sum(1 for _ in walk(plan_roots(sources, destination), destination))
-    bar.update(task, total=total)
+    shown_bar.update(task, total=sum(1 for _ in found))

@@ -55,13 +55,22 @@ Unless a file's is 0, its DST is as it was before; SRC always is untouched."""
     type=click.IntRange(1),
     help="Files, or frames of one file, coded at a time. [default: the cores of this process]",
 )
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Memory for frames under way: bytes, or with K, M, G, KiB, MiB, GiB; of large ones, fewer are coded at a "
+    "time, two of a file at least. [default: 256MiB]",
+)
 @click.option("--resume", is_flag=True, help="Skip files whose DST exists in the syntax that would be written.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first file that fails.")
 @click.option("--timeout", type=click.FloatRange(0.1, 1e6), metavar="SECONDS", help="Give a file up after this long.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be done: route, backends, attributes that change.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
 @click.option(
-    "--report", metavar="FILE", help="One JSON object per file in FILE, each line complete when it is written."
+    "--report",
+    metavar="FILE",
+    help="One JSON object per file in FILE, each line complete when it is written; with --resume, behind those that "
+    "are there.",
 )
 @click.option("--quiet", is_flag=True, help="No notes, no progress, no summary; only errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what was done with each file.")
@@ -87,19 +96,23 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     if len(paths) < 2:
         raise click.UsageError("no DST; name the file or directory to write")
     *sources, destination = paths
-    if options["report"] in paths:
-        raise click.UsageError(f"{options['report']} is named as the report too; name another file for that")
-    output = Output(options.pop("as_json"), options.pop("report"), options.pop("quiet"), options.pop("verbose"))
+    resume, fail_fast, timeout = options.pop("resume"), options.pop("fail_fast"), options.pop("timeout")
+    output = Output(
+        options.pop("as_json"), options.pop("report"), options.pop("quiet"), options.pop("verbose"), goes_on=resume
+    )
     if output.as_json and destination == "-":
         raise click.UsageError("--json writes to standard output, where the file goes; use --report")
     several = len(sources) > 1 or (sources[0] != "-" and os.path.isdir(sources[0]))
-    resume, fail_fast, timeout = options.pop("resume"), options.pop("fail_fast"), options.pop("timeout")
     options["clobber"] = not options.pop("no_clobber")
     options["workers"] = options.pop("jobs")
     from dcmtx.transcoding import job
 
     if not several and sources[0] != "-" and destination != "-" and os.path.isdir(destination):
         destination = os.path.join(destination, os.path.basename(sources[0]))
+    if output.report is not None:
+        from dcmtx.cli.reports import check_place
+
+        check_place(output.report, sources, destination)
     pattern = job(sources[0], destination, to=target, digest=output.wants_records, **options)
     if timeout is not None and math.isnan(timeout):
         raise click.UsageError("--timeout is no number of seconds")

@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+from dcmtx.cli import bar
+
 _PATIENCE = 1.0
 _INTERVAL = 0.1
 
@@ -28,6 +30,7 @@ class Frames:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Take the bar away."""
+        bar.standing = None
         if self._bar is not None:
             self._bar.stop()
 
@@ -46,7 +49,9 @@ class Frames:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("frames"), TimeRemainingColumn())
-        bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        task = bar.add_task("", total=frames, completed=done)
-        bar.start()
-        return bar, task
+        # What libraries write to standard error of Python goes above it too.
+        shown = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+        task = shown.add_task("", total=frames, completed=done)
+        shown.start()
+        bar.standing = shown.console
+        return shown, task

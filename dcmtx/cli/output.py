@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import sys
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -21,45 +21,38 @@ if TYPE_CHECKING:
 _TIMES_TOLD = 3
 
 
-def _check_replaceable(path: str) -> None:
-    """Raise UsageError for a file that is no report of an earlier run: an image, most likely, named by mistake."""
-    try:
-        with open(path, "rb") as file:
-            first = file.read(1) if os.path.isfile(path) else b""
-    except OSError:
-        return
-    if first not in (b"", b"{"):
-        raise click.UsageError(f"the report {path} exists and is no report; name another file, or remove it")
-
-
 class Output:
     """Where a command's results go: records to standard output and to a file, notes to standard error.
 
-    Use as a context manager while there may be records.
+    Use as a context manager while there may be records. With `goes_on`, those of a report that is there stay.
     """
 
-    def __init__(self, as_json: bool, report: str | None, quiet: bool, verbose: bool) -> None:
+    def __init__(self, as_json: bool, report: str | None, quiet: bool, verbose: bool, *, goes_on: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
         self.verbose = verbose
-        self._path = report
+        self.report = report
+        self._goes_on = goes_on
         self._file: IO[str] | None = None
         self._told: dict[str, tuple[int, str]] = {}
 
     @property
     def wants_records(self) -> bool:
         """Whether anybody reads records."""
-        return self.as_json or self._path is not None
+        return self.as_json or self.report is not None
+
+    def fills_terminal(self, *, dry_run: bool) -> bool:
+        """Tell whether records or plans go to a terminal, line by line, where a bar would stand among them."""
+        if self._file is not None and self._file.isatty():
+            return True
+        return (self.as_json or dry_run) and sys.stdout is not None and sys.stdout.isatty()
 
     def __enter__(self) -> Self:
         """Open the report."""
-        if self._path is not None:
-            _check_replaceable(self._path)
-            try:
-                # Lines are complete when they are written, for those who read along.
-                self._file = open(self._path, "w", encoding="utf-8", buffering=1)
-            except OSError as error:
-                raise click.UsageError(f"the report {self._path} cannot be written: {error.strerror}") from error
+        if self.report is not None:
+            from dcmtx.cli.reports import open_report
+
+            self._file = open_report(self.report, goes_on=self._goes_on)
         return self
 
     def __exit__(
@@ -99,7 +92,7 @@ class Output:
             try:
                 self._file.write(line)
             except OSError as error:
-                raise OutputError(f"the report {self._path} cannot be written: {error.strerror}") from error
+                raise OutputError(f"the report {self.report} cannot be written: {error.strerror}") from error
 
     def _note(self, path: str, note: str) -> None:
         """Tell of a note, unless the same was told of some files already; numbers in it make no other note."""

@@ -67,8 +67,12 @@ class PixelFormat(Record):
     @property
     def dtype(self) -> str:
         """The NumPy name of one word in memory: 1-bit pixels take a byte each, 24 and 40 bits the next width up."""
-        width = next(bits for bits in (8, 16, 32, 64) if bits >= self.allocated)
-        return f"{'int' if self.signed and self.allocated > 1 else 'uint'}{width}"
+        return f"{'int' if self.signed and self.allocated > 1 else 'uint'}{8 * self.word_bytes}"
+
+    @property
+    def word_bytes(self) -> int:
+        """Bytes of one word in memory."""
+        return next(width for width in (1, 2, 4, 8) if 8 * width >= self.allocated)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 from dcmtx import __version__
 from dcmtx.codec.registry import Quality
@@ -41,6 +42,31 @@ def file_meta(head: Head, header: Header, syntax: Syntax, instance: str | None =
     What the source has there stays, but for the transfer syntax, the instance, which follows the data set or is
     `instance`, the implementation, which is dcmtx now, and the group length, which is computed.
     """
+    values, body = _meta(head, header, syntax, instance)
+    preamble = head.preamble or bytes(PREAMBLE)
+    return preamble + MAGIC + _element(GROUP_LENGTH, *values[GROUP_LENGTH]) + body
+
+
+def meta_changes(
+    head: Head, header: Header, syntax: Syntax, instance: str | None = None
+) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield tag, VR and new value of every element of group 0002 that `file_meta` changes, or adds.
+
+    What only pads a value is no change.
+    """
+    values, _ = _meta(head, header, syntax, instance)
+    before = {element.tag: element.value for element in head.meta}
+    for tag, (said, value) in sorted(values.items()):
+        vr = said if said.strip() else _VRS.get(tag, b"UN")
+        pad = b"" if vr in (b"OB", b"UL", b"UN") else b"\0 "
+        if tag not in before or before[tag].rstrip(pad) != value.rstrip(pad):
+            yield tag, vr, value
+
+
+def _meta(
+    head: Head, header: Header, syntax: Syntax, instance: str | None
+) -> tuple[dict[int, tuple[bytes, bytes]], bytes]:
+    """Return the VRs and values of group 0002, its length among them, and the group behind that, encoded."""
     values: dict[int, tuple[bytes, bytes]] = {element.tag: (element.vr, element.value) for element in head.meta}
     values.pop(GROUP_LENGTH, None)
     values[META_VERSION] = (b"OB", b"\x00\x01")
@@ -49,8 +75,8 @@ def file_meta(head: Head, header: Header, syntax: Syntax, instance: str | None =
     values[IMPLEMENTATION_CLASS] = (b"UI", _uid(IMPLEMENTATION_CLASS_UID))
     values[IMPLEMENTATION_VERSION] = (b"SH", _even(IMPLEMENTATION_VERSION_NAME.encode("ascii"), b" "))
     body = b"".join(_element(tag, *values[tag]) for tag in sorted(values))
-    preamble = head.preamble or bytes(PREAMBLE)
-    return preamble + MAGIC + _element(GROUP_LENGTH, b"UL", struct.pack("<I", len(body))) + body
+    values[GROUP_LENGTH] = (b"UL", struct.pack("<I", len(body)))
+    return values, body
 
 
 def is_tiff(preamble: bytes) -> bool:

@@ -1,0 +1,184 @@
+"""What a dry run finds out beside the edits of a plan: everything else that the file written will have otherwise.
+
+That is File Meta Information, how the data set is encoded, what changes inside sequences, and Pixel Data. Sequences are
+rewritten in memory for it, and an icon is coded: whatever would stop the run stops the dry run too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from dcmtx.encoding import fitting, look_up
+from dcmtx.header import (
+    PIXEL_DATA,
+    SWAP_UNIT,
+    UNDEFINED,
+    Append,
+    Edit,
+    Element,
+    Header,
+    Set,
+    Within,
+    element_at,
+    swap,
+    tag_text,
+)
+from dcmtx.inside import context_of, rewritten
+from dcmtx.plan import Detail, Plan, Route
+from dcmtx.rules.identity import meta_changes
+from dcmtx.source import Source
+from dcmtx.syntax import EXPLICIT_LITTLE, Encoding
+
+if TYPE_CHECKING:
+    from dcmtx.encoding import Change, Item
+
+_NO_VR = b"  "
+
+
+def announced(plan: Plan, source: Source) -> Plan:
+    """Return the plan with all that changes beside its edits, and without edits that change nothing.
+
+    Raises what the run would raise for a sequence.
+    """
+    found = dict.fromkeys([*_meta(plan, source), *_data_set(plan, source), *_pixels(plan, source)])
+    edits = {tag: edit for tag, edit in plan.edits.items() if not _is_so_already(edit, source.header)}
+    return plan.replace(details=tuple(found), edits=edits)
+
+
+def _is_so_already(edit: Edit, header: Header) -> bool:
+    """Tell whether an element has the value already that an edit gives it."""
+    element = header.get(edit.tag)
+    if element is None or not isinstance(edit, Set) or element.vr not in (edit.vr, _NO_VR):
+        return False
+    value = swap(edit.value, SWAP_UNIT.get(edit.vr, 1)) if header.encoding.big_endian else edit.value
+    return header.value(edit.tag).rstrip(b"\0 ") == value.rstrip(b"\0 ")
+
+
+def shown_value(vr: bytes, value: bytes, *, big_endian: bool = False) -> str:
+    """Return a value for people: a number, or text."""
+    if vr in (b"US", b"SS", b"UL"):
+        return str(int.from_bytes(value, "big" if big_endian else "little", signed=vr == b"SS"))
+    if vr in (b"OB", b"OW", b"UN", b"SQ"):
+        return f"{len(value)} bytes"
+    return value.decode("latin-1").strip(" \0")
+
+
+def _meta(plan: Plan, source: Source) -> Iterator[Detail]:
+    for tag, vr, value in meta_changes(source.head, source.header, plan.syntax, plan.instance):
+        yield Detail((), tag, f"becomes {shown_value(vr, value)}")
+
+
+def _data_set(plan: Plan, source: Source) -> Iterator[Detail]:
+    """Yield what changes at the top level without an edit, and inside sequences."""
+    encoding, target = source.header.encoding, plan.syntax.encoding
+    if encoding != target:
+        how = " (private and unknown elements are UN)" if encoding.implicit else ""
+        yield Detail((), 0, f"every element is encoded as {_name(target)}, not {_name(encoding)}{how}")
+    for element in (*source.header.elements, *source.header.tail):
+        edit = plan.edits.get(element.tag)
+        if edit is None and encoding != target:
+            yield from _encoded_anew(plan, source, element)
+        elif isinstance(edit, Append | Within):
+            yield from _inside(plan, source, element, edit.changes)
+
+
+def _encoded_anew(plan: Plan, source: Source, element: Element) -> Iterator[Detail]:
+    """Yield what changes with an element that is in another encoding: its VR, what is inside it."""
+    vr = element.vr
+    if vr == _NO_VR:
+        vr = look_up(element.tag, element.length, context_of(source.header))
+    if vr == b"SQ" or element.length == UNDEFINED:
+        yield from _inside(plan, source, element, ())
+        return
+    vr = fitting(vr, element.length)
+    if vr != element.vr and not source.header.encoding.implicit and not plan.syntax.encoding.implicit:
+        yield Detail((), element.tag, f"gets VR {vr.decode()}")
+
+
+def _inside(plan: Plan, source: Source, element: Element, changes: tuple[Change, ...]) -> Iterator[Detail]:
+    recorder = _Recorder(changes, plan.syntax.encoding)
+    _, new = rewritten(source, element, (recorder,), plan.syntax.encoding)
+    if element.vr == b"UN" and new and changes:
+        yield Detail((), element.tag, "gets VR SQ")
+    yield from recorder.found
+
+
+class _Recorder:
+    """Makes changes to items, and remembers which."""
+
+    def __init__(self, changes: tuple[Change, ...], encoding: Encoding) -> None:
+        self._changes = changes
+        self._encoding = encoding
+        self.found: list[Detail] = []
+
+    def __call__(self, item: Item) -> Mapping[int, bytes]:
+        """Return what changes in an item."""
+        new: dict[int, bytes] = {}
+        for change in self._changes:
+            new.update(change(item))
+        for part in item.parts:
+            if part.tag & 0xFFFF == 0:
+                self.found.append(Detail(item.path, part.tag, "removed"))
+        for tag, element in sorted(new.items()):
+            if not self._same(item, tag, element):
+                self.found.append(Detail(item.path, tag, self._text(tag, element)))
+        return new
+
+    def _same(self, item: Item, tag: int, element: bytes) -> bool:
+        """Tell whether an element is what it was."""
+        part = item.find(tag)
+        if part is None:
+            return not element
+        return item.encoding == self._encoding and item.buffer[part.start : part.end] == element
+
+    def _text(self, tag: int, element: bytes) -> str:
+        if not element:
+            return "removed"
+        if tag == PIXEL_DATA:
+            return "coded anew"
+        header = element_at(element, 0, self._encoding)
+        assert header is not None
+        _, vr, size, length = header
+        if vr == _NO_VR:
+            from dcmtx.encoding import Context
+
+            vr = look_up(tag, length, Context())
+        if vr == b"SQ":
+            return "changed inside"
+        return f"becomes {shown_value(vr, element[size:], big_endian=self._encoding.big_endian)}"
+
+
+_PIXELS = {
+    Route.RECODE: "coded anew",
+    Route.RECOMPRESS: "recompressed",
+    Route.REWRAP: "wrapped anew",
+}
+
+
+def _pixels(plan: Plan, source: Source) -> Iterator[Detail]:
+    pixel = source.pixel
+    if pixel is None:
+        return
+    if plan.route in _PIXELS:
+        yield Detail((), pixel.tag, _PIXELS[plan.route])
+        return
+    if pixel.vr not in (plan.pixel_vr, _NO_VR) and not plan.syntax.encoding.implicit:
+        yield Detail((), pixel.tag, f"gets VR {plan.pixel_vr.decode()}")
+    length = plan.coded_out.native_bytes if plan.coded_out else pixel.length
+    behind = pixel.length - length - length % 2
+    if behind:
+        yield Detail((), pixel.tag, f"loses {behind} bytes behind its last frame" if behind > 0 else "is padded")
+
+
+def _name(encoding: Encoding) -> str:
+    if encoding.implicit:
+        return "Implicit VR Little Endian"
+    return "Explicit VR Little Endian" if encoding == EXPLICIT_LITTLE else "Explicit VR Big Endian"
+
+
+def line(detail: Detail) -> str:
+    """Return a detail in words."""
+    if not detail.tag:
+        return detail.text
+    return f"{' > '.join(tag_text(tag) for tag in (*detail.path, detail.tag))} {detail.text}"

@@ -1,0 +1,130 @@
+"""The file that records go to: where it may be, and what is made of one that is there already."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from dcmtx.tree import Root
+
+# What every record of every version begins with.
+_BEGINS = b'{"version": '
+_FIELDS = frozenset(["version", "source", "destination", "status"])
+_LONGEST_RECORD = 1 << 24
+_BLOCK = 1 << 16
+_STANDARD_INPUT, _STANDARD_OUTPUT = 0, 1
+
+
+# --- where it is -------------------------------------------------------------------------------------------------
+
+
+def check_place(report: str, sources: Sequence[str], destination: str) -> None:
+    """Raise UsageError for a report that is a source or the destination too, however they are spelled."""
+    named = [(path, _STANDARD_INPUT) for path in sources] + [(destination, _STANDARD_OUTPUT)]
+    for path, standard in named:
+        if _is_same(report, path, standard):
+            raise click.UsageError(f"{report} is named as the report too; name another file for that")
+
+
+def check_roots(report: str, roots: Sequence[Root]) -> None:
+    """Raise UsageError for a report where a source goes."""
+    from dcmtx.tree import is_dicom
+
+    place = os.path.realpath(report)
+    for root in roots:
+        target = os.path.realpath(root.target)
+        source = root.path
+        if root.is_directory:
+            start = os.path.join(target, "")
+            if not place.startswith(start):
+                continue
+            source = os.path.join(root.path, place[len(start) :])
+        elif place != target and not _is_same(report, root.target, _STANDARD_OUTPUT):
+            continue
+        if is_dicom(source):
+            raise click.UsageError(f"the report {report} is where {source} goes; name another file for it")
+
+
+def _is_same(report: str, path: str, standard: int) -> bool:
+    """Tell whether a path, or the standard stream that `-` is, is the report. A terminal, or nothing, may be both."""
+    try:
+        one = os.stat(report)
+        other = os.fstat(standard) if path == "-" else os.stat(path)
+    except (OSError, ValueError):
+        return path != "-" and os.path.realpath(report) == os.path.realpath(path)
+    return os.path.samestat(one, other) and not stat.S_ISCHR(one.st_mode)
+
+
+# --- what is there -----------------------------------------------------------------------------------------------
+
+
+def open_report(path: str, *, goes_on: bool) -> IO[str]:
+    """Open a report for writing: from its beginning, or behind what is there, with `goes_on`.
+
+    Lines are complete when they are written, for those who read along. Raises UsageError for a file that is there and
+    is no report, an image, most likely, named by mistake; or is one that cannot be gone on with; or cannot be written.
+    """
+    try:
+        there = os.path.isfile(path) and os.path.getsize(path) > 0
+        if there:
+            _check(path, goes_on=goes_on)
+        if there and goes_on:
+            _cut_torn_line(path)
+        return open(path, "a" if there and goes_on else "w", encoding="utf-8", buffering=1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise click.UsageError(f"the report {path} cannot be written: {reason}") from error
+
+
+def _check(path: str, *, goes_on: bool) -> None:
+    """Raise UsageError for what is no report, or one of another version to go on with."""
+    with open(path, "rb") as file:
+        line = file.readline(_LONGEST_RECORD)
+    first = _record(line)
+    if first is None and (line.endswith(b"\n") or not _is_torn(line)):
+        raise click.UsageError(f"the report {path} exists and is no report; name another file, or remove it")
+    if first is None or not goes_on:
+        return
+    from dcmtx.report import RECORD_VERSION
+
+    if first["version"] != RECORD_VERSION:
+        raise click.UsageError(
+            f"the report {path} has version {first['version']}, and cannot be gone on with in version "
+            f"{RECORD_VERSION}; name another file"
+        )
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """Return the record that a line is, or None if it is none."""
+    import json
+
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and record.keys() >= _FIELDS else None
+
+
+def _is_torn(line: bytes) -> bool:
+    """Tell whether this may be the beginning of a record, whose writer was killed."""
+    return line.startswith(_BEGINS) or _BEGINS.startswith(line)
+
+
+def _cut_torn_line(path: str) -> None:
+    """Take away what stands behind the last complete line: its writer was killed."""
+    with open(path, "r+b") as file:
+        position = file.seek(0, os.SEEK_END)
+        while position:
+            start = max(0, position - _BLOCK)
+            file.seek(start)
+            found = file.read(position - start).rfind(b"\n")
+            if found >= 0:
+                file.truncate(start + found + 1)
+                return
+            position = start
+        file.truncate(0)

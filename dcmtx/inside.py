@@ -1,0 +1,121 @@
+"""What changes inside sequences: pixels of icons and the like, and group lengths, retired (PS3.5 7.2).
+
+A plan is made of the top level. Here it gets an edit for every sequence that must be written anew, so that it says all
+that changes, and whoever writes looks for nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dcmtx.header import ITEM, PIXEL_DATA, UNDEFINED, Append, Edit, Element, Header, Remove, Span, Within, tag_bytes
+from dcmtx.plan import ICON_IMAGE_SEQUENCE, Plan
+from dcmtx.request import Icon
+from dcmtx.rules import image
+from dcmtx.source import Source
+from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
+
+if TYPE_CHECKING:
+    from dcmtx.encoding import Change, Context
+
+# How a nested group length looks behind its group: number 0000, UL, length 4.
+_GROUP_LENGTH = {
+    EXPLICIT_LITTLE: b"\x00\x00UL\x04\x00",
+    EXPLICIT_BIG: b"\x00\x00UL\x00\x04",
+    IMPLICIT_LITTLE: b"\x00\x00\x04\x00\x00\x00",
+}
+_WAVEFORM_BITS_ALLOCATED = 0x54001004
+
+
+def complete(plan: Plan, source: Source, icon: Icon) -> Plan:
+    """Return the plan with an edit for every sequence that holds what must change: Within, or more of an Append.
+
+    What looks like pixels or a group length may be neither; then its edit changes nothing.
+    """
+    edits: dict[int, Edit] = dict(plan.edits)
+    for element in (*source.header.elements, *source.header.tail):
+        edit = plan.edits.get(element.tag)
+        if icon is Icon.DROP and element.tag == ICON_IMAGE_SEQUENCE:
+            edits[element.tag] = Remove(element.tag)
+        elif (edit is None and may_hold_items(source, element)) or isinstance(edit, Append | Within):
+            found = _found(plan, source, icon, element)
+            if found is not None:
+                edits[element.tag] = _more(edit, element.tag, found)
+    return plan.replace(edits=edits)
+
+
+def _more(edit: Edit | None, tag: int, changes: tuple[Change, ...]) -> Edit:
+    if isinstance(edit, Append | Within):
+        return edit.replace(changes=edit.changes + changes)
+    return Within(tag, changes)
+
+
+def _found(plan: Plan, source: Source, icon: Icon, element: Element) -> tuple[Change, ...] | None:
+    """Return what must be done to the items of a sequence, nothing where only group lengths go; None to leave it."""
+    encoding = source.header.encoding
+    patterns = []
+    # Where the encoding changes, all is written anew, without group lengths.
+    if encoding == plan.syntax.encoding:
+        patterns.append(_GROUP_LENGTH[encoding])
+    if icon is Icon.DROP or source.syntax.encapsulated:
+        patterns.append(tag_bytes(PIXEL_DATA, encoding))
+    held = _held(source, element, patterns)
+    if tag_bytes(PIXEL_DATA, encoding) in held:
+        from dcmtx.nested import changes_for
+
+        changes = changes_for(source.syntax, plan.syntax, plan.syntax.encoding, icon)
+        if changes:
+            return changes
+    return () if _GROUP_LENGTH[encoding] in held else None
+
+
+def _held(source: Source, element: Element, patterns: list[bytes]) -> set[bytes]:
+    """Return those of the patterns that the bytes of an element hold."""
+    held: set[bytes] = set()
+    if not patterns:
+        return held
+    longest = max(map(len, patterns))
+    rest = b""
+    for data in source.pieces(Span(element.value, element.end)):
+        held.update(pattern for pattern in patterns if pattern in rest + data)
+        rest = data[1 - longest :]
+        if len(held) == len(patterns):
+            break
+    return held
+
+
+def may_hold_items(source: Source, element: Element) -> bool:
+    """Tell whether an element is a sequence, or may be one: without VR, or of undefined length."""
+    if element.vr in (b"SQ", b"UN"):
+        return element.vr == b"SQ"
+    if element.length == UNDEFINED:
+        return True
+    if element.vr != b"  " or element.length < 8:
+        return False
+    return source.data.pread(4, element.value) == tag_bytes(ITEM, source.header.encoding)
+
+
+def context_of(header: Header) -> Context:
+    """Return what the data set says that decides ambiguous VRs."""
+    from dcmtx.encoding import Context
+
+    return Context(
+        signed=header.number(image.PIXEL_REPRESENTATION) == 1,
+        allocated=header.number(image.BITS_ALLOCATED) or 16,
+        waveform_allocated=header.number(_WAVEFORM_BITS_ALLOCATED) or 16,
+    )
+
+
+def rewritten(source: Source, element: Element, changes: tuple[Change, ...], target: Encoding) -> tuple[bytes, bytes]:
+    """Return a sequence as it is, and as it is with these changes in the target's encoding; empty if it has no items.
+
+    Raises InputError where it is damaged, or what the changes raise.
+    """
+    from dcmtx.encoding import known_sequence, rewrite
+
+    header = source.header
+    old = header.reader.pread(element.end - element.start, element.start)
+    encoding, sequence = header.encoding, old
+    if element.vr == b"UN":
+        sequence, encoding = known_sequence(old[element.value - element.start :], element.tag, element.length)
+    return old, rewrite(sequence, encoding, target, context_of(header), changes) if sequence else b""

@@ -1,0 +1,260 @@
+"""The files of a batch: where they are, and where each goes.
+
+Files are found by content and given out as they are come to, those of a directory in the order of their names: what is
+remembered is the names in one directory, however many there are in all.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import groupby
+from operator import itemgetter
+
+from dcmtx.errors import DcmtxError, InputError, OutputError, UsageError
+from dcmtx.record import Record
+from dcmtx.sink import is_temporary
+from dcmtx.source import open_bytes, peek
+
+
+class Found(Record):
+    """One thing that a walk came to: where it is, and where it goes.
+
+    `fault` is why it cannot be converted, `skip` why it need not be; `named` says that the user named it.
+    """
+
+    src: str
+    dst: str
+    fault: DcmtxError | None = None
+    skip: str = ""
+    named: bool = False
+
+
+class Root(Record):
+    """One source of the command line: a file, or a directory whose contents go to `target`."""
+
+    path: str
+    target: str
+    is_directory: bool
+
+
+def plan_roots(sources: Sequence[str], destination: str) -> list[Root]:
+    """Return where each source goes.
+
+    One file goes to the destination itself, unless that is a directory; the contents of one directory go into it; of
+    several sources, each directory goes under its own name, each file too.
+
+    Raises UsageError if the destination of several is a file, or standard input or output is among them.
+    """
+    if "-" in (*sources, destination):
+        raise UsageError("standard input and output are for one file, without --timeout and --resume")
+    if len(sources) == 1 and not os.path.isdir(sources[0]) and not os.path.isdir(destination):
+        return [Root(sources[0], destination, is_directory=False)]
+    if os.path.exists(destination) and not os.path.isdir(destination):
+        raise UsageError(f"several files need a directory to go into, and {destination} is a file")
+    roots = []
+    for source in sources:
+        is_directory = os.path.isdir(source)
+        name = os.path.basename(os.path.normpath(os.path.abspath(source)))
+        alone = is_directory and len(sources) == 1
+        roots.append(Root(source, destination if alone else os.path.join(destination, name), is_directory))
+    return roots
+
+
+def walk(roots: Sequence[Root], destination: str, report: str | None = None) -> Iterator[Found]:
+    """Yield every file below the roots, as it is come to, with where it goes.
+
+    Symbolic links to files are followed, links to directories are not; the destination is not walked into, and the
+    report is neither a source nor written over. Directories that go to one place are walked together.
+    """
+    taken = _Taken(roots, report)
+    together: dict[str, list[Root]] = {}
+    for root in roots:
+        if root.is_directory:
+            together.setdefault(root.target, []).append(root)
+    for root in roots:
+        if root.is_directory:
+            for found in _walk_directories(together.pop(root.target, []), destination):
+                yield taken.check(found)
+        else:
+            yield taken.check(Found(root.path, root.target, named=True))
+            taken.add(root)
+
+
+def _walk_directories(roots: Sequence[Root], destination: str) -> Iterator[Found]:
+    """Yield the files of directories that have one target.
+
+    Of several, what has the same path in each is come to at the same time, so nothing need be looked for in the others.
+    """
+    pending = [("", [_Place(root, destination) for root in roots])]
+    while pending:
+        relative, there = pending.pop()
+        files, directories, faults = _list(relative, there)
+        yield from faults
+        for _, same in groupby(files, itemgetter(0)):
+            yield from _first_comes([there[number].found(relative, name) for name, number in same])
+        # The last is taken first.
+        pending += [(os.path.join(relative, name), directories[name]) for name in sorted(directories, reverse=True)]
+        # The names in one directory are all that is remembered.
+        del files
+
+
+def _list(relative: str, there: list[_Place]) -> tuple[list[tuple[str, int]], dict[str, list[_Place]], list[Found]]:
+    """Return what is in the directories of one path: files in order, by their names and which directory's they are.
+
+    And the directories below, with those who have them, and what could not be read.
+    """
+    files: list[tuple[str, int]] = []
+    directories: dict[str, list[_Place]] = {}
+    faults: list[Found] = []
+    for number, place in enumerate(there):
+        names, below, error = place.entries(relative)
+        files += [(name, number) for name in names]
+        for name in below:
+            directories.setdefault(name, []).append(place)
+        if error is not None:
+            faults.append(place.fault(relative, error))
+    files.sort()
+    return files, directories, faults
+
+
+def _first_comes(found: list[Found]) -> Iterator[Found]:
+    """Yield files that have one destination: the first that is DICOM goes there, and no other."""
+    if len(found) == 1:
+        yield found[0]
+        return
+    first: Found | None = None
+    for one in found:
+        if one.skip or not is_dicom(one.src):
+            yield one
+        elif first is None:
+            first = one
+            yield one
+        else:
+            yield _clash(one, f"{one.dst} is where {first.src} goes already")
+
+
+class _Place:
+    """A directory that is walked. It knows the destination when it comes to it, also if that was made meanwhile."""
+
+    def __init__(self, root: Root, destination: str) -> None:
+        self._root = root
+        self._destination = destination
+        self._identity = _identity(root.path)
+        self._own: tuple[int, int] | None = None
+
+    def entries(self, relative: str) -> tuple[list[str], list[str], OSError | None]:
+        """Return the names of files and of directories in a directory, and the error that reading it ended with."""
+        files: list[str] = []
+        directories: list[str] = []
+        path = self._below(self._root.path, relative)
+        if self._is_destination(path):
+            return files, directories, None
+        try:
+            with closing(os.scandir(path)) as scanned:
+                for entry in scanned:
+                    if _is_directory(entry) and not entry.is_symlink():
+                        directories.append(entry.name)
+                    elif not is_temporary(entry.name):
+                        files.append(entry.name)
+        except OSError as error:
+            return files, directories, error
+        return files, directories, None
+
+    def found(self, relative: str, name: str) -> Found:
+        """Return what has this name in a directory."""
+        below = self._below(relative, name)
+        path = os.path.join(self._root.path, below)
+        return Found(path, os.path.join(self._root.target, below), skip=_special(path))
+
+    def fault(self, relative: str, error: OSError) -> Found:
+        """Return a directory that cannot be read, or not to its end."""
+        path = self._below(self._root.path, relative)
+        fault = InputError(f"the directory cannot be read: {error.strerror}", code="E_UNREADABLE", path=path)
+        return Found(path, os.path.join(self._root.target, relative), fault)
+
+    @staticmethod
+    def _below(path: str, name: str) -> str:
+        return os.path.join(path, name) if path and name else path or name
+
+    def _is_destination(self, path: str) -> bool:
+        """Tell whether a directory is the destination; in place, that is no obstacle."""
+        self._own = self._own or _identity(self._destination)
+        return self._own not in (None, self._identity) and _identity(path) == self._own
+
+
+class _Taken:
+    """Knows which destinations are taken: no two sources go to one place, and none goes where another is read.
+
+    Nor is the report a source, or written over, however it is spelled.
+    """
+
+    def __init__(self, roots: Sequence[Root], report: str | None) -> None:
+        self._sources = {os.path.realpath(root.path): root.path for root in roots if not root.is_directory}
+        self._targets: dict[str, str] = {}
+        self._report = None if report is None else _identity(report)
+
+    def add(self, root: Root) -> None:
+        """Remember a file that has been come to."""
+        self._targets.setdefault(root.target, root.path)
+
+    def check(self, found: Found) -> Found:
+        """Return what was found, with a fault if its place is taken."""
+        if found.skip or found.fault:
+            return found
+        if self._report is not None:
+            if _identity(found.src) == self._report:
+                return found.replace(skip="it is the report")
+            if _identity(found.dst) == self._report and is_dicom(found.src):
+                return _clash(found, f"{found.dst} is the report; name another file for that")
+        rival = self._targets.get(found.dst)
+        if rival and is_dicom(rival) and is_dicom(found.src):
+            return _clash(found, f"{found.dst} is where {rival} goes already")
+        if self._sources:
+            place = os.path.realpath(found.dst)
+            if place in self._sources and os.path.realpath(found.src) != place:
+                return _clash(found, f"{found.dst} is a source too, {self._sources[place]}; convert that first")
+        return found
+
+
+def _clash(found: Found, message: str) -> Found:
+    return found.replace(fault=OutputError(message, code="E_CLASH", path=found.src))
+
+
+def is_dicom(path: str) -> bool:
+    """Tell whether a file would be converted, or fail, rather than be passed over."""
+    try:
+        with closing(open_bytes(path)) as file:
+            head = peek(file)
+            # Without File Meta Information, group 0008 opens a data set, in either byte order.
+            return bool(head.preamble or head.meta) or file.pread(2, 0) in (b"\x08\0", b"\0\x08")
+    except DcmtxError:
+        return False
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _special(path: str) -> str:
+    """Return why this is no file, or an empty string; what cannot be told is found out when it is opened."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return ""
+    if stat.S_ISDIR(mode):
+        return "a link to a directory"
+    return "" if stat.S_ISREG(mode) else "not a regular file"
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
