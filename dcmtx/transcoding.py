@@ -11,8 +11,9 @@ from typing import ParamSpec, TypeVar
 
 from dcmtx.codec.registry import Quality, option_name
 from dcmtx.coder import read_colour
-from dcmtx.errors import DcmtxError, RefusedError, UnsupportedError, UsageError
-from dcmtx.pixel.codestream import KINDS
+from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
+from dcmtx.pixel.codestream import KINDS, Codestream, inspect
+from dcmtx.pixel.format import PixelFormat
 from dcmtx.pixel.items import OffsetTable
 from dcmtx.plan import Contents, Plan, Request, Route, make
 from dcmtx.record import Record
@@ -33,6 +34,7 @@ from dcmtx.request import (
 )
 from dcmtx.rules import image
 from dcmtx.rules.identity import is_tiff
+from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
 from dcmtx.sink import Sink, check_free
 from dcmtx.source import FileBytes, Source, open_bytes, peek
 from dcmtx.syntax import Kind, Syntax, find
@@ -94,6 +96,9 @@ class Outcome(Record):
     digest: str | None = None
     notes: tuple[str, ...] = ()
 
+
+# Families whose codestreams each say of themselves whether they have lost something.
+_MAY_LOSE = frozenset(["jpeg", "jpegls", "j2k", "htj2k", "jpegxl"])
 
 _Choice = TypeVar("_Choice", bound=Enum)
 
@@ -271,18 +276,28 @@ def _spool_directory(job: Job) -> str | None:
 def _run_open(job: Job, file: FileBytes, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
     head = peek(file)
     syntax = find(head.syntax)
-    if syntax is not None and _nothing_to_do(request, syntax):
+    stays = syntax is not None and _nothing_to_do(request, syntax)
+    if syntax is not None and stays and not request.quality.lossy:
         return _copy(job, file, syntax)
     source = Source(file, head, _spool_directory(job))
     try:
-        return _convert(job, source, request, cores, watch)
+        contents = _look_inside(source, request)
+        if stays and (contents.stream is None or contents.lost is not None):
+            return _copy(job, file, source.syntax)
+        return _convert(job, source, contents, request, cores, watch)
     finally:
         source.close()
 
 
 def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
-    """Tell whether the file has the target syntax already and no option changes its bytes (rule G0)."""
+    """Tell whether the file has the target syntax already and no option changes its bytes (rule G0).
+
+    With consent to loss that is so only if it has lost something already: consent alone asks for a lossy file, not for
+    another loss. A coding parameter asks for a file that is coded by it.
+    """
     policy = request.policy
+    if request.quality.asked():
+        return False
     if policy.force or policy.offset_table is not OffsetTable.AUTO:
         return False
     if policy.uid is Uid.NEW or policy.icon is Icon.DROP:
@@ -298,7 +313,7 @@ def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
     if job.dry_run:
         check_free(job.dst, clobber=job.request.policy.clobber)
         status = Status.PLANNED
-    elif _same_file(job.src, job.dst):
+    elif is_same_file(job.src, job.dst):
         status = Status.UNCHANGED
     else:
         with Sink(job.dst, clobber=job.request.policy.clobber, parents=job.parents) as sink:
@@ -307,16 +322,17 @@ def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
     return Outcome(job, status, syntax.uid, syntax.uid, bytes_in=file.size, bytes_out=file.size)
 
 
-def _same_file(one: str, other: str) -> bool:
+def is_same_file(one: str, other: str) -> bool:
+    """Tell whether two paths lead to one file."""
     try:
         return os.path.samefile(one, other)
     except OSError:
         return False
 
 
-def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
-    source.close_pixels()
-    contents = _look_inside(source)
+def _convert(
+    job: Job, source: Source, contents: Contents, request: Request, cores: Cores, watch: Watch | None
+) -> Outcome:
     plan = make(source.syntax, source.header, contents, request)
     if plan.coded_in is not None and source.fragments is None:
         source.map_frames(plan.coded_in)
@@ -357,8 +373,9 @@ def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Wa
     )
 
 
-def _look_inside(source: Source) -> Contents:
+def _look_inside(source: Source, request: Request) -> Contents:
     """Map the frames of encapsulated pixels and return what the codestreams say of themselves."""
+    source.close_pixels()
     fragments = source.fragments
     if fragments is None or source.syntax.kind is not Kind.FRAMES:
         return Contents()
@@ -369,7 +386,31 @@ def _look_inside(source: Source) -> Contents:
     if source.syntax.family not in KINDS:
         return Contents(None, coded_bytes)
     try:
-        return Contents(read_colour(source.syntax, source.frame(0), fmt), coded_bytes)
+        stream = read_colour(source.syntax, source.frame(0), fmt)
     except DcmtxError as error:
         error.frame = 0
         raise
+    told = source.header.text(LOSSY_IMAGE_COMPRESSION) == "01" and not request.quality.lossy
+    lost = None if told and stream.reversible else _first_lost(source, stream, fmt)
+    return Contents(stream, coded_bytes, lost)
+
+
+def _first_lost(source: Source, stream: Codestream, fmt: PixelFormat) -> Codestream | None:
+    """Return the header of the first codestream that has lost something; `stream` is that of the first frame.
+
+    One frame that has is enough (PS3.3 C.7.6.1.1.5). What is wrong with others is found when they are decoded.
+    """
+    if not stream.reversible:
+        return stream
+    if source.syntax.family not in _MAY_LOSE:
+        return None
+    for number in range(1, fmt.frames):
+        for data in (source.opening(number), source.frame(number)):
+            try:
+                found = inspect(source.syntax.family, data)
+            except InputError:
+                continue
+            if not found.reversible:
+                return found
+            break
+    return None

@@ -532,25 +532,6 @@ def test_losses_are_appended_to_those_before(to: str, tmp_path: Path) -> None:
     assert [item[0x00081155].text for item in twice[SOURCES].items or []][-1] == found[SOP_INSTANCE].text
 
 
-UNEVEN = {
-    "a flag alone": ("", "", []),
-    "a ratio alone": ("7", "", []),
-    "a method alone": ("", "ISO_10918_1", []),
-    "more ratios": ("7\\8", "ISO_10918_1", ["7"]),
-    "more methods": ("7", "ISO_10918_1\\ISO_15444_1", ["7"]),
-}
-
-
-@pytest.mark.parametrize("kind", UNEVEN)
-def test_of_uneven_records_the_pairs_are_kept(kind: str, tmp_path: Path) -> None:
-    """The Nth ratio is that of the Nth method (PS3.3 C.7.6.1.1.5.2), also of the loss that is added."""
-    ratios, methods, kept = UNEVEN[kind]
-    before = text(LOSSY, "CS", "01") | text(RATIO, "DS", ratios) | text(METHOD, "CS", methods)
-    found = written(lose(make(tmp_path / "source.dcm", before=before), "JPEG2000"))
-    assert texts(found[RATIO])[:-1] == kept
-    assert texts(found[METHOD]) == ["ISO_10918_1"] * len(kept) + ["ISO_15444_1"]
-
-
 TYPES = {
     "ORIGINAL\\PRIMARY\\AXIAL": "DERIVED\\PRIMARY\\AXIAL",
     "ORIGINAL\\PRIMARY\\\\M": "DERIVED\\PRIMARY\\\\M",

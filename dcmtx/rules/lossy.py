@@ -17,10 +17,10 @@ from dcmtx.pixel.format import PixelFormat
 from dcmtx.record import Record
 from dcmtx.request import Policy, Uid
 from dcmtx.rules.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, derived_uid
+from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
 from dcmtx.rules.objects import FUNCTIONAL_GROUPS, is_enhanced
-from dcmtx.syntax import EXPLICIT_LITTLE, JPEG_RECOMPRESSION, Loss, Syntax
+from dcmtx.syntax import EXPLICIT_LITTLE, Syntax
 
-LOSSY_IMAGE_COMPRESSION = 0x00282110
 RATIO = 0x00282112
 METHOD = 0x00282114
 LOSS_ATTRIBUTES = frozenset([LOSSY_IMAGE_COMPRESSION, RATIO, METHOD])
@@ -52,7 +52,7 @@ METHODS: dict[str, tuple[str, str]] = {
 
 
 class History(Record):
-    """The losses so far: ratios and methods, as text, in pairs, oldest first."""
+    """The losses so far, oldest first: the Nth ratio is that of the Nth method, as text, empty where it is not told."""
 
     ratios: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
@@ -62,22 +62,24 @@ class History(Record):
         return History((*self.ratios, ratio), (*self.methods, method))
 
 
-def read_history(header: Header) -> History:
-    """Return the losses that the data set tells of. Where the counts differ, the pairs that there are."""
-    ratios = [value.strip() for value in header.text(RATIO).split("\\") if value.strip()]
-    methods = [value.strip() for value in header.text(METHOD).split("\\") if value.strip()]
-    pairs = min(len(ratios), len(methods))
-    return History(tuple(ratios[:pairs]), tuple(methods[:pairs]))
+def read_history(header: Header, own: str | None = None) -> History:
+    """Return the losses that the data set tells of, every value in its place.
 
-
-def is_lossy_stream(syntax: Syntax, stream: Codestream | None) -> bool:
-    """Tell whether what is in a codestream has lost something: by what it says of itself, where its syntax may lose.
-
-    Processes that lose always need not say so, and JPEG that was recompressed had lost before.
+    `own` is the method of the source's codestream, if that has lost something. Methods are younger in the standard than
+    ratios: where only the last is missing, it is that one. Others that are missing are left empty.
     """
-    if stream is None:
-        return False
-    return syntax is JPEG_RECOMPRESSION or syntax.loss is Loss.LOSSY or not stream.reversible
+    ratios, methods = _values(header, RATIO), _values(header, METHOD)
+    count = max(len(ratios), len(methods))
+    ratios += [""] * (count - len(ratios))
+    methods += [""] * (count - len(methods))
+    if own is not None and [place for place, method in enumerate(methods) if not method] == [count - 1]:
+        methods[-1] = own
+    return History(tuple(ratios), tuple(methods))
+
+
+def _values(header: Header, tag: int) -> list[str]:
+    text = header.text(tag)
+    return [value.strip() for value in text.split("\\")] if text else []
 
 
 class Confession(Record):
@@ -88,15 +90,22 @@ class Confession(Record):
     notes: tuple[str, ...]
 
 
-def confess(
-    header: Header, syntax: Syntax, stream: Codestream | None, fmt: PixelFormat, coded_bytes: int
-) -> Confession:
-    """Return the losses so far, with that of the source's own codestream if the data set is silent on it."""
-    history = read_history(header)
-    if header.text(LOSSY_IMAGE_COMPRESSION) == "01" or not is_lossy_stream(syntax, stream):
+def confess(header: Header, lost: Codestream | None, fmt: PixelFormat, coded_bytes: int) -> Confession:
+    """Return the losses so far, with that of the source's own codestreams if the data set is silent on it.
+
+    `lost` is the first codestream that has lost something, by what it says of itself, whatever its syntax: JPEG by its
+    process, JPEG-LS by NEAR, JPEG 2000 by its wavelet, JPEG XL by its colour transform. A data set whose last method is
+    that of its codestream lacks nothing but the flag.
+    """
+    own = METHODS[lost.kind][0] if lost is not None else None
+    history = read_history(header, own)
+    if own is None or header.text(LOSSY_IMAGE_COMPRESSION) == "01":
         return Confession(history, {}, ())
-    family = "jpeg" if syntax is JPEG_RECOMPRESSION else syntax.family
-    history = history.add(ratio_text(fmt.stored_bytes, coded_bytes), METHODS[family][0])
+    ratio = ratio_text(fmt.stored_bytes, coded_bytes)
+    if history.methods[-1:] != (own,):
+        history = history.add(ratio, own)
+    elif not history.ratios[-1]:
+        history = History((*history.ratios[:-1], ratio), history.methods)
     edits: dict[int, Edit] = {
         LOSSY_IMAGE_COMPRESSION: Set(LOSSY_IMAGE_COMPRESSION, b"CS", b"01"),
         RATIO: Set(RATIO, b"DS", "\\".join(history.ratios).encode("latin-1")),
