@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dcmtx.codec.registry import Quality, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
+from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.header import (
     DOUBLE_FLOAT_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
@@ -93,8 +93,10 @@ class Plan(Record):
     `coded_in` is what the source holds, `plain` the words it decodes to, `given` what the encoder gets, `coded_out`
     what the file written holds; `pixel_vr` is the VR of its pixel element. Rows are None where nothing is coded.
     `unused_bits` says what is done with words that hold something outside Bits Stored; None means that the target holds
-    whole words. `overlays` are taken out of the pixels. `transform` is
-    that of the first codestream, which all must share. `edits` go by tag; `instance` is a new SOP Instance UID.
+    whole words. `overlays` are taken out of the pixels. `irreversible` says that something is lost, `lost`
+    that codestreams of the source have lost something; `exact` encodes the frames that loss would not make smaller.
+    `transform` is that of the first codestream, which all must share. `edits` go by tag; `instance` is a new SOP
+    Instance UID.
     """
 
     syntax: Syntax
@@ -113,6 +115,7 @@ class Plan(Record):
     quality: Quality = Quality()
     irreversible: bool = False
     lost: bool = False
+    exact: Row | None = None
     transform: Transform | None = None
     table: OffsetTable = OffsetTable.EMPTY
     edits: Mapping[int, Edit] = MappingProxyType({})
@@ -423,11 +426,24 @@ class _Planner:
         plan = Plan(
             target, Route.RECODE, PIXEL_DATA, _pixel_vr(target, coded_out), coded_in, plain, given, coded_out,
             decoder, encoder, verifier, unused, tuple(overlays), self._quality, self._irreversible,
-            self._contents.lost is not None,
+            self._contents.lost is not None, self._exact_encoder(coded_out),
             self._contents.stream.transform if self._contents.stream else None, table, edits,
             notes=colour.notes + (confession.notes if confession else ()),
         )  # fmt: skip
         return self._derive(plan, confession.history) if self._irreversible and confession else plan
+
+    def _exact_encoder(self, coded_out: PixelFormat) -> Row | None:
+        """Return the row that codes without loss what loss would not make smaller; None where there is none."""
+        target = self._target
+        if not self._irreversible or target.family not in ("j2k", "htj2k"):
+            return None
+        from dcmtx.codec import rate
+
+        quality = rate.without_loss(self._quality)
+        try:
+            return ENCODERS.choose(target.uid, target.label, coded_out, self._backend.encoder, quality)
+        except (UnsupportedError, UsageError):
+            return None
 
     def _derive(self, plan: Plan, history: lossy.History) -> Plan:
         from dcmtx.rules import lossy

@@ -100,6 +100,8 @@ class Outcome(Record):
 # Families whose codestreams each say of themselves whether they have lost something.
 _MAY_LOSE = frozenset(["jpeg", "jpegls", "j2k", "htj2k", "jpegxl"])
 
+_NEEDLESS = "coded without loss, so no loss is told of: with loss as asked for it would take as many bytes, or more"
+
 _Choice = TypeVar("_Choice", bound=Enum)
 
 
@@ -357,11 +359,16 @@ def _convert(
         return outcome.replace(status=Status.SKIPPED, notes=notes)
     if job.dry_run:
         check_free(job.dst, clobber=request.policy.clobber)
+        if plan.exact is not None:
+            notes += ("if that takes no more bytes, it is coded without loss, and then no loss is told of",)
         return outcome.replace(notes=tuple(dict.fromkeys(notes)))
     with Sink(job.dst, clobber=request.policy.clobber, parents=job.parents) as sink:
         writer = Writer(source, plan, request, sink, job.workers, cores, digest=job.digest, watch=watch)
         written = writer.write()
-        sink.commit()
+        if not written.needless:
+            sink.commit()
+    if written.needless:
+        return _convert_exactly(job, source, contents, request, cores, watch)
     notes += written.notes
     return outcome.replace(
         status=Status.CONVERTED,
@@ -371,6 +378,20 @@ def _convert(
         digest=written.digest,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _convert_exactly(
+    job: Job, source: Source, contents: Contents, request: Request, cores: Cores, watch: Watch | None
+) -> Outcome:
+    """Convert without the loss that was asked for and saved no bytes.
+
+    Header and frames are made once more, so that nothing in the file tells of a loss that there was not.
+    """
+    from dcmtx.codec import rate
+
+    exact = request.replace(quality=rate.without_loss(request.quality), policy=request.policy.replace(force=True))
+    outcome = _convert(job, source, contents, exact, cores, watch)
+    return outcome.replace(notes=(*outcome.notes, _NEEDLESS))
 
 
 def _look_inside(source: Source, request: Request) -> Contents:

@@ -1,0 +1,70 @@
+"""How much JPEG 2000 and HTJ2K may lose of a frame: one policy for all encoders of theirs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dcmtx.codec.registry import Quality
+from dcmtx.pixel.format import PixelFormat
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Words = NDArray[Any]
+
+# What is lost where nobody says how much: as little as either allows.
+DEFAULT_RATIO = 10.0
+DEFAULT_PSNR = 45.0
+# Of what is exact, in decibels: more than words of 32 bits that are off by one somewhere.
+_EXACT = 250.0
+_TRIALS = 5
+
+
+def encode(
+    by_ratio: Callable[[float], bytes], by_psnr: Callable[[float], bytes], measure: Callable[[bytes], float],
+    quality: Quality,
+) -> bytes:  # fmt: skip
+    """Return a frame of the ratio or the PSNR asked for; else of that of both defaults that loses less.
+
+    `measure` returns the PSNR of what is encoded, in decibels.
+    """
+    if quality.psnr is not None:
+        return by_psnr(quality.psnr)
+    if quality.ratio is not None:
+        return by_ratio(quality.ratio)
+    encoded = by_ratio(DEFAULT_RATIO)
+    return encoded if measure(encoded) >= DEFAULT_PSNR else by_psnr(DEFAULT_PSNR)
+
+
+def at_least(encode: Callable[[float], bytes], measure: Callable[[bytes], float], wanted: float) -> bytes:
+    """Return a frame of a PSNR by an encoder that only estimates it: what was missing is asked for too."""
+    asked = wanted
+    encoded = encode(asked)
+    for _ in range(_TRIALS):
+        missing = wanted - measure(encoded)
+        if missing <= 0:
+            break
+        asked += missing + 0.05
+        encoded = encode(asked)
+    return encoded
+
+
+def psnr(decoded: Words, words: Words, coded: PixelFormat) -> float:
+    """Return the peak signal-to-noise ratio of decoded words, in decibels."""
+    import numpy as np
+
+    error = words.astype(np.float64) - decoded
+    square = float(np.mean(error * error))
+    return 10 * math.log10(((1 << coded.stored) - 1) ** 2 / square) if square else _EXACT
+
+
+def frame_bytes(coded: PixelFormat) -> float:
+    """Return the bytes of one frame counted from Bits Stored, which ratios are taken of."""
+    return coded.stored_bytes / coded.frames
+
+
+def without_loss(quality: Quality) -> Quality:
+    """Return what was asked for but the loss."""
+    return quality.replace(lossy=False, ratio=None, psnr=None)
