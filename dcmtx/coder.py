@@ -5,11 +5,10 @@ Whatever a backend raises becomes a CodecError here, with backend and frame; now
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
-from dcmtx.codec.registry import Row
+from dcmtx.codec.registry import Quality, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, Stopped, VerifyError
 from dcmtx.pixel.codestream import KINDS, NAMES, Codestream, check_end, inspect
@@ -106,12 +105,15 @@ class FrameCoder:
 
         out = self._coded_out.replace(photometric=self._coded_out.photometric.replace("YBR_ICT", "YBR_RCT"))
         may_mix = out.photometric == self._coded_out.photometric
-        quality = rate.without_loss(plan.quality)
-        spare = call(self._encode_exactly, exact, words, self._given, out, quality)
-        ratio = (plan.quality.ratio or rate.DEFAULT_RATIO) if plan.quality.psnr is None else math.inf
-        if may_mix and len(spare) * ratio <= rate.frame_bytes(out):
+        spare = call(self._encode_exactly, exact, words, self._given, out, rate.without_loss(plan.quality))
+        if may_mix and _is_enough(len(spare), out, plan.quality):
             return Coded(spare, exact=True, spare=len(spare))
-        data = call(self._encode, self._encoder, words, self._given, self._coded_out, plan.quality)
+        try:
+            data = call(self._encode, self._encoder, words, self._given, self._coded_out, plan.quality)
+        except RefusedError as error:
+            if error.code != rate.UNREACHED or not may_mix:
+                raise
+            return Coded(spare, exact=True, spare=len(spare))
         if may_mix and len(spare) <= len(data):
             return Coded(spare, exact=True, spare=len(spare))
         return Coded(data, spare=len(spare))
@@ -260,6 +262,15 @@ class FrameCoder:
                 )
         squares = float(np.square(error, dtype=np.float64).sum())
         return Measure(int(back.min()), int(back.max()), squares, worst)
+
+
+def _is_enough(length: int, fmt: PixelFormat, quality: Quality) -> bool:
+    """Tell whether so many bytes without loss are the ratio that loss is to reach, or only they the PSNR."""
+    from dcmtx.codec import rate
+
+    if quality.psnr is not None:
+        return rate.must_be_exact(quality.psnr, fmt)
+    return length * (quality.ratio or rate.DEFAULT_RATIO) <= rate.frame_bytes(fmt)
 
 
 def _check_shape(samples: Frame, fmt: PixelFormat, row: Row) -> None:

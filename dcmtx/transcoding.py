@@ -38,7 +38,7 @@ from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
 from dcmtx.sink import Sink, check_free
 from dcmtx.source import FileBytes, Source, open_bytes, peek
 from dcmtx.syntax import Kind, Syntax, find
-from dcmtx.writer import Writer
+from dcmtx.writer import Writer, Written
 
 
 class Job(Record):
@@ -100,7 +100,7 @@ class Outcome(Record):
 # Families whose codestreams each say of themselves whether they have lost something.
 _MAY_LOSE = frozenset(["jpeg", "jpegls", "j2k", "htj2k", "jpegxl"])
 
-_NEEDLESS = "coded without loss, so no loss is told of: with loss as asked for it would take as many bytes, or more"
+_NEEDLESS = "coded without loss, so no loss is told of: loss saves no bytes, or leaves less than was asked for"
 
 _Choice = TypeVar("_Choice", bound=Enum)
 
@@ -362,11 +362,16 @@ def _convert(
         if plan.exact is not None:
             notes += ("if that takes no more bytes, it is coded without loss, and then no loss is told of",)
         return outcome.replace(notes=tuple(dict.fromkeys(notes)))
-    with Sink(job.dst, clobber=request.policy.clobber, parents=job.parents) as sink:
-        writer = Writer(source, plan, request, sink, job.workers, cores, digest=job.digest, watch=watch)
-        written = writer.write()
-        if not written.needless:
-            sink.commit()
+    try:
+        with Sink(job.dst, clobber=request.policy.clobber, parents=job.parents) as sink:
+            writer = Writer(source, plan, request, sink, job.workers, cores, digest=job.digest, watch=watch)
+            written = writer.write()
+            if not written.needless:
+                sink.commit()
+    except RefusedError as error:
+        if plan.exact is None or error.code != "E_PSNR":
+            raise
+        written = Written(needless=True)
     if written.needless:
         return _convert_exactly(job, source, contents, request, cores, watch)
     notes += written.notes
