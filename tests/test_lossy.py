@@ -589,7 +589,24 @@ def test_uid_new_makes_one_without_any_loss(to: str, tmp_path: Path) -> None:
     assert transcode(source, out, to=to, uid="auto").instance_out == "1.2.3.4"
 
 
-@pytest.mark.parametrize("fmt", [G12, SIGNED, G8], ids=str)
+UID_DECIDED_BY: dict[str, list[dict[str, Any]]] = {
+    "the encoder": [{"encoder": "imagecodecs"}, {"encoder": "pylibjpeg-openjpeg"}],
+    "the decoder": [{"decoder": "imagecodecs"}, {"decoder": "pylibjpeg-rle"}],
+    "what becomes of unused bits": [{"unused_bits": name} for name in ("refuse", "keep", "clear")],
+    "a parameter": [{}, {"resolutions": 3}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", UID_DECIDED_BY)
+def test_uid_new_is_another_for_all_that_decides_the_pixels(kind: str, tmp_path: Path) -> None:
+    plain, source, out = (tmp_path / f"{name}.dcm" for name in ("plain", "source", "out"))
+    transcode(make(plain), source, to="rle")
+    found = [transcode(source, out, to="j2k", uid="new", **options).instance_out for options in UID_DECIDED_BY[kind]]
+    assert len(set(found)) == len(found)
+    assert found == [transcode(source, out, to="j2k", uid="new", **one).instance_out for one in UID_DECIDED_BY[kind]]
+
+
+@pytest.mark.parametrize("fmt", [G12, SIGNED, G8, G16], ids=str)
 @pytest.mark.parametrize("to", ["jpegls-near", "JPEG2000", "HTJ2K"])
 def test_smallest_and_largest_values_are_measured_again(to: str, fmt: Format, tmp_path: Path) -> None:
     """Over all frames, as US or SS by the sign of the pixels; what they are in the series cannot be known."""
@@ -626,8 +643,10 @@ def test_a_long_description_is_cut_to_make_room(to: str, filling: str, tmp_path:
     told = (filling * 1023)[: 1023 // len(filling.encode())].encode()
     before = text(0x00080005, "CS", "ISO_IR 192") | {DESCRIPTION: dicom.element(DESCRIPTION, "ST", told)}
     value = written(lose(make(tmp_path / "source.dcm", before=before), to))[DESCRIPTION].value
+    # The place for the ratio counts too; bytes are counted, of which a character has one or more.
+    assert 1020 <= len(value) <= 1024 or len(filling.encode()) > 1
+    assert len(value) <= 1024
     described = value.decode("utf-8").rstrip()
-    assert len(described) <= 1024
     assert re.fullmatch(rf"{filling}{{400,}}; \S+ lossy compression, ratio [\d.]+", described)
 
 
@@ -694,6 +713,38 @@ def test_frames_of_enhanced_objects_say_it_in_their_functional_groups(
     assert [one.text for one in inside(found[EVIDENCE], 0x0020000D)] == ["1.2.7"]
     assert [one.text for one in inside(found[EVIDENCE], 0x00081115, 0x0020000E)] == ["1.2.8"]
     assert [one.text for one in inside(found[EVIDENCE], 0x00081115, 0x00081199, 0x00081155)] == ["1.2.3.4"]
+
+
+# Groups of which some are not there, or have no item, and where the derivation is told of: in how many items of each.
+PARTIAL: dict[str, tuple[list[bytes] | None, list[bytes] | None, int, int]] = {
+    "none shared": (None, [ITEM_OF_FRAME, ITEM_OF_FRAME], 0, 2),
+    "none per frame": ([b""], None, 1, 0),
+    "an empty sequence of shared ones": ([], [ITEM_OF_FRAME, ITEM_OF_FRAME], 0, 2),
+    "an empty sequence per frame": ([b""], [], 1, 0),
+    "two empty sequences": ([], [], 0, 0),
+    "an empty sequence of shared ones alone": ([], None, 0, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", [dicom.EXPLICIT, dicom.IMPLICIT, dicom.BIG_ENDIAN])
+@pytest.mark.parametrize("undefined", [False, True], ids=["defined lengths", "undefined lengths"])
+@pytest.mark.parametrize("kind", PARTIAL)
+def test_a_derivation_is_told_of_wherever_it_can_be(kind: str, undefined: bool, encoding: str, tmp_path: Path) -> None:
+    """Once: in functional groups where there are any, else in the data set itself (PS3.3 C.12.4.1)."""
+    shared, each, of_all, of_each = PARTIAL[kind]
+    groups = {
+        tag: dicom.sequence(tag, items, undefined=undefined)
+        for tag, items in ((SHARED, shared), (PER_FRAME, each))
+        if items is not None
+    }
+    plain = make(tmp_path / "plain.dcm", frames=[scene(G12)] * 2, before=groups)
+    source = tmp_path / "source.dcm"
+    transcode(plain, source, to=encoding)
+    found = written(lose(source, "JPEG2000"))
+    counts = [len(inside(found[tag], DERIVATIONS, CODES)) if tag in groups else 0 for tag in (SHARED, PER_FRAME)]
+    assert counts == [of_all, of_each]
+    assert ({DESCRIPTION, CODES, SOURCES} <= found.keys()) == (counts == [0, 0])
+    assert (EVIDENCE in found) == (counts != [0, 0])
 
 
 @pytest.mark.parametrize("undefined", [False, True], ids=["defined lengths", "undefined lengths"])

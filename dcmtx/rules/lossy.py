@@ -11,15 +11,15 @@ import time
 
 from dcmtx.codec.registry import Quality
 from dcmtx.encoding import Change, Context, Item, append_item, rewrite
-from dcmtx.header import Append, Edit, Header, Remove, Reserve, Set, Within, element_bytes, tag_bytes
+from dcmtx.header import ITEM, Append, Edit, Header, Remove, Reserve, Set, Within, element_bytes, tag_bytes
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.record import Record
 from dcmtx.request import Policy, Uid
 from dcmtx.rules.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, derived_uid
 from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
-from dcmtx.rules.objects import FUNCTIONAL_GROUPS, is_enhanced
-from dcmtx.syntax import EXPLICIT_LITTLE, Syntax
+from dcmtx.rules.objects import FUNCTIONAL_GROUPS
+from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Syntax
 
 RATIO = 0x00282112
 METHOD = 0x00282114
@@ -154,10 +154,11 @@ def derive(
     if image_type is not None:
         edits[IMAGE_TYPE] = Set(IMAGE_TYPE, b"CS", image_type)
     source = _source_item(header) if instance is not None else b""
-    if is_enhanced(header):
-        edits |= _functional_groups(header, name, source)
-    else:
+    home = _home(header)
+    if home is None:
         edits |= _derivation(header, name, source)
+    else:
+        edits |= _functional_groups(header, home, name, source)
     return Derivation(edits, instance, _notes(header, policy))
 
 
@@ -279,22 +280,38 @@ def _cut(text: bytes, room: int) -> bytes:
     return text[:end]
 
 
-def _functional_groups(header: Header, name: str, source: bytes) -> dict[int, Edit]:
-    """Return the changes of functional groups: Frame Type, and the Derivation Image of all frames or of each.
+def _home(header: Header) -> int | None:
+    """Return the sequence of functional groups that tells of a derivation; None if the data set itself does.
 
-    A functional group is shared or per frame, never both (PS3.3 C.7.6.16.1.1): the item goes where others are.
+    A functional group is shared or per frame, never both (PS3.3 C.7.6.16.1.1): it goes where others are, else where
+    there is an item to hold it.
     """
+    shared, per_frame = FUNCTIONAL_GROUPS
+    places = (per_frame, shared) if _mentions(header, per_frame, DERIVATION_IMAGES) else (shared, per_frame)
+    return next((place for place in places if _has_items(header, place)), None)
+
+
+def _functional_groups(header: Header, home: int, name: str, source: bytes) -> dict[int, Edit]:
+    """Return the changes of functional groups: Frame Type, and the Derivation Image of all frames or of each."""
     item = _element(DERIVATION_DESCRIPTION, b"ST", f"{name} lossy compression")
     if source:
         item += append_item(b"", SOURCE_IMAGES, source)
     item += append_item(b"", DERIVATION_CODES, _LOSSY_CODE)
-    shared, per_frame = FUNCTIONAL_GROUPS
-    home = per_frame if _mentions(header, per_frame, DERIVATION_IMAGES) or shared not in header else shared
     changes: tuple[Change, ...] = (_derive_frame_type, _Deriver(home, item))
     edits: dict[int, Edit] = {tag: Within(tag, changes) for tag in FUNCTIONAL_GROUPS if tag in header}
     if source:
         edits[SOURCE_EVIDENCE] = Append(SOURCE_EVIDENCE, _evidence_item(header))
     return edits
+
+
+def _has_items(header: Header, sequence: int) -> bool:
+    """Tell whether a sequence has an item."""
+    element = header.get(sequence)
+    if element is None or element.end - element.value < 8:
+        return False
+    return any(
+        header.reader.pread(4, element.value) == tag_bytes(ITEM, one) for one in (header.encoding, IMPLICIT_LITTLE)
+    )
 
 
 def _mentions(header: Header, sequence: int, tag: int) -> bool:
