@@ -11,12 +11,14 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from dcmtx.errors import DcmtxError
-from dcmtx.probe import SOP_CLASS
+from dcmtx.plan import Route
+from dcmtx.probe import IMPLEMENTATION_CLASS, SOP_CLASS
 from dcmtx.record import Record
+from dcmtx.rules.identity import IMPLEMENTATION_CLASS_UID
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
 from dcmtx.sink import remove_stale, sweep, temporary_name
 from dcmtx.source import open_bytes, peek
-from dcmtx.transcoding import Job, Outcome, Status, run
+from dcmtx.transcoding import Job, Outcome, Status, is_same_file, run
 from dcmtx.tree import Found, plan_roots, walk
 
 if TYPE_CHECKING:
@@ -166,15 +168,24 @@ def _reason_to_skip(job: Job) -> str:
 
 
 def _is_done(job: Job) -> bool:
-    """Tell whether the destination exists in the transfer syntax that would be written."""
+    """Tell whether the destination exists in the transfer syntax that would be written.
+
+    In place, where the file has that syntax before it is done too, it must be dcmtx that wrote it, and what is to lose
+    must have lost something.
+    """
     try:
         with closing(open_bytes(job.dst)) as file:
-            there = peek(file).syntax
+            head = peek(file)
     except DcmtxError:
         return False
     policy = job.request.policy.replace(clobber=True)
     planned = run(job.replace(dry_run=True, brief=True, request=job.request.replace(policy=policy)))
-    return planned.syntax_out == there
+    if planned.syntax_out != head.syntax:
+        return False
+    plan = planned.plan
+    if plan is None or plan.route is not Route.RECODE or not is_same_file(job.src, job.dst):
+        return True
+    return head.text(IMPLEMENTATION_CLASS) == IMPLEMENTATION_CLASS_UID and (plan.lost or not plan.irreversible)
 
 
 # Directories that this worker has looked after already.

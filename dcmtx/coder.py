@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dcmtx.codec.registry import Row
+from dcmtx.codec.registry import Quality, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, Stopped, VerifyError
 from dcmtx.pixel.codestream import KINDS, NAMES, Codestream, check_end, inspect
@@ -38,7 +38,8 @@ class Coded(Record):
     """One frame as the target holds it: its bytes, the overlays taken out of it, and what was measured.
 
     `words` are what the source decodes to, if they were to be kept; `cleared` says how many lost what stood outside
-    Bits Stored, as the user wanted.
+    Bits Stored, as the user wanted. `exact` says that a frame that might have lost something is coded without loss,
+    `spare` how many bytes that takes, or would take.
     """
 
     data: Frame
@@ -46,6 +47,8 @@ class Coded(Record):
     measure: Measure | None = None
     words: Frame = None
     cleared: int = 0
+    exact: bool = False
+    spare: int = 0
 
 
 # Codecs that hold every sample as a number of 32 bits while they work.
@@ -90,6 +93,7 @@ class FrameCoder:
         self._decoder, self._encoder, self._verifier = plan.decoder, plan.encoder, plan.verifier
         self._decode = DECODERS.load(plan.decoder)
         self._encode = ENCODERS.load(plan.encoder)
+        self._encode_exactly = ENCODERS.load(plan.exact) if plan.exact else None
         self._check = DECODERS.load(plan.verifier) if plan.verifier else None
         self._coded_in, self._plain = plan.coded_in, plan.plain
         self._given, self._coded_out = plan.given, plan.coded_out
@@ -107,13 +111,39 @@ class FrameCoder:
             if self._plan.overlays:
                 words, overlays = self._take_overlays(words)
             words, cleared = self._settle(words)
-            data = call(self._encode, self._encoder, words, self._given, self._coded_out, self._plan.quality)
-            measure = self._verify(words, data)
+            coded = self._encoded(words)
+            measure = self._verify(words, coded.data, exact=coded.exact)
         except DcmtxError as error:
             if error.frame is None:
                 error.frame = number
             raise
-        return Coded(data, overlays, measure, decoded, cleared)
+        return coded.replace(overlays=overlays, measure=measure, words=decoded, cleared=cleared)
+
+    def _encoded(self, words: Frame) -> Coded:
+        """Return words encoded, without loss where loss was asked for but saves no bytes.
+
+        Frames in colour are not mixed so: the colour transform is another, and the data set names one. Then the writer
+        decides on all of them together.
+        """
+        plan, exact = self._plan, self._plan.exact
+        if exact is None or self._encode_exactly is None:
+            return Coded(call(self._encode, self._encoder, words, self._given, self._coded_out, plan.quality))
+        from dcmtx.codec import rate
+
+        out = self._coded_out.replace(photometric=self._coded_out.photometric.replace("YBR_ICT", "YBR_RCT"))
+        may_mix = out.photometric == self._coded_out.photometric
+        spare = call(self._encode_exactly, exact, words, self._given, out, rate.without_loss(plan.quality))
+        if may_mix and _is_enough(len(spare), out, plan.quality):
+            return Coded(spare, exact=True, spare=len(spare))
+        try:
+            data = call(self._encode, self._encoder, words, self._given, self._coded_out, plan.quality)
+        except RefusedError as error:
+            if error.code != rate.UNREACHED or not may_mix:
+                raise
+            return Coded(spare, exact=True, spare=len(spare))
+        if may_mix and len(spare) <= len(data):
+            return Coded(spare, exact=True, spare=len(spare))
+        return Coded(data, spare=len(spare))
 
     def _as_native(self, words: Frame) -> Frame:
         """Return decoded words as native cells have them: those that shared chroma do so again."""
@@ -217,8 +247,8 @@ class FrameCoder:
                 code="E_SIGN",
             )
 
-    def _verify(self, words: Frame, data: Frame) -> Measure | None:
-        """Decode what was encoded and compare whole words; with loss, keep within what was asked for."""
+    def _verify(self, words: Frame, data: Frame, *, exact: bool) -> Measure | None:
+        """Decode what was encoded and compare whole words, unless it may lose; measure what it lost then."""
         if self._check is None or self._verifier is None:
             return None
         import numpy as np
@@ -235,7 +265,7 @@ class FrameCoder:
         _check_shape(back, self._given, self._verifier)
         if target.family in KINDS:
             back = bits.settle(back, read_stream(target, data, self._coded_out), self._given)
-        if self._plan.irreversible:
+        if self._plan.irreversible and not exact:
             return self._measure(words, back)
         if not np.array_equal(back, words):
             different = int(np.count_nonzero(back != words))
@@ -243,7 +273,7 @@ class FrameCoder:
                 f"{different} of {words.size} samples differ after encoding by {self._encoder.backend}; nothing was "
                 "written, please report this with the file"
             )
-        return None
+        return self._measure(words, back) if exact else None
 
     def _measure(self, words: Frame, back: Frame) -> Measure:
         import numpy as np
@@ -259,6 +289,15 @@ class FrameCoder:
                 )
         squares = float(np.square(error, dtype=np.float64).sum())
         return Measure(int(back.min()), int(back.max()), squares, worst)
+
+
+def _is_enough(length: int, fmt: PixelFormat, quality: Quality) -> bool:
+    """Tell whether so many bytes without loss are the ratio that loss is to reach, or only they the PSNR."""
+    from dcmtx.codec import rate
+
+    if quality.psnr is not None:
+        return rate.must_be_exact(quality.psnr, fmt)
+    return length * (quality.ratio or rate.DEFAULT_RATIO) <= rate.frame_bytes(fmt)
 
 
 def _check_shape(samples: Frame, fmt: PixelFormat, row: Row) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dcmtx.codec.registry import Quality, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
+from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.header import (
     DOUBLE_FLOAT_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
@@ -77,10 +77,14 @@ class Route(Enum):
 
 
 class Contents(Record):
-    """What encapsulated pixels hold, without decoding: the first codestream's header, and the bytes of all of them."""
+    """What encapsulated pixels hold, without decoding: the first codestream's header, and the bytes of all of them.
+
+    `lost` is the header of the first codestream that has lost something.
+    """
 
     stream: Codestream | None = None
     coded_bytes: int = 0
+    lost: Codestream | None = None
 
 
 class Detail(Record):
@@ -100,9 +104,10 @@ class Plan(Record):
     `coded_in` is what the source holds, `plain` the words it decodes to, `given` what the encoder gets, `coded_out`
     what the file written holds; `pixel_vr` is the VR of its pixel element. Rows are None where nothing is coded.
     `unused_bits` says what is done with words that hold something outside Bits Stored; None means that the target holds
-    whole words. `overlays` are taken out of the pixels. `transform` is
-    that of the first codestream, which all must share. `edits` go by tag; `instance` is a new SOP Instance UID.
-    `details` are what a dry run finds out beside the edits.
+    whole words. `overlays` are taken out of the pixels. `irreversible` says that something is lost, `lost`
+    that codestreams of the source have lost something; `exact` encodes the frames that loss would not make smaller.
+    `transform` is that of the first codestream, which all must share. `edits` go by tag; `instance` is a new SOP
+    Instance UID. `details` are what a dry run finds out beside the edits.
     """
 
     syntax: Syntax
@@ -120,6 +125,8 @@ class Plan(Record):
     overlays: tuple[overlay.Embedded, ...] = ()
     quality: Quality = Quality()
     irreversible: bool = False
+    lost: bool = False
+    exact: Row | None = None
     transform: Transform | None = None
     table: OffsetTable = OffsetTable.EMPTY
     edits: Mapping[int, Edit] = MappingProxyType({})
@@ -232,6 +239,7 @@ class _Planner:
         self._backend = request.backend
         # NEAR 0 loses nothing.
         quality = request.quality
+        self._asked = quality.asked()
         self._irreversible = quality.lossy and quality.near != 0
         self._quality = quality if self._irreversible else quality.replace(lossy=False, near=None)
 
@@ -251,7 +259,7 @@ class _Planner:
             return self._without_pixels()
         if pixel.tag in (FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA):
             return self._float(pixel.tag)
-        if self._syntax_in is target and target.encapsulated and not self._policy.force:
+        if self._syntax_in is target and target.encapsulated and not self._must_encode():
             return self._rewrap()
         if self._syntax_in.kind not in (Kind.NATIVE, Kind.FRAMES):
             raise UnsupportedError(
@@ -344,6 +352,14 @@ class _Planner:
             f"Bits Allocated is {allocated} in big endian, where writers differ; taken as 16-bit words (PS3.5 7.3)",
         )
 
+    def _must_encode(self) -> bool:
+        """Tell whether codestreams of the target syntax cannot stay: something was asked of them that they may not be.
+
+        That is a coding parameter, or a loss where they have none yet.
+        """
+        loses = self._irreversible and self._contents.lost is None
+        return self._policy.force or bool(self._asked) or loses
+
     def _rewrap(self) -> Plan:
         """Plan new fragments for codestreams that stay: the file has the target syntax, but an option changes them."""
         fmt = image.read_format(self._header)
@@ -361,11 +377,7 @@ class _Planner:
     def _recompress(self) -> Plan:
         """Plan the way of whole JPEG streams into JPEG XL, or back: no pixel is touched, nothing is lost."""
         header, target = self._header, self._target
-        if not self._restores_jpeg() and self._syntax_in is not JPEG_BASELINE:
-            raise RefusedError(
-                f"{target.name} recompresses JPEG Baseline streams, and this file is {self._syntax_in.label}",
-                code="E_NEEDS_JPEG",
-            )
+        self._check_recompressible()
         said = image.read_format(header)
         image.check_format(said)
         colour = photometric.decoded(self._syntax_in, said, self._contents.stream)
@@ -382,6 +394,17 @@ class _Planner:
             target, Route.RECOMPRESS, PIXEL_DATA, b"OB", said, coded_out=written, encoder=row, table=table, edits=edits,
             notes=colour.notes + (confession.notes if confession else ()),
         )  # fmt: skip
+
+    def _check_recompressible(self) -> None:
+        """Refuse what JPEG XL does not recompress: anything but the DCT of 8 bits, whatever the syntax says of it."""
+        stream = self._contents.stream
+        if not self._restores_jpeg() and self._syntax_in is not JPEG_BASELINE:
+            what = f"this file is {self._syntax_in.label}"
+        elif stream is not None and (stream.reversible or stream.precision != 8):
+            what = f"its codestream is {'lossless JPEG' if stream.reversible else f'of {stream.precision} bits'}"
+        else:
+            return
+        raise RefusedError(f"{self._target.name} recompresses JPEG Baseline streams, and {what}", code="E_NEEDS_JPEG")
 
     # --- everything else -------------------------------------------------------------------------------------
 
@@ -415,10 +438,24 @@ class _Planner:
         plan = Plan(
             target, Route.RECODE, PIXEL_DATA, _pixel_vr(target, coded_out), coded_in, plain, given, coded_out,
             decoder, encoder, verifier, unused, tuple(overlays), self._quality, self._irreversible,
+            self._contents.lost is not None, self._exact_encoder(coded_out),
             self._contents.stream.transform if self._contents.stream else None, table, edits,
             notes=colour.notes + (confession.notes if confession else ()),
         )  # fmt: skip
         return self._derive(plan, confession.history) if self._irreversible and confession else plan
+
+    def _exact_encoder(self, coded_out: PixelFormat) -> Row | None:
+        """Return the row that codes without loss what loss would not make smaller; None where there is none."""
+        target = self._target
+        if not self._irreversible or target.family not in ("j2k", "htj2k"):
+            return None
+        from dcmtx.codec import rate
+
+        quality = rate.without_loss(self._quality)
+        try:
+            return ENCODERS.choose(target.uid, target.label, coded_out, self._backend.encoder, quality)
+        except (UnsupportedError, UsageError):
+            return None
 
     def _derive(self, plan: Plan, history: lossy.History) -> Plan:
         from dcmtx.rules import lossy
@@ -440,7 +477,7 @@ class _Planner:
             return None
         from dcmtx.rules import lossy
 
-        return lossy.confess(self._header, self._syntax_in, self._contents.stream, fmt, self._contents.coded_bytes)
+        return lossy.confess(self._header, self._contents.lost, fmt, self._contents.coded_bytes)
 
     def _find_overlays(self, said: PixelFormat) -> list[overlay.Embedded]:
         """Return the overlays to be extracted: before any compression, native cells keep them (PS3.5 8.1.2)."""

@@ -112,6 +112,10 @@ def peek(file: FileBytes) -> Head:
         return read_head(file.pread(2 * LARGEST_META, 0))
 
 
+# Longer than the header of a codestream is, unless there are comments or profiles in it.
+_OPENING = 4096
+
+
 class PixelSource:
     """The pixels of one data set, frame by frame.
 
@@ -267,6 +271,14 @@ class PixelSource:
         first, last = starts[number], starts[number + 1]
         parts = [self._read(fragments.lengths[part], fragments.values[part]) for part in range(first, last)]
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def opening(self, number: int) -> bytes:
+        """Return the first bytes of an encapsulated frame, enough for the header of most codestreams."""
+        fragments, starts = self.fragments, self._starts
+        assert fragments is not None
+        assert starts is not None
+        first = starts[number]
+        return self._read(min(_OPENING, fragments.lengths[first]), fragments.values[first])
 
     def _bit_frame(self, number: int, fmt: PixelFormat) -> bytes:
         first = number * fmt.frame_bits

@@ -11,10 +11,11 @@ from typing import TypeVar
 from dcmtx.codec.registry import Quality, option_name
 from dcmtx.coder import read_colour
 from dcmtx.engine import MEMORY
-from dcmtx.errors import DcmtxError, RefusedError, UnsupportedError, UsageError
+from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.inside import complete
 from dcmtx.machine import available_cores
-from dcmtx.pixel.codestream import KINDS
+from dcmtx.pixel.codestream import KINDS, Codestream, inspect
+from dcmtx.pixel.format import PixelFormat
 from dcmtx.pixel.items import OffsetTable
 from dcmtx.plan import Contents, Plan, Request, Route, make
 from dcmtx.record import Record
@@ -36,10 +37,11 @@ from dcmtx.request import (
 )
 from dcmtx.rules import image
 from dcmtx.rules.identity import is_tiff
+from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
 from dcmtx.sink import Sink, check_free
 from dcmtx.source import FileBytes, Source, open_bytes, peek
 from dcmtx.syntax import Kind, Syntax, find
-from dcmtx.writer import Writer
+from dcmtx.writer import Writer, Written
 
 
 class Job(Record):
@@ -100,6 +102,11 @@ class Outcome(Record):
     digest: str | None = None
     notes: tuple[str, ...] = ()
 
+
+# Families whose codestreams each say of themselves whether they have lost something.
+_MAY_LOSE = frozenset(["jpeg", "jpegls", "j2k", "htj2k", "jpegxl"])
+
+_NEEDLESS = "coded without loss, so no loss is told of: loss saves no bytes, or leaves less than was asked for"
 
 _Choice = TypeVar("_Choice", bound=Enum)
 
@@ -327,18 +334,28 @@ def _spool_directory(job: Job) -> str | None:
 def _run_open(job: Job, file: FileBytes, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
     head = peek(file)
     syntax = find(head.syntax)
-    if syntax is not None and _nothing_to_do(request, syntax):
+    stays = syntax is not None and _nothing_to_do(request, syntax)
+    if syntax is not None and stays and not request.quality.lossy:
         return _copy(job, file, syntax)
     source = Source(file, head, _spool_directory(job))
     try:
-        return _convert(job, source, request, cores, watch)
+        contents = _look_inside(source, request)
+        if stays and (contents.stream is None or contents.lost is not None):
+            return _copy(job, file, source.syntax)
+        return _convert(job, source, contents, request, cores, watch)
     finally:
         source.close()
 
 
 def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
-    """Tell whether the file has the target syntax already and no option changes its bytes (rule G0)."""
+    """Tell whether the file has the target syntax already and no option changes its bytes (rule G0).
+
+    With consent to loss that is so only if it has lost something already: consent alone asks for a lossy file, not for
+    another loss. A coding parameter asks for a file that is coded by it.
+    """
     policy = request.policy
+    if request.quality.asked():
+        return False
     if policy.force or policy.offset_table is not OffsetTable.AUTO:
         return False
     if policy.uid is Uid.NEW or policy.icon is Icon.DROP:
@@ -355,7 +372,7 @@ def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
     if job.dry_run:
         check_free(job.dst, clobber=job.request.policy.clobber)
         status = Status.PLANNED
-    elif _same_file(job.src, job.dst):
+    elif is_same_file(job.src, job.dst):
         status = Status.UNCHANGED
     else:
         with Sink(job.dst, clobber=job.request.policy.clobber, parents=job.parents) as sink:
@@ -367,16 +384,17 @@ def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
     )
 
 
-def _same_file(one: str, other: str) -> bool:
+def is_same_file(one: str, other: str) -> bool:
+    """Tell whether two paths lead to one file."""
     try:
         return os.path.samefile(one, other)
     except OSError:
         return False
 
 
-def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
-    source.close_pixels()
-    contents = _look_inside(source)
+def _convert(
+    job: Job, source: Source, contents: Contents, request: Request, cores: Cores, watch: Watch | None
+) -> Outcome:
     plan = make(source.syntax, source.header, contents, request)
     if plan.route is not Route.SKIP and not job.brief:
         plan = complete(plan, source, request.policy.icon)
@@ -402,15 +420,25 @@ def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Wa
         return outcome.replace(status=Status.SKIPPED, notes=notes, plan=plan if job.dry_run else None)
     if job.dry_run:
         check_free(job.dst, clobber=request.policy.clobber)
+        if plan.exact is not None:
+            notes += ("if that takes no more bytes, it is coded without loss, and then no loss is told of",)
         if not job.brief:
             from dcmtx.announce import announced
 
             plan = announced(plan, source)
         return outcome.replace(plan=plan, notes=tuple(dict.fromkeys(notes)))
-    with Sink(job.dst, clobber=request.policy.clobber, parents=job.parents) as sink:
-        writer = Writer(source, plan, sink, job.workers, cores, memory=job.memory, digest=job.digest, watch=watch)
-        written = writer.write()
-        sink.commit()
+    try:
+        with Sink(job.dst, clobber=request.policy.clobber, parents=job.parents) as sink:
+            writer = Writer(source, plan, sink, job.workers, cores, memory=job.memory, digest=job.digest, watch=watch)
+            written = writer.write()
+            if not written.needless:
+                sink.commit()
+    except RefusedError as error:
+        if plan.exact is None or error.code != "E_PSNR":
+            raise
+        written = Written(needless=True)
+    if written.needless:
+        return _convert_exactly(job, source, contents, request, cores, watch)
     notes += (*written.notes, *sink.notes)
     return outcome.replace(
         status=Status.CONVERTED,
@@ -422,8 +450,23 @@ def _convert(job: Job, source: Source, request: Request, cores: Cores, watch: Wa
     )
 
 
-def _look_inside(source: Source) -> Contents:
+def _convert_exactly(
+    job: Job, source: Source, contents: Contents, request: Request, cores: Cores, watch: Watch | None
+) -> Outcome:
+    """Convert without the loss that was asked for and saved no bytes.
+
+    Header and frames are made once more, so that nothing in the file tells of a loss that there was not.
+    """
+    from dcmtx.codec import rate
+
+    exact = request.replace(quality=rate.without_loss(request.quality), policy=request.policy.replace(force=True))
+    outcome = _convert(job, source, contents, exact, cores, watch)
+    return outcome.replace(notes=(*outcome.notes, _NEEDLESS))
+
+
+def _look_inside(source: Source, request: Request) -> Contents:
     """Map the frames of encapsulated pixels and return what the codestreams say of themselves."""
+    source.close_pixels()
     fragments = source.fragments
     if fragments is None or source.syntax.kind is not Kind.FRAMES:
         return Contents()
@@ -434,7 +477,31 @@ def _look_inside(source: Source) -> Contents:
     if source.syntax.family not in KINDS:
         return Contents(None, coded_bytes)
     try:
-        return Contents(read_colour(source.syntax, source.frame(0), fmt), coded_bytes)
+        stream = read_colour(source.syntax, source.frame(0), fmt)
     except DcmtxError as error:
         error.frame = 0
         raise
+    told = source.header.text(LOSSY_IMAGE_COMPRESSION) == "01" and not request.quality.lossy
+    lost = None if told and stream.reversible else _first_lost(source, stream, fmt)
+    return Contents(stream, coded_bytes, lost)
+
+
+def _first_lost(source: Source, stream: Codestream, fmt: PixelFormat) -> Codestream | None:
+    """Return the header of the first codestream that has lost something; `stream` is that of the first frame.
+
+    One frame that has is enough (PS3.3 C.7.6.1.1.5). What is wrong with others is found when they are decoded.
+    """
+    if not stream.reversible:
+        return stream
+    if source.syntax.family not in _MAY_LOSE:
+        return None
+    for number in range(1, fmt.frames):
+        for data in (source.opening(number), source.frame(number)):
+            try:
+                found = inspect(source.syntax.family, data)
+            except InputError:
+                continue
+            if not found.reversible:
+                return found
+            break
+    return None

@@ -37,14 +37,20 @@ if TYPE_CHECKING:
     from dcmtx.pixel.bits import BitPacker
 
 _PIECE = 1 << 20
+# Decibels below which what was lost is worth a word, though it was asked for.
+_POOR = 40
 
 
 class Written(Record):
-    """What is known of the pixels once they are written: `ratio` counts from Bits Stored, `psnr` is in decibels."""
+    """What is known of the pixels once they are written: `ratio` counts from Bits Stored, `psnr` is in decibels.
+
+    `needless` says that the loss was for nothing: without any, all frames together take no more bytes.
+    """
 
     ratio: float | None = None
     psnr: float | None = None
     digest: str | None = None
+    needless: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -55,6 +61,8 @@ class _Tally:
         self.frames = 0
         self.coded_bytes = 0
         self.cleared = 0
+        self.exact = 0
+        self.spare = 0
         self._measures = 0
         self._squares = 0.0
         self.worst = 0
@@ -66,6 +74,8 @@ class _Tally:
         self.frames += 1
         self.coded_bytes += len(coded.data)
         self.cleared += coded.cleared
+        self.exact += coded.exact
+        self.spare += coded.spare
         measure = coded.measure
         if measure is None:
             return
@@ -384,7 +394,9 @@ class Writer:
             if key in self._slots:
                 self._fill(key, value.to_bytes(2, "little", signed=fmt.signed), b"\0")
         psnr = tally.psnr(fmt.pixels * fmt.samples * fmt.frames, fmt.stored)
-        return Written(ratio, psnr, notes=self._loss_notes(ratio, psnr) + self._cleared_notes())
+        needless = plan.exact is not None and tally.spare <= tally.coded_bytes
+        notes = self._loss_notes(ratio, psnr) + self._cleared_notes()
+        return Written(ratio, psnr, needless=needless, notes=notes)
 
     def _fill(self, key: str, value: bytes, pad: bytes) -> None:
         for offset, width in self._slots.get(key, []):
@@ -396,12 +408,18 @@ class Writer:
 
     def _loss_notes(self, ratio: float, psnr: float | None) -> tuple[str, ...]:
         notes: tuple[str, ...] = ()
-        if psnr is not None:
-            how = "nothing was lost" if math.isinf(psnr) else f"PSNR {psnr:.1f} dB, largest error {self._tally.worst}"
-            notes = (f"lossy: ratio {ratio:.4g}, {how}",)
+        tally, fmt = self._tally, self._plan.coded_out
+        if psnr is not None and math.isinf(psnr):
+            notes = (f"lossy: ratio {ratio:.4g}, nothing was lost; called lossy all the same, as its coding is",)
+        elif psnr is not None:
+            notes = (f"lossy: ratio {ratio:.4g}, PSNR {psnr:.1f} dB, largest error {tally.worst}",)
+        if tally.exact and fmt is not None:
+            notes += (f"{tally.exact} of {fmt.frames} frames are coded without loss, which takes no more bytes",)
         asked, wanted = self._plan.quality.ratio, self._plan.quality.psnr
         if wanted is not None and psnr is not None and psnr < wanted - 1:
             notes += (f"the PSNR is {psnr:.1f} dB, not the {wanted:g} asked for: these pixels do not give it",)
         if asked is not None and abs(ratio / asked - 1) > 0.1:
             notes += (f"the ratio is {ratio:.4g}, not the {asked:g} asked for: these pixels do not give it",)
+        if psnr is not None and psnr < _POOR and (asked or wanted):
+            notes += (f"the PSNR is below {_POOR:g} dB, where loss may be seen",)
         return notes

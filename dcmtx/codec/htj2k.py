@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dcmtx.codec import search
-from dcmtx.codec.jpeg2k import DEFAULT_RATIO, decode_imagecodecs, frame_bytes, relabel, shift_to_signed
+from dcmtx.codec import rate, search
+from dcmtx.codec.jpeg2k import decode_imagecodecs, relabel, shift_to_signed
 from dcmtx.codec.registry import Quality
 from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 
 # PS3.5 10.18: the lowest resolution of .202 has at most this many rows and columns.
 LOWEST_RESOLUTION = 64
-# Quantization steps, relative to the range of values, between which a ratio or a PSNR is looked for.
-_STEPS = (2e-6, 0.5)
+# Quantization steps, relative to the range of values, between which a ratio or a PSNR is looked for, worst first.
+_STEPS = (0.5, 2e-6)
 
 
 def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
@@ -46,16 +45,21 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
 
 
 def encode_imagecodecs_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
-    """Return one frame, irreversible, of the ratio or PSNR asked for, looked for by the quantization step."""
+    """Return one frame, irreversible, of a ratio or a PSNR, looked for by the quantization step."""
     samples = _fill_container(words, coded)
 
     def encode(step: float) -> bytes:
         return _encode_step(samples, coded, quality, step)
 
-    if quality.psnr is not None:
-        return search.find(encode, lambda encoded: _psnr(encoded, words, coded), quality.psnr, *_STEPS)
-    raw = frame_bytes(coded)
-    return search.find(encode, lambda encoded: raw / len(encoded), quality.ratio or DEFAULT_RATIO, *_STEPS)
+    def measure(encoded: bytes) -> float:
+        return rate.psnr(decode_imagecodecs(encoded, coded, coded), words, coded)
+
+    return rate.encode(
+        lambda ratio: search.by_ratio(encode, rate.frame_bytes(coded), ratio, *_STEPS),
+        lambda psnr: search.by_psnr(encode, measure, psnr, *_STEPS),
+        measure,
+        quality,
+    )
 
 
 def _fill_container(words: Words, coded: PixelFormat) -> Words:
@@ -83,13 +87,6 @@ def _encode_step(samples: Words, coded: PixelFormat, quality: Quality, step: flo
         tlm=True,
     )
     return relabel(bytes(encoded), coded)
-
-
-def _psnr(encoded: bytes, words: Words, coded: PixelFormat) -> float:
-    """Return the peak signal-to-noise ratio of what a stream decodes to, in decibels; 200 if it is exact."""
-    error = words.astype(np.float64) - decode_imagecodecs(encoded, coded, coded)
-    square = float(np.mean(error * error))
-    return 10 * math.log10(((1 << coded.stored) - 1) ** 2 / square) if square else 200.0
 
 
 def decompositions(fmt: PixelFormat, quality: Quality) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dcmtx.codec import search
+from dcmtx.codec import rate, search
 from dcmtx.codec.registry import Quality
 from dcmtx.errors import RefusedError
 from dcmtx.pixel import bits, codestream
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
     Words = NDArray[Any]
 
-DEFAULT_RATIO = 10.0
-# Peak signal-to-noise ratios between which a ratio is looked for, in decibels.
+# Peak signal-to-noise ratios between which a ratio is looked for, in decibels, worst first.
 _PSNR_RANGE = (15.0, 150.0)
+# By how much more bytes than a ratio leaves the library's rate control has missed it.
+_MISSED = 1.1
 
 
 def decode_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
@@ -89,30 +91,57 @@ def encode_openjpeg(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
 
 
 def encode_openjpeg_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
-    """Return one frame, irreversible, of the ratio asked for: OpenJPEG's own rate control, truncating as is best."""
+    """Return one frame, irreversible, by OpenJPEG's own rate control, which truncates as is best."""
     from openjpeg.utils import encode_array
 
-    encoded = encode_array(
-        np.ascontiguousarray(bits.narrow(words, coded.stored)),
-        bits_stored=coded.stored,
-        photometric_interpretation=1 if coded.samples == 3 else 2,
-        use_mct=coded.photometric == "YBR_ICT",
-        compression_ratios=[quality.ratio or DEFAULT_RATIO],
-    )
-    return bytes(encoded)
+    samples = np.ascontiguousarray(bits.narrow(words, coded.stored))
+
+    def encode(ratios: list[float] | None, decibels: list[float] | None) -> bytes:
+        encoded = encode_array(
+            samples,
+            bits_stored=coded.stored,
+            photometric_interpretation=1 if coded.samples == 3 else 2,
+            use_mct=coded.photometric == "YBR_ICT",
+            compression_ratios=ratios,
+            signal_noise_ratios=decibels,
+        )
+        return bytes(encoded)
+
+    def by_psnr(psnr: float) -> bytes:
+        return encode(None, [psnr])
+
+    def by_ratio(ratio: float) -> bytes:
+        encoded = encode([ratio], None)
+        raw = rate.frame_bytes(coded)
+        if len(encoded) * ratio <= raw * _MISSED:
+            return encoded
+        return search.by_ratio(by_psnr, raw, ratio, *_PSNR_RANGE)
+
+    return _within(by_ratio, by_psnr, words, coded, quality)
 
 
 def encode_imagecodecs_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
-    """Return one frame, irreversible, of the PSNR asked for, or of the ratio, which is looked for by PSNR."""
-    if quality.psnr is not None:
-        return _encode_psnr(words, coded, quality, quality.psnr)
-    raw = frame_bytes(coded)
-    return search.find(
-        lambda psnr: _encode_psnr(words, coded, quality, psnr),
-        lambda encoded: raw / len(encoded),
-        quality.ratio or DEFAULT_RATIO,
-        *_PSNR_RANGE,
-    )
+    """Return one frame, irreversible, by PSNR, by which a ratio is looked for too."""
+
+    def by_psnr(psnr: float) -> bytes:
+        return _encode_psnr(words, coded, quality, psnr)
+
+    def by_ratio(ratio: float) -> bytes:
+        return search.by_ratio(by_psnr, rate.frame_bytes(coded), ratio, *_PSNR_RANGE)
+
+    return _within(by_ratio, by_psnr, words, coded, quality)
+
+
+def _within(
+    by_ratio: Callable[[float], bytes], by_psnr: Callable[[float], bytes], words: Words, coded: PixelFormat,
+    quality: Quality,
+) -> bytes:  # fmt: skip
+    """Return one frame as `quality` has it, by an encoder whose PSNR is an estimate, from before words are rounded."""
+
+    def measure(encoded: bytes) -> float:
+        return rate.psnr(decode_imagecodecs(encoded, coded, coded), words, coded)
+
+    return rate.encode(by_ratio, lambda psnr: rate.at_least(by_psnr, measure, psnr), measure, quality)
 
 
 def _encode_psnr(words: Words, coded: PixelFormat, quality: Quality, psnr: float) -> bytes:
@@ -132,11 +161,6 @@ def _encode_psnr(words: Words, coded: PixelFormat, quality: Quality, psnr: float
     )
     _check_resolutions(bytes(encoded), quality)
     return bytes(encoded)
-
-
-def frame_bytes(coded: PixelFormat) -> float:
-    """Return the bytes of one frame counted from Bits Stored, which ratios are taken of."""
-    return coded.stored_bytes / coded.frames
 
 
 def shift_to_signed(samples: Words, coded: PixelFormat) -> Words:

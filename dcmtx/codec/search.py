@@ -1,53 +1,89 @@
-"""Finding the parameter that gives a wanted rate or quality, where a library takes only the parameter."""
+"""Finding the parameter that gives a wanted ratio or quality, where a library takes only the parameter.
+
+Parameters go from `worst` to `best`, by the quality that they give, and are taken as logarithms, to which logarithms of
+sizes, and decibels, are in a nearly straight relation. A search always goes the same way, so the same frame is always
+encoded the same.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
+Encode = Callable[[float], bytes]
+
+# A ratio is met within this share of it, a PSNR by no more decibels than this above it.
 _TOLERANCE = 0.02
+_DECIBELS = 0.3
 _TRIALS = 16
+# A ratio so near the greatest that headers leave is as good as out of reach.
+_EDGE = 0.05
+# Where it is, by what share more than the fewest bytes it is missed: there, that is worth ten decibels.
+_FREE = 0.15
 
 
-def find(
-    encode: Callable[[float], bytes], measure: Callable[[bytes], float], wanted: float, low: float, high: float
-) -> bytes:
-    """Return the encoding whose measure is nearest to `wanted`, for parameters from `low` to `high`.
+def by_ratio(encode: Encode, raw: float, wanted: float, worst: float, best: float) -> bytes:
+    """Return the encoding whose ratio to `raw` bytes is nearest to `wanted`.
 
-    The measure must rise or fall steadily with the parameter. Both are taken as logarithms, between which the relation
-    is nearly straight: each trial is put where a line through the last two borders meets the wanted value. Always goes
-    the same way, so the same frame is always encoded the same.
+    Where headers alone take more bytes than that leaves, which no loss of quality changes, the best quality that takes
+    little more than the fewest bytes.
     """
-    goal = math.log(wanted)
-    best: tuple[float, bytes] = (math.inf, b"")
+    smallest = encode(worst)
+    most = raw / len(smallest)
+    goal = math.log(wanted if wanted * (1 + _EDGE) <= most else min(wanted, most / (1 + _FREE)))
 
-    def attempt(parameter: float) -> float:
-        nonlocal best
-        encoded = encode(math.exp(parameter))
-        miss = math.log(max(measure(encoded), 1e-9)) - goal
-        if abs(miss) < best[0]:
-            best = (abs(miss), encoded)
+    def miss(encoded: bytes) -> float:
+        return math.log(raw / len(encoded)) - goal
+
+    trials = _Trials(encode, miss, worst, best, smallest)
+    if trials.miss_best < 0:
+        trials.close_in(lambda miss: abs(miss) < _TOLERANCE)
+    return min(trials.done, key=lambda trial: abs(trial[0]))[1]
+
+
+def by_psnr(encode: Encode, measure: Callable[[bytes], float], wanted: float, worst: float, best: float) -> bytes:
+    """Return the smallest encoding found that measures `wanted` decibels or little more; the best if none does."""
+    trials = _Trials(encode, lambda encoded: measure(encoded) - wanted, worst, best, encode(worst))
+    if trials.miss_worst >= 0:
+        return by_ratio(encode, 1, math.inf, worst, best)
+    if trials.miss_best > 0:
+        trials.close_in(lambda miss: 0 <= miss < _DECIBELS)
+    enough = [encoded for miss, encoded in trials.done if miss >= 0]
+    return min(enough, key=len) if enough else trials.done[0][1]
+
+
+class _Trials:
+    """What was encoded so far, with how far its measure is from the goal; first with the best, then with the worst."""
+
+    def __init__(
+        self, encode: Encode, miss: Callable[[bytes], float], worst: float, best: float, smallest: bytes
+    ) -> None:
+        self._encode = encode
+        self._miss = miss
+        self._worst, self._best = math.log(worst), math.log(best)
+        self.done: list[tuple[float, bytes]] = []
+        self.miss_best = self._keep(encode(best))
+        self.miss_worst = self._keep(smallest)
+
+    def _keep(self, encoded: bytes) -> float:
+        miss = self._miss(encoded)
+        self.done.append((miss, encoded))
         return miss
 
-    left, right = math.log(low), math.log(high)
-    miss_left, miss_right = attempt(left), attempt(right)
-    if miss_left * miss_right <= 0:
-        _close_in(attempt, left, right, miss_left, miss_right)
-    return best[1]
+    def close_in(self, near: Callable[[float], bool]) -> None:
+        """Try between two borders that lie on both sides of the goal, until one is near it.
 
-
-def _close_in(
-    attempt: Callable[[float], float], left: float, right: float, miss_left: float, miss_right: float
-) -> None:
-    """Halve or interpolate between two borders that lie on both sides of the goal."""
-    for trial in range(_TRIALS):
-        # Interpolation alone creeps where the curve bends: every third trial halves.
-        share = 0.5 if trial % 3 == 2 or miss_left == miss_right else miss_left / (miss_left - miss_right)
-        middle = left + min(max(share, 0.05), 0.95) * (right - left)
-        miss = attempt(middle)
-        if abs(miss) < _TOLERANCE:
-            return
-        if miss * miss_left > 0:
-            left, miss_left = middle, miss
-        else:
-            right, miss_right = middle, miss
+        Each trial is put where a line through the borders meets the goal.
+        """
+        left, right, miss_left, miss_right = self._worst, self._best, self.miss_worst, self.miss_best
+        for trial in range(_TRIALS):
+            # Interpolation alone creeps where the curve bends: every third trial halves.
+            share = 0.5 if trial % 3 == 2 or miss_left == miss_right else miss_left / (miss_left - miss_right)
+            middle = left + min(max(share, 0.05), 0.95) * (right - left)
+            miss = self._keep(self._encode(math.exp(middle)))
+            if near(miss):
+                return
+            if miss * miss_left > 0:
+                left, miss_left = middle, miss
+            else:
+                right, miss_right = middle, miss

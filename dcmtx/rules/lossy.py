@@ -11,16 +11,16 @@ import time
 
 from dcmtx.codec.registry import Quality
 from dcmtx.encoding import Change, Context, Item, append_item, rewrite
-from dcmtx.header import Append, Edit, Header, Remove, Reserve, Set, Within, element_bytes, tag_bytes
+from dcmtx.header import ITEM, Append, Edit, Header, Remove, Reserve, Set, Within, element_bytes, tag_bytes
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.record import Record
 from dcmtx.request import Policy, Uid
 from dcmtx.rules.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, derived_uid
-from dcmtx.rules.objects import FUNCTIONAL_GROUPS, is_enhanced
-from dcmtx.syntax import EXPLICIT_LITTLE, JPEG_RECOMPRESSION, Loss, Syntax
+from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
+from dcmtx.rules.objects import FUNCTIONAL_GROUPS
+from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Syntax
 
-LOSSY_IMAGE_COMPRESSION = 0x00282110
 RATIO = 0x00282112
 METHOD = 0x00282114
 LOSS_ATTRIBUTES = frozenset([LOSSY_IMAGE_COMPRESSION, RATIO, METHOD])
@@ -52,7 +52,7 @@ METHODS: dict[str, tuple[str, str]] = {
 
 
 class History(Record):
-    """The losses so far: ratios and methods, as text, in pairs, oldest first."""
+    """The losses so far, oldest first: the Nth ratio is that of the Nth method, as text, empty where it is not told."""
 
     ratios: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
@@ -62,22 +62,24 @@ class History(Record):
         return History((*self.ratios, ratio), (*self.methods, method))
 
 
-def read_history(header: Header) -> History:
-    """Return the losses that the data set tells of. Where the counts differ, the pairs that there are."""
-    ratios = [value.strip() for value in header.text(RATIO).split("\\") if value.strip()]
-    methods = [value.strip() for value in header.text(METHOD).split("\\") if value.strip()]
-    pairs = min(len(ratios), len(methods))
-    return History(tuple(ratios[:pairs]), tuple(methods[:pairs]))
+def read_history(header: Header, own: str | None = None) -> History:
+    """Return the losses that the data set tells of, every value in its place.
 
-
-def is_lossy_stream(syntax: Syntax, stream: Codestream | None) -> bool:
-    """Tell whether what is in a codestream has lost something: by what it says of itself, where its syntax may lose.
-
-    Processes that lose always need not say so, and JPEG that was recompressed had lost before.
+    `own` is the method of the source's codestream, if that has lost something. Methods are younger in the standard than
+    ratios: where only the last is missing, it is that one. Others that are missing are left empty.
     """
-    if stream is None:
-        return False
-    return syntax is JPEG_RECOMPRESSION or syntax.loss is Loss.LOSSY or not stream.reversible
+    ratios, methods = _values(header, RATIO), _values(header, METHOD)
+    count = max(len(ratios), len(methods))
+    ratios += [""] * (count - len(ratios))
+    methods += [""] * (count - len(methods))
+    if own is not None and [place for place, method in enumerate(methods) if not method] == [count - 1]:
+        methods[-1] = own
+    return History(tuple(ratios), tuple(methods))
+
+
+def _values(header: Header, tag: int) -> list[str]:
+    text = header.text(tag)
+    return [value.strip() for value in text.split("\\")] if text else []
 
 
 class Confession(Record):
@@ -88,15 +90,22 @@ class Confession(Record):
     notes: tuple[str, ...]
 
 
-def confess(
-    header: Header, syntax: Syntax, stream: Codestream | None, fmt: PixelFormat, coded_bytes: int
-) -> Confession:
-    """Return the losses so far, with that of the source's own codestream if the data set is silent on it."""
-    history = read_history(header)
-    if header.text(LOSSY_IMAGE_COMPRESSION) == "01" or not is_lossy_stream(syntax, stream):
+def confess(header: Header, lost: Codestream | None, fmt: PixelFormat, coded_bytes: int) -> Confession:
+    """Return the losses so far, with that of the source's own codestreams if the data set is silent on it.
+
+    `lost` is the first codestream that has lost something, by what it says of itself, whatever its syntax: JPEG by its
+    process, JPEG-LS by NEAR, JPEG 2000 by its wavelet, JPEG XL by its colour transform. A data set whose last method is
+    that of its codestream lacks nothing but the flag.
+    """
+    own = METHODS[lost.kind][0] if lost is not None else None
+    history = read_history(header, own)
+    if own is None or header.text(LOSSY_IMAGE_COMPRESSION) == "01":
         return Confession(history, {}, ())
-    family = "jpeg" if syntax is JPEG_RECOMPRESSION else syntax.family
-    history = history.add(ratio_text(fmt.stored_bytes, coded_bytes), METHODS[family][0])
+    ratio = ratio_text(fmt.stored_bytes, coded_bytes)
+    if history.methods[-1:] != (own,):
+        history = history.add(ratio, own)
+    elif not history.ratios[-1]:
+        history = History((*history.ratios[:-1], ratio), history.methods)
     edits: dict[int, Edit] = {
         LOSSY_IMAGE_COMPRESSION: Set(LOSSY_IMAGE_COMPRESSION, b"CS", b"01"),
         RATIO: Set(RATIO, b"DS", "\\".join(history.ratios).encode("latin-1")),
@@ -145,10 +154,11 @@ def derive(
     if image_type is not None:
         edits[IMAGE_TYPE] = Set(IMAGE_TYPE, b"CS", image_type)
     source = _source_item(header) if instance is not None else b""
-    if is_enhanced(header):
-        edits |= _functional_groups(header, name, source)
-    else:
+    home = _home(header)
+    if home is None:
         edits |= _derivation(header, name, source)
+    else:
+        edits |= _functional_groups(header, home, name, source)
     return Derivation(edits, instance, _notes(header, policy))
 
 
@@ -270,22 +280,38 @@ def _cut(text: bytes, room: int) -> bytes:
     return text[:end]
 
 
-def _functional_groups(header: Header, name: str, source: bytes) -> dict[int, Edit]:
-    """Return the changes of functional groups: Frame Type, and the Derivation Image of all frames or of each.
+def _home(header: Header) -> int | None:
+    """Return the sequence of functional groups that tells of a derivation; None if the data set itself does.
 
-    A functional group is shared or per frame, never both (PS3.3 C.7.6.16.1.1): the item goes where others are.
+    A functional group is shared or per frame, never both (PS3.3 C.7.6.16.1.1): it goes where others are, else where
+    there is an item to hold it.
     """
+    shared, per_frame = FUNCTIONAL_GROUPS
+    places = (per_frame, shared) if _mentions(header, per_frame, DERIVATION_IMAGES) else (shared, per_frame)
+    return next((place for place in places if _has_items(header, place)), None)
+
+
+def _functional_groups(header: Header, home: int, name: str, source: bytes) -> dict[int, Edit]:
+    """Return the changes of functional groups: Frame Type, and the Derivation Image of all frames or of each."""
     item = _element(DERIVATION_DESCRIPTION, b"ST", f"{name} lossy compression")
     if source:
         item += append_item(b"", SOURCE_IMAGES, source)
     item += append_item(b"", DERIVATION_CODES, _LOSSY_CODE)
-    shared, per_frame = FUNCTIONAL_GROUPS
-    home = per_frame if _mentions(header, per_frame, DERIVATION_IMAGES) or shared not in header else shared
     changes: tuple[Change, ...] = (_derive_frame_type, _Deriver(home, item))
     edits: dict[int, Edit] = {tag: Within(tag, changes) for tag in FUNCTIONAL_GROUPS if tag in header}
     if source:
         edits[SOURCE_EVIDENCE] = Append(SOURCE_EVIDENCE, _evidence_item(header))
     return edits
+
+
+def _has_items(header: Header, sequence: int) -> bool:
+    """Tell whether a sequence has an item."""
+    element = header.get(sequence)
+    if element is None or element.end - element.value < 8:
+        return False
+    return any(
+        header.reader.pread(4, element.value) == tag_bytes(ITEM, one) for one in (header.encoding, IMPLICIT_LITTLE)
+    )
 
 
 def _mentions(header: Header, sequence: int, tag: int) -> bool:

@@ -1,0 +1,89 @@
+"""How much JPEG 2000 and HTJ2K may lose of a frame: one policy for all encoders of theirs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dcmtx.codec.registry import Quality
+from dcmtx.errors import RefusedError
+from dcmtx.pixel.format import PixelFormat
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Words = NDArray[Any]
+
+# What is lost where nobody says how much: as little as either allows.
+DEFAULT_RATIO = 10.0
+DEFAULT_PSNR = 45.0
+# The code of the refusal of a PSNR that loss does not leave, but coding without loss.
+UNREACHED = "E_PSNR"
+# Of what is exact, in decibels: more than words of 32 bits that are off by one somewhere.
+_EXACT = 250.0
+_TRIALS = 5
+# Decibels that may be missing where an encoder only comes near, and where it comes no nearer.
+_SLACK = 0.1
+_MISSED = 0.5
+
+
+def encode(
+    by_ratio: Callable[[float], bytes], by_psnr: Callable[[float], bytes], measure: Callable[[bytes], float],
+    quality: Quality,
+) -> bytes:  # fmt: skip
+    """Return a frame of the ratio or the PSNR asked for; else of that of both defaults that loses less.
+
+    `measure` returns the PSNR of what is encoded, in decibels. Raises RefusedError, UNREACHED, where it is too low.
+    """
+    if quality.psnr is None:
+        encoded = by_ratio(quality.ratio or DEFAULT_RATIO)
+        if quality.ratio is not None or measure(encoded) >= DEFAULT_PSNR:
+            return encoded
+    wanted = quality.psnr or DEFAULT_PSNR
+    encoded = by_psnr(wanted)
+    found = measure(encoded)
+    if found < wanted - _MISSED:
+        raise RefusedError(
+            f"its encoder loses more than leaves {wanted:g} dB, {found:.1f} dB at best; leave out --lossy",
+            code=UNREACHED,
+        )
+    return encoded
+
+
+def at_least(encode: Callable[[float], bytes], measure: Callable[[bytes], float], wanted: float) -> bytes:
+    """Return a frame of a PSNR by an encoder that only estimates it: what was missing is asked for too."""
+    asked = wanted
+    encoded = encode(asked)
+    for trial in range(_TRIALS):
+        missing = wanted - measure(encoded)
+        if missing <= _SLACK:
+            break
+        # What is asked for may change nothing: then more than is missing.
+        asked += missing + 0.05 * 2**trial
+        encoded = encode(asked)
+    return encoded
+
+
+def psnr(decoded: Words, words: Words, coded: PixelFormat) -> float:
+    """Return the peak signal-to-noise ratio of decoded words, in decibels."""
+    import numpy as np
+
+    error = words.astype(np.float64) - decoded
+    square = float(np.mean(error * error))
+    return 10 * math.log10(((1 << coded.stored) - 1) ** 2 / square) if square else _EXACT
+
+
+def frame_bytes(coded: PixelFormat) -> float:
+    """Return the bytes of one frame counted from Bits Stored, which ratios are taken of."""
+    return coded.stored_bytes / coded.frames
+
+
+def without_loss(quality: Quality) -> Quality:
+    """Return what was asked for but the loss."""
+    return quality.replace(lossy=False, ratio=None, psnr=None)
+
+
+def must_be_exact(psnr: float, coded: PixelFormat) -> bool:
+    """Tell whether a PSNR is more than rounding to whole words leaves of an irreversible wavelet."""
+    return psnr > 20 * math.log10((1 << coded.stored) - 1) + 10 * math.log10(12)
