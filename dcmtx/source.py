@@ -371,7 +371,7 @@ class Source(PixelSource):
         start = head.dataset
         if syntax.deflated:
             self._spool, start = self._inflate(start), 0
-        shown = guess_encoding((self._spool or self.file).pread, start)
+        shown = guess_encoding(self._spool or self.file, start, syntax.encoding)
         if shown is not None and shown != syntax.encoding:
             self.notes.append(
                 f"the data set is {_encoding_name(shown)}, but its transfer syntax is {syntax.name}; read as it is"
@@ -386,7 +386,7 @@ class Source(PixelSource):
     def _decide_without_meta(self) -> tuple[Syntax, Encoding, int]:
         """Decide for a file that does not name its transfer syntax: read only if its data set shows it for certain."""
         start = self.head.dataset
-        shown = guess_encoding(self.file.pread, start)
+        shown = guess_encoding(self.file, start)
         first = self.file.pread(2, start)
         # Group 0008 opens every data set that identifies an object.
         if shown is None or first != (b"\x00\x08" if shown.big_endian else b"\x08\x00"):

@@ -11,6 +11,7 @@ from dcmtx.engine import run
 from dcmtx.errors import InputError, OutputError
 from dcmtx.header import (
     ITEM,
+    NO_VR,
     PIXEL_DATA,
     SWAP_UNIT,
     UNDEFINED,
@@ -39,7 +40,7 @@ from dcmtx.source import Source
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 if TYPE_CHECKING:
-    from dcmtx.encoding import Change, Context
+    from dcmtx.encoding import Change, Context, Rewriting
     from dcmtx.pixel.bits import BitPacker
 
 _PIECE = 1 << 20
@@ -210,6 +211,7 @@ class Writer:
         resolved: dict[int, Edit] = {tag: edit for tag, edit in edits.items() if not isinstance(edit, Append | Within)}
         if self._request.policy.icon is Icon.DROP:
             resolved |= {tag: Remove(tag) for tag, *_ in elements if tag == ICON_IMAGE_SEQUENCE}
+        rewritten: dict[int, Rewriting] = {}
         for element in elements:
             edit = edits.get(element.tag)
             if element.tag in resolved:
@@ -217,51 +219,57 @@ class Writer:
             if element.vr == b"SQ" or self._may_hold_items(element) or (element.vr == b"UN" and edit is not None):
                 new = self._rewritten(element, edit)
                 if new is not None:
+                    rewritten[element.tag] = new
                     resolved[element.tag] = Replace(element.tag, new)
         for tag, edit in edits.items():
             if isinstance(edit, Append):
                 from dcmtx.encoding import append_item
 
-                old = resolved.get(tag)
-                sequence = old.element if isinstance(old, Replace) else b""
-                resolved[tag] = Replace(tag, append_item(sequence, tag, edit.item))
+                old = rewritten.get(tag)
+                resolved[tag] = Replace(tag, append_item(old.whole() if old else b"", tag, edit.item))
         return resolved
 
     def _may_hold_items(self, element: Element) -> bool:
-        """Tell whether an element without VR, or of undefined length, may be a sequence."""
-        if element.vr == b"UN":
-            return False
+        """Tell whether an element that is not called a sequence may be one: without VR, UN, or of undefined length."""
         if element.length == UNDEFINED:
             return True
-        if element.vr != b"  " or element.length < 8:
+        if element.vr not in (b"UN", NO_VR) or element.length < 8:
             return False
-        return self._source.data.pread(4, element.value) == tag_bytes(ITEM, self._source.header.encoding)
+        # What UN holds is little endian always (PS3.5 6.2.2).
+        encoding = IMPLICIT_LITTLE if element.vr == b"UN" else self._source.header.encoding
+        return self._source.data.pread(4, element.value) == tag_bytes(ITEM, encoding)
 
-    def _rewritten(self, element: Element, edit: Edit | None) -> bytes | None:
+    def _rewritten(self, element: Element, edit: Edit | None) -> Rewriting | None:
         """Return a sequence as it must be written, or None if it stays what it is."""
         header = self._source.header
         changes = list(edit.changes) if isinstance(edit, Within) else []
         changes += self._nested_changes(element)
+        unknown = element.vr == b"UN"
         same = header.encoding == self._encoding
-        lengths = same and self._holds(element, _GROUP_LENGTH[self._encoding])
-        if not changes and not lengths and not isinstance(edit, Append):
+        lengths = same and not unknown and self._holds(element, _GROUP_LENGTH[self._encoding])
+        if (not changes and not lengths and not isinstance(edit, Append)) or (unknown and not element.length):
             return None
-        from dcmtx.encoding import known_sequence, rewrite
+        from dcmtx.encoding import is_sequence, rewriting
 
-        old = header.reader.pread(element.end - element.start, element.start)
-        if element.vr == b"UN":
-            old, encoding = known_sequence(old[element.value - element.start :], element.tag, element.length)
-            return rewrite(old, encoding, self._encoding, self._context(), changes) if old else None
-        new = rewrite(old, header.encoding, self._encoding, self._context(), changes)
-        unchanged = same and not changes and len(new) == len(old)
-        return old if unchanged and isinstance(edit, Append) else None if unchanged else new
+        if unknown and edit is None and not is_sequence(header.reader, element):
+            # Bytes that look like pixels in an item, but nothing says that it is one.
+            return None
+        new = rewriting(header.reader, element, header.encoding, self._encoding, self._context(), changes)
+        if isinstance(edit, Append):
+            return new
+        if unknown and edit is None:
+            return new if new.changed else None
+        unchanged = same and not changes and new.size == element.end - element.start
+        return None if unchanged else new
 
     def _nested_changes(self, element: Element) -> list[Change]:
         """Return what must be done to pixels inside a sequence, if there are any."""
         syntax_in = self._source.syntax
         if self._request.policy.icon is not Icon.DROP and not syntax_in.encapsulated:
             return []
-        if not self._holds(element, tag_bytes(PIXEL_DATA, self._source.header.encoding)):
+        # What UN holds is little endian always, also inside a sequence in big endian (PS3.5 6.2.2).
+        encodings = {IMPLICIT_LITTLE, self._source.header.encoding}
+        if not any(self._holds(element, tag_bytes(PIXEL_DATA, encoding)) for encoding in encodings):
             return []
         from dcmtx.nested import changes_for
 
