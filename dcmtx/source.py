@@ -42,6 +42,7 @@ _FIRST = 1 << 16
 _PIECE = 1 << 20
 _STANDARD_INPUT = 0
 
+_UNENDED = "the Sequence Delimitation Item of Pixel Data is missing at the end of the file; its fragments are whole"
 _NUMBER_OF_FRAMES = 0x00280008
 OFFSETS = 0x7FE00001
 OFFSET_LENGTHS = 0x7FE00002
@@ -156,6 +157,8 @@ class PixelSource:
             said = self.header.text(_NUMBER_OF_FRAMES)
             number = int(said) if said.isdecimal() else None
             self.fragments = items.read_fragments(self.data.pread, pixel.value, self.data.size, number)
+            if self.fragments.unended:
+                self.notes.append(_UNENDED)
             self.header.close(self.fragments.end)
             return
         end = pixel.value + pixel.length

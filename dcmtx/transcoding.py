@@ -10,9 +10,10 @@ from enum import Enum
 from typing import ParamSpec, TypeVar
 
 from dcmtx.codec.registry import Quality, option_name
-from dcmtx.coder import read_colour
-from dcmtx.errors import DcmtxError, RefusedError, UnsupportedError, UsageError
+from dcmtx.coder import read_colour, read_stream
+from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.pixel.codestream import KINDS
+from dcmtx.pixel.format import PixelFormat
 from dcmtx.pixel.items import OffsetTable
 from dcmtx.plan import Contents, Plan, Request, Route, make
 from dcmtx.record import Record
@@ -365,6 +366,8 @@ def _look_inside(source: Source) -> Contents:
     fmt = image.read_format(source.header)
     image.check_format(fmt)
     source.map_frames(fmt)
+    if fragments.unended:
+        _check_last(source, fmt)
     coded_bytes = sum(fragments.lengths)
     if source.syntax.family not in KINDS:
         return Contents(None, coded_bytes)
@@ -372,4 +375,21 @@ def _look_inside(source: Source) -> Contents:
         return Contents(read_colour(source.syntax, source.frame(0), fmt), coded_bytes)
     except DcmtxError as error:
         error.frame = 0
+        raise
+
+
+def _check_last(source: Source, fmt: PixelFormat) -> None:
+    """Raise InputError unless the last frame is whole: no item says that no fragment of it is missing."""
+    last = fmt.frames - 1
+    try:
+        if source.syntax.family in KINDS:
+            read_stream(source.syntax, source.frame(last), fmt)
+        elif source.fragments is not None and len(source.fragments.values) > fmt.frames:
+            raise InputError(
+                "the file ends without a Sequence Delimitation Item, and its frames have several fragments; the file "
+                "is truncated",
+                code="E_TRUNCATED",
+            )
+    except DcmtxError as error:
+        error.frame = last
         raise
