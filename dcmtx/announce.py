@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from dcmtx.encoding import fitting, look_up
+from dcmtx.dictionary import look_up
+from dcmtx.encoding import fitting
 from dcmtx.header import (
+    NO_VR,
     PIXEL_DATA,
     SWAP_UNIT,
     UNDEFINED,
@@ -33,8 +35,6 @@ from dcmtx.syntax import EXPLICIT_LITTLE, Encoding
 if TYPE_CHECKING:
     from dcmtx.encoding import Change, Item
 
-_NO_VR = b"  "
-
 
 def announced(plan: Plan, source: Source) -> Plan:
     """Return the plan with all that changes beside its edits, and without edits that change nothing.
@@ -49,7 +49,7 @@ def announced(plan: Plan, source: Source) -> Plan:
 def _is_so_already(edit: Edit, header: Header) -> bool:
     """Tell whether an element has the value already that an edit gives it."""
     element = header.get(edit.tag)
-    if element is None or not isinstance(edit, Set) or element.vr not in (edit.vr, _NO_VR):
+    if element is None or not isinstance(edit, Set) or element.vr not in (edit.vr, NO_VR):
         return False
     value = swap(edit.value, SWAP_UNIT.get(edit.vr, 1)) if header.encoding.big_endian else edit.value
     return header.value(edit.tag).rstrip(b"\0 ") == value.rstrip(b"\0 ")
@@ -86,7 +86,7 @@ def _data_set(plan: Plan, source: Source) -> Iterator[Detail]:
 def _encoded_anew(plan: Plan, source: Source, element: Element) -> Iterator[Detail]:
     """Yield what changes with an element that is in another encoding: its VR, what is inside it."""
     vr = element.vr
-    if vr == _NO_VR:
+    if vr == NO_VR:
         vr = look_up(element.tag, element.length, context_of(source.header))
     if vr == b"SQ" or element.length == UNDEFINED:
         yield from _inside(plan, source, element, ())
@@ -98,8 +98,8 @@ def _encoded_anew(plan: Plan, source: Source, element: Element) -> Iterator[Deta
 
 def _inside(plan: Plan, source: Source, element: Element, changes: tuple[Change, ...]) -> Iterator[Detail]:
     recorder = _Recorder(changes, plan.syntax.encoding)
-    _, new = rewritten(source, element, (recorder,), plan.syntax.encoding)
-    if element.vr == b"UN" and new and changes:
+    new = rewritten(source, element, (recorder,), plan.syntax.encoding)
+    if element.vr == b"UN" and new is not None and new.changed:
         yield Detail((), element.tag, "gets VR SQ")
     yield from recorder.found
 
@@ -140,7 +140,7 @@ class _Recorder:
         header = element_at(element, 0, self._encoding)
         assert header is not None
         _, vr, size, length = header
-        if vr == _NO_VR:
+        if vr == NO_VR:
             from dcmtx.encoding import Context
 
             vr = look_up(tag, length, Context())
@@ -163,7 +163,7 @@ def _pixels(plan: Plan, source: Source) -> Iterator[Detail]:
     if plan.route in _PIXELS:
         yield Detail((), pixel.tag, _PIXELS[plan.route])
         return
-    if pixel.vr not in (plan.pixel_vr, _NO_VR) and not plan.syntax.encoding.implicit:
+    if pixel.vr not in (plan.pixel_vr, NO_VR) and not plan.syntax.encoding.implicit:
         yield Detail((), pixel.tag, f"gets VR {plan.pixel_vr.decode()}")
     length = plan.coded_out.native_bytes if plan.coded_out else pixel.length
     behind = pixel.length - length - length % 2

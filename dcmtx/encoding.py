@@ -1,19 +1,21 @@
 """Data-set encodings: from Implicit VR, Explicit VR and Big Endian into each other, and edits inside sequences.
 
 Values are carried as bytes: strings are never decoded and written again, numbers are only swapped. What changes is
-how an element says its tag, VR and length. pydicom knows the VRs that Implicit VR leaves out; its dictionary, alone, is
-loaded when one of them is needed. Private and unknown elements become UN, and what is UN stays UN (PS3.5 6.2.2).
+how an element says its tag, VR and length. Large values stay in the file until they are written. What is UN stays UN
+(PS3.5 6.2.2).
 """
 
 import re
+from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from dcmtx.errors import InputError, UnsupportedError
+from dcmtx.dictionary import CONTEXT_TAGS, LARGEST_SHORT, Context, look_up
+from dcmtx.errors import InputError, RefusedError
 from dcmtx.header import (
     ITEM,
     ITEM_END,
+    NO_VR,
     PIXEL_DATA,
     SEQUENCE_END,
     SWAP_UNIT,
@@ -21,12 +23,15 @@ from dcmtx.header import (
     Cursor,
     Edit,
     Element,
+    Memory,
     Piece,
     Reader,
     Span,
     element_at,
     element_header,
     encode_edit,
+    header_at,
+    item_encoding,
     nested_encoding,
     skip_items,
     swap,
@@ -37,45 +42,44 @@ from dcmtx.probe import SHORT_VRS, VRS
 from dcmtx.record import Record
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 
-_PIXEL_REPRESENTATION = 0x00280103
-_BITS_ALLOCATED = 0x00280100
-_WAVEFORM_BITS_ALLOCATED = 0x54001004
-_LARGEST_SHORT = 0xFFFE
-_NO_VR = b"  "
+__all__ = [
+    "Change", "Context", "Item", "Rewriting", "append_item", "is_sequence", "parse", "rewrite", "rewriting",
+    "transcribe",
+]  # fmt: skip
+
+# Bytes that are read or yielded at a time; values no longer than the second are copied, not left in the file.
+_PIECE = 1 << 20
+_SMALL = 1 << 14
+# What is rewritten is kept if it is no more than this; else it is made again, a piece at a time. A piece counts as many
+# bytes more.
+_KEPT = 1 << 20
+_OVERHEAD = 64
+_LONGEST_PATH = 16
 
 
-class Context(Record):
-    """What the nearest enclosing data set says that decides ambiguous VRs (PS3.5 A.1, A.2)."""
+class Slices:
+    """The bytes of a Reader by slices, which are read when they are asked for."""
 
-    signed: bool = False
-    allocated: int = 16
-    waveform_allocated: int = 16
+    __slots__ = ("_reader",)
 
-    def seen(self, tag: int, value: bytes, encoding: Encoding) -> "Context":
-        """Return the context after an element of this tag and value."""
-        if tag not in _CONTEXT_TAGS or len(value) < 2:
-            return self
-        number = int.from_bytes(value[:2], "big" if encoding.big_endian else "little")
-        if tag == _PIXEL_REPRESENTATION:
-            return self.replace(signed=number == 1)
-        if tag == _BITS_ALLOCATED:
-            return self.replace(allocated=number)
-        return self.replace(waveform_allocated=number)
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
-
-_CONTEXT_TAGS = frozenset([_PIXEL_REPRESENTATION, _BITS_ALLOCATED, _WAVEFORM_BITS_ALLOCATED])
+    def __getitem__(self, part: slice) -> bytes:
+        """Return the bytes from `part.start` up to `part.stop`."""
+        return self._reader.pread(part.stop - part.start, part.start)
 
 
 class Item(Record):
     """An item inside a sequence, for those who want to change it.
 
-    `path` has the tags of the sequences around it, outermost first; `parts` are its elements, whose bytes are in
-    `buffer`, encoded as `encoding`.
+    `path` has the tags of the sequences around it, outermost first, of the first 16 if there are more; `parts` are its
+    elements, whose bytes are slices of `buffer`, encoded as `encoding`.
     """
 
     path: tuple[int, ...]
     parts: list[Element]
-    buffer: bytes
+    buffer: "Slices"
     encoding: Encoding
 
     def find(self, tag: int) -> Element | None:
@@ -129,15 +133,15 @@ def transcribe(
 def _top_level(
     reader: Reader, element: Element, source: Encoding, target: Encoding, context: Context
 ) -> Iterator[Piece]:
-    vr = element.vr if element.vr != _NO_VR else look_up(element.tag, element.length, context)
+    vr = element.vr if element.vr != NO_VR else look_up(element.tag, element.length, context)
     if vr == b"SQ" or element.length == UNDEFINED:
-        yield rewrite(reader.pread(element.end - element.start, element.start), source, target, context)
+        yield from Rewriting(reader, element.start, element.end, source, target, context).pieces()
         return
     vr = fitting(vr, element.length)
     yield element_header(element.tag, vr, element.length, target)
     unit = SWAP_UNIT.get(vr, 1) if source.big_endian != target.big_endian else 1
     if unit > 1:
-        yield swap(reader.pread(element.length, element.value), unit)
+        yield from _swapped(reader, _Swapped(element.value, element.end, unit))
     elif element.length:
         yield Span(element.value, element.end)
 
@@ -145,20 +149,90 @@ def _top_level(
 def rewrite(
     buffer: bytes, source: Encoding, target: Encoding, context: Context, changes: Iterable[Change] = ()
 ) -> bytes:
-    """Return whole elements of one data set in another encoding.
+    """Return whole elements of one data set in another encoding, as `Rewriting` does."""
+    return Rewriting(Memory(buffer), 0, len(buffer), source, target, context, changes).whole()
 
-    `changes` may give new elements for those of any item inside. Goes by a list of open levels, not by recursion:
-    sequences may nest to any depth. Defined lengths stay defined, and are recomputed; undefined ones stay undefined.
 
-    Raises InputError where the bytes are no elements.
+def rewriting(
+    reader: Reader, element: Element, source: Encoding, target: Encoding, context: Context, changes: Iterable[Change]
+) -> "Rewriting":
+    """Return the rewriting of one top-level sequence. One that was written as UN becomes what it is (PS3.5 6.2.2).
+
+    Raises InputError where it is no sequence.
     """
-    return _Writer(buffer, target, tuple(changes)).run(source, context)
+    if element.vr != b"UN":
+        return Rewriting(reader, element.start, element.end, source, target, context, changes)
+    encoding = _unknown_encoding(reader, element.value)
+    if encoding is None:
+        raise InputError(
+            f"{tag_text(element.tag)} is no sequence; correct it first", code="E_SEQUENCE", tag=element.tag
+        )
+    return Rewriting(reader, element.value, element.end, encoding, target, context, changes, element)
+
+
+def _unknown_encoding(reader: Reader, value: int) -> Encoding | None:
+    """Return how the items of a sequence written as UN are encoded; None where there are none.
+
+    Implicit VR by the standard; some writers only change the VR to UN.
+    """
+    head = reader.pread(14, value)
+    if head[:4] != tag_bytes(ITEM, IMPLICIT_LITTLE):
+        return None
+    return EXPLICIT_LITTLE if head[12:14] in VRS else IMPLICIT_LITTLE
+
+
+def is_sequence(reader: Reader, element: Element) -> bool:
+    """Tell whether an element that was written as UN is a sequence: items with elements, and nothing else."""
+    encoding = _unknown_encoding(reader, element.value)
+    if encoding is None or element.length == UNDEFINED:
+        return encoding is not None
+    return _are_items(Cursor(reader), element.value, element.end, encoding, {})
+
+
+def _are_items(cursor: Cursor, position: int, end: int, encoding: Encoding, ends: dict[int, int]) -> bool:
+    try:
+        while position < end:
+            header = element_at(cursor.reader.pread(8, position), 0, IMPLICIT_LITTLE)
+            if header is None or header[0] != ITEM:
+                return False
+            position += 8
+            if header[3] == UNDEFINED:
+                position = skip_items(cursor, position, encoding, ITEM, in_item=True, ends=ends)
+            else:
+                _elements(cursor, position, position + header[3], encoding, ends)
+                position += header[3]
+    except InputError:
+        return False
+    return position == end
+
+
+class _Swapped(Record):
+    """A large value that is read, and swapped by units, when it is written."""
+
+    start: int
+    end: int
+    unit: int
+
+
+def _swapped(reader: Reader, value: _Swapped) -> Iterator[bytes]:
+    for start in range(value.start, value.end, _PIECE):
+        yield swap(_read(reader, start, min(start + _PIECE, value.end)), value.unit)
+
+
+def _read(reader: Reader, start: int, end: int) -> bytes:
+    data = reader.pread(end - start, start)
+    if len(data) < end - start:
+        raise InputError("the file became shorter while it was read", code="E_TRUNCATED")
+    return data
 
 
 class _Level:
-    """One open sequence or data set: where it ends (None if by a delimiter), and what has been written of it."""
+    """One open sequence or data set: where it ends (None if by a delimiter), and where it begins in what is written.
 
-    __slots__ = ("changes", "context", "encoding", "end", "items", "out", "pending", "tag")
+    `number` counts levels of defined length; `place` is that of its header among the pieces.
+    """
+
+    __slots__ = ("changes", "context", "encoding", "end", "items", "number", "pending", "place", "start", "tag")
 
     def __init__(self, tag: int, end: int | None, encoding: Encoding, context: Context, *, items: bool) -> None:
         self.tag = tag
@@ -166,55 +240,154 @@ class _Level:
         self.encoding = encoding
         self.context = context
         self.items = items
-        self.changes: dict[int, bytes] = {}
+        self.changes: Mapping[int, bytes] = {}
         self.pending: list[int] = []
-        self.out: list[bytes] = []
+        self.start = 0
+        self.number = 0
+        self.place = 0
 
 
-class _Writer:
-    """Writes the elements of a buffer in another encoding, in one pass."""
+class Rewriting:
+    """Whole elements of one data set in another encoding.
 
-    def __init__(self, buffer: bytes, target: Encoding, changes: tuple[Change, ...]) -> None:
-        self._buffer = buffer
+    `changes` may give new elements for those of any item inside. Goes by a list of open levels, not by recursion:
+    sequences may nest to any depth. Defined lengths stay defined, and are recomputed; undefined ones stay undefined.
+    The elements are gone through once, for those lengths, and a second time when they are written, unless they are
+    so small that they can be kept; large values stay where they are. `size` is in bytes; `changed` says whether any
+    item was given new elements.
+
+    With `unknown`, an element written as UN, what lies between `start` and `end` are the items of that sequence.
+
+    Raises InputError where the bytes are no elements, and whatever `changes` do.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        start: int,
+        end: int,
+        source: Encoding,
+        target: Encoding,
+        context: Context,
+        changes: Iterable[Change] = (),
+        unknown: Element | None = None,
+    ) -> None:
+        self._reader = reader
+        self._bounds = (start, end)
+        self._source = source
         self._target = target
-        self._changes = changes
-        self._levels: list[_Level] = []
-        self._position = 0
+        self._context = context
+        self._changes = tuple(changes)
+        self._unknown = unknown
+        self._slices = Slices(reader)
+        self._cursor, self._ahead = Cursor(reader), Cursor(reader)
         # Where items and sequences without a length end, by where they start: each is looked for once.
         self._ends: dict[int, int] = {}
-        self._context_tags: list[int] | None = None
+        self._made: dict[int, dict[int, bytes]] = {}
+        self._sizes: array[int] = array("Q")
+        self._describing: _Finder | None = None
+        self._pixels: _Finder | None = None
+        self._kept: list[bytes | Span | _Swapped] | None = []
+        self._measured = False
+        self._begin()
+        while self._step():
+            if self._weight > _KEPT:
+                self._kept = None
+                self._drop()
+        self.size = self._total
+        self.changed = bool(self._made)
+        if self._kept is not None:
+            self._kept = self._out
+        self._measured = True
 
-    def run(self, source: Encoding, context: Context) -> bytes:
-        root = _Level(0, len(self._buffer), source, context, items=False)
-        self._levels.append(root)
-        while True:
-            level = self._levels[-1]
-            if level.end is not None and self._position >= level.end:
-                if self._position > level.end:
-                    raise self._damaged(level.end)
-                if level is root:
-                    return b"".join(root.out)
-                self._close()
+    def pieces(self) -> Iterator[Piece]:
+        """Yield what is written, bytes and spans of the source, a piece at a time."""
+        run = bytearray()
+        for piece in self._written():
+            if isinstance(piece, bytes):
+                run += piece
+                if len(run) >= _PIECE:
+                    yield bytes(run)
+                    run.clear()
                 continue
-            header = element_at(self._buffer, self._position, level.encoding)
-            if header is None:
-                raise self._damaged(self._position)
-            start = self._position
-            tag, vr, size, length = header
-            self._position += size
-            if tag == (SEQUENCE_END if level.items else ITEM_END) and level.end is None:
-                self._close()
-            elif level.items:
-                self._item(level, tag, length, start)
-            elif tag >> 16 == 0xFFFE:
-                raise self._damaged(start)
+            if run:
+                yield bytes(run)
+                run.clear()
+            if isinstance(piece, Span):
+                yield piece
             else:
-                self._element(level, tag, vr, length)
+                yield from _swapped(self._reader, piece)
+        if run:
+            yield bytes(run)
+
+    def whole(self) -> bytes:
+        """Return all of what is written."""
+        return b"".join(
+            _read(self._reader, piece.start, piece.end) if isinstance(piece, Span) else piece
+            for piece in self.pieces()
+            if isinstance(piece, bytes | Span)
+        )
+
+    def _written(self) -> Iterator[bytes | Span | _Swapped]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        self._begin()
+        while self._step():
+            if self._weight > _KEPT:
+                yield from self._out
+                self._drop()
+        yield from self._out
+
+    # --- going through the elements --------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        start, end = self._bounds
+        self._position = start
+        self._total = 0
+        self._count = 0
+        self._drop()
+        self._levels = [_Level(0, end, self._source, self._context, items=False)]
+        unknown = self._unknown
+        if unknown is not None:
+            stop = None if unknown.length == UNDEFINED else end
+            self._open(_Level(unknown.tag, stop, self._source, self._context, items=True))
+
+    def _step(self) -> bool:
+        """Go one header on; return whether there is more."""
+        level = self._levels[-1]
+        start = self._position
+        if level.end is not None and start >= level.end:
+            if start > level.end:
+                raise self._damaged(level.end)
+            if len(self._levels) == 1:
+                return False
+            self._close()
+            return True
+        at = self._cursor.at(start, 12)
+        header = element_at(self._cursor.buffer, at, level.encoding)
+        if header is None:
+            limit = self._bounds[1] if level.end is None else level.end
+            header = header_at(self._cursor, start, level.encoding, limit, nested=len(self._levels) > 1)
+        if header is None:
+            raise self._damaged(start)
+        tag, vr, size, length = header
+        self._position += size
+        if tag == (SEQUENCE_END if level.items else ITEM_END) and level.end is None:
+            self._close()
+        elif level.items:
+            self._item(level, tag, length, start)
+        elif tag >> 16 == 0xFFFE:
+            raise self._damaged(start)
+        else:
+            self._element(level, tag, vr, length)
+        return True
 
     def _damaged(self, position: int) -> InputError:
         within = self._levels[1].tag if len(self._levels) > 1 else self._levels[0].tag
         return InputError(
-            f"sequence {tag_text(within)} is damaged {position} bytes from its start; correct it first",
+            f"sequence {tag_text(within)} is damaged {position - self._bounds[0]} bytes from its start; "
+            "correct it first",
             code="E_SEQUENCE",
             tag=within,
         )
@@ -224,61 +397,91 @@ class _Writer:
         if tag != ITEM:
             raise self._damaged(start)
         end = None if length == UNDEFINED else self._position + length
-        encoding = _item_encoding(self._buffer, self._position, end, level.encoding)
+        limit = self._bounds[1] if end is None else end
+        encoding = item_encoding(self._cursor, self._position, limit, level.encoding)
         item = _Level(ITEM, end, encoding, self._context_of(end, encoding, level.context), items=False)
         if self._changes:
-            stop = end if end is not None else self._skip(encoding, in_item=True) - 8
-            path = tuple(outer.tag for outer in self._levels if outer.items)
-            view = Item(path, parse(self._buffer, self._position, stop, encoding, self._ends), self._buffer, encoding)
-            for change in self._changes:
-                item.changes.update(change(view))
+            item.changes = self._changes_of(end, encoding)
             item.pending = sorted(item.changes)
-        self._levels.append(item)
+        self._open(item)
+
+    def _changes_of(self, end: int | None, encoding: Encoding) -> Mapping[int, bytes]:
+        """Return the new elements of the item that starts here. They are made once."""
+        start = self._position
+        if self._measured:
+            return self._made.get(start, {})
+        stop = end if end is not None else self._skip(encoding, in_item=True) - 8
+        path = tuple(outer.tag for outer in self._levels[: 2 * _LONGEST_PATH] if outer.items)
+        view = Item(path, self._parse(start, stop, encoding), self._slices, encoding)
+        made: dict[int, bytes] = {}
+        for change in self._changes:
+            made.update(change(view))
+        if made:
+            self._made[start] = made
+        return made
+
+    def _parse(self, start: int, stop: int, encoding: Encoding) -> list[Element]:
+        return _elements(self._ahead, start, stop, encoding, self._ends)
 
     def _context_of(self, end: int | None, encoding: Encoding, outer: Context) -> Context:
         """Return the context of the item that starts here: what it says of itself may stand behind what needs it."""
         if not encoding.implicit or self._target.implicit:
             return outer
         stop = end if end is not None else self._skip(encoding, in_item=True) - 8
+        if self._describing is None:
+            self._describing = _Finder(self._reader, *self._bounds, CONTEXT_TAGS)
         context = outer
-        if self._mentions_context(self._position, stop):
-            for part in parse(self._buffer, self._position, stop, encoding, self._ends):
-                context = context.seen(part.tag, self._buffer[part.value : part.end], encoding)
+        if self._describing.finds(self._position, stop):
+            for part in self._parse(self._position, stop, encoding):
+                if part.tag in CONTEXT_TAGS and part.length != UNDEFINED:
+                    context = context.seen(part.tag, self._slices[part.value : min(part.value + 2, part.end)], encoding)
         return context
-
-    def _mentions_context(self, start: int, stop: int) -> bool:
-        """Tell whether bytes of Implicit VR look as if they held an attribute that others depend on."""
-        if self._context_tags is None:
-            patterns = [re.escape(tag_bytes(tag, IMPLICIT_LITTLE)) for tag in _CONTEXT_TAGS]
-            self._context_tags = [match.start() for match in re.finditer(b"|".join(patterns), self._buffer)]
-        first = bisect_left(self._context_tags, start)
-        return first < len(self._context_tags) and self._context_tags[first] < stop
 
     def _element(self, level: _Level, tag: int, vr: bytes, length: int) -> None:
         """Write a plain element, or open a sequence."""
         value = self._position
         undefined = length == UNDEFINED
-        if vr == _NO_VR:
+        if vr == NO_VR:
             vr = look_up(tag, length, level.context)
         while level.pending and level.pending[0] <= tag:
-            level.out.append(level.changes[level.pending.pop(0)])
+            self._emit(level.changes[level.pending.pop(0)])
         if tag in level.changes or tag & 0xFFFF == 0:
             self._position = self._behind(vr, length, level.encoding)
             return
-        if vr == b"SQ" and (undefined or self._holds_items(value, length, level.encoding)):
+        inside = self._encoding_inside(level, vr, length)
+        if inside is not None:
             end = None if undefined else value + length
-            self._levels.append(_Level(tag, end, level.encoding, level.context, items=True))
+            self._open(_Level(tag, end, inside, level.context, items=True))
             return
         self._position = self._behind(vr, length, level.encoding)
-        content = self._buffer[value : self._position]
-        if len(content) != length and not undefined:
+        if self._position > self._bounds[1]:
             raise self._damaged(value)
         # What has undefined length here is UN, or the fragments of nested Pixel Data: bytes stay bytes.
         vr = vr if undefined else fitting(b"UN" if vr == b"SQ" else vr, length)
-        if level.encoding.big_endian != self._target.big_endian and not undefined:
-            content = swap(content, SWAP_UNIT.get(vr, 1))
-        level.out.append(element_header(tag, vr, length, self._target))
-        level.out.append(content)
+        self._emit(element_header(tag, vr, length, self._target))
+        swaps = level.encoding.big_endian != self._target.big_endian and not undefined
+        self._emit_value(value, self._position, SWAP_UNIT.get(vr, 1) if swaps else 1)
+
+    def _encoding_inside(self, level: _Level, vr: bytes, length: int) -> Encoding | None:
+        """Return how the items of the element are encoded whose value starts here; None if it is no sequence.
+
+        What is UN is one only if its items may have to change: pixels follow the transfer syntax, wherever they are.
+        """
+        value = self._position
+        undefined = length == UNDEFINED
+        if vr == b"SQ":
+            return level.encoding if undefined or self._holds_items(value, length, level.encoding) else None
+        if vr != b"UN" or not self._changes or (not undefined and length < 8):
+            return None
+        encoding = _unknown_encoding(self._reader, value)
+        if encoding is None:
+            return None
+        stop = self._skip(IMPLICIT_LITTLE, in_item=False) if undefined else value + length
+        if self._pixels is None:
+            self._pixels = _Finder(self._reader, *self._bounds, [PIXEL_DATA])
+        if not self._pixels.finds(value, stop):
+            return None
+        return encoding if undefined or _are_items(self._ahead, value, stop, encoding, self._ends) else None
 
     def _behind(self, vr: bytes, length: int, encoding: Encoding) -> int:
         if length == UNDEFINED:
@@ -287,45 +490,97 @@ class _Writer:
 
     def _skip(self, encoding: Encoding, *, in_item: bool) -> int:
         tag = self._levels[-1].tag
-        return skip_items(Cursor.over(self._buffer), self._position, encoding, tag, in_item=in_item, ends=self._ends)
+        return skip_items(self._ahead, self._position, encoding, tag, in_item=in_item, ends=self._ends)
 
     def _holds_items(self, value: int, length: int, encoding: Encoding) -> bool:
-        if length == 0:
-            return True
-        header = element_at(self._buffer, value, encoding)
-        return header is not None and header[0] == ITEM
+        return length == 0 or self._reader.pread(4, value) == tag_bytes(ITEM, encoding)
+
+    # --- writing ---------------------------------------------------------------------------------------------
+
+    def _drop(self) -> None:
+        self._out: list[bytes | Span | _Swapped] = []
+        self._weight = 0
+
+    def _emit(self, data: bytes) -> None:
+        self._out.append(data)
+        self._total += len(data)
+        self._weight += len(data) + _OVERHEAD
+
+    def _emit_value(self, start: int, end: int, unit: int) -> None:
+        """Write a value: bytes if it is short, else its place."""
+        length = end - start
+        if length <= _SMALL:
+            at = self._cursor.at(start, length)
+            data = self._cursor.buffer[at : at + length]
+            if len(data) < length:
+                raise self._damaged(start)
+            self._emit(swap(data, unit))
+            return
+        self._out.append(Span(start, end) if unit == 1 else _Swapped(start, end, unit))
+        self._total += length
+        self._weight += _OVERHEAD
+
+    def _open(self, level: _Level) -> None:
+        """Open a sequence or an item, and write its header: its length, where it has one, is known the second time."""
+        length = UNDEFINED
+        if level.end is not None:
+            level.number = self._count
+            self._count += 1
+            if not self._measured:
+                self._sizes.append(0)
+            length = self._sizes[level.number]
+        level.place = len(self._out)
+        self._emit(self._header_of(level, length))
+        level.start = self._total
+        self._levels.append(level)
 
     def _close(self) -> None:
-        """Write the sequence or item that ends here into the level around it."""
+        """End the sequence or item that ends here."""
         level = self._levels.pop()
-        body = b"".join([*level.out, *[level.changes[tag] for tag in level.pending]])
-        out = self._levels[-1].out
-        tag, vr, last = (level.tag, b"SQ", SEQUENCE_END) if level.items else (ITEM, _NO_VR, ITEM_END)
-        out.append(_header(tag, vr, UNDEFINED if level.end is None else len(body), self._target))
-        out.append(body)
+        for tag in level.pending:
+            self._emit(level.changes[tag])
         if level.end is None:
-            out.append(_header(last, _NO_VR, 0, self._target))
+            self._emit(_header(SEQUENCE_END if level.items else ITEM_END, NO_VR, 0, self._target))
+            return
+        if self._measured:
+            return
+        size = self._total - level.start
+        if size >= UNDEFINED:
+            raise RefusedError(
+                f"sequence {tag_text(self._levels[min(1, len(self._levels) - 1)].tag)} would have {size} bytes, more "
+                "than its length can say",
+                code="E_SIZE",
+            )
+        self._sizes[level.number] = size
+        if self._kept is not None:
+            self._out[level.place] = self._header_of(level, size)
+
+    def _header_of(self, level: _Level, length: int) -> bytes:
+        return _header(level.tag, b"SQ" if level.items else NO_VR, length, self._target)
 
 
-def known_sequence(value: bytes, tag: int, length: int) -> tuple[bytes, Encoding]:
-    """Return a sequence that was written as UN as what it is, and how its items are encoded (PS3.5 6.2.2).
+class _Finder:
+    """Finds where tags, in little endian, stand between two offsets of a Reader: bytes that look like them at least."""
 
-    Implicit VR by the standard; some writers only change the VR to UN. Empty bytes stand for an empty sequence.
+    __slots__ = ("_found",)
 
-    Raises InputError where the value is no sequence.
-    """
-    if not value:
-        return b"", IMPLICIT_LITTLE
-    if value[:4] != tag_bytes(ITEM, IMPLICIT_LITTLE):
-        raise InputError(f"{tag_text(tag)} is no sequence; correct it first", code="E_SEQUENCE", tag=tag)
-    vr = value[12:14]
-    encoding = EXPLICIT_LITTLE if vr in VRS else IMPLICIT_LITTLE
-    return element_header(tag, b"SQ", length, encoding) + value, encoding
+    def __init__(self, reader: Reader, start: int, end: int, tags: Iterable[int]) -> None:
+        pattern = re.compile(b"|".join(re.escape(tag_bytes(tag, IMPLICIT_LITTLE)) for tag in sorted(tags)), re.DOTALL)
+        self._found: array[int] = array("Q")
+        for position in range(start, end, _PIECE):
+            # Three bytes more: a tag may lie across the end of a piece.
+            data = reader.pread(min(_PIECE + 3, end - position), position)
+            self._found.extend(position + match.start() for match in pattern.finditer(data))
+
+    def finds(self, start: int, stop: int) -> bool:
+        """Tell whether one of the tags stands between two offsets."""
+        first = bisect_left(self._found, start)
+        return first < len(self._found) and self._found[first] < stop
 
 
 def append_item(sequence: bytes, tag: int, item: bytes) -> bytes:
     """Return a sequence in Explicit VR Little Endian with one more item at its end; empty bytes make a new one."""
-    added = _header(ITEM, _NO_VR, len(item), EXPLICIT_LITTLE) + item
+    added = _header(ITEM, NO_VR, len(item), EXPLICIT_LITTLE) + item
     if not sequence:
         return element_header(tag, b"SQ", len(added), EXPLICIT_LITTLE) + added
     if int.from_bytes(sequence[8:12], "little") == UNDEFINED:
@@ -341,31 +596,28 @@ def _header(tag: int, vr: bytes, length: int, encoding: Encoding) -> bytes:
     return b"".join(number.to_bytes(size, order) for number, size in ((tag >> 16, 2), (tag & 0xFFFF, 2), (length, 4)))  # type: ignore[arg-type]
 
 
-def _item_encoding(buffer: bytes, position: int, end: int | None, encoding: Encoding) -> Encoding:
-    """Return how an item is encoded: some writers put Implicit VR items into Explicit VR sequences."""
-    if encoding.implicit or encoding.big_endian or (end is not None and position >= end):
-        return encoding
-    vr = buffer[position + 4 : position + 6]
-    if vr in VRS or buffer[position : position + 2] == b"\xfe\xff" or vr.isalpha():
-        return encoding
-    return IMPLICIT_LITTLE
-
-
-def parse(buffer: bytes, start: int, end: int, encoding: Encoding, ends: dict[int, int] | None = None) -> list[Element]:
-    """Return the elements between two indices, each sequence as one; `ends` is that of `skip_items`.
+def parse(reader: Reader, start: int, end: int, encoding: Encoding) -> list[Element]:
+    """Return the elements between two offsets, each sequence as one.
 
     Raises InputError where an element goes beyond.
     """
+    return _elements(Cursor(reader), start, end, encoding, {})
+
+
+def _elements(cursor: Cursor, start: int, end: int, encoding: Encoding, ends: dict[int, int]) -> list[Element]:
     parts: list[Element] = []
     position = start
     while position < end:
-        header = element_at(buffer, position, encoding)
+        at = cursor.at(position, 12)
+        header = element_at(cursor.buffer, at, encoding)
+        if header is None:
+            header = header_at(cursor, position, encoding, end, nested=True)
         if header is None:
             break
         tag, vr, size, length = header
         value = position + size
         if length == UNDEFINED:
-            stop = skip_items(Cursor.over(buffer), value, nested_encoding(vr, encoding), tag, ends=ends)
+            stop = skip_items(cursor, value, nested_encoding(vr, encoding), tag, ends=ends)
         else:
             stop = value + length
         if stop > end:
@@ -378,76 +630,5 @@ def parse(buffer: bytes, start: int, end: int, encoding: Encoding, ends: dict[in
 
 
 def fitting(vr: bytes, length: int) -> bytes:
-    """Return the VR, or UN if the value is too long for its 16-bit length (PS3.5 6.2.2)."""
-    return b"UN" if vr in SHORT_VRS and length > _LARGEST_SHORT else vr
-
-
-# --- VRs that Implicit VR leaves out ---------------------------------------------------------------------------
-
-
-def look_up(tag: int, length: int, context: Context) -> bytes:
-    """Return the VR of an element in Implicit VR (PS3.5 A.1, 6.2.2): UN for one that the standard does not know.
-
-    Private elements are UN, but Private Creator is LO always. Where the dictionary gives a choice, the nearest
-    enclosing pixel or waveform description decides.
-    """
-    group, number = tag >> 16, tag & 0xFFFF
-    if number == 0:
-        return b"UL"
-    if group % 2:
-        return b"LO" if 0x0010 <= number <= 0x00FF and length != UNDEFINED else b"UN"
-    vr = _dictionary_vr(tag)
-    if length == UNDEFINED and vr != b"SQ":
-        return b"OB" if tag == PIXEL_DATA else b"UN"
-    if b" or " not in vr:
-        return vr
-    return _choose(tag, vr, length, context)
-
-
-def _choose(tag: int, vr: bytes, length: int, context: Context) -> bytes:
-    if vr == b"US or SS":
-        return b"SS" if context.signed else b"US"
-    if vr in (b"US or OW", b"US or SS or OW"):
-        # Tables are numbers, or words where they do not fit a 16-bit length (PS3.5 A.2).
-        if length > _LARGEST_SHORT:
-            return b"OW"
-        return b"SS" if vr == b"US or SS or OW" and context.signed else b"US"
-    # OB or OW.
-    if tag == PIXEL_DATA:
-        return b"OW" if context.allocated > 8 else b"OB"
-    if tag >> 16 == 0x5400:
-        return b"OW" if context.waveform_allocated > 8 else b"OB"
-    return b"OW"
-
-
-@cache
-def _dictionary_vr(tag: int) -> bytes:
-    known, repeating = _dictionary()
-    entry = known.get(tag)
-    if entry is None:
-        digits = f"{tag:08X}"
-        masks = (
-            mask for mask in repeating if all(sign in ("x", digit) for sign, digit in zip(mask, digits, strict=True))
-        )
-        mask = next(masks, None)
-        entry = repeating[mask] if mask else ("UN",)
-    return entry[0].encode("ascii")
-
-
-@cache
-def _dictionary() -> tuple[dict[int, Sequence[str]], dict[str, Sequence[str]]]:
-    """Return pydicom's dictionary: entries by tag, and by masks such as 60xx3000.
-
-    Only that module of pydicom is loaded. The package takes a third of a second, which everybody would wait for who
-    converts one file from Implicit VR.
-    """
-    import importlib.util
-
-    package = importlib.util.find_spec("pydicom")
-    folders = package.submodule_search_locations if package is not None else None
-    spec = importlib.util.spec_from_file_location("_dicom_dict", f"{folders[0]}/_dicom_dict.py") if folders else None
-    if spec is None or spec.loader is None:
-        raise UnsupportedError("pydicom, whose dictionary Implicit VR needs, is not installed; pip install pydicom")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.DicomDictionary, module.RepeatersDictionary
+    """Return the VR, or UN if the value is too long for its 16-bit length, or nobody knows that VR (PS3.5 6.2.2)."""
+    return b"UN" if vr not in VRS or (vr in SHORT_VRS and length > LARGEST_SHORT) else vr

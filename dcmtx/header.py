@@ -7,7 +7,7 @@ spans stay in the file until they are needed. Standard library alone.
 
 import re
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from dcmtx.errors import InputError
@@ -20,6 +20,8 @@ ITEM = 0xFFFEE000
 ITEM_END = 0xFFFEE00D
 SEQUENCE_END = 0xFFFEE0DD
 TRAILING_PADDING = 0xFFFCFFFC
+# What stands for the VR of an element that has none.
+NO_VR = b"  "
 
 PIXEL_DATA = 0x7FE00010
 FLOAT_PIXEL_DATA = 0x7FE00008
@@ -36,6 +38,9 @@ SWAP_UNIT: dict[bytes, int] = {
 _PAD: dict[bytes, bytes] = {b"UI": b"\0", b"OB": b"\0", b"UN": b"\0"}
 
 _CHUNK = 1 << 16
+# Tags below this are of the groups of commands (0000) and of File Meta Information (0002), or of a private group.
+_FIRST_TAG = 0x00030000
+_GROUP = 0xFFFF0000
 _PIECE = 1 << 20
 # PS3.5 6.2: what is longer is no number that the standard can mean.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
@@ -55,7 +60,8 @@ class Reader(Protocol):
 class Element(NamedTuple):
     """A data element by its offsets: `start` of the tag, `value` of the value, `end` behind everything of it.
 
-    `length` is the one encoded, which may be UNDEFINED; `vr` is two spaces where the encoding leaves it out.
+    `length` is the one encoded, which may be UNDEFINED; `vr` is NO_VR where the encoding leaves it out, or has what is
+    none.
     """
 
     tag: int
@@ -90,11 +96,18 @@ class Reserve(Record):
     prefix: bytes = b""
 
 
+class Pieces(Protocol):
+    """Encoded elements that are not all in memory."""
+
+    def pieces(self) -> "Iterator[Piece]":
+        """Yield them, a piece at a time."""
+
+
 class Replace(Record):
-    """Put these bytes, a whole encoded element, where the element of this tag is."""
+    """Put this, a whole encoded element, where the element of this tag is."""
 
     tag: int
-    element: bytes
+    element: bytes | Pieces
 
 
 class Append(Record):
@@ -269,12 +282,15 @@ def splice(elements: Iterable[Element], edits: Mapping[int, Edit], encoding: Enc
         yield from encode_edit(edits[tag], encoding)
 
 
-def encode_edit(edit: Edit, encoding: Encoding) -> Iterator[bytes | Slot]:
+def encode_edit(edit: Edit, encoding: Encoding) -> Iterator[Piece]:
     """Yield what an edit puts into the data set: nothing, an element, or a slot."""
     if isinstance(edit, Set):
         yield element_bytes(edit.tag, edit.vr, edit.value, encoding)
     elif isinstance(edit, Replace):
-        yield edit.element
+        if isinstance(edit.element, bytes):
+            yield edit.element
+        else:
+            yield from edit.element.pieces()
     elif isinstance(edit, Reserve):
         # The value is padded to even length behind its prefix; whoever fills it in pads it too.
         width = edit.width + (len(edit.prefix) + edit.width) % 2
@@ -319,15 +335,15 @@ def swap(value: bytes, unit: int) -> bytes:
 class Memory:
     """Bytes in memory as a Reader."""
 
-    __slots__ = ("_buffer", "size")
+    __slots__ = ("buffer", "size")
 
     def __init__(self, buffer: bytes) -> None:
-        self._buffer = buffer
+        self.buffer = buffer
         self.size = len(buffer)
 
     def pread(self, length: int, offset: int) -> bytes:
         """Return `length` bytes from `offset`, fewer only at the end."""
-        return self._buffer[offset : offset + length]
+        return self.buffer[offset : offset + length]
 
 
 class Cursor:
@@ -335,16 +351,11 @@ class Cursor:
 
     __slots__ = ("base", "buffer", "end", "reader")
 
-    def __init__(self, reader: Reader, buffer: bytes = b"") -> None:
+    def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self.end = reader.size
         self.base = 0
-        self.buffer = buffer
-
-    @classmethod
-    def over(cls, buffer: bytes) -> "Cursor":
-        """Return a cursor whose window is the whole of these bytes."""
-        return cls(Memory(buffer), buffer)
+        self.buffer = reader.buffer if isinstance(reader, Memory) else b""
 
     def at(self, position: int, need: int) -> int:
         """Return the index of `position` in `buffer`, with `need` bytes behind it, or fewer at the end."""
@@ -361,18 +372,28 @@ def _index(
 ) -> tuple[list[Element], Element | None, int]:
     """Return the elements from `position`, the pixel element that ends them, if any, and where it stopped."""
     elements: list[Element] = []
+    # Elements that stand where they must not, and those whose VR is none.
+    misplaced: list[int] = []
+    unnamed: list[int] = []
+    pixel: Element | None = None
     while position < cursor.end:
         at = cursor.at(position, 12)
         header = element_at(cursor.buffer, at, encoding)
-        # No element has tag (0000,0000): what starts so is padding, or nothing.
-        if header is None or header[0] == 0:
+        if header is None and not encoding.implicit:
+            header = header_at(cursor, position, encoding, cursor.end, nested=False)
+            if header is not None and header[0] & _GROUP:
+                unnamed.append(header[0])
+        # What starts with tag (0000,0000) is padding, unless it is a group length.
+        if header is None or (header[0] == 0 and header[3] != 4):
             _check_padding(cursor, position)
             notes.append(f"dropped {cursor.end - position} bytes of padding behind the last element")
             break
         tag, vr, size, length = header
         value = position + size
         if tag in PIXEL_TAGS:
-            return elements, Element(tag, vr, position, value, length, value), value
+            pixel = _pixel_element(Element(tag, vr, position, value, length, value), encoding)
+            position = value
+            break
         if tag >> 16 == 0xFFFE:
             raise InputError(
                 f"{tag_text(tag)} at offset {position} belongs inside a sequence; the file is damaged", tag=tag
@@ -388,9 +409,39 @@ def _index(
                     code="E_TRUNCATED",
                     tag=tag,
                 )
-        elements.append(Element(tag, vr, position, value, length, end))
+        if tag < _FIRST_TAG and tag >> 16 != 0x0001:
+            misplaced.append(tag)
+        else:
+            elements.append(Element(tag, vr, position, value, length, end))
         position = end
-    return elements, None, position
+    notes.extend(_oddities(misplaced, unnamed))
+    return elements, pixel, position
+
+
+def _pixel_element(pixel: Element, encoding: Encoding) -> Element:
+    """Return the pixel element. Raises InputError in big endian where no VR says which of its bytes are swapped."""
+    if encoding.big_endian and pixel.vr not in VRS:
+        raise InputError(
+            f"{tag_text(pixel.tag)} has no VR that the standard knows, so its byte order cannot be told; correct it "
+            "first",
+            code="E_INCONSISTENT",
+            tag=pixel.tag,
+        )
+    return pixel
+
+
+def _oddities(misplaced: list[int], unnamed: list[int]) -> Iterator[str]:
+    """Yield notes on elements that stand where they must not, and on those whose VR is none."""
+    if misplaced:
+        yield f"left out {_counted(misplaced)}: group {misplaced[0] >> 16:04X} has no place in the data set of a file"
+    if unnamed:
+        yield f"the VR of {_counted(unnamed)} is none that the standard knows; read by where the next element starts"
+
+
+def _counted(tags: list[int]) -> str:
+    """Return the first of these tags, and how many more there are, in words."""
+    more = len(tags) - 1
+    return tag_text(tags[0]) + (f" (and {more} more element{'s' * (more != 1)})" if more else "")
 
 
 def _check_padding(cursor: Cursor, position: int) -> None:
@@ -405,28 +456,54 @@ def _check_padding(cursor: Cursor, position: int) -> None:
 
 
 def element_at(buffer: bytes, at: int, encoding: Encoding) -> tuple[int, bytes, int, int] | None:
-    """Return tag, VR, size of the element's header and length at this index; None where the buffer ends.
+    """Return tag, VR, size of the element's header and length at this index.
 
-    In Explicit VR, a VR that is not one (two capitals that the standard does not know, PS3.5 6.2) has a 32-bit
-    length; bytes that are no letters mean that this element is Implicit VR, as some writers mix them.
+    None where the buffer ends, and in Explicit VR where the VR is not one of the standard's: then `header_at` looks at
+    what follows.
     """
     rest = len(buffer) - at
     if rest < 8:
         return None
     if encoding.implicit:
         group, number, length = struct.unpack_from("<HHI", buffer, at)
-        return group << 16 | number, b"  ", 8, length
+        return group << 16 | number, NO_VR, 8, length
     order = ">" if encoding.big_endian else "<"
     group, number, vr, length = struct.unpack_from(f"{order}HH2sH", buffer, at)
     tag = group << 16 | number
     # Items have no VR in any encoding; their length may look like one.
     if vr in SHORT_VRS and group != 0xFFFE:
         return tag, vr, 8, length
-    if group != 0xFFFE and (vr in LONG_VRS or (vr.isalpha() and vr.isupper())):
-        if rest < 12:
-            return None
-        return tag, vr, 12, int.from_bytes(buffer[at + 8 : at + 12], "big" if encoding.big_endian else "little")
-    return tag, b"  ", 8, int.from_bytes(buffer[at + 4 : at + 8], "big" if encoding.big_endian else "little")
+    if group == 0xFFFE:
+        return tag, NO_VR, 8, int.from_bytes(buffer[at + 4 : at + 8], "big" if encoding.big_endian else "little")
+    if vr not in LONG_VRS or rest < 12:
+        return None
+    return tag, vr, 12, int.from_bytes(buffer[at + 8 : at + 12], "big" if encoding.big_endian else "little")
+
+
+def header_at(
+    cursor: "Cursor", position: int, encoding: Encoding, end: int, *, nested: bool
+) -> tuple[int, bytes, int, int] | None:
+    """Return what `element_at` does; of an element whose VR is none, by what follows it. None where the bytes end."""
+    at = cursor.at(position, 12)
+    header = element_at(cursor.buffer, at, encoding)
+    if header is not None or encoding.implicit:
+        return header
+    from dcmtx.readings import settle
+
+    return settle(cursor.reader, position, encoding, end, nested=nested)
+
+
+def item_encoding(cursor: "Cursor", position: int, end: int, encoding: Encoding) -> Encoding:
+    """Return how an item is encoded: some writers put Implicit VR items into Explicit VR sequences."""
+    if encoding.implicit or encoding.big_endian or position >= end:
+        return encoding
+    at = cursor.at(position, 8)
+    vr = cursor.buffer[at + 4 : at + 6]
+    if vr in VRS or cursor.buffer[at : at + 2] == b"\xfe\xff":
+        return encoding
+    from dcmtx.readings import weigh
+
+    return weigh(cursor.reader, position, end, [encoding, IMPLICIT_LITTLE], nested=True) or encoding
 
 
 def nested_encoding(vr: bytes, encoding: Encoding) -> Encoding:
@@ -458,6 +535,8 @@ def skip_items(
         at = cursor.at(position, 12)
         header = element_at(cursor.buffer, at, here)
         if header is None:
+            header = header_at(cursor, position, here, cursor.end, nested=True)
+        if header is None:
             raise InputError(
                 f"the file ends inside sequence {tag_text(tag)}; the file is truncated", code="E_TRUNCATED", tag=tag
             )
@@ -483,24 +562,30 @@ def skip_items(
         elif within:
             levels.append((nested_encoding(vr, here), False, position))
         else:
-            levels.append((here, True, position))
+            levels.append((item_encoding(cursor, position, cursor.end, here), True, position))
     return position
 
 
-def guess_encoding(read: Callable[[int, int], bytes], start: int) -> Encoding | None:
-    """Return the encoding that the first element of a data set shows, or None if it shows none.
+def guess_encoding(reader: Reader, start: int, declared: Encoding | None = None) -> Encoding | None:
+    """Return the encoding that the first elements of a data set show, or None if they show none.
+
+    What one element shows is taken where it is what was declared; against that, several are asked.
 
     Raises nothing: an empty or strange data set gives None.
     """
-    first = read(8, start)
+    first = reader.pread(8, start)
     if len(first) < 8:
         return None
-    vr = first[4:6]
-    known = vr in VRS
+    known = first[4:6] in VRS
     little, big = int.from_bytes(first[:2], "little"), int.from_bytes(first[:2], "big")
-    if known:
-        # The first group of a data set is small (0008 almost always): the byte order that makes it so is the one.
-        return EXPLICIT_LITTLE if little <= big else Encoding(big_endian=True)
-    if little <= big:
-        return IMPLICIT_LITTLE
-    return None
+    # The first group of a data set is small (0008 almost always): the byte order that makes it so is the one.
+    explicit = EXPLICIT_LITTLE if little <= big else Encoding(big_endian=True)
+    if not known and explicit.big_endian:
+        return None
+    shown = explicit if known else IMPLICIT_LITTLE
+    if shown == declared:
+        return shown
+    from dcmtx.readings import weigh
+
+    candidates = [encoding for encoding in (declared, shown, explicit, IMPLICIT_LITTLE) if encoding is not None]
+    return weigh(reader, start, reader.size, candidates)

@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dcmtx.header import ITEM, PIXEL_DATA, UNDEFINED, Append, Edit, Element, Header, Remove, Span, Within, tag_bytes
+from dcmtx.header import (
+    ITEM,
+    NO_VR,
+    PIXEL_DATA,
+    UNDEFINED,
+    Append,
+    Edit,
+    Element,
+    Header,
+    Remove,
+    Span,
+    Within,
+    tag_bytes,
+)
 from dcmtx.plan import ICON_IMAGE_SEQUENCE, Plan
 from dcmtx.request import Icon
 from dcmtx.rules import image
@@ -16,7 +29,7 @@ from dcmtx.source import Source
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 
 if TYPE_CHECKING:
-    from dcmtx.encoding import Change, Context
+    from dcmtx.encoding import Change, Context, Rewriting
 
 # How a nested group length looks behind its group: number 0000, UL, length 4.
 _GROUP_LENGTH = {
@@ -53,20 +66,30 @@ def _more(edit: Edit | None, tag: int, changes: tuple[Change, ...]) -> Edit:
 def _found(plan: Plan, source: Source, icon: Icon, element: Element) -> tuple[Change, ...] | None:
     """Return what must be done to the items of a sequence, nothing where only group lengths go; None to leave it."""
     encoding = source.header.encoding
-    patterns = []
+    unknown = element.vr == b"UN"
+    lengths: list[bytes] = []
+    pixels: list[bytes] = []
     # Where the encoding changes, all is written anew, without group lengths.
-    if encoding == plan.syntax.encoding:
-        patterns.append(_GROUP_LENGTH[encoding])
+    if encoding == plan.syntax.encoding and not unknown:
+        lengths = [_GROUP_LENGTH[encoding]]
     if icon is Icon.DROP or source.syntax.encapsulated:
-        patterns.append(tag_bytes(PIXEL_DATA, encoding))
-    held = _held(source, element, patterns)
-    if tag_bytes(PIXEL_DATA, encoding) in held:
+        # What UN holds is little endian always, also inside a sequence in big endian (PS3.5 6.2.2).
+        pixels = [tag_bytes(PIXEL_DATA, encoding), tag_bytes(PIXEL_DATA, IMPLICIT_LITTLE)]
+    held = _held(source, element, lengths + pixels)
+    if held & set(pixels) and (not unknown or is_sequence(source, element)):
         from dcmtx.nested import changes_for
 
         changes = changes_for(source.syntax, plan.syntax, plan.syntax.encoding, icon)
         if changes:
             return changes
-    return () if _GROUP_LENGTH[encoding] in held else None
+    return () if held & set(lengths) else None
+
+
+def is_sequence(source: Source, element: Element) -> bool:
+    """Tell whether an element that is called UN is a sequence."""
+    from dcmtx.encoding import is_sequence as holds_items
+
+    return holds_items(source.header.reader, element)
 
 
 def _held(source: Source, element: Element, patterns: list[bytes]) -> set[bytes]:
@@ -85,14 +108,14 @@ def _held(source: Source, element: Element, patterns: list[bytes]) -> set[bytes]
 
 
 def may_hold_items(source: Source, element: Element) -> bool:
-    """Tell whether an element is a sequence, or may be one: without VR, or of undefined length."""
-    if element.vr in (b"SQ", b"UN"):
-        return element.vr == b"SQ"
-    if element.length == UNDEFINED:
+    """Tell whether an element is a sequence, or may be one: without VR, UN, or of undefined length."""
+    if element.vr == b"SQ" or element.length == UNDEFINED:
         return True
-    if element.vr != b"  " or element.length < 8:
+    if element.vr not in (b"UN", NO_VR) or element.length < 8:
         return False
-    return source.data.pread(4, element.value) == tag_bytes(ITEM, source.header.encoding)
+    # What UN holds is little endian always (PS3.5 6.2.2).
+    encoding = IMPLICIT_LITTLE if element.vr == b"UN" else source.header.encoding
+    return source.data.pread(4, element.value) == tag_bytes(ITEM, encoding)
 
 
 def context_of(header: Header) -> Context:
@@ -106,16 +129,14 @@ def context_of(header: Header) -> Context:
     )
 
 
-def rewritten(source: Source, element: Element, changes: tuple[Change, ...], target: Encoding) -> tuple[bytes, bytes]:
-    """Return a sequence as it is, and as it is with these changes in the target's encoding; empty if it has no items.
+def rewritten(source: Source, element: Element, changes: tuple[Change, ...], target: Encoding) -> Rewriting | None:
+    """Return a sequence with these changes in the target's encoding; None for one called UN that is empty.
 
     Raises InputError where it is damaged, or what the changes raise.
     """
-    from dcmtx.encoding import known_sequence, rewrite
+    if element.vr == b"UN" and not element.length:
+        return None
+    from dcmtx.encoding import rewriting
 
     header = source.header
-    old = header.reader.pread(element.end - element.start, element.start)
-    encoding, sequence = header.encoding, old
-    if element.vr == b"UN":
-        sequence, encoding = known_sequence(old[element.value - element.start :], element.tag, element.length)
-    return old, rewrite(sequence, encoding, target, context_of(header), changes) if sequence else b""
+    return rewriting(header.reader, element, header.encoding, target, context_of(header), changes)

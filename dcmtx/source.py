@@ -42,6 +42,7 @@ _FIRST = 1 << 16
 _PIECE = 1 << 20
 _STANDARD_INPUT = 0
 
+_UNENDED = "the Sequence Delimitation Item of Pixel Data is missing at the end of the file; its fragments are whole"
 _NUMBER_OF_FRAMES = 0x00280008
 OFFSETS = 0x7FE00001
 OFFSET_LENGTHS = 0x7FE00002
@@ -160,6 +161,8 @@ class PixelSource:
             said = self.header.text(_NUMBER_OF_FRAMES)
             number = int(said) if said.isdecimal() else None
             self.fragments = items.read_fragments(self.data.pread, pixel.value, self.data.size, number)
+            if self.fragments.unended:
+                self.notes.append(_UNENDED)
             self.header.close(self.fragments.end)
             return
         end = pixel.value + pixel.length
@@ -383,7 +386,7 @@ class Source(PixelSource):
         start = head.dataset
         if syntax.deflated:
             self._spool, start = self._inflate(start), 0
-        shown = guess_encoding((self._spool or self.file).pread, start)
+        shown = guess_encoding(self._spool or self.file, start, syntax.encoding)
         if shown is not None and shown != syntax.encoding:
             self.notes.append(
                 f"the data set is {_encoding_name(shown)}, but its transfer syntax is {syntax.name}; read as it is"
@@ -398,7 +401,7 @@ class Source(PixelSource):
     def _decide_without_meta(self) -> tuple[Syntax, Encoding, int]:
         """Decide for a file that does not name its transfer syntax: read only if its data set shows it for certain."""
         start = self.head.dataset
-        shown = guess_encoding(self.file.pread, start)
+        shown = guess_encoding(self.file, start)
         first = self.file.pread(2, start)
         # Group 0008 opens every data set that identifies an object.
         if shown is None or first != (b"\x00\x08" if shown.big_endian else b"\x08\x00"):

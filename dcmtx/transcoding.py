@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TypeVar
 
 from dcmtx.codec.registry import Quality, option_name
-from dcmtx.coder import read_colour
+from dcmtx.coder import read_colour, read_stream
 from dcmtx.engine import MEMORY
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.inside import complete
@@ -473,6 +473,8 @@ def _look_inside(source: Source, request: Request) -> Contents:
     fmt = image.read_format(source.header)
     image.check_format(fmt)
     source.map_frames(fmt)
+    if fragments.unended:
+        _check_last(source, fmt)
     coded_bytes = sum(fragments.lengths)
     if source.syntax.family not in KINDS:
         return Contents(None, coded_bytes)
@@ -505,3 +507,20 @@ def _first_lost(source: Source, stream: Codestream, fmt: PixelFormat) -> Codestr
                 return found
             break
     return None
+
+
+def _check_last(source: Source, fmt: PixelFormat) -> None:
+    """Raise InputError unless the last frame is whole: no item says that no fragment of it is missing."""
+    last = fmt.frames - 1
+    try:
+        if source.syntax.family in KINDS:
+            read_stream(source.syntax, source.frame(last), fmt)
+        elif source.fragments is not None and len(source.fragments.values) > fmt.frames:
+            raise InputError(
+                "the file ends without a Sequence Delimitation Item, and its frames have several fragments; the file "
+                "is truncated",
+                code="E_TRUNCATED",
+            )
+    except DcmtxError as error:
+        error.frame = last
+        raise

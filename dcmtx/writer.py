@@ -34,6 +34,7 @@ from dcmtx.sink import Sink
 from dcmtx.source import Source
 
 if TYPE_CHECKING:
+    from dcmtx.encoding import Rewriting
     from dcmtx.pixel.bits import BitPacker
 
 _PIECE = 1 << 20
@@ -199,6 +200,7 @@ class Writer:
     def _resolve(self, elements: Iterable[Element], edits: dict[int, Edit]) -> dict[int, Edit]:
         """Return the edits with those that go inside sequences carried out: whole sequences, new."""
         resolved: dict[int, Edit] = {tag: edit for tag, edit in edits.items() if not isinstance(edit, Append | Within)}
+        sequences: dict[int, Rewriting] = {}
         for element in elements:
             edit = edits.get(element.tag)
             if element.tag in resolved or not isinstance(edit, Append | Within):
@@ -206,24 +208,26 @@ class Writer:
             if element.vr == b"UN" or may_hold_items(self._source, element):
                 new = self._rewritten(element, edit)
                 if new is not None:
+                    sequences[element.tag] = new
                     resolved[element.tag] = Replace(element.tag, new)
         for tag, edit in edits.items():
             if isinstance(edit, Append):
                 from dcmtx.encoding import append_item
 
-                old = resolved.get(tag)
-                sequence = old.element if isinstance(old, Replace) else b""
-                resolved[tag] = Replace(tag, append_item(sequence, tag, edit.item))
+                old = sequences.get(tag)
+                resolved[tag] = Replace(tag, append_item(old.whole() if old else b"", tag, edit.item))
         return resolved
 
-    def _rewritten(self, element: Element, edit: Append | Within) -> bytes | None:
+    def _rewritten(self, element: Element, edit: Append | Within) -> Rewriting | None:
         """Return a sequence as it must be written, or None if it stays what it is."""
-        old, new = rewritten(self._source, element, edit.changes, self._encoding)
+        new = rewritten(self._source, element, edit.changes, self._encoding)
+        if new is None or isinstance(edit, Append):
+            return new
         if element.vr == b"UN":
-            return new or None
+            return new if new.changed else None
         same = self._source.header.encoding == self._encoding
-        unchanged = same and not edit.changes and len(new) == len(old)
-        return old if unchanged and isinstance(edit, Append) else None if unchanged else new
+        unchanged = same and not edit.changes and new.size == element.end - element.start
+        return None if unchanged else new
 
     # --- pixels ----------------------------------------------------------------------------------------------
 

@@ -27,7 +27,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from dcmtx import encoding
-from dcmtx.encoding import Context, _dictionary_vr, look_up, parse, rewrite, transcribe
+from dcmtx.dictionary import Context, _dictionary_vr, look_up
+from dcmtx.encoding import parse, rewrite, transcribe
 from dcmtx.errors import InputError
 from dcmtx.header import Header, Memory, Remove, Replace, Reserve, Set, Slot, Span
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
@@ -807,7 +808,7 @@ def test_the_length_of_an_item_may_be_spelled_like_a_vr(spelled, undefined):
 def test_parsing_gives_each_element_with_its_place(syntax, nodes):
     data = b"??" + write(nodes, syntax) + b"??"
     position = 2
-    for part, node in zip(parse(data, 2, len(data) - 2, ENCODINGS[syntax]), nodes, strict=True):
+    for part, node in zip(parse(Memory(data), 2, len(data) - 2, ENCODINGS[syntax]), nodes, strict=True):
         encoded = write_one(node, syntax)
         assert (part.tag, part.start, part.end) == (node[1], position, position + len(encoded))
         assert data[part.start : part.end] == encoded
@@ -820,7 +821,7 @@ def test_parsing_gives_each_element_with_its_place(syntax, nodes):
 def test_parsing_within_wrong_bounds_is_an_input_error(change):
     data = element(0x00080050, "SH", "A ") + element(0x00080060, "CS", "OT") + b"\xff" * 8
     with pytest.raises(InputError):
-        parse(data, 0, 20 + change, EXPLICIT_LITTLE)
+        parse(Memory(data), 0, 20 + change, EXPLICIT_LITTLE)
 
 
 def test_values_are_carried_as_spans_not_read():
@@ -840,9 +841,9 @@ def test_words_are_swapped_as_numpy_swaps_them():
 
 
 def test_the_dictionary_is_loaded_only_when_it_is_needed():
-    encoding._dictionary_vr.cache_clear()
+    _dictionary_vr.cache_clear()
     data = write([("plain", KNOWN["PN"], "PN", b"A^B ")], EXPLICIT)
     convert(data, EXPLICIT, IMPLICIT)
-    assert encoding._dictionary_vr.cache_info().misses == 0
+    assert _dictionary_vr.cache_info().misses == 0
     convert(write([("plain", KNOWN["PN"], "PN", b"A^B ")], IMPLICIT), IMPLICIT, EXPLICIT)
-    assert encoding._dictionary_vr.cache_info().misses == 1
+    assert _dictionary_vr.cache_info().misses == 1

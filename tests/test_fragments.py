@@ -250,17 +250,40 @@ def test_the_frame_that_is_cut_is_named_where_frames_have_several_fragments(
 
 
 @EVERY
-@pytest.mark.parametrize("behind", [b"", dicom.element(0x7FE10010, "LO", "BEHIND")], ids=["the end", "an element"])
-def test_a_missing_sequence_delimitation_item(name: str, behind: bytes, tmp_path: Path, command: Command) -> None:
+@pytest.mark.parametrize("table", ["none", "basic"])
+@pytest.mark.parametrize("size", [0, 8, 200])
+def test_a_missing_sequence_delimitation_item_at_the_end(
+    name: str, size: int, table: str, tmp_path: Path, command: Command
+) -> None:
+    data = encoded(name, [[stream] for stream in CODED[name]], table=table)[:-8] + bytes(size)
+    pixels, said = converted(data, tmp_path, command)
+    assert np.array_equal(pixels, PIXELS)
+    assert "the Sequence Delimitation Item of Pixel Data is missing at the end of the file" in said
+    dicom.walk((tmp_path / "out.dcm").read_bytes())
+
+
+@EVERY
+def test_a_missing_sequence_delimitation_item_before_other_elements(name: str, tmp_path: Path, fails: Fails) -> None:
     whole = encoded(name, [[stream] for stream in CODED[name]])
-    (tmp_path / "in.dcm").write_bytes(whole[:-8] + behind)
-    ran = command(tmp_path / "in.dcm", tmp_path / "out.dcm", "--to", "explicit")
-    if ran.status:
-        assert "Sequence Delimitation Item" in ran.line
-        assert "frame 4" not in ran.line
-        assert "fragment 4" not in ran.line
-    else:
-        assert np.array_equal(oracle.native((tmp_path / "out.dcm").read_bytes()), PIXELS)
+    line = refused(whole[:-8] + dicom.element(0x7FE10010, "LO", "BEHIND"), tmp_path, fails)
+    assert "Sequence Delimitation Item" in line
+    assert "frame 4" not in line
+    assert "fragment 4" not in line
+
+
+@EVERY
+@pytest.mark.parametrize("target", ["explicit", "the same"])
+@pytest.mark.parametrize("table", ["none", "basic"])
+def test_a_last_frame_that_lacks_fragments_is_not_taken_for_whole(
+    name: str, table: str, target: str, tmp_path: Path, command: Command
+) -> None:
+    frames = [split(stream, 4) for stream in CODED[name]]
+    data = encoded(name, frames, table=table)[: -8 - len(even(frames[-1][-1])) - 8]
+    (tmp_path / "in.dcm").write_bytes(data)
+    to = CODECS[name][0] if target == "the same" else target
+    ran = command(tmp_path / "in.dcm", tmp_path / "out.dcm", "--to", to, "--force")
+    assert ran.status in (3, 6), ran
+    assert os.listdir(tmp_path) == ["in.dcm"]
 
 
 @EVERY
@@ -298,10 +321,43 @@ def test_frames_that_are_not_as_many_as_said(name: str, count: int, tmp_path: Pa
 
 @EVERY_ONE
 def test_fragments_that_a_syntax_forbids(name: str, tmp_path: Path, fails: Fails) -> None:
-    frames = [split(stream, 2) for stream in CODED[name]]
-    for table in ("none", "basic", "extended"):
-        line = refused(encoded(name, frames, table=table), tmp_path, fails)
-        assert "Number of Frames is 3, but Pixel Data has 6 fragments that cannot be mapped" in line
+    line = refused(encoded(name, [split(stream, 2) for stream in CODED[name]]), tmp_path, fails)
+    assert "Number of Frames is 3, but Pixel Data has 6 fragments that cannot be mapped" in line
+
+
+@EVERY_ONE
+@pytest.mark.parametrize("parts", [(2, 2, 2), (1, 4, 2), (9, 1, 30)], ids=str)
+@pytest.mark.parametrize("table", ["basic", "extended"])
+def test_fragments_that_a_syntax_forbids_are_joined_by_a_table_that_fits(
+    name: str, parts: tuple[int, ...], table: str, tmp_path: Path, command: Command
+) -> None:
+    frames = [split(stream, count) for stream, count in zip(CODED[name], parts, strict=True)]
+    pixels, said = converted(encoded(name, frames, table=table), tmp_path, command)
+    assert np.array_equal(pixels, PIXELS)
+    assert f"3 frames are split over {sum(parts)} fragments, which the syntax forbids; joined" in said
+
+
+@EVERY_ONE
+def test_one_frame_in_fragments_that_a_syntax_forbids_is_joined_by_a_table(
+    name: str, tmp_path: Path, command: Command
+) -> None:
+    pixels, said = converted(encoded(name, [split(CODED[name][0], 4)], table="basic", count=1), tmp_path, command)
+    assert np.array_equal(pixels, PIXELS[:1])
+    assert "the frame is split over 4 fragments, which the syntax forbids; joined" in said
+
+
+@EVERY_ONE
+def test_two_frames_are_never_joined_to_one_whatever_a_table_says(name: str, tmp_path: Path, command: Command) -> None:
+    offsets = basic([0, 8 + len(even(CODED[name][0]))])
+    for count, table in ((1, basic([0])), (2, offsets)):
+        image = dicom.Image(
+            CODED[name], rows=ROWS, columns=COLUMNS, allocated=8, stored=8, frames=count, syntax=CODECS[name][0],
+            table=table,
+        )  # fmt: skip
+        (tmp_path / "in.dcm").write_bytes(image.encode())
+        ran = command(tmp_path / "in.dcm", tmp_path / "out.dcm", "--to", "explicit")
+        assert ran.status == 3, ran
+        assert "Number of Frames" in ran.line
 
 
 # --- any arrangement ---------------------------------------------------------------------------------------------
@@ -344,7 +400,8 @@ def test_the_pixels_are_right_however_they_are_arranged(
 def test_a_file_that_is_cut_anywhere_in_its_pixels_is_refused(
     tmp_path_factory: pytest.TempPathFactory, name: str, share: float, table: str
 ) -> None:
-    data = encoded(name, [[stream] for stream in CODED[name]], table=table)
+    # Where all that is missing is the Sequence Delimitation Item, it is read.
+    data = encoded(name, [[stream] for stream in CODED[name]], table=table)[:-8]
     start = data.index(dicom.header(dicom.PIXEL_DATA, "OB", dicom.UNDEFINED)) + 12
     directory = tmp_path_factory.mktemp("cut")
     (directory / "in.dcm").write_bytes(data[: start + int((len(data) - start) * share)])

@@ -385,3 +385,113 @@ def test_an_icon_that_cannot_be_read_is_named_with_the_way_out(damage: str, to: 
     assert not out.exists()
     transcode(path, out, to=to, icon="drop")
     assert ICON not in dicom.walk(out.read_bytes()).elements
+
+
+# --- sequences that are called UN --------------------------------------------------------------------------------
+
+
+HIDDEN, CONTENT = 0x00891010, 0x0040A730
+
+
+def without_vrs(elements: bytes) -> bytes:
+    """Return elements in Implicit VR; Pixel Data stays encapsulated."""
+    found = dicom.walk(dicom.file([elements])).elements
+    return b"".join(
+        dicom.header(tag, one.vr, one.length, dicom.IMPLICIT)
+        + (one.raw[12:] if one.length == dicom.UNDEFINED else one.value)
+        for tag, one in found.items()
+    )
+
+
+def unknown(tag: int, item: bytes, *, implicit: bool, undefined: bool) -> bytes:
+    """Return a sequence of one item that is called UN; inside it is Implicit VR, or Explicit VR as some writers do."""
+    inside = dicom.IMPLICIT if implicit else dicom.EXPLICIT
+    body = dicom.sequence(tag, [without_vrs(item) if implicit else item], inside, undefined=undefined)
+    body = body[8 if implicit else 12 :]
+    return dicom.header(tag, "UN", dicom.UNDEFINED if undefined else len(body)) + body
+
+
+# UN of undefined length holds Implicit VR always (PS3.5 6.2.2).
+WAYS = {
+    "implicit inside": {"implicit": True, "undefined": False},
+    "explicit inside": {"implicit": False, "undefined": False},
+    "undefined lengths": {"implicit": True, "undefined": True},
+}
+each_way = pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
+
+
+@each_way
+@pytest.mark.parametrize("where", ["at top level", "in a sequence", "in another one called UN"])
+@pytest.mark.parametrize("to", ["explicit", "implicit", "big-endian", "jpegls"])
+def test_pixels_in_a_sequence_called_unknown_follow_too(
+    to: str, where: str, way: dict[str, bool], tmp_path: Path
+) -> None:
+    icon = unknown(HIDDEN, coded_icon(G8, dicom.JPEG_SV1, tmp_path), **way)
+    if where == "in a sequence":
+        icon = dicom.sequence(CONTENT, [icon], undefined=way["undefined"])
+    elif where == "in another one called UN":
+        icon = unknown(CONTENT, icon, **way)
+    host, out = make(tmp_path / "in.dcm", dicom.JPEG_SV1, b""), tmp_path / "out.dcm"
+    whole = host.read_bytes()
+    old = dicom.sequence(ICON, [b""])
+    assert old in whole
+    host.write_bytes(whole.replace(old, icon))
+    transcode(host, out, to=to)
+    walked = dicom.walk(out.read_bytes())
+    around = walked.elements if where == "at top level" else walked.elements[CONTENT].items[0]
+    sequence = around[HIDDEN]
+    assert sequence.vr == ("" if to == "implicit" else "SQ")
+    assert sequence.items is not None
+    assert_same(shown(sequence.items[0], walked.syntax), G8)
+    if to != "jpegls":
+        assert b"\xff\xd8\xff" not in out.read_bytes()
+
+
+@each_way
+def test_a_sequence_called_unknown_with_native_pixels_stays_what_it_is(way: dict[str, bool], tmp_path: Path) -> None:
+    icon = unknown(HIDDEN, native_icon(G8, dicom.EXPLICIT), **way)
+    host, out = make(tmp_path / "in.dcm", dicom.RLE, b""), tmp_path / "out.dcm"
+    host.write_bytes(host.read_bytes().replace(dicom.sequence(ICON, [b""]), icon))
+    for to in ("explicit", "jpegls"):
+        transcode(host, out, to=to)
+        assert dicom.walk(out.read_bytes()).elements[HIDDEN].raw == icon
+
+
+LOOKALIKES = {
+    "an item tag, and no item": dicom.header(0xFFFEE000, "", 4) + b"abcdefgh\xe0\x7f\x10\x00\xff\xff\xff\xff",
+    "an item that is too long": dicom.header(0xFFFEE000, "", 90) + b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff",
+    "bytes behind the items": dicom.header(0xFFFEE000, "", 8) + dicom.header(dicom.PIXEL_DATA, "", 0, dicom.IMPLICIT)
+    + b"ab",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", LOOKALIKES.values(), ids=list(LOOKALIKES))
+@pytest.mark.parametrize("deep", [False, True], ids=["at top level", "in a sequence"])
+def test_unknown_bytes_that_look_like_items_stay_bytes(deep: bool, value: bytes, tmp_path: Path) -> None:
+    one = dicom.element(HIDDEN, "UN", value)
+    inside = dicom.sequence(CONTENT, [one]) if deep else one
+    host, out = make(tmp_path / "in.dcm", dicom.RLE, b""), tmp_path / "out.dcm"
+    host.write_bytes(host.read_bytes().replace(dicom.sequence(ICON, [b""]), inside))
+    transcode(host, out, to="explicit")
+    walked = dicom.walk(out.read_bytes())
+    around = walked.elements[CONTENT].items[0] if deep else walked.elements
+    assert around[HIDDEN].raw == one
+
+
+@pytest.mark.parametrize("undefined", [False, True], ids=["defined lengths", "undefined lengths"])
+def test_an_icon_in_a_sequence_called_unknown_that_cannot_be_read_is_no_secret(undefined: bool, tmp_path: Path) -> None:
+    coded = coded_icon(G8, dicom.JPEG_SV1, tmp_path).replace(b"\xff\xd8\xff", b"\xff\xd9\xff")
+    icon = unknown(HIDDEN, coded, implicit=True, undefined=undefined)
+    host = make(tmp_path / "in.dcm", dicom.JPEG_SV1, b"")
+    host.write_bytes(host.read_bytes().replace(dicom.sequence(ICON, [b""]), icon))
+    with pytest.raises(DcmtxError, match="the icon inside the data set cannot be converted"):
+        transcode(host, tmp_path / "out.dcm", to="explicit")
+
+
+def test_icons_in_sequences_called_unknown_are_dropped_too(tmp_path: Path) -> None:
+    inner = dicom.sequence(ICON, [native_icon(G8, dicom.EXPLICIT)])
+    outer = unknown(HIDDEN, inner, implicit=False, undefined=False)
+    host, out = make(tmp_path / "in.dcm", dicom.RLE, b""), tmp_path / "out.dcm"
+    host.write_bytes(host.read_bytes().replace(dicom.sequence(ICON, [b""]), outer))
+    transcode(host, out, to="explicit", icon="drop")
+    assert dicom.walk(out.read_bytes()).elements[HIDDEN].items == [{}]

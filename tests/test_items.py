@@ -149,11 +149,20 @@ def test_no_more_is_read_than_it_takes(length, count, reads, most):
 def test_pixel_data_cut_at_any_byte_is_an_input_error(frames, filled):
     laid = Laid(frames[:2])
     data = laid.encode(table(laid.frame_offsets) if filled else b"")
+    whole = {len(data) - 8}
+    if filled and len(laid.frames) > 1:
+        first = len(data) - 8 - laid.offsets[-1] - 8 - len(laid.padded[-1])
+        whole |= {first + offset for offset in laid.offsets[laid.starts[-2] + 1 :]}
     for length in range(HEADER, len(data)):
         cut = data[:length]
+        if length in whole:
+            # All that is missing is the item that says so, or fragments of the last frame, which it must show itself.
+            assert read_fragments(reader(cut), HEADER, length, len(laid.payloads)).unended
+            continue
         with pytest.raises(InputError) as caught:
-            read_fragments(reader(cut), HEADER, length)
+            read_fragments(reader(cut), HEADER, length, len(laid.payloads))
         assert caught.value.code == "E_TRUNCATED"
+    assert not read_fragments(reader(data), HEADER, len(data)).unended
     assert read_fragments(reader(data), HEADER, len(data)).end == len(data)
 
 
@@ -200,7 +209,7 @@ def test_damaged_bytes_are_an_input_error_or_fragments_within_the_file():
         for at, length in zip(found.values, found.lengths, strict=True):
             assert at == position + 8
             position = at + length
-        assert position + 8 == found.end <= len(data)
+        assert position + (0 if found.unended else 8) == found.end <= len(data)
 
 
 # --- beyond 4 GiB ------------------------------------------------------------------------------------------------
@@ -413,10 +422,61 @@ def test_an_extended_table_for_frames_of_several_fragments_is_not_believed():
     assert len(result.notes) == 1
 
 
-def test_a_basic_table_of_split_frames_is_not_believed_where_the_syntax_forbids_them():
+@repeatably(60)
+@given(FRAMES, st.booleans(), st.sampled_from(["basic", "extended", "extended, without the pad byte"]))
+def test_split_frames_of_a_syntax_that_forbids_them_are_joined_by_a_table_that_fits(frames, sees, kind):
+    laid = Laid(frames)
+    if len(frames) in (1, len(laid.payloads)):
+        return
+    offsets = laid.frame_offsets if kind == "basic" else []
+    padded = [sum(len(part) + len(part) % 2 for part in frame) for frame in frames]
+    bare = [length - len(frame[-1]) % 2 for length, frame in zip(padded, frames, strict=True)]
+    eot = None if kind == "basic" else extended(laid.frame_offsets, padded if kind == "extended" else bare)
+    result = mapped(laid, len(frames), offsets=offsets, eot=eot, single=True, sees=sees)
+    assert list(result.starts) == laid.starts
+    assert result.notes == (
+        f"{len(frames)} frames are split over {len(laid.payloads)} fragments, which the syntax forbids; joined",
+    )
+
+
+def test_one_split_frame_that_nothing_is_known_of_is_joined_by_a_table_only():
+    laid = Laid([[b"ab", b"cd", b"ef"]])
+    assert list(mapped(laid, 1, offsets=[0], single=True, sees=False).starts) == [0, 3]
+    with pytest.raises(InputError, match="cannot be mapped"):
+        mapped(laid, 1, single=True, sees=False)
+
+
+@pytest.mark.parametrize("offsets", [[], [0, 4], [0, 10, 20], [2, 20], [0, 22]], ids=str)
+def test_split_frames_of_a_syntax_that_forbids_them_are_not_mapped_without_a_table_that_fits(offsets):
     laid = Laid([[b"ab", b"cd"], [b"ef"]])
+    with pytest.raises(InputError, match="cannot be mapped"):
+        mapped(laid, 2, offsets=offsets, single=True)
+
+
+def test_a_table_that_would_join_two_codestreams_is_not_believed_where_the_syntax_forbids_split_frames():
+    laid = Laid([[b"ab"], [b"cd"], [b"ef"]])
+    with pytest.raises(InputError, match="cannot be mapped"):
+        mapped(laid, 2, offsets=[0, 10], single=True)
+
+
+@pytest.mark.parametrize(
+    ("behind", "read"),
+    [(b"", True), (bytes(3), True), (bytes(8), True), (bytes(3000), True), (b"\xfe\xff\xdd\xe0", False),
+     (bytes(12) + b"a", False), (dicom.header(0xFFFEE000, "", 90) + bytes(20), False)],
+    ids=["nothing", "three zeros", "zeros in its place", "many zeros", "half of it", "something", "another fragment"],
+)  # fmt: skip
+@pytest.mark.parametrize("frames", [None, 1, 2, 3])
+@pytest.mark.parametrize("filled", [False, True], ids=["no table", "a table"])
+def test_the_sequence_delimitation_item_may_be_missing_at_the_end_behind_the_last_frame(behind, read, frames, filled):
+    laid = Laid([[b"ab"], [b"cd"]])
+    data = laid.encode(table(laid.frame_offsets) if filled else b"")[:-8]
+    # A table says how many frames there are, where there is one.
+    if read and (filled or frames != 3):
+        found = read_fragments(reader(data + behind), HEADER, len(data + behind), frames)
+        assert (found.unended, found.end, list(found.lengths)) == (True, len(data), [2, 2])
+        return
     with pytest.raises(InputError):
-        mapped(laid, 2, offsets=laid.frame_offsets, single=True)
+        read_fragments(reader(data + behind), HEADER, len(data + behind), frames)
 
 
 @pytest.mark.parametrize(

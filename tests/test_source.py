@@ -432,8 +432,8 @@ NOT_MAPPED: dict[str, bytes] = {
     "a whole codestream too many, and a table of three": encapsulated([*ONE_EACH, [CODED[0]]], basic([0, 1, 2])),
     "no codestream begins in any fragment": encapsulated([[stream[6:20], stream[20:40]] for stream in CODED]),
     "RLE in two fragments per frame": encapsulated([split(RLE_STREAM, 2)] * 3, syntax=dicom.RLE),
-    "RLE in two fragments per frame, with a table": encapsulated(
-        [split(RLE_STREAM, 2)] * 3, basic(starts([split(RLE_STREAM, 2)] * 3)), syntax=dicom.RLE
+    "RLE in two fragments per frame, with a table that does not fit": encapsulated(
+        [split(RLE_STREAM, 2)] * 3, basic([0, 10, 20]), syntax=dicom.RLE
     ),
 }
 

@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 
     Words = NDArray[Any]
 
+# Zeros behind a frame that is smaller than this may be more than the frame.
+_LARGEST_PADDING = 64
+
 
 def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
     """Return one frame of little-endian cells as words, colour by pixel, shared chroma expanded.
 
-    1-bit pixels come as one byte per eight, aligned to the start of `data`. What is longer than a frame is padding.
+    1-bit pixels come as one byte per eight, aligned to the start of `data`. Zeros behind the frame are padding.
+
+    Raises InputError where there are fewer bytes, or other ones behind the frame.
     """
     if coded.subsampled and coded.pixels % 2:
         raise InputError(
@@ -30,6 +35,7 @@ def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
     if len(data) < coded.frame_bytes:
         raise InputError(f"it has {len(data)} bytes instead of {coded.frame_bytes}", code="E_TRUNCATED")
     if len(data) > coded.frame_bytes:
+        _check_padding(data[coded.frame_bytes :], coded)
         data = data[: coded.frame_bytes]
     if coded.allocated == 1:
         return bits.unpack_bits(data, 0, coded)
@@ -45,6 +51,16 @@ def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
     if coded.planar == 1:
         return color.by_pixel(samples.reshape(coded.samples, coded.rows, coded.columns))
     return samples.reshape(coded.rows, coded.columns, coded.samples)
+
+
+def _check_padding(excess: bytes, coded: PixelFormat) -> None:
+    """Raise InputError if what follows a frame is more than padding: another frame most likely."""
+    if len(excess) > 1 and (any(excess) or len(excess) >= max(coded.frame_bytes, _LARGEST_PADDING)):
+        raise InputError(
+            f"it has {len(excess)} bytes more than the {coded.frame_bytes} of a frame; correct Number of Frames "
+            "(0028,0008) or the fragments",
+            code="E_INCONSISTENT",
+        )
 
 
 def encode(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> Any:

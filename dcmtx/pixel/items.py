@@ -22,6 +22,7 @@ LARGEST_OFFSET = 0xFFFFFFFF
 LARGEST_FRAGMENT = 0xFFFFFFFE
 
 _WINDOW = 1 << 16
+_PIECE = 1 << 20
 # Behind a fragment longer than this, reading its item's header alone is quicker than reading what lies between.
 _FAR = 1 << 11
 # A first item longer than the table of sixteen million frames is none, but a fragment in its place.
@@ -33,7 +34,8 @@ class Fragments(Record):
     """The items of one encapsulated Pixel Data, by offsets in the file; the Basic Offset Table is not among them.
 
     `first` is the offset that offset tables count from; `table` holds the Basic Offset Table's entries; `values`
-    and `lengths` say where each fragment's bytes are; `end` is the offset behind the Sequence Delimitation Item.
+    and `lengths` say where each fragment's bytes are; `end` is the offset behind the Sequence Delimitation Item, or
+    behind the last fragment where that item is missing at the end of the file, as `unended` says.
     """
 
     first: int
@@ -41,6 +43,7 @@ class Fragments(Record):
     values: array[int]
     lengths: array[int]
     end: int
+    unended: bool = False
 
     def offset(self, number: int) -> int:
         """Return the offset of the item tag of this fragment (0-based), as an offset table counts it."""
@@ -64,9 +67,10 @@ class FrameMap(Record):
 def read_fragments(pread: Pread, start: int, size: int, frames: int | None = None) -> Fragments:
     """Index the items from `start`, the offset behind the header of Pixel Data, in a file of `size` bytes.
 
-    `frames` is how many there should be, for messages.
+    `frames` is how many there should be. Where no frame is missing and nothing but zeros follows the last fragment, the
+    Sequence Delimitation Item may be missing.
 
-    Raises InputError where the items are broken or the file ends before the Sequence Delimitation Item.
+    Raises InputError where the items are broken or the file ends before them.
     """
     table, position = _read_table(pread, start, size, frames)
     first = position
@@ -85,7 +89,15 @@ def read_fragments(pread: Pread, start: int, size: int, frames: int | None = Non
             continue
         if kind == SEQUENCE_END and len(buffer) >= at + 8:
             return Fragments(first, table, values, lengths, position + 8)
-        raise _broken(kind, position, size, len(values), _Place(table, position - first, frames))
+        place = _Place(table, position - first, frames)
+        if values and not place.missing(len(values)) and _is_blank(pread, position, size):
+            return Fragments(first, table, values, lengths, position, unended=True)
+        raise _broken(kind, position, size, len(values), place)
+
+
+def _is_blank(pread: Pread, position: int, size: int) -> bool:
+    """Tell whether nothing but zeros follows."""
+    return all(not pread(min(_PIECE, size - start), start).strip(b"\0") for start in range(position, size, _PIECE))
 
 
 def _read_table(pread: Pread, start: int, size: int, frames: int | None) -> tuple[array[int], int]:
@@ -168,32 +180,22 @@ def map_frames(
     The Extended Offset Table is believed first, then the Basic Offset Table, each only if it fits the items; then
     one fragment per frame, one frame for all, and last the codestreams themselves: `starts_frame` tells of a
     fragment (0-based) whether a frame begins there, by the bytes around its start. `single` says that the
-    syntax allows one fragment per frame only. Nothing is divided equally by guess.
+    syntax allows one fragment per frame only: more are joined if a table says so. Nothing is divided equally by guess.
 
     Raises InputError when the fragments cannot be mapped.
     """
     count = len(fragments.values)
-    notes: list[str] = []
     if frames == 1 and count > 1 and starts_frame is not None:
-        streams = sum(map(starts_frame, range(count)))
-        if streams > 1:
-            raise InputError(
-                f"Number of Frames (0028,0008) is 1, but Pixel Data has {streams} codestreams; correct that first",
-                code="E_INCONSISTENT",
-            )
-    if single and frames == 1 and count > 1 and starts_frame is not None:
-        note = f"the frame is split over {count} fragments, which its syntax forbids; joined"
-        return FrameMap(array("Q", [0, count]), (note,))
-    if extended is not None:
-        starts = _by_extended(fragments, frames, extended)
-        if starts is not None:
-            return FrameMap(starts, ())
-        notes.append("the Extended Offset Table does not fit the fragments; rebuilt from the items")
-    if len(fragments.table):
-        starts = _by_table(fragments, frames)
-        if starts is not None and not (single and count != frames):
-            return FrameMap(starts, tuple(notes))
-        notes.append("the Basic Offset Table does not fit the fragments; rebuilt from the items")
+        _check_one(sum(map(starts_frame, range(count))))
+        if single:
+            return FrameMap(array("Q", [0, count]), (_joined(frames, count),))
+    split = single and count > frames
+    starts, notes = _by_tables(fragments, frames, extended, split=split)
+    # Fragments are joined to a frame, but never two frames to one.
+    if starts is not None and split and (starts_frame is None or sum(map(starts_frame, range(count))) <= frames):
+        return FrameMap(starts, (*notes, _joined(frames, count)))
+    if starts is not None and not split:
+        return FrameMap(starts, tuple(notes))
     if count == frames:
         return FrameMap(array("Q", range(count + 1)), tuple(notes))
     if frames == 1 and count and not single:
@@ -210,25 +212,65 @@ def map_frames(
     )
 
 
-def _by_extended(fragments: Fragments, frames: int, extended: ExtendedTable) -> array[int] | None:
-    """Map by the Extended Offset Table, if it has an entry per frame, each on the tag of an item.
+def _check_one(streams: int) -> None:
+    if streams > 1:
+        raise InputError(
+            f"Number of Frames (0028,0008) is 1, but Pixel Data has {streams} codestreams; correct that first",
+            code="E_INCONSISTENT",
+        )
 
-    The entries' order is the order of the frames; that of the items in the file must agree.
+
+def _joined(frames: int, count: int) -> str:
+    """Return a note on frames in several fragments each where the syntax allows one (PS3.5 A.4)."""
+    split = "the frame is" if frames == 1 else f"{frames} frames are"
+    return f"{split} split over {count} fragments, which the syntax forbids; joined"
+
+
+def _by_tables(
+    fragments: Fragments, frames: int, extended: ExtendedTable | None, *, split: bool
+) -> tuple[array[int] | None, list[str]]:
+    """Map by the first table that fits, and return notes on those that do not."""
+    notes: list[str] = []
+    if extended is not None:
+        starts = _by_extended(fragments, frames, extended, split=split)
+        if starts is not None:
+            return starts, notes
+        notes.append("the Extended Offset Table does not fit the fragments; rebuilt from the items")
+    if len(fragments.table):
+        starts = _by_table(fragments, frames)
+        if starts is not None:
+            return starts, notes
+        notes.append("the Basic Offset Table does not fit the fragments; rebuilt from the items")
+    return None, notes
+
+
+def _by_extended(fragments: Fragments, frames: int, extended: ExtendedTable, *, split: bool) -> array[int] | None:
+    """Map by the Extended Offset Table, if it has an entry per frame, each on the tag of an item, and its length.
+
+    The entries' order is the order of the frames; that of the items in the file must agree. Frames have one fragment
+    each (PS3.3 C.7.6.3.1.8), but for those that are `split` against their syntax.
     """
-    if len(extended.offsets) != frames or len(fragments.values) != frames:
+    if len(extended.offsets) != frames or (len(fragments.values) != frames and not split):
+        return None
+    starts = _by_offsets(fragments, extended.offsets)
+    if starts is None:
         return None
     for number in range(frames):
-        length = fragments.lengths[number]
+        length = sum(fragments.lengths[starts[number] : starts[number + 1]])
         # Lengths with and without the pad byte are both met.
-        if extended.offsets[number] != fragments.offset(number) or not 0 <= length - extended.lengths[number] <= 1:
+        if not 0 <= length - extended.lengths[number] <= 1:
             return None
-    return array("Q", range(frames + 1))
+    return starts
 
 
 def _by_table(fragments: Fragments, frames: int) -> array[int] | None:
     """Map by the Basic Offset Table, if it has an entry per frame, the first 0, rising, each on the tag of an item."""
-    table = fragments.table
-    if len(table) != frames or table[0] != 0:
+    return _by_offsets(fragments, fragments.table) if len(fragments.table) == frames else None
+
+
+def _by_offsets(fragments: Fragments, table: array[int]) -> array[int] | None:
+    """Map by offsets of frames: the first 0, rising, each on the tag of an item."""
+    if table[0] != 0:
         return None
     starts = array("Q")
     number, count = 0, len(fragments.values)

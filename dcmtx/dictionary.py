@@ -1,0 +1,107 @@
+"""VRs that Implicit VR leaves out: pydicom's dictionary, and what decides where that gives a choice.
+
+The dictionary, alone, is loaded when one of them is needed. Private and unknown elements are UN (PS3.5 6.2.2).
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+from dcmtx.errors import UnsupportedError
+from dcmtx.header import PIXEL_DATA, UNDEFINED
+from dcmtx.record import Record
+from dcmtx.syntax import Encoding
+
+_PIXEL_REPRESENTATION = 0x00280103
+_BITS_ALLOCATED = 0x00280100
+_WAVEFORM_BITS_ALLOCATED = 0x54001004
+LARGEST_SHORT = 0xFFFE
+
+
+class Context(Record):
+    """What the nearest enclosing data set says that decides ambiguous VRs (PS3.5 A.1, A.2)."""
+
+    signed: bool = False
+    allocated: int = 16
+    waveform_allocated: int = 16
+
+    def seen(self, tag: int, value: bytes, encoding: Encoding) -> "Context":
+        """Return the context after an element of this tag and value."""
+        if tag not in CONTEXT_TAGS or len(value) < 2:
+            return self
+        number = int.from_bytes(value[:2], "big" if encoding.big_endian else "little")
+        if tag == _PIXEL_REPRESENTATION:
+            return self.replace(signed=number == 1)
+        if tag == _BITS_ALLOCATED:
+            return self.replace(allocated=number)
+        return self.replace(waveform_allocated=number)
+
+
+CONTEXT_TAGS = frozenset([_PIXEL_REPRESENTATION, _BITS_ALLOCATED, _WAVEFORM_BITS_ALLOCATED])
+
+
+def look_up(tag: int, length: int, context: Context) -> bytes:
+    """Return the VR of an element in Implicit VR (PS3.5 A.1, 6.2.2): UN for one that the standard does not know.
+
+    Private elements are UN, but Private Creator is LO always. Where the dictionary gives a choice, the nearest
+    enclosing pixel or waveform description decides.
+    """
+    group, number = tag >> 16, tag & 0xFFFF
+    if number == 0:
+        return b"UL"
+    if group % 2:
+        return b"LO" if 0x0010 <= number <= 0x00FF and length != UNDEFINED else b"UN"
+    vr = _dictionary_vr(tag)
+    if length == UNDEFINED and vr != b"SQ":
+        return b"OB" if tag == PIXEL_DATA else b"UN"
+    if b" or " not in vr:
+        return vr
+    return _choose(tag, vr, length, context)
+
+
+def _choose(tag: int, vr: bytes, length: int, context: Context) -> bytes:
+    if vr == b"US or SS":
+        return b"SS" if context.signed else b"US"
+    if vr in (b"US or OW", b"US or SS or OW"):
+        # Tables are numbers, or words where they do not fit a 16-bit length (PS3.5 A.2).
+        if length > LARGEST_SHORT:
+            return b"OW"
+        return b"SS" if vr == b"US or SS or OW" and context.signed else b"US"
+    # OB or OW.
+    if tag == PIXEL_DATA:
+        return b"OW" if context.allocated > 8 else b"OB"
+    if tag >> 16 == 0x5400:
+        return b"OW" if context.waveform_allocated > 8 else b"OB"
+    return b"OW"
+
+
+@cache
+def _dictionary_vr(tag: int) -> bytes:
+    known, repeating = _dictionary()
+    entry = known.get(tag)
+    if entry is None:
+        digits = f"{tag:08X}"
+        masks = (
+            mask for mask in repeating if all(sign in ("x", digit) for sign, digit in zip(mask, digits, strict=True))
+        )
+        mask = next(masks, None)
+        entry = repeating[mask] if mask else ("UN",)
+    return entry[0].encode("ascii")
+
+
+@cache
+def _dictionary() -> tuple[dict[int, Sequence[str]], dict[str, Sequence[str]]]:
+    """Return pydicom's dictionary: entries by tag, and by masks such as 60xx3000.
+
+    Only that module of pydicom is loaded. The package takes a third of a second, which everybody would wait for who
+    converts one file from Implicit VR.
+    """
+    import importlib.util
+
+    package = importlib.util.find_spec("pydicom")
+    folders = package.submodule_search_locations if package is not None else None
+    spec = importlib.util.spec_from_file_location("_dicom_dict", f"{folders[0]}/_dicom_dict.py") if folders else None
+    if spec is None or spec.loader is None:
+        raise UnsupportedError("pydicom, whose dictionary Implicit VR needs, is not installed; pip install pydicom")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.DicomDictionary, module.RepeatersDictionary

@@ -1,0 +1,154 @@
+"""How bytes are read that can be read in several ways: an element whose VR is none, and a data set of either encoding.
+
+Whatever reading leads to something that can be the next element is the right one. Needed for odd files only, so it is
+loaded for them only. Standard library alone.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from dcmtx.header import (
+    ITEM,
+    ITEM_END,
+    NO_VR,
+    PIXEL_TAGS,
+    SEQUENCE_END,
+    UNDEFINED,
+    Reader,
+    element_at,
+    tag_bytes,
+)
+from dcmtx.probe import LONG_VRS, VRS
+from dcmtx.syntax import IMPLICIT_LITTLE, Encoding
+
+# Tag, VR, size of the header, length, as `header.element_at` returns them.
+Reading = tuple[int, bytes, int, int]
+
+# How well a reading of an element fits what follows it.
+_NOTHING, _POSSIBLE, _LIKELY, _CERTAIN = range(4)
+# How many elements in a row whose VRs are none are tried in all ways.
+_DEPTH = 2
+# How many elements show the encoding of a data set.
+_ELEMENTS = 8
+_HEADER = 12
+
+
+def settle(reader: Reader, position: int, encoding: Encoding, end: int, *, nested: bool) -> Reading | None:
+    """Return how to read the element at `position`, whose VR the standard does not know; None where the bytes end.
+
+    Its length has 16 bits, as real files have it, or 32 bits, as new VRs have it (PS3.5 6.2.2), or there is no VR at
+    all, since some writers mix Implicit VR in. `end` is where the data set around it ends, at most; `nested` says that
+    it is an item. Two capitals may be a VR that the standard adds one day, and are returned; all else is none.
+    """
+    head = reader.pread(min(_HEADER, end - position), position)
+    if encoding.implicit or len(head) < 8 or head[4:6] in LONG_VRS:
+        return None
+    best, most = None, -1
+    for reading in _readings(head, encoding):
+        merit = _merit(reader, reading, position, encoding, end, nested, _DEPTH)
+        if merit > most:
+            best, most = reading, merit
+        if merit == _CERTAIN:
+            break
+    return best
+
+
+def _readings(head: bytes, encoding: Encoding) -> Iterator[Reading]:
+    """Yield what the header of an element may say, first what it says if nothing follows that could tell."""
+    order = ">" if encoding.big_endian else "<"
+    group, number, vr, short = struct.unpack_from(f"{order}HH2sH", head)
+    tag = group << 16 | number
+    capitals = vr.isalpha() and vr.isupper()
+    named = vr if capitals else NO_VR
+    by_short = (tag, named, 8, short)
+    implicit = (tag, NO_VR, 8, struct.unpack_from(f"{order}I", head, 4)[0])
+    by_long = (tag, named, 12, struct.unpack_from(f"{order}I", head, 8)[0]) if len(head) == _HEADER else None
+    if capitals and by_long:
+        yield by_long
+    if not capitals:
+        yield implicit
+    yield by_short
+    if capitals:
+        yield implicit
+    elif by_long:
+        yield by_long
+
+
+def _merit(
+    reader: Reader, reading: Reading, position: int, encoding: Encoding, end: int, nested: bool, depth: int
+) -> int:
+    """Say how well what stands behind an element, read so, can follow it."""
+    tag, _, size, length = reading
+    value = position + size
+    if length == UNDEFINED:
+        inside = {tag_bytes(ITEM, encoding), tag_bytes(SEQUENCE_END, encoding)}
+        return _CERTAIN if reader.pread(4, value) in inside else _NOTHING
+    behind = value + length
+    if behind >= end:
+        return _CERTAIN if behind == end else _NOTHING
+    head = reader.pread(min(_HEADER, end - behind), behind)
+    if len(head) < 8:
+        return _NOTHING
+    group, number = struct.unpack_from(">HH" if encoding.big_endian else "<HH", head)
+    following = group << 16 | number
+    if group == 0xFFFE:
+        return _CERTAIN if nested and following == ITEM_END else _NOTHING
+    if not any(head):
+        # Padding behind the last element.
+        return _NOTHING if nested else _POSSIBLE
+    rises = following > tag
+    if head[4:6] in VRS:
+        return _named_merit(head, behind, encoding, end, rises=rises)
+    if not rises:
+        return _NOTHING
+    if depth == 0:
+        return _POSSIBLE
+    ways = (_merit(reader, way, behind, encoding, end, nested, depth - 1) for way in _readings(head, encoding))
+    return min(max(ways), _LIKELY)
+
+
+def _named_merit(head: bytes, position: int, encoding: Encoding, end: int, *, rises: bool) -> int:
+    """Say how well an element with a VR can follow: its tag is greater, and it is whole."""
+    header = element_at(head, 0, encoding)
+    if header is None:
+        return _NOTHING
+    tag, _, size, length = header
+    whole = length == UNDEFINED or position + size + length <= end or tag in PIXEL_TAGS
+    if rises and whole:
+        return _CERTAIN
+    return _POSSIBLE if rises or whole else _NOTHING
+
+
+def weigh(reader: Reader, start: int, end: int, candidates: list[Encoding], *, nested: bool = False) -> Encoding | None:
+    """Return which encoding most of the first elements show, the first of those that show as many; None if none does.
+
+    Looks at several elements: one that is odd proves nothing.
+    """
+    counts = [_count(reader, start, end, encoding, nested=nested) for encoding in candidates]
+    most = max(counts)
+    return candidates[counts.index(most)] if most else None
+
+
+def _count(reader: Reader, start: int, end: int, encoding: Encoding, *, nested: bool) -> int:
+    """Count the elements, of the first few, that this encoding explains: with a VR that is one, if it has VRs."""
+    count, before, position = 0, -1, start
+    for _ in range(_ELEMENTS):
+        head = reader.pread(min(_HEADER, end - position), position)
+        known = element_at(head, 0, encoding)
+        reading = known or settle(reader, position, encoding, end, nested=nested)
+        if reading is None or reading[0] <= before or reading[0] >> 16 == 0xFFFE:
+            break
+        before, _, size, length = reading
+        position += size
+        if length == UNDEFINED:
+            item = tag_bytes(ITEM, IMPLICIT_LITTLE if encoding.implicit else encoding)
+            return count + (known is not None and reader.pread(4, position) == item)
+        if before in PIXEL_TAGS:
+            return count + (known is not None)
+        position += length
+        if position > end:
+            break
+        count += known is not None
+    return count
