@@ -384,7 +384,7 @@ class _Planner:
             objects.check_loss(header, plain)
         given, unused = self._settle_bits(plain)
         given = self._settle_colour(given)
-        coded_out = given.replace(photometric=photometric.coded(target, given, said, self._quality))
+        coded_out = given.replace(photometric=photometric.coded(target, given, coded_in, self._quality))
         self._check_result(said, coded_out)
         encoder = ENCODERS.choose(target.uid, target.label, coded_out, self._backend.encoder, self._quality)
         self._check_resolutions(coded_out)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
     """Return one frame of little-endian cells as words, colour by pixel, shared chroma expanded.
 
-    1-bit pixels come as one byte per eight, aligned to the start of `data`. What is longer than a frame is padding.
+    1-bit pixels come as one byte per eight, aligned to the start of `data`. A frame may be padded by zeros.
+
+    Raises InputError where there is less than a frame, or more than padding.
     """
     if coded.subsampled and coded.pixels % 2:
         raise InputError(
@@ -30,7 +32,7 @@ def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
     if len(data) < coded.frame_bytes:
         raise InputError(f"it has {len(data)} bytes instead of {coded.frame_bytes}", code="E_TRUNCATED")
     if len(data) > coded.frame_bytes:
-        data = data[: coded.frame_bytes]
+        data = _without_padding(data, coded)
     if coded.allocated == 1:
         return bits.unpack_bits(data, 0, coded)
     samples: Words
@@ -45,6 +47,19 @@ def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
     if coded.planar == 1:
         return color.by_pixel(samples.reshape(coded.samples, coded.rows, coded.columns))
     return samples.reshape(coded.rows, coded.columns, coded.samples)
+
+
+def _without_padding(data: bytes, coded: PixelFormat) -> bytes:
+    """Return the bytes of a frame without what is behind them, which must be a pad byte, or nothing but zeros."""
+    need = coded.frame_bytes
+    excess = len(data) - need
+    if excess > 1 and (excess >= need or any(data[need:])):
+        more = "pixels that share no chroma have" if len(data) == 3 * need // 2 and coded.subsampled else "it has"
+        raise InputError(
+            f"{more} {len(data)} bytes, but {coded.describe()} takes {need}; correct the attributes of the image first",
+            code="E_INCONSISTENT",
+        )
+    return data[:need]
 
 
 def encode(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> Any:
