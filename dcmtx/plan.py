@@ -41,6 +41,7 @@ from dcmtx.request import (
     Target,
     Uid,
     UnusedBits,
+    WordOrder,
     resolve,
 )
 from dcmtx.rules import identity, image, objects, overlay, photometric
@@ -89,8 +90,9 @@ class Plan(Record):
     `coded_in` is what the source holds, `plain` the words it decodes to, `given` what the encoder gets, `coded_out`
     what the file written holds; `pixel_vr` is the VR of its pixel element. Rows are None where nothing is coded.
     `unused_bits` says what is done with words that hold something outside Bits Stored; None means that the target holds
-    whole words. `overlays` are taken out of the pixels. `transform` is
-    that of the first codestream, which all must share. `edits` go by tag; `instance` is a new SOP Instance UID.
+    whole words. `overlays` are taken out of the pixels. `transform` is that of the first codestream, which all must
+    share. `word_bytes` is how wide the words of a source in big endian are where its VR does not tell; `order_known` is
+    False where nobody can tell and nobody needs to. `edits` go by tag; `instance` is a new SOP Instance UID.
     """
 
     syntax: Syntax
@@ -109,6 +111,8 @@ class Plan(Record):
     quality: Quality = Quality()
     irreversible: bool = False
     transform: Transform | None = None
+    word_bytes: int | None = None
+    order_known: bool = True
     table: OffsetTable = OffsetTable.EMPTY
     edits: Mapping[int, Edit] = MappingProxyType({})
     instance: str | None = None
@@ -314,21 +318,46 @@ class _Planner:
             why = error.message.split(";")[0]
             notes = (f"the image is not understood ({why}); its pixels are carried as they are",)
         allocated = header.number(image.BITS_ALLOCATED) or 16
-        notes += self._wide_big_endian(allocated)
         vr = pixel.vr if pixel.vr in (b"OB", b"OW") else b"OW" if allocated > 8 else b"OB"
         if target.encoding.implicit:
             vr = b"OW"
         edits = _common_edits(header)
-        return Plan(target, Route.CARRY, PIXEL_DATA, vr, fmt, coded_out=fmt, edits=edits, notes=notes)
+        plan = Plan(target, Route.CARRY, PIXEL_DATA, vr, fmt, coded_out=fmt, edits=edits, notes=notes)
+        if header.encoding.big_endian and target.encoding.big_endian:
+            # Not a byte moves, whatever the words are.
+            known = not self._is_ambiguous(allocated) or self._policy.word_order is not WordOrder.REFUSE
+            return plan.replace(order_known=known)
+        return plan.replace(word_bytes=self._word_bytes(allocated), notes=notes + _wide_note(target, allocated, vr))
 
-    def _wide_big_endian(self, allocated: int) -> tuple[str, ...]:
+    def _is_ambiguous(self, allocated: int) -> bool:
+        """Tell whether nobody can know which bytes of native pixels big endian reversed.
+
+        OW says 16-bit words whatever Bits Allocated is (PS3.5 7.3), but some reverse whole pixels; UN says nothing.
+        """
         pixel = self._header.pixel
         assert pixel is not None
-        big = self._header.encoding.big_endian or self._target.encoding.big_endian
-        if allocated <= 16 or not big or pixel.vr == b"OB":
-            return ()
-        return (
-            f"Bits Allocated is {allocated} in big endian, where writers differ; taken as 16-bit words (PS3.5 7.3)",
+        if not self._header.encoding.big_endian or pixel.vr == b"OB" or self._syntax_in.encapsulated:
+            return False
+        return allocated > (16 if pixel.vr == b"OW" else 8)
+
+    def _word_bytes(self, allocated: int) -> int | None:
+        """Return the bytes of a word of a source in big endian, as the user says; None where the VR tells.
+
+        Raises RefusedError, E_AMBIGUOUS, where nothing tells.
+        """
+        if not self._is_ambiguous(allocated):
+            return None
+        # Words of 16 bits go on from pixel to pixel, wider ones are whole pixels or halves of them.
+        fitting = [
+            order for order in WordOrder if order.bytes == 2 or (order.bytes and allocated % (8 * order.bytes) == 0)
+        ]
+        if self._policy.word_order in fitting:
+            return self._policy.word_order.bytes
+        raise RefusedError(
+            f"Bits Allocated is {allocated} in big endian, where some writers reverse 16-bit words (PS3.5 7.3) and "
+            f"some whole pixels; say which by --word-order {' or '.join(order.value for order in fitting)}",
+            code="E_AMBIGUOUS",
+            tag=PIXEL_DATA,
         )
 
     def _rewrap(self) -> Plan:
@@ -376,6 +405,7 @@ class _Planner:
         header, target = self._header, self._target
         said = image.read_format(header)
         image.check_format(said)
+        word_bytes = self._word_bytes(said.allocated)
         colour = photometric.decoded(self._syntax_in, said, self._contents.stream)
         coded_in = said.replace(photometric=colour.coded)
         decoder = DECODERS.choose(self._syntax_in.uid, self._syntax_in.label, coded_in, self._backend.decoder)
@@ -399,11 +429,12 @@ class _Planner:
         edits = _common_edits(header) | _signature_edits(header) | _image_edits(header, said, coded_out)
         edits |= overlay.extraction(overlays, coded_out) | _table_edits(table, coded_out)
         edits |= confession.edits if confession else {}
+        vr = _pixel_vr(target, coded_out)
         plan = Plan(
-            target, Route.RECODE, PIXEL_DATA, _pixel_vr(target, coded_out), coded_in, plain, given, coded_out,
+            target, Route.RECODE, PIXEL_DATA, vr, coded_in, plain, given, coded_out,
             decoder, encoder, verifier, unused, tuple(overlays), self._quality, self._irreversible,
-            self._contents.stream.transform if self._contents.stream else None, table, edits,
-            notes=colour.notes + (confession.notes if confession else ()),
+            self._contents.stream.transform if self._contents.stream else None, word_bytes, table=table, edits=edits,
+            notes=colour.notes + (confession.notes if confession else ()) + _wide_note(target, coded_out.allocated, vr),
         )  # fmt: skip
         return self._derive(plan, confession.history) if self._irreversible and confession else plan
 
@@ -520,6 +551,13 @@ def _pixel_vr(target: Syntax, fmt: PixelFormat) -> bytes:
     return b"OW" if target.encoding.implicit or fmt.allocated > 8 else b"OB"
 
 
+def _wide_note(target: Syntax, allocated: int, vr: bytes) -> tuple[str, ...]:
+    """Return a note where what is written in big endian may not be read alike everywhere."""
+    if not target.encoding.big_endian or allocated <= 16 or vr != b"OW":
+        return ()
+    return (f"Bits Allocated is {allocated} in big endian, where readers differ; written as 16-bit words (PS3.5 7.3)",)
+
+
 def worst_case(fmt: PixelFormat, tile: int | None = None) -> int:
     """Return more bytes than any encoder makes of these frames, item headers included; `tile` is the side of a tile.
 
@@ -535,7 +573,8 @@ def worst_case(fmt: PixelFormat, tile: int | None = None) -> int:
 def _deciders(plan: Plan) -> tuple[str, ...]:
     """Return what decides what is written, beside the source, the target and the parameters of quality."""
     backends = [row.backend for row in (plan.decoder, plan.encoder) if row is not None]
-    return (*backends, *([plan.unused_bits.value] if plan.unused_bits else []))
+    order = [f"{8 * plan.word_bytes}-bit words"] if plan.word_bytes else []
+    return (*backends, *([plan.unused_bits.value] if plan.unused_bits else []), *order)
 
 
 # --- edits -----------------------------------------------------------------------------------------------------

@@ -124,6 +124,8 @@ class PixelSource:
         self.header = header
         self.syntax = syntax
         self.notes: list[str] = []
+        # Bytes of a word of native pixels in big endian, where their VR does not tell.
+        self.word_bytes: int | None = None
         self.fragments: items.Fragments | None = None
         self._starts: array[int] | None = None
         self._format: PixelFormat | None = None
@@ -310,7 +312,7 @@ class PixelSource:
         pixel = self.header.pixel
         if pixel is None or not self.header.encoding.big_endian:
             return 1
-        return SWAP_UNIT.get(pixel.vr, 1)
+        return self.word_bytes or SWAP_UNIT.get(pixel.vr, 1)
 
     def _read(self, length: int, offset: int) -> bytes:
         data = self.data.pread(length, offset)
