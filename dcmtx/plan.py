@@ -561,13 +561,12 @@ def _wide_note(target: Syntax, allocated: int, vr: bytes) -> tuple[str, ...]:
 def worst_case(fmt: PixelFormat, tile: int | None = None) -> int:
     """Return more bytes than any encoder makes of these frames, item headers included; `tile` is the side of a tile.
 
-    Noise grows under every codec, by less than half; RLE doubles images of one column. 1-bit pixels are coded as bytes.
+    Noise grows under every codec, by less than half. 1-bit pixels are coded as bytes.
     """
-    width = 2 if fmt.columns < 8 else 1.5
-    # JPEG codes whole blocks, of twice the side where chroma is shared.
+    # JPEG codes whole blocks, of twice the side where chroma is shared; and RLE doubles images of one column.
     pixels = (fmt.rows + 15 & ~15) * (fmt.columns + 15 & ~15)
     tiles = 0 if tile is None else -(-fmt.rows // tile) * -(-fmt.columns // tile) * fmt.samples
-    return int(fmt.frames * (pixels * fmt.samples * max(fmt.allocated, 8) / 8 * width + tiles * _TILE_BYTES + 4096))
+    return int(fmt.frames * (pixels * fmt.samples * max(fmt.allocated, 8) / 8 * 1.5 + tiles * _TILE_BYTES + 4096))
 
 
 def _deciders(plan: Plan) -> tuple[str, ...]:
