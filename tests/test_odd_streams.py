@@ -542,3 +542,22 @@ def test_whole_rows_or_columns_beyond_the_plane_are_not_cut(
     with pytest.raises(InputError, match="correct Rows or Columns") as caught:
         transcode(tmp_path / "in.dcm", tmp_path / "out.dcm", to="explicit", decoder=decoder)
     assert caught.value.code == "E_GEOMETRY"
+
+
+@pytest.mark.parametrize("decoder", ["imagecodecs", "pylibjpeg-rle"])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("turn", range(3))
+def test_no_sample_makes_up_for_what_another_lacks(turn: int, bits: int, decoder: str, tmp_path: Path) -> None:
+    """A byte short here and a byte long there is as many bytes as there are to be, each in a wrong place."""
+    fmt = Format("RGB", bits, bits)
+    (frame,) = images.make_frames(fmt, 7, 9)
+    planes = [
+        (frame[..., sample] >> shift).astype("u1").tobytes() for sample in range(3) for shift in range(bits - 8, -1, -8)
+    ]
+    segments = [literal(plane) for plane in planes]
+    segments[turn], segments[turn - 1] = literal(planes[turn][:-1]), literal(planes[turn - 1] + b"a")
+    segments[-1] += b"\x80" * (sum(map(len, segments)) % 2)
+    (tmp_path / "in.dcm").write_bytes(coded([frame_of(segments)], dicom.RLE, fmt, (7, 9)).encode())
+    with pytest.raises(InputError, match=f"segment {turn + 1} of the RLE frame") as caught:
+        transcode(tmp_path / "in.dcm", tmp_path / "out.dcm", to="explicit", decoder=decoder)
+    assert caught.value.code == "E_TRUNCATED"

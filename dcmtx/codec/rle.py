@@ -28,14 +28,45 @@ def decode_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat) -> W
     import imagecodecs
 
     word = np.dtype(plain.dtype).newbyteorder("<")
-    length = coded.pixels * coded.samples * word.itemsize
+    unpack = _unpack if coded.samples == 1 else _unpack_colour
     try:
-        out = imagecodecs.dicomrle_decode(data, word, out=length)
-    except imagecodecs.DicomrleError:
-        out = b""
-    if len(out) != length:
-        out = imagecodecs.dicomrle_decode(_cut(data, coded), word, out=length)
-    return _shape(np.frombuffer(out, word), coded)
+        samples = unpack(data, coded, word)
+    except (imagecodecs.DicomrleError, imagecodecs.PackbitsError, ValueError):
+        samples = None
+    if samples is None:
+        samples = unpack(_cut(data, coded), coded, word)
+    if samples is None:
+        raise CodecError("the segments of the frame are not as many as its samples have bytes")
+    return samples
+
+
+def _unpack(data: bytes, coded: PixelFormat, word: np.dtype[Any]) -> Words | None:
+    """Return a frame of one sample a pixel, or None if bytes are missing."""
+    import imagecodecs
+
+    length = coded.pixels * word.itemsize
+    out = imagecodecs.dicomrle_decode(data, word, out=length)
+    return np.frombuffer(out, word).reshape(coded.shape) if len(out) == length else None
+
+
+def _unpack_colour(data: bytes, coded: PixelFormat, word: np.dtype[Any]) -> Words | None:
+    """Return a frame of several samples a pixel, or None if bytes are missing.
+
+    The library lets a segment of one sample make up for what that of another lacks: so each is decoded by itself.
+    """
+    import imagecodecs
+
+    segments = _segments(data)
+    if len(segments) != coded.samples * word.itemsize:
+        return None
+    cells = np.empty((coded.pixels, coded.samples, word.itemsize), np.uint8)
+    for number, segment in enumerate(segments):
+        plane = imagecodecs.packbits_decode(segment, out=coded.pixels)
+        if len(plane) != coded.pixels:
+            return None
+        sample, byte = divmod(number, word.itemsize)
+        cells[:, sample, -1 - byte] = np.frombuffer(plane, np.uint8)
+    return cells.view(word).reshape(coded.shape)
 
 
 def decode_pylibjpeg(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
@@ -48,19 +79,24 @@ def decode_pylibjpeg(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Wor
     return _shape(np.frombuffer(out, np.dtype(plain.dtype).newbyteorder("<")), coded)
 
 
+def _segments(data: bytes) -> list[bytes]:
+    """Return the segments that the header of a frame names (PS3.5 G.5)."""
+    count = int.from_bytes(data[:4], "little")
+    if not 1 <= count <= 15:
+        raise CodecError(f"the RLE header names {count} segments")
+    starts = struct.unpack_from(f"<{count}I", data, 4)
+    return [data[start:end] for start, end in zip(starts, (*starts[1:], len(data)), strict=True)]
+
+
 def _cut(data: bytes, coded: PixelFormat) -> bytes:
     """Return a frame whose segments give a plane each and no more (PS3.5 G.3.2: decoding ends with the plane).
 
     Raises InputError where they give less, or all of them whole rows or columns more: then Rows or Columns is wrong.
     """
-    count = int.from_bytes(data[:4], "little")
-    if not 1 <= count <= 15:
-        raise CodecError(f"the RLE header names {count} segments")
-    starts = struct.unpack_from(f"<{count}I", data, 4)
     segments, beyond = [], []
-    for number, (start, end) in enumerate(zip(starts, (*starts[1:], len(data)), strict=True), start=1):
-        segment, more = _cut_segment(data[start:end], coded.pixels, number)
-        segments.append(segment)
+    for number, segment in enumerate(_segments(data), start=1):
+        cut, more = _cut_segment(segment, coded.pixels, number)
+        segments.append(cut)
         beyond.append(more)
     # A pad byte of zero may have made a last, odd zero a literal of one more.
     if any(all(more >= line and more % line <= 1 for more in beyond) for line in (coded.rows, coded.columns)):
