@@ -10,8 +10,8 @@ from typing import Any
 
 from dcmtx.codec.registry import Quality, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, Stopped, VerifyError
-from dcmtx.pixel.codestream import KINDS, NAMES, Codestream, check_end, inspect
+from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, Stopped, UnsupportedError, VerifyError
+from dcmtx.pixel.codestream import END, KINDS, NAMES, Codestream, check_end, inspect
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.plan import Plan
 from dcmtx.record import Record
@@ -20,7 +20,7 @@ from dcmtx.source import PixelSource
 from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION, Kind, Syntax
 
 Frame = Any
-_SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
+_SOI = b"\xff\xd8"
 # Entropy-coded data of no image, without a marker in it, nor with the last byte before it: a zero makes FF no marker.
 _OTHER_BYTES = bytes(range(250)) * 8
 
@@ -149,7 +149,8 @@ class FrameCoder:
         """Return decoded words as native cells have them: those that shared chroma do so again."""
         from dcmtx.pixel import color
 
-        shared = self._source.fragments is None and self._coded_in.subsampled
+        held = self._coded_in
+        shared = held.subsampled and self._plain.photometric == "YBR_FULL" and held.columns % 2 == 0
         return color.share_422(words) if shared else words
 
     def _decoded(self, data: bytes) -> Frame:
@@ -165,25 +166,38 @@ class FrameCoder:
                     "Interpretation cannot say both",
                     code="E_INCONSISTENT",
                 )
-            if stream.boxed:
+            self._check_sharing(stream)
+            if stream.start or stream.end < len(data):
                 data = data[stream.start : stream.end]
         words = call(self._decode, self._decoder, data, self._coded_in, self._plain)
         _check_shape(words, self._plain, self._decoder)
         if self._verifier is not None and stream is not None and stream.kind == "jpeg":
-            self._check_scan(data, words)
+            self._check_scan(data, stream, words)
         return bits.settle(words, stream, self._plain) if stream is not None else words
 
-    def _check_scan(self, data: bytes, words: Frame) -> None:
+    def _check_sharing(self, stream: Codestream) -> None:
+        """Refuse a decoder that makes up the chroma samples that a lossless stream lacks, instead of repeating them."""
+        if stream.lossless_process and stream.subsampled and self._decoder.backend == "pylibjpeg-libjpeg":
+            raise UnsupportedError(
+                "the components of its lossless codestream are subsampled, and pylibjpeg-libjpeg would interpolate "
+                "them; use --decoder imagecodecs",
+                code="E_LIMIT",
+            )
+
+    def _check_scan(self, data: bytes, stream: Codestream, words: Frame) -> None:
         """Refuse JPEG whose scan ends before its image does: libjpeg makes up the rest, and the library says nothing.
 
         With other bytes put in before EOI, which a decoder that has all its samples skips, it would make up another.
         """
-        end = data.rfind(_EOI)
-        if self._decoder.backend != "imagecodecs" or end < 0 or not data.startswith(_SOI):
+        if self._decoder.backend != "imagecodecs" or not data.startswith(_SOI):
             return
         import numpy as np
 
-        again = call(self._decode, self._decoder, data[:end] + _OTHER_BYTES + _EOI, self._coded_in, self._plain)
+        from dcmtx.pixel import ends
+
+        # The last EOI may stand in what is behind the first.
+        end = (ends.in_scans(data, stream) or data.rfind(END) + len(END)) - len(END)
+        again = call(self._decode, self._decoder, data[:end] + _OTHER_BYTES + END, self._coded_in, self._plain)
         if not np.array_equal(again, words):
             raise InputError(
                 "its JPEG scan ends before the image does; the pixel data is truncated or damaged", code="E_TRUNCATED"
@@ -407,8 +421,7 @@ def read_stream(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
         )
     if stream.precision > max(8, fmt.allocated):
         raise _contradicts(f"{stream.precision} bits", f"Bits Allocated {fmt.allocated}")
-    check_end(stream, data)
-    return stream
+    return check_end(stream, data)
 
 
 def read_colour(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:

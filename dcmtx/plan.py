@@ -41,6 +41,7 @@ from dcmtx.request import (
     Target,
     Uid,
     UnusedBits,
+    WordOrder,
     resolve,
 )
 from dcmtx.rules import identity, image, objects, overlay, photometric
@@ -106,8 +107,9 @@ class Plan(Record):
     `unused_bits` says what is done with words that hold something outside Bits Stored; None means that the target holds
     whole words. `overlays` are taken out of the pixels. `irreversible` says that something is lost, `lost`
     that codestreams of the source have lost something; `exact` encodes the frames that loss would not make smaller.
-    `transform` is that of the first codestream, which all must share. `edits` go by tag; `instance` is a new SOP
-    Instance UID. `details` are what a dry run finds out beside the edits.
+    `transform` is that of the first codestream, which all must share. `word_bytes` is how wide the words of a source in
+    big endian are where its VR does not tell; `order_known` is False where nobody can tell and nobody needs to. `edits`
+    go by tag; `instance` is a new SOP Instance UID. `details` are what a dry run finds out beside the edits.
     """
 
     syntax: Syntax
@@ -128,6 +130,8 @@ class Plan(Record):
     lost: bool = False
     exact: Row | None = None
     transform: Transform | None = None
+    word_bytes: int | None = None
+    order_known: bool = True
     table: OffsetTable = OffsetTable.EMPTY
     edits: Mapping[int, Edit] = MappingProxyType({})
     instance: str | None = None
@@ -335,21 +339,46 @@ class _Planner:
             why = error.message.split(";")[0]
             notes = (f"the image is not understood ({why}); its pixels are carried as they are",)
         allocated = header.number(image.BITS_ALLOCATED) or 16
-        notes += self._wide_big_endian(allocated)
         vr = pixel.vr if pixel.vr in (b"OB", b"OW") else b"OW" if allocated > 8 else b"OB"
         if target.encoding.implicit:
             vr = b"OW"
         edits = _common_edits(header)
-        return Plan(target, Route.CARRY, PIXEL_DATA, vr, fmt, coded_out=fmt, edits=edits, notes=notes)
+        plan = Plan(target, Route.CARRY, PIXEL_DATA, vr, fmt, coded_out=fmt, edits=edits, notes=notes)
+        if header.encoding.big_endian and target.encoding.big_endian:
+            # Not a byte moves, whatever the words are.
+            known = not self._is_ambiguous(allocated) or self._policy.word_order is not WordOrder.REFUSE
+            return plan.replace(order_known=known)
+        return plan.replace(word_bytes=self._word_bytes(allocated), notes=notes + _wide_note(target, allocated, vr))
 
-    def _wide_big_endian(self, allocated: int) -> tuple[str, ...]:
+    def _is_ambiguous(self, allocated: int) -> bool:
+        """Tell whether nobody can know which bytes of native pixels big endian reversed.
+
+        OW says 16-bit words whatever Bits Allocated is (PS3.5 7.3), but some reverse whole pixels; UN says nothing.
+        """
         pixel = self._header.pixel
         assert pixel is not None
-        big = self._header.encoding.big_endian or self._target.encoding.big_endian
-        if allocated <= 16 or not big or pixel.vr == b"OB":
-            return ()
-        return (
-            f"Bits Allocated is {allocated} in big endian, where writers differ; taken as 16-bit words (PS3.5 7.3)",
+        if not self._header.encoding.big_endian or pixel.vr == b"OB" or self._syntax_in.encapsulated:
+            return False
+        return allocated > (16 if pixel.vr == b"OW" else 8)
+
+    def _word_bytes(self, allocated: int) -> int | None:
+        """Return the bytes of a word of a source in big endian, as the user says; None where the VR tells.
+
+        Raises RefusedError, E_AMBIGUOUS, where nothing tells.
+        """
+        if not self._is_ambiguous(allocated):
+            return None
+        # Words of 16 bits go on from pixel to pixel, wider ones are whole pixels or halves of them.
+        fitting = [
+            order for order in WordOrder if order.bytes == 2 or (order.bytes and allocated % (8 * order.bytes) == 0)
+        ]
+        if self._policy.word_order in fitting:
+            return self._policy.word_order.bytes
+        raise RefusedError(
+            f"Bits Allocated is {allocated} in big endian, where some writers reverse 16-bit words (PS3.5 7.3) and "
+            f"some whole pixels; say which by --word-order {' or '.join(order.value for order in fitting)}",
+            code="E_AMBIGUOUS",
+            tag=PIXEL_DATA,
         )
 
     def _must_encode(self) -> bool:
@@ -412,6 +441,7 @@ class _Planner:
         header, target = self._header, self._target
         said = image.read_format(header)
         image.check_format(said)
+        word_bytes = self._word_bytes(said.allocated)
         colour = photometric.decoded(self._syntax_in, said, self._contents.stream)
         coded_in = said.replace(photometric=colour.coded)
         decoder = DECODERS.choose(self._syntax_in.uid, self._syntax_in.label, coded_in, self._backend.decoder)
@@ -420,7 +450,7 @@ class _Planner:
             objects.check_loss(header, plain)
         given, unused = self._settle_bits(plain)
         given = self._settle_colour(given)
-        coded_out = given.replace(photometric=photometric.coded(target, given, said, self._quality))
+        coded_out = given.replace(photometric=photometric.coded(target, given, coded_in, self._quality))
         self._check_result(said, coded_out)
         encoder = ENCODERS.choose(target.uid, target.label, coded_out, self._backend.encoder, self._quality)
         self._check_resolutions(coded_out)
@@ -435,12 +465,13 @@ class _Planner:
         edits = _common_edits(header) | _signature_edits(header) | _image_edits(header, said, coded_out)
         edits |= overlay.extraction(overlays, coded_out) | _table_edits(table, coded_out)
         edits |= confession.edits if confession else {}
+        vr = _pixel_vr(target, coded_out)
         plan = Plan(
-            target, Route.RECODE, PIXEL_DATA, _pixel_vr(target, coded_out), coded_in, plain, given, coded_out,
+            target, Route.RECODE, PIXEL_DATA, vr, coded_in, plain, given, coded_out,
             decoder, encoder, verifier, unused, tuple(overlays), self._quality, self._irreversible,
             self._contents.lost is not None, self._exact_encoder(coded_out),
-            self._contents.stream.transform if self._contents.stream else None, table, edits,
-            notes=colour.notes + (confession.notes if confession else ()),
+            self._contents.stream.transform if self._contents.stream else None, word_bytes, table=table, edits=edits,
+            notes=colour.notes + (confession.notes if confession else ()) + _wide_note(target, coded_out.allocated, vr),
         )  # fmt: skip
         return self._derive(plan, confession.history) if self._irreversible and confession else plan
 
@@ -570,22 +601,29 @@ def _pixel_vr(target: Syntax, fmt: PixelFormat) -> bytes:
     return b"OW" if target.encoding.implicit or fmt.allocated > 8 else b"OB"
 
 
+def _wide_note(target: Syntax, allocated: int, vr: bytes) -> tuple[str, ...]:
+    """Return a note where what is written in big endian may not be read alike everywhere."""
+    if not target.encoding.big_endian or allocated <= 16 or vr != b"OW":
+        return ()
+    return (f"Bits Allocated is {allocated} in big endian, where readers differ; written as 16-bit words (PS3.5 7.3)",)
+
+
 def worst_case(fmt: PixelFormat, tile: int | None = None) -> int:
     """Return more bytes than any encoder makes of these frames, item headers included; `tile` is the side of a tile.
 
-    Noise grows under every codec, by less than half; RLE doubles images of one column. 1-bit pixels are coded as bytes.
+    Noise grows under every codec, by less than half. 1-bit pixels are coded as bytes.
     """
-    width = 2 if fmt.columns < 8 else 1.5
-    # JPEG codes whole blocks, of twice the side where chroma is shared.
+    # JPEG codes whole blocks, of twice the side where chroma is shared; and RLE doubles images of one column.
     pixels = (fmt.rows + 15 & ~15) * (fmt.columns + 15 & ~15)
     tiles = 0 if tile is None else -(-fmt.rows // tile) * -(-fmt.columns // tile) * fmt.samples
-    return int(fmt.frames * (pixels * fmt.samples * max(fmt.allocated, 8) / 8 * width + tiles * _TILE_BYTES + 4096))
+    return int(fmt.frames * (pixels * fmt.samples * max(fmt.allocated, 8) / 8 * 1.5 + tiles * _TILE_BYTES + 4096))
 
 
 def _deciders(plan: Plan) -> tuple[str, ...]:
     """Return what decides what is written, beside the source, the target and the parameters of quality."""
     backends = [row.backend for row in (plan.decoder, plan.encoder) if row is not None]
-    return (*backends, *([plan.unused_bits.value] if plan.unused_bits else []))
+    order = [f"{8 * plan.word_bytes}-bit words"] if plan.word_bytes else []
+    return (*backends, *([plan.unused_bits.value] if plan.unused_bits else []), *order)
 
 
 # --- edits -----------------------------------------------------------------------------------------------------

@@ -68,6 +68,8 @@ def steps(plan: Plan) -> list[str]:
         lines.append(f"decode by {plan.decoder.backend}: {plan.coded_in.describe()}")
         if plan.plain.photometric != plan.coded_in.photometric:
             lines.append(f"colour: {plan.coded_in.photometric} to {plan.plain.photometric}")
+    if plan.word_bytes:
+        lines.append(f"big endian: words of {8 * plan.word_bytes} bits")
     if plan.overlays:
         groups = ", ".join(f"{overlay.group:04X} from bit {overlay.bit}" for overlay in plan.overlays)
         lines.append(f"extract overlays: {groups}")

@@ -67,6 +67,20 @@ class OneBit(Enum):
     ALLOW = "allow"
 
 
+class WordOrder(Enum):
+    """How wide the words are that big endian reversed, where pixels have more than 16 bits and writers differ."""
+
+    REFUSE = "refuse"
+    BITS_16 = "16"
+    BITS_32 = "32"
+    BITS_64 = "64"
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of a word; 0 if it was not said."""
+        return 0 if self is WordOrder.REFUSE else int(self.value) // 8
+
+
 class Policy(Record):
     """The choices that the standard leaves. `created` is when, in seconds since 1970, for derived images."""
 
@@ -78,6 +92,7 @@ class Policy(Record):
     icon: Icon = Icon.FOLLOW
     signatures: Signatures = Signatures.REFUSE
     one_bit: OneBit = OneBit.REFUSE
+    word_order: WordOrder = WordOrder.REFUSE
     verify: bool = True
     force: bool = False
     clobber: bool = True

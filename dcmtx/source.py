@@ -22,7 +22,7 @@ from dcmtx.header import (
     tag_text,
 )
 from dcmtx.pixel import items
-from dcmtx.pixel.codestream import KINDS, ends_frame, starts_frame
+from dcmtx.pixel.codestream import END, KINDS, ends_frame, starts_frame
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.probe import LARGEST_META, Head, read_head
 from dcmtx.syntax import (
@@ -129,6 +129,8 @@ class PixelSource:
         self.header = header
         self.syntax = syntax
         self.notes: list[str] = []
+        # Bytes of a word of native pixels in big endian, where their VR does not tell.
+        self.word_bytes: int | None = None
         self.fragments: items.Fragments | None = None
         self._starts: array[int] | None = None
         self._format: PixelFormat | None = None
@@ -197,25 +199,38 @@ class PixelSource:
         self.notes.extend(mapping.notes)
 
     def _starts_frame(self, number: int) -> bool:
+        if not self._begins(number):
+            return False
+        return number == 0 or self.syntax.fragments is Fragments.ONE or self._ended_before(number)
+
+    def _begins(self, number: int) -> bool:
+        """Tell whether a fragment has the first bytes of a codestream."""
         fragments = self.fragments
         assert fragments is not None
         head = self.data.pread(min(12, fragments.lengths[number]), fragments.values[number])
-        if not starts_frame(head, self.syntax.family):
-            return False
-        if number == 0 or self.syntax.fragments is Fragments.ONE:
-            return True
-        before = number - 1
-        while before and not fragments.lengths[before]:
-            before -= 1
-        return self._ends_frame(fragments.values[before], fragments.lengths[before])
+        return starts_frame(head, self.syntax.family)
 
-    def _ends_frame(self, value: int, length: int) -> bool:
-        """Tell whether a fragment ends in the marker that ends a codestream, however many zeros stand behind it."""
-        near = min(16, length)
-        end = self.data.pread(near, value + length - near)
-        if end.strip(b"\0") or near == length:
-            return ends_frame(end)
-        return ends_frame(self.data.pread(length, value).rstrip(b"\0")[-16:])
+    def _ended_before(self, number: int) -> bool:
+        """Tell whether a codestream ends in the fragments before this one, as far back as where one began.
+
+        What stands behind EOI or EOC tells nothing; inside coded data neither can stand (T.81 B.1.1.5, T.800 B.10.1).
+        """
+        fragments = self.fragments
+        assert fragments is not None
+        behind = b""
+        for before in range(number - 1, -1, -1):
+            value, length = fragments.values[before], fragments.lengths[before]
+            near = min(16, length)
+            if ends_frame(self.data.pread(near, value + length - near)):
+                return True
+            data = self.data.pread(length, value)
+            # The marker may be split between two fragments.
+            if END in data + behind:
+                return True
+            if self._begins(before):
+                return False
+            behind = data[:1] or behind
+        return False
 
     def _check_native_length(self, fmt: PixelFormat) -> None:
         pixel = self.header.pixel
@@ -312,7 +327,7 @@ class PixelSource:
         pixel = self.header.pixel
         if pixel is None or not self.header.encoding.big_endian:
             return 1
-        return SWAP_UNIT.get(pixel.vr, 1)
+        return self.word_bytes or SWAP_UNIT.get(pixel.vr, 1)
 
     def _read(self, length: int, offset: int) -> bytes:
         data = self.data.pread(length, offset)

@@ -30,6 +30,7 @@ from dcmtx.request import (
     Target,
     Uid,
     UnusedBits,
+    WordOrder,
     check_backends,
     memory_size,
     quality_for,
@@ -134,6 +135,7 @@ def job(
     signatures: str | Signatures = Signatures.REFUSE,
     unused_bits: str | UnusedBits = UnusedBits.REFUSE,
     one_bit: str | OneBit = OneBit.REFUSE,
+    word_order: str | WordOrder = WordOrder.REFUSE,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
     fallback: Iterable[str] = (),
     verify: bool = True,
@@ -153,7 +155,8 @@ def job(
     policy = Policy(
         _choice(OffsetTable, offset_table), _choice(UnusedBits, unused_bits), _choice(NoPixels, no_pixels),
         _choice(Uid, uid), _choice(Overlays, overlays), _choice(Icon, icon), _choice(Signatures, signatures),
-        _choice(OneBit, one_bit), verify=verify, force=force, clobber=clobber, created=time.time(),
+        _choice(OneBit, one_bit), _choice(WordOrder, word_order), verify=verify, force=force, clobber=clobber,
+        created=time.time(),
     )  # fmt: skip
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}, not 1 or more")
@@ -398,6 +401,7 @@ def _convert(
     plan = make(source.syntax, source.header, contents, request)
     if plan.route is not Route.SKIP and not job.brief:
         plan = complete(plan, source, request.policy.icon)
+    source.word_bytes = plan.word_bytes
     if plan.coded_in is not None and source.fragments is None:
         source.map_frames(plan.coded_in)
     instance = source.header.text(0x00080018)

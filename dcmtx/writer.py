@@ -171,7 +171,7 @@ class Writer:
             self._write_pixels()
         self._write_elements(header.tail, behind)
         # Where only codestreams passed, or nothing, decoded pixels were not seen.
-        seen = self._digest is not None and plan.route in (Route.RECODE, Route.CARRY)
+        seen = self._digest is not None and plan.route in (Route.RECODE, Route.CARRY) and plan.order_known
         return self._account().replace(digest=self._digest.hexdigest() if self._digest and seen else None)
 
     # --- elements --------------------------------------------------------------------------------------------
@@ -350,6 +350,8 @@ class Writer:
         assert pixel is not None
         length = plan.coded_out.native_bytes if plan.coded_out else pixel.length
         unit = SWAP_UNIT.get(plan.pixel_vr, 1) if self._encoding.big_endian else 1
+        if self._encoding.big_endian and source.header.encoding.big_endian:
+            unit = source.swap_unit
         self._pixel_header(length)
         fmt = plan.coded_in
         by_plane = fmt is not None and fmt.planar == 1

@@ -125,7 +125,7 @@ JPEG: dict[str, tuple[str, dict[str, Any], str, bool]] = {
     "RGB by names, called YCbCr": ("rgb", {"ids": b"RGB"}, "YBR_FULL_422", True),
     "RGB by names in small letters, called YCbCr": ("rgb", {"ids": b"rgb"}, "YBR_FULL_422", True),
     # JFIF is not to be relied on (PS3.5 8.2.1 Note 3): the tag has the word.
-    "RGB of JFIF": ("rgb", {"jfif": True}, "RGB", False),
+    "RGB of JFIF": ("rgb", {"jfif": True}, "RGB", True),
 }
 
 

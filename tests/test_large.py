@@ -583,6 +583,29 @@ def test_the_table_changes_at_the_limit_and_nothing_else_does(
     assert list(dataset.ExtendedOffsetTable) == list(struct.pack("<3Q", *at))
 
 
+@pytest.mark.parametrize("over", [0, 1], ids=["at the limit", "beyond it"])
+@pytest.mark.parametrize("bulk", [0, 9000, 60_000], ids=["small markers", "as much in markers", "more in markers"])
+def test_recompressed_jpeg_reckons_with_all_that_the_streams_hold(
+    bulk: int, over: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Markers hold whatever somebody put there, which has nothing to do with the size of the image."""
+    frames = images.make_frames(GREY8, 40, 50, 3)
+    noise = np.random.default_rng(3).integers(0, 256, bulk, "u1").tobytes()
+    comment = struct.pack(">BBH", 0xFF, 0xFE, 2 + bulk) + noise
+    streams = [bytes(imagecodecs.jpeg8_encode(frame, level=70)) for frame in frames]
+    streams = [stream[:2] + comment + stream[2:] for stream in streams]
+    image = images.image(GREY8, frames, syntax=dicom.JPEG_BASELINE)
+    image.pixels = streams
+    (tmp_path / "in.dcm").write_bytes(image.encode())
+    coded = sum(len(even(stream)) for stream in streams)
+    reckoned = max(worst_case(pixel_format(GREY8, 40, 50, 3)), 2 * coded)
+    monkeypatch.setattr(items, "LARGEST_OFFSET", reckoned + 3 * 8 - over)
+    transcode(tmp_path / "in.dcm", tmp_path / "out.dcm", to="jpegxl-jpeg")
+    walked = dicom.walk((tmp_path / "out.dcm").read_bytes())
+    assert (OFFSETS in walked.elements) == bool(over)
+    assert sum(map(len, walked.fragments)) < reckoned
+
+
 # --- offsets beyond 32 bits --------------------------------------------------------------------------------------
 
 ROWS, COLUMNS = 24, 40

@@ -255,6 +255,27 @@ def test_what_is_no_overlay_in_the_pixels_stays(kind: str, to: str, tmp_path: Pa
     assert not oracle.different(frames, oracle.decoded(out.read_bytes()))
 
 
+@pytest.mark.parametrize("bit", [4, 5, 15])
+def test_no_bit_of_a_value_is_an_overlay_wherever_the_value_lies(bit: int, tmp_path: Path) -> None:
+    """12 bits stored below High Bit 15 are bits 4 to 15: the lowest of them is a bit of the value too."""
+    before = described(FIRST, bit)
+    frames = [frame << 4 for frame in images.make_frames(G12, ROWS, COLUMNS)]
+    source = make(tmp_path / "source.dcm", G12, frames, before, high_bit=15)
+    out = tmp_path / "out.dcm"
+    for to in ("deflated-frames", "jpegls"):
+        transcode(source, out, to=to, overlays="refuse")
+        found = dicom.walk(out.read_bytes()).elements
+        assert {tag: one.raw for tag, one in found.items() if 0x6000 <= tag >> 16 < 0x7FE0} == before
+    with pytest.raises(RefusedError) as caught:
+        transcode(
+            make(source, G12, frames, described(FIRST, 3), high_bit=15),
+            tmp_path / "none.dcm",
+            to="rle",
+            overlays="refuse",
+        )
+    assert caught.value.code == "E_OVERLAY"
+
+
 REFUSED: dict[str, tuple[dict[int, bytes], dict[str, Any], str]] = {
     "where the user wants no extraction": (described(FIRST, 15), {"overlays": "refuse"}, "E_OVERLAY"),
     "of fewer rows than the image": (described(FIRST, 15, rows=ROWS - 1), {}, "E_OVERLAY"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmtx.cli import SETTINGS
-from dcmtx.cli.options import chosen_target, coding_options, loss_options, rule_options, target_options
+from dcmtx.cli.options import WORDS, chosen_target, coding_options, loss_options, rule_options, target_options
 from dcmtx.cli.output import Output
 from dcmtx.errors import DcmtxError
 
@@ -89,7 +89,7 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     dcmtx convert mg.dcm mg-j2k.dcm --to j2k --lossy --ratio 20
     dcmtx convert - - --to jpegls < ct.dcm > small.dcm
     """
-    words = {name: options.pop(name) for name in list(options) if name.startswith("word_")}
+    words = {name: options.pop(name) for name in (f"word_{word.option}" for word in WORDS)}
     target = chosen_target(to, words)
     if options["quiet"] and options["verbose"]:
         raise click.UsageError("--quiet and --verbose exclude each other")

@@ -130,6 +130,11 @@ rule_options = _options(
     ),
     _choice("--one-bit", "refuse|allow", "1-bit pixels in RLE and JPEG 2000, which older readers do not expect."),
     _choice(
+        "--word-order",
+        "refuse|16|32|64",
+        "Pixels of more than 16 bits in big endian: how wide the words are that it reversed, or refuse them.",
+    ),
+    _choice(
         "--no-pixels",
         "native|skip|fail",
         "Objects without pixels under a compressed target: write Explicit VR Little Endian, skip, or fail.",

@@ -35,8 +35,7 @@ def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
     if len(data) < coded.frame_bytes:
         raise InputError(f"it has {len(data)} bytes instead of {coded.frame_bytes}", code="E_TRUNCATED")
     if len(data) > coded.frame_bytes:
-        _check_padding(data[coded.frame_bytes :], coded)
-        data = data[: coded.frame_bytes]
+        data = _without_padding(data, coded)
     if coded.allocated == 1:
         return bits.unpack_bits(data, 0, coded)
     samples: Words
@@ -53,14 +52,18 @@ def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
     return samples.reshape(coded.rows, coded.columns, coded.samples)
 
 
-def _check_padding(excess: bytes, coded: PixelFormat) -> None:
-    """Raise InputError if what follows a frame is more than padding: another frame most likely."""
-    if len(excess) > 1 and (any(excess) or len(excess) >= max(coded.frame_bytes, _LARGEST_PADDING)):
+def _without_padding(data: bytes, coded: PixelFormat) -> bytes:
+    """Return the bytes of a frame without what is behind them, a pad byte, or zeros that make no other frame."""
+    need = coded.frame_bytes
+    excess = len(data) - need
+    if excess > 1 and (excess >= max(need, _LARGEST_PADDING) or any(data[need:])):
+        more = "pixels that share no chroma have" if len(data) == 3 * need // 2 and coded.subsampled else "it has"
         raise InputError(
-            f"it has {len(excess)} bytes more than the {coded.frame_bytes} of a frame; correct Number of Frames "
-            "(0028,0008) or the fragments",
+            f"{more} {len(data)} bytes, but {coded.describe()} takes {need}; correct Number of Frames (0028,0008), the "
+            "fragments, or the attributes of the image",
             code="E_INCONSISTENT",
         )
+    return data[:need]
 
 
 def encode(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> Any:

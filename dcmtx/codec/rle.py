@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcmtx.codec.registry import Quality
-from dcmtx.errors import CodecError
+from dcmtx.errors import CodecError, InputError
 from dcmtx.pixel.format import PixelFormat
 
 if TYPE_CHECKING:
@@ -16,43 +16,138 @@ if TYPE_CHECKING:
 
     Words = NDArray[Any]
 
+# PS3.5 G.3.1: codes below are literals, codes above runs; itself it stands for nothing.
+_NOTHING = 128
+
 
 def decode_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
-    """Return one frame decoded by imagecodecs, colour by pixel."""
+    """Return one frame decoded by imagecodecs, colour by pixel.
+
+    Raises InputError where a segment holds less than its plane.
+    """
     import imagecodecs
 
     word = np.dtype(plain.dtype).newbyteorder("<")
-    length = coded.pixels * coded.samples * word.itemsize
+    unpack = _unpack if coded.samples == 1 else _unpack_colour
     try:
-        out = imagecodecs.dicomrle_decode(data, word, out=length)
-    except imagecodecs.DicomrleError:
-        bare = _without_padding(data, coded.pixels)
-        if len(bare) == len(data):
-            raise
-        out = imagecodecs.dicomrle_decode(bare, word, out=length)
-    return _shape(np.frombuffer(out, word), coded)
+        samples = unpack(data, coded, word)
+    except (imagecodecs.DicomrleError, imagecodecs.PackbitsError, ValueError):
+        samples = None
+    if samples is None:
+        samples = unpack(_cut(data, coded), coded, word)
+    if samples is None:
+        raise CodecError("the segments of the frame are not as many as its samples have bytes")
+    return samples
 
 
-def _without_padding(data: bytes, length: int) -> bytes:
-    """Return a frame without the zeros behind its last segment, which has to give `length` bytes."""
-    segments = int.from_bytes(data[:4], "little")
-    if not 1 <= segments <= 15:
-        return data
-    position = int.from_bytes(data[4 * segments : 4 * segments + 4], "little")
-    while length > 0 and position < len(data):
-        count = data[position]
-        position += 2 + count if count < 128 else 2 if count > 128 else 1
-        length -= 1 + count if count < 128 else 257 - count if count > 128 else 0
-    return data if data[position:].strip(b"\0") else data[:position]
+def _unpack(data: bytes, coded: PixelFormat, word: np.dtype[Any]) -> Words | None:
+    """Return a frame of one sample a pixel, or None if bytes are missing."""
+    import imagecodecs
+
+    length = coded.pixels * word.itemsize
+    out = imagecodecs.dicomrle_decode(data, word, out=length)
+    return np.frombuffer(out, word).reshape(coded.shape) if len(out) == length else None
+
+
+def _unpack_colour(data: bytes, coded: PixelFormat, word: np.dtype[Any]) -> Words | None:
+    """Return a frame of several samples a pixel, or None if bytes are missing.
+
+    The library lets a segment of one sample make up for what that of another lacks: so each is decoded by itself.
+    """
+    import imagecodecs
+
+    segments = _segments(data)
+    if len(segments) != coded.samples * word.itemsize:
+        return None
+    cells = np.empty((coded.pixels, coded.samples, word.itemsize), np.uint8)
+    for number, segment in enumerate(segments):
+        plane = imagecodecs.packbits_decode(segment, out=coded.pixels)
+        if len(plane) != coded.pixels:
+            return None
+        sample, byte = divmod(number, word.itemsize)
+        cells[:, sample, -1 - byte] = np.frombuffer(plane, np.uint8)
+    return cells.view(word).reshape(coded.shape)
 
 
 def decode_pylibjpeg(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
-    """Return one frame decoded by pylibjpeg-rle, colour by pixel."""
+    """Return one frame decoded by pylibjpeg-rle, colour by pixel. Raises as `decode_imagecodecs` does."""
     from rle.rle import decode_frame
 
     width = np.dtype(plain.dtype).itemsize * 8
-    out = decode_frame(data, coded.pixels, width, "<")
+    # It panics, and says so on standard error, where a segment holds more than its plane.
+    out = decode_frame(_cut(data, coded), coded.pixels, width, "<")
     return _shape(np.frombuffer(out, np.dtype(plain.dtype).newbyteorder("<")), coded)
+
+
+def _segments(data: bytes) -> list[bytes]:
+    """Return the segments that the header of a frame names (PS3.5 G.5)."""
+    count = int.from_bytes(data[:4], "little")
+    if not 1 <= count <= 15:
+        raise CodecError(f"the RLE header names {count} segments")
+    starts = struct.unpack_from(f"<{count}I", data, 4)
+    return [data[start:end] for start, end in zip(starts, (*starts[1:], len(data)), strict=True)]
+
+
+def _cut(data: bytes, coded: PixelFormat) -> bytes:
+    """Return a frame whose segments give a plane each and no more (PS3.5 G.3.2: decoding ends with the plane).
+
+    Raises InputError where they give less, or all of them whole rows or columns more: then Rows or Columns is wrong.
+    """
+    segments, beyond = [], []
+    for number, segment in enumerate(_segments(data), start=1):
+        cut, more = _cut_segment(segment, coded.pixels, number)
+        segments.append(cut)
+        beyond.append(more)
+    # A pad byte of zero may have made a last, odd zero a literal of one more.
+    if any(all(more >= line and more % line <= 1 for more in beyond) for line in (coded.rows, coded.columns)):
+        raise InputError(
+            f"all its RLE segments go on beyond {coded.rows}x{coded.columns} pixels, by {beyond[0]} bytes; correct "
+            "Rows or Columns first",
+            code="E_GEOMETRY",
+        )
+    return _assemble(segments)
+
+
+def _cut_segment(segment: bytes, length: int, number: int) -> tuple[bytes, int]:
+    """Return what gives `length` bytes of output, the last run or literal made shorter, and how many more it gives."""
+    position, left, end = 0, length, len(segment)
+    while left:
+        code = segment[position] if position < end else _NOTHING
+        size = _size(code)
+        taken = min(size, left)
+        after = position + 1 + (taken if code < _NOTHING else 1 if code > _NOTHING else 0)
+        if position >= end or after > end:
+            raise InputError(
+                f"segment {number} of the RLE frame has {length - left} of the {length} bytes of its plane; the pixel "
+                "data is truncated",
+                code="E_TRUNCATED",
+            )
+        if taken < size:
+            # A run of one byte cannot be said but as a literal (PS3.5 G.3.1).
+            last = left - 1 if code < _NOTHING or left == 1 else 257 - left
+            cut = segment[:position] + bytes([last]) + segment[position + 1 : after]
+            return cut, max(_output(segment[position:]) - taken, 0)
+        position, left = after, left - taken
+    return segment[:position], _output(segment[position:])
+
+
+def _output(rest: bytes) -> int:
+    """Return how many bytes the rest of a segment would give; 0 if it is padding, or breaks off."""
+    if not rest.strip(b"\0"):
+        return 0
+    position, output, end = 0, 0, len(rest)
+    while position < end:
+        code = rest[position]
+        position += 1 + (code + 1 if code < _NOTHING else 1 if code > _NOTHING else 0)
+        if position > end:
+            return output if position == end + 1 and code == 0 else 0
+        output += _size(code)
+    return output
+
+
+def _size(code: int) -> int:
+    """Return how many bytes a literal or a run gives (PS3.5 G.3.1)."""
+    return code + 1 if code < _NOTHING else 257 - code if code > _NOTHING else 0
 
 
 def _shape(samples: Words, coded: PixelFormat) -> Words:

@@ -31,8 +31,9 @@ class Codestream(Record):
 
     `precision` is bits per sample; `signed` is None where the coding has no sign; `process` is the SOF number of
     JPEG (0xF7 for JPEG-LS); `sampling` has (horizontal, vertical) factors per component; `ids` the component ids;
-    `near` is NEAR of JPEG-LS or the point transform of lossless JPEG; `start` and `end` bound the raw codestream
-    within the bytes given, so that JP2 boxes and padding can be left out; `body` is where its main header ends.
+    `near` is NEAR of JPEG-LS or the point transform of lossless JPEG; `jfif` is whether JPEG calls itself JFIF;
+    `scanned` counts the components of its first scan. `start` and `end` bound the raw codestream within the bytes
+    given, so that JP2 boxes and what stands behind it can be left out; `body` is where its main header ends.
     """
 
     kind: str
@@ -47,6 +48,8 @@ class Codestream(Record):
     sampling: tuple[tuple[int, int], ...] = ()
     ids: bytes = b""
     near: int = 0
+    jfif: bool = False
+    scanned: int = 0
     predictor: int = 0
     interleave: int = 0
     progression: int = 0
@@ -62,6 +65,11 @@ class Codestream(Record):
     def subsampled(self) -> bool:
         """Whether some component has fewer samples than the first."""
         return any(factor != self.sampling[0] for factor in self.sampling)
+
+    @property
+    def lossless_process(self) -> bool:
+        """Whether this is JPEG of a process that predicts, whose components no transform has touched (T.81 H)."""
+        return self.kind == "jpeg" and self.process in _LOSSLESS_SOF
 
 
 def inspect(family: str, data: bytes, *, samples: int = 1) -> Codestream:
@@ -104,6 +112,10 @@ KINDS: dict[str, frozenset[str]] = {
 }
 
 
+# EOI and EOC, which are the same two bytes.
+END = b"\xff\xd9"
+
+
 def starts_frame(head: bytes, family: str = "") -> bool:
     """Tell whether these first 12 bytes of a fragment begin a codestream.
 
@@ -121,7 +133,7 @@ def starts_frame(head: bytes, family: str = "") -> bool:
 
 def ends_frame(tail: bytes) -> bool:
     """Tell whether these last bytes of a fragment end a codestream: EOI or EOC, before padding."""
-    return tail.rstrip(b"\0\xff").endswith(b"\xff\xd9")
+    return tail.rstrip(b"\0\xff").endswith(END)
 
 
 def _short(what: str) -> InputError:
@@ -136,7 +148,7 @@ _LOSSLESS_SOF = frozenset([0xC3, 0xC7, 0xCB, 0xCF, 0xF7])
 
 def _jpeg(data: bytes) -> Codestream:
     """Walk the markers up to the first scan (T.81 B.2; T.87 C.2)."""
-    position, frame, adobe, transformed = 2, None, None, False
+    position, frame, adobe, transformed, jfif = 2, None, None, False, False
     while True:
         while data[position : position + 2] == b"\xff\xff":
             position += 1
@@ -151,6 +163,8 @@ def _jpeg(data: bytes) -> Codestream:
             frame = _frame_header(marker, segment)
         elif marker == 0xEE and segment[:5] == b"Adobe" and len(segment) >= 12:
             adobe = segment[11]
+        elif marker == 0xE0 and segment[:5] == b"JFIF\0":
+            jfif = True
         elif marker == 0xE8 and segment[:4] == b"mrfx" and len(segment) >= 5:
             transformed = segment[4] != 0
         elif marker == 0xDA:
@@ -164,7 +178,7 @@ def _jpeg(data: bytes) -> Codestream:
             "no decoder here undoes it",
             code="E_CODESTREAM",
         )
-    return _with_scan(frame, segment, adobe, len(data))
+    return _with_scan(frame.replace(jfif=jfif, body=position), segment, adobe, len(data))
 
 
 def _frame_header(marker: int, segment: bytes) -> Codestream:
@@ -188,6 +202,7 @@ def _with_scan(frame: Codestream, scan: bytes, adobe: int | None, end: int) -> C
     if len(scan) < 4 + 2 * count:
         raise _short("JPEG")
     first, second, last = scan[1 + 2 * count : 4 + 2 * count]
+    frame = frame.replace(scanned=count)
     if frame.kind == "jpegls":
         return frame.replace(near=first, interleave=second, reversible=first == 0, end=end)
     transform = Transform.UNSAID
@@ -290,39 +305,26 @@ def _cod(stream: Codestream, body: bytes) -> Codestream:
     return stream.replace(progression=progression, levels=levels, reversible=reversible, transform=transform)
 
 
-def check_end(stream: Codestream, data: bytes) -> None:
-    """Raise InputError, E_TRUNCATED, if a codestream does not go on to its end.
+def check_end(stream: Codestream, data: bytes) -> Codestream:
+    """Return the stream with its `end`: behind EOI or EOC, whatever stands there (T.81 B.1.1.3, T.800 A.4.4).
 
-    Decoders fill what is missing with something and say nothing. JPEG and JPEG-LS end in EOI; the tile-parts of JPEG
-    2000 say how long they are (T.800 A.4.2).
+    Raises InputError, E_TRUNCATED, if it does not go on to its end: decoders fill what is missing with something and
+    say nothing. JPEG and JPEG-LS have a scan of every component, then EOI; the tile-parts of JPEG 2000 say how long
+    they are (T.800 A.4.2).
     """
-    if stream.kind in ("jpeg", "jpegls"):
-        whole = ends_frame(data[-64:]) or ends_frame(data)
-    elif stream.kind in ("j2k", "htj2k"):
-        whole = _tile_parts_end(data, stream)
-    else:
-        return
-    if not whole:
+    if stream.kind not in ("jpeg", "jpegls", "j2k", "htj2k"):
+        return stream
+    in_tiles = stream.kind in ("j2k", "htj2k")
+    if not in_tiles and stream.scanned >= stream.components and ends_frame(data[-64:]):
+        return stream
+    from dcmtx.pixel import ends
+
+    end = ends.in_tile_parts(data, stream) if in_tiles else ends.in_scans(data, stream)
+    if end is None:
         raise InputError(
             f"its {NAMES[stream.kind]} codestream ends early; the pixel data is truncated", code="E_TRUNCATED"
         )
-
-
-def _tile_parts_end(data: bytes, stream: Codestream) -> bool:
-    """Tell whether every tile is there, and each part followed by another, by EOC, or, as some write it, by nothing."""
-    position, end = stream.body, stream.end
-    tiles: set[bytes] = set()
-    while data[position : position + 2] == b"\xff\x90" and position + 12 <= end:
-        tiles.add(data[position + 4 : position + 6])
-        length = int.from_bytes(data[position + 6 : position + 10], "big")
-        if length == 0:
-            return len(tiles) == stream.tiles and data[:end].rstrip(b"\0").endswith(b"\xff\xd9")
-        if length < 12:
-            return False
-        position += length
-    if len(tiles) != stream.tiles:
-        return False
-    return position == end or data[position : position + 2] == b"\xff\xd9" or not data[position:end].strip(b"\0")
+    return stream if end == stream.end else stream.replace(end=end)
 
 
 # --- JPEG XL ---------------------------------------------------------------------------------------------------

@@ -29,10 +29,11 @@ QUANTITATIVE: dict[str, str] = {
 }
 
 
-# PS3.4 B.5: the last components of the storage SOP Classes whose objects are images, which have Pixel Data.
+# PS3.4 B.5: the last components of the storage SOP Classes whose objects are images, which have Pixel Data always.
+# An RT Dose has it only if its doses are a grid, and then Rows and Columns too (PS3.3 A.18.3).
 _IMAGES = (
     r"1(\.\d+)*|2|2\.[12]|3\.1|4|4\.[134]|6\.[12]|7|7\.[1-4]|12\.[12](\.1)?|13\.1\.\d|14\.[12]|20|30|66\.[47]|"
-    r"77\.1\.(?!5\.3$)[\d.]+|128|128\.1|130|481\.[12]"
+    r"77\.1\.(?!5\.3$)[\d.]+|128|128\.1|130|481\.1"
 )
 
 

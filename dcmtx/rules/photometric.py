@@ -14,6 +14,10 @@ from dcmtx.syntax import JPEG_BASELINE, Legal, Syntax
 
 _JPEG_2000 = frozenset(["j2k", "htj2k"])
 
+# Families whose frames are native cells, compressed or not: there the tag tells how cells are laid out.
+_CELLS = frozenset(["native", "deflate"])
+_JFIF_NOTE = "Photometric Interpretation is RGB, but the codestream is JFIF, which has no RGB; taken as RGB"
+
 _TRANSFORMED = frozenset(["YBR_RCT", "YBR_ICT"])
 
 
@@ -35,7 +39,7 @@ def decoded(syntax: Syntax, fmt: PixelFormat, stream: Codestream | None) -> Colo
         return Colour(said, said)
     if stream is not None and syntax.family in _JPEG_2000:
         return _jpeg_2000(said, stream)
-    if stream is not None and stream.kind == "jpeg" and not _lossless_process(stream):
+    if stream is not None and stream.kind == "jpeg" and not stream.lossless_process:
         return _jpeg(said, stream)
     if syntax.family == "jpegxl":
         # What was recompressed is JPEG, whose YBR decodes to RGB; JPEG XL itself decodes to RGB always.
@@ -46,12 +50,24 @@ def decoded(syntax: Syntax, fmt: PixelFormat, stream: Codestream | None) -> Colo
             code="E_INCONSISTENT",
             tag=0x00280004,
         )
-    # Native cells that share chroma are expanded when they are decoded (PS3.5 8.2.2 to 8.2.4 list no 4:2:2).
-    return Colour(said, "YBR_FULL" if said == "YBR_FULL_422" else said)
+    if said == "YBR_FULL_422" and syntax.family in _CELLS:
+        # Native cells that share chroma are expanded when they are decoded (PS3.5 8.2.2 to 8.2.4 list no 4:2:2).
+        return Colour(said, "YBR_FULL")
+    if said == "YBR_FULL_422":
+        return _unshared(stream)
+    jfif = stream is not None and stream.jfif and said == "RGB"
+    return Colour(said, said, (_JFIF_NOTE,) if jfif else ())
 
 
-def _lossless_process(stream: Codestream) -> bool:
-    return stream.process in (0xC3, 0xC7, 0xCB, 0xCF)
+def _unshared(stream: Codestream | None) -> Colour:
+    """Return the colour of a codestream that the tag says shares chroma, when its samples are stored as they are.
+
+    Only sampling factors know about that; whatever they are, every pixel has chroma once decoded.
+    """
+    if stream is not None and stream.subsampled:
+        return Colour("YBR_FULL", "YBR_FULL")
+    note = "Photometric Interpretation is YBR_FULL_422, but the codestream shares no chroma; taken as YBR_FULL"
+    return Colour("YBR_FULL", "YBR_FULL", (note,))
 
 
 def _jpeg_2000(said: str, stream: Codestream) -> Colour:
@@ -60,7 +76,7 @@ def _jpeg_2000(said: str, stream: Codestream) -> Colour:
         if said in _TRANSFORMED:
             note = f"Photometric Interpretation is {said}, but the codestream has no component transform; taken as RGB"
             return Colour("RGB", "RGB", (note,))
-        return Colour(said, said)
+        return _unshared(stream) if said == "YBR_FULL_422" else Colour(said, said)
     real = "YBR_RCT" if stream.transform is Transform.RCT else "YBR_ICT"
     if said == real:
         return Colour(real, "RGB")
@@ -81,21 +97,22 @@ def _jpeg(said: str, stream: Codestream) -> Colour:
     if rgb and stream.transform is Transform.UNSAID and stream.subsampled:
         note = "Photometric Interpretation is RGB, but the codestream shares chroma, so it is YCbCr; decoded as that"
         return Colour("YBR_FULL_422", "RGB", (note,))
-    return Colour(said, "RGB")
+    return Colour(said, "RGB", (_JFIF_NOTE,) if rgb and stream.jfif else ())
 
 
-def coded(syntax: Syntax, given: PixelFormat, said: PixelFormat, quality: Quality) -> str:
+def coded(syntax: Syntax, given: PixelFormat, held: PixelFormat, quality: Quality) -> str:
     """Return the Photometric Interpretation of what an encoder of this syntax stores, given `given`.
 
     JPEG 2000 transforms RGB, reversibly or not; JPEG with loss shares chroma, unless asked not to, and then is not
-    transformed at all, for its table has no other YBR. Native cells that shared chroma, `said`, do so again.
+    transformed at all, for its table has no other YBR. Native cells that shared chroma do so again: `held` is what the
+    source holds, as `decoded` has it, not what its tag says.
     """
     plain = given.photometric
     if syntax.family in _JPEG_2000 and plain == "RGB":
         return "YBR_ICT" if quality.lossy else "YBR_RCT"
     if syntax is JPEG_BASELINE and plain in ("RGB", "YBR_FULL"):
         return "RGB" if plain == "RGB" and quality.subsampling == "444" else "YBR_FULL_422"
-    if syntax.family in ("native", "deflate") and said.subsampled and plain == "YBR_FULL" and given.columns % 2 == 0:
+    if syntax.family in _CELLS and held.subsampled and plain == "YBR_FULL" and given.columns % 2 == 0:
         return "YBR_FULL_422"
     return plain
 
