@@ -14,13 +14,20 @@ _WINDOW_PER_WORKER = 2
 
 
 def run(
-    work: Callable[[int], Coded], frames: int, most: int, cores: Callable[[], int], *, locked: bool = False
+    work: Callable[[int], Coded],
+    frames: int,
+    most: int,
+    cores: Callable[[], int],
+    *,
+    locked: bool = False,
+    warm: Callable[[], None] | None = None,
 ) -> Iterator[Coded]:
     """Yield `work(number)` for each frame in order, a bounded number of frames being under way.
 
     `cores` tells how many workers may work now, `most` how many that can ever be: a batch gives more as it runs out of
     files. With one, nothing is started. Workers are threads; where `locked` says that these would wait for one another,
-    they are processes, forked with the work in their memory, that read their own frames and send back bytes.
+    they are processes, forked with the work in their memory, that read their own frames and send back bytes. `warm` is
+    called before threads are started.
     """
     from collections import deque
 
@@ -35,7 +42,7 @@ def run(
                 yield work(number)
                 continue
             if pool is None:
-                pool = _pool(work, most, locked=locked)
+                pool = _pool(work, most, warm, locked=locked)
             window.append(pool.submit(number))
             # Where all workers may work, some frames wait for them; else as many as there are frames under way.
             while len(window) > (allowed * _WINDOW_PER_WORKER if allowed == most else allowed - 1):
@@ -74,7 +81,7 @@ class _Workers(Record):
         self.pool.shutdown()
 
 
-def _pool(work: Callable[[int], Coded], most: int, *, locked: bool) -> _Workers:
+def _pool(work: Callable[[int], Coded], most: int, warm: Callable[[], None] | None, *, locked: bool) -> _Workers:
     if locked:
         from dcmtx.workers import fork_pool, may_fork
 
@@ -82,4 +89,6 @@ def _pool(work: Callable[[int], Coded], most: int, *, locked: bool) -> _Workers:
             return _Workers(*fork_pool(work, most))
     from concurrent.futures import ThreadPoolExecutor
 
+    if warm is not None:
+        warm()
     return _Workers(ThreadPoolExecutor(most), work)

@@ -294,7 +294,9 @@ class Writer:
         assert plan.coded_out is not None
         work = self._work()
         frames = plan.coded_out.frames
-        for number, coded in enumerate(run(work, frames, *self._cores, locked=self._holds_lock()), start=1):
+        for number, coded in enumerate(
+            run(work, frames, *self._cores, locked=self._holds_lock(), warm=work.warm), start=1
+        ):
             if self._watch is not None:
                 self._watch(number, frames)
             self._tally.add(coded)
@@ -304,7 +306,7 @@ class Writer:
                 self._write_overlay(index, plane)
             yield coded
 
-    def _work(self) -> Callable[[int], Coded]:
+    def _work(self) -> Rewrapper | Recompressor | FrameCoder:
         """Return what is done to one frame."""
         if self._plan.route is Route.REWRAP:
             return Rewrapper(self._plan, self._source)

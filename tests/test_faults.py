@@ -16,6 +16,7 @@ import dicom
 import numpy as np
 import oracle
 import pytest
+from backends import usable
 from conftest import Ran, contents, old_file, spawn
 
 from dcmtx.codec.registry import Row
@@ -55,7 +56,7 @@ LOSSLESS: dict[str, Row] = {
     f"{row.backend} for {row.call.partition(':')[2]} in {row.call.partition(':')[0]}": row
     for uid in [dicom.EXPLICIT, "1.2.840.10008.1.2.1.98", "1.2.840.10008.1.2.8.1", dicom.JPEG_SV1, dicom.JPEGLS,
                 dicom.J2K_LOSSLESS, dicom.HTJ2K_LOSSLESS, "1.2.840.10008.1.2.4.110", dicom.RLE]
-    for row in ENCODERS.rows(uid)
+    for row in usable(ENCODERS, uid)
     if not row.lossy
 }  # fmt: skip
 
@@ -115,7 +116,7 @@ def test_the_only_frame_that_is_harmed_is_named(
     def second(words: np.ndarray) -> np.ndarray:
         return one_sample(words) if np.array_equal(words, PIXELS[1]) else words
 
-    harming(ENCODERS.rows(dicom.RLE)[0], second, monkeypatch)
+    harming(usable(ENCODERS, dicom.RLE)[0], second, monkeypatch)
     assert ": frame 2: 1 of 1600 samples differ" in fails(7, src, dst, "--to", "rle")
 
 
@@ -124,7 +125,7 @@ def test_an_error_beyond_near_is_noticed(src: Path, dst: Path, fails: Fails, mon
         words.flat[7] += 9 if words.flat[7] < 200 else -9
         return words
 
-    row = next(row for row in ENCODERS.rows(dicom.JPEGLS_NEAR) if row.lossy)
+    row = next(row for row in usable(ENCODERS, dicom.JPEGLS_NEAR) if row.lossy)
     harming(row, far, monkeypatch)
     assert "NEAR" in fails(7, src, dst, "--to", "jpegls", "--lossy", "--near", "2")
 
@@ -519,6 +520,6 @@ def test_every_exit_status_is_that_of_one_class() -> None:
 
 
 def test_every_encoder_that_loses_nothing_is_harmed_above() -> None:
-    every = {row.call for uid in BY_UID for row in ENCODERS.rows(uid) if not row.lossy}
+    every = {row.call for uid in BY_UID for row in usable(ENCODERS, uid) if not row.lossy}
     # What recompresses JPEG streams sees no samples.
     assert every - {row.call for row in LOSSLESS.values()} == {"dcmtx.codec.jpegxl:recompress"}

@@ -25,10 +25,38 @@ LOWEST_RESOLUTION = 64
 _STEPS = (2e-6, 0.5)
 
 
-def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
-    """Return one frame, reversible, RPCL with TLM, of the true precision.
+def encode_imagecodecs_precise(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame, reversible, with TLM, of the true precision; RPCL unless another progression is asked for."""
+    import imagecodecs
 
-    The library writes the precision of the container, so the samples go in shifted and the stream is relabelled.
+    encoded = imagecodecs.htj2k_encode(
+        np.ascontiguousarray(bits.narrow(words, coded.stored)),
+        reversible=True,
+        rgb=coded.photometric == "YBR_RCT",
+        **_layout(coded, quality) | {"bitspersample": coded.stored},
+    )
+    return bytes(encoded)
+
+
+def _layout(coded: PixelFormat, quality: Quality) -> dict[str, Any]:
+    """Return how the library is told to lay the stream out. What was not asked for it is not told: it may be old."""
+    layout: dict[str, Any] = {
+        "planar": False if coded.samples > 1 else None,
+        "resolutions": decompositions(coded, quality),
+        "tile": (quality.tile, quality.tile) if quality.tile else None,
+        "tlm": True,
+    }
+    if quality.progression is not None:
+        layout["prog_order"] = quality.progression
+    if quality.code_block is not None:
+        layout["block_size"] = (quality.code_block, quality.code_block)
+    return layout
+
+
+def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame, reversible, RPCL with TLM, of the true precision, by imagecodecs before 2026.10.
+
+    That library writes the precision of the container, so the samples go in shifted and the stream is relabelled.
     """
     import imagecodecs
 
@@ -37,10 +65,7 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
         np.ascontiguousarray(samples),
         reversible=True,
         rgb=coded.photometric == "YBR_RCT",
-        planar=False if coded.samples > 1 else None,
-        resolutions=decompositions(coded, quality),
-        tile=(quality.tile, quality.tile) if quality.tile else None,
-        tlm=True,
+        **_layout(coded, quality),
     )
     return relabel(bytes(encoded), coded)
 
@@ -77,10 +102,7 @@ def _encode_step(samples: Words, coded: PixelFormat, quality: Quality, step: flo
         level=step,
         reversible=False,
         rgb=coded.photometric == "YBR_ICT",
-        planar=False if coded.samples > 1 else None,
-        resolutions=decompositions(coded, quality),
-        tile=(quality.tile, quality.tile) if quality.tile else None,
-        tlm=True,
+        **_layout(coded, quality),
     )
     return relabel(bytes(encoded), coded)
 
