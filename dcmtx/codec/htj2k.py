@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcmtx.codec import search
-from dcmtx.codec.jpeg2k import DEFAULT_RATIO, decode_imagecodecs, frame_bytes, relabel, shift_to_signed
+from dcmtx.codec.jpeg2k import (
+    DEFAULT_RATIO,
+    check_resolutions,
+    decode_imagecodecs,
+    frame_bytes,
+    relabel,
+    shift_to_signed,
+)
 from dcmtx.codec.registry import Quality
 from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
@@ -21,6 +28,9 @@ if TYPE_CHECKING:
 
 # PS3.5 10.18: the lowest resolution of .202 has at most this many rows and columns.
 LOWEST_RESOLUTION = 64
+_FEW = 8
+# How many times the library halves an image if it is told nothing.
+_USUAL = 5
 # Quantization steps, relative to the range of values, between which a ratio or a PSNR is looked for.
 _STEPS = (2e-6, 0.5)
 
@@ -29,20 +39,30 @@ def encode_imagecodecs_precise(words: Words, plain: PixelFormat, coded: PixelFor
     """Return one frame, reversible, with TLM, of the true precision; RPCL unless another progression is asked for."""
     import imagecodecs
 
+    samples = bits.narrow(words, coded.stored)
+    # Few bits are coded as eight, and relabelled: rounding in many halvings takes them beyond what the library allows.
+    few = coded.stored < _FEW
     encoded = imagecodecs.htj2k_encode(
-        np.ascontiguousarray(bits.narrow(words, coded.stored)),
+        np.ascontiguousarray(shift_to_signed(samples, coded) if few else samples),
         reversible=True,
         rgb=coded.photometric == "YBR_RCT",
-        **_layout(coded, quality) | {"bitspersample": coded.stored},
+        **_layout(coded, quality) | {"bitspersample": max(coded.stored, _FEW)},
     )
-    return bytes(encoded)
+    check_resolutions("htj2k", bytes(encoded), quality)
+    return relabel(bytes(encoded), coded) if few else bytes(encoded)
 
 
 def _layout(coded: PixelFormat, quality: Quality) -> dict[str, Any]:
-    """Return how the library is told to lay the stream out. What was not asked for it is not told: it may be old."""
+    """Return how the library is told to lay the stream out. What was not asked for it is not told: it may be old.
+
+    Told how often to halve the image, it never halves a side below one pixel since 2026.10, and what it does not halve
+    at all it codes wrongly; told nothing, it halves five times whatever the size.
+    """
+    levels = decompositions(coded, quality)
+    thin = min(coded.rows, coded.columns) >> levels == 0
     layout: dict[str, Any] = {
         "planar": False if coded.samples > 1 else None,
-        "resolutions": decompositions(coded, quality),
+        "resolutions": None if quality.resolutions is None and (levels == _USUAL or thin) else levels,
         "tile": (quality.tile, quality.tile) if quality.tile else None,
         "tlm": True,
     }
@@ -65,7 +85,7 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
         np.ascontiguousarray(samples),
         reversible=True,
         rgb=coded.photometric == "YBR_RCT",
-        **_layout(coded, quality),
+        **_layout(coded, quality) | {"resolutions": decompositions(coded, quality)},
     )
     return relabel(bytes(encoded), coded)
 
@@ -104,6 +124,7 @@ def _encode_step(samples: Words, coded: PixelFormat, quality: Quality, step: flo
         rgb=coded.photometric == "YBR_ICT",
         **_layout(coded, quality),
     )
+    check_resolutions("htj2k", bytes(encoded), quality)
     return relabel(bytes(encoded), coded)
 
 
@@ -121,7 +142,7 @@ def decompositions(fmt: PixelFormat, quality: Quality) -> int:
     """
     if quality.resolutions is not None:
         return quality.resolutions - 1
-    levels = 5
+    levels = _USUAL
     while max(fmt.rows, fmt.columns) > LOWEST_RESOLUTION << levels:
         levels += 1
     return levels

@@ -54,18 +54,26 @@ LOSSY_PARAMETERS = frozenset(["quality", "ratio", "psnr", "near", "subsampling"]
 LOSSLESS = Quality()
 
 
+# How many times an image is halved whatever its size.
+_ALWAYS_HALVED = 5
+
 Decode = Callable[[bytes, PixelFormat, PixelFormat], Any]
 Encode = Callable[[Any, PixelFormat, PixelFormat, Quality], Any]
 
 
 class Limits(Record):
-    """What a row can code. `stored` and `allocated` are ranges of bits, ends included."""
+    """What a row can code. `stored` and `allocated` are ranges of bits, ends included.
+
+    `halved_to` is how many pixels the longer side must be halved down to; more than five times only while the shorter
+    side has a pixel left.
+    """
 
     stored: tuple[int, int] = (1, 16)
     allocated: tuple[int, int] = (8, 16)
     samples: tuple[int, ...] = (1, 3)
     only_stored: tuple[int, ...] = ()
     smallest_side: int = 1
+    halved_to: int | None = None
 
     def reason(self, fmt: PixelFormat) -> str:
         """Return why this format lies beyond the limits, or an empty string."""
@@ -79,7 +87,17 @@ class Limits(Record):
             return f"Bits Allocated {fmt.allocated} is not {self.allocated[0]} to {self.allocated[1]}"
         if min(fmt.rows, fmt.columns) < self.smallest_side:
             return f"{fmt.rows}x{fmt.columns} has a side below {self.smallest_side}"
+        if self.halved_to is not None:
+            return self._halving(fmt, self.halved_to)
         return ""
+
+    def _halving(self, fmt: PixelFormat, lowest: int) -> str:
+        levels = 0
+        while max(fmt.rows, fmt.columns) > lowest << levels:
+            levels += 1
+        if levels <= _ALWAYS_HALVED or min(fmt.rows, fmt.columns) >> levels:
+            return ""
+        return f"{fmt.rows}x{fmt.columns} is too thin to be halved until no side is above {lowest}"
 
 
 class Row(Record):

@@ -25,6 +25,8 @@ _JPEG_LS_NEAR = _uids("4.81")
 _J2K = _uids("4.90", "4.91")
 _J2K_LOSSY = _uids("4.91")
 _HTJ2K = _uids("4.201", "4.202", "4.203")
+_HTJ2K_FREE = _uids("4.201", "4.203")
+_HTJ2K_RPCL = _uids("4.202")
 _HTJ2K_LOSSY = _uids("4.203")
 _JPEG_XL = _uids("4.110", "4.112")
 _JPEG_XL_LOSSY = _uids("4.112")
@@ -106,8 +108,10 @@ ENCODERS = Registry(
             options=frozenset(["ratio"])),
         Row(_J2K_LOSSY, "imagecodecs", "dcmtx.codec.jpeg2k:encode_imagecodecs_lossy", "imagecodecs",
             Limits(stored=(2, 20), allocated=(8, 40)), lossy=True, options=_RATE | _LEVELS),
-        Row(_HTJ2K, "imagecodecs", "dcmtx.codec.htj2k:encode_imagecodecs_precise", "imagecodecs",
+        Row(_HTJ2K_FREE, "imagecodecs", "dcmtx.codec.htj2k:encode_imagecodecs_precise", "imagecodecs",
             Limits(allocated=(8, 40)), options=_LAYOUT, since=_PRECISE),
+        Row(_HTJ2K_RPCL, "imagecodecs", "dcmtx.codec.htj2k:encode_imagecodecs_precise", "imagecodecs",
+            Limits(allocated=(8, 40), halved_to=64), options=_LAYOUT, since=_PRECISE),
         Row(_HTJ2K, "imagecodecs", "dcmtx.codec.htj2k:encode_imagecodecs", "imagecodecs",
             Limits(allocated=(8, 40)), options=_LEVELS_TILE, before=_PRECISE),
         Row(_HTJ2K_LOSSY, "imagecodecs", "dcmtx.codec.htj2k:encode_imagecodecs_lossy", "imagecodecs",
