@@ -171,6 +171,46 @@ def test_a_decoder_that_fails_is_named(
     monkeypatch.setattr("dcmtx.codec.rle.decode_imagecodecs", raising(error))
     line = fails(6, src, dst, "--to", "explicit")
     assert line.startswith(f"dcmtx: {src}: frame 1: imagecodecs ")
+    assert line.rstrip().endswith("; try --decoder pylibjpeg-rle")
+
+
+# What decodes a syntax beside the preferred decoder. pyjpegls is not to be had for every Python.
+OTHERS = {
+    "jpegls": ("jpegls", "pylibjpeg-libjpeg"), "jpeg": ("jpeg", "pylibjpeg-libjpeg"),
+    "j2k": ("jpeg2k", "pylibjpeg-openjpeg"), "htj2k": ("jpeg2k", "pylibjpeg-openjpeg"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("to", "module", "other"), [(to, *names) for to, names in OTHERS.items()], ids=OTHERS)
+def test_where_a_decoder_fails_another_is_named_and_only_used_if_it_is_asked_for(
+    to: str, module: str, other: str, src: Path, dst: Path, command: Command, fails: Fails,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    assert command(src, src, "--to", to).status == 0
+    monkeypatch.setattr(f"dcmtx.codec.{module}.decode_imagecodecs", raising(RuntimeError("I cannot")))
+    line = fails(6, src, dst, "--to", "explicit")
+    assert f"imagecodecs failed: I cannot; try --decoder {other}" in line
+    assert command(src, dst, "--to", "explicit", "--decoder", other).status == 0
+    assert np.array_equal(pixels(dst), PIXELS)
+    name = {"pylibjpeg-libjpeg": "jpeg.decode_libjpeg", "pylibjpeg-openjpeg": "jpeg2k.decode_openjpeg"}[other]
+    monkeypatch.setattr(f"dcmtx.codec.{name}", raising(RuntimeError("nor can I")))
+    line = fails(6, src, dst, "--to", "explicit", "--decoder", other)
+    assert f"{other} failed: nor can I; try --decoder imagecodecs" in line
+
+
+def test_where_there_is_no_other_decoder_none_is_named(
+    src: Path, dst: Path, command: Command, fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command(src, src, "--to", "jpegxl").status == 0
+    monkeypatch.setattr("dcmtx.codec.jpegxl.decode", raising(RuntimeError("I cannot")))
+    assert "--decoder" not in fails(6, src, dst, "--to", "explicit")
+
+
+def test_a_verifier_that_fails_is_no_reason_for_another_decoder(
+    src: Path, dst: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcmtx.codec.rle.decode_imagecodecs", raising(RuntimeError("I cannot")))
+    assert "--decoder" not in fails(6, src, dst, "--to", "rle")
 
 
 WRONG_SHAPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -196,7 +236,9 @@ def test_a_decoder_that_returns_another_shape_is_named(
     command(src, src, "--to", "rle")
     decode = rle.decode_imagecodecs
     monkeypatch.setattr(rle, "decode_imagecodecs", lambda *arguments: change(decode(*arguments)))
-    assert "imagecodecs returned " in fails(6, src, dst, "--to", "explicit")
+    line = fails(6, src, dst, "--to", "explicit")
+    assert "imagecodecs returned " in line
+    assert line.rstrip().endswith("; try --decoder pylibjpeg-rle")
 
 
 WRONG_STREAMS: dict[str, Callable[[bytes], bytes]] = {
