@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dcmtx.codec import warm
 from dcmtx.codec.registry import Quality, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, Stopped, UnsupportedError, VerifyError
@@ -98,6 +99,18 @@ class FrameCoder:
         self._coded_in, self._plain = plan.coded_in, plan.plain
         self._given, self._coded_out = plan.given, plan.coded_out
         self._keep_words = keep_words
+        if warm.others_run():
+            self.warm()
+
+    def warm(self) -> None:
+        """Have every codec of the plan called once before several threads call it."""
+        plan = self._plan
+        warm.decoder(self._decoder, self._coded_in)
+        warm.encoder(self._encoder, self._given, self._coded_out, plan.quality, plan.verifier)
+        if plan.exact is not None:
+            from dcmtx.codec import rate
+
+            warm.encoder(plan.exact, self._given, self._coded_out, rate.without_loss(plan.quality), plan.verifier)
 
     def __call__(self, number: int) -> Coded:
         """Return one frame (0-based) as the encoder of the plan writes it.
@@ -169,11 +182,20 @@ class FrameCoder:
             self._check_sharing(stream)
             if stream.start or stream.end < len(data):
                 data = data[stream.start : stream.end]
-        words = call(self._decode, self._decoder, data, self._coded_in, self._plain)
-        _check_shape(words, self._plain, self._decoder)
+        try:
+            words = call(self._decode, self._decoder, data, self._coded_in, self._plain)
+            _check_shape(words, self._plain, self._decoder)
+        except CodecError as error:
+            error.message += self._advice()
+            raise
         if self._verifier is not None and stream is not None and stream.kind == "jpeg":
             self._check_scan(data, stream, words)
         return bits.settle(words, stream, self._plain) if stream is not None else words
+
+    def _advice(self) -> str:
+        """Return the end of a message that a frame cannot be decoded: what else might. Nothing is tried unasked."""
+        others = DECODERS.others(self._source.syntax.uid, self._coded_in, self._decoder.backend)
+        return f"; try --decoder {' or '.join(others)}" if others else ""
 
     def _check_sharing(self, stream: Codestream) -> None:
         """Refuse a decoder that makes up the chroma samples that a lossless stream lacks, instead of repeating them."""
@@ -330,6 +352,12 @@ class Recompressor:
         self._row = plan.encoder
         self._fmt = plan.coded_in
         self._recompress = ENCODERS.load(plan.encoder)
+        if warm.others_run():
+            self.warm()
+
+    def warm(self) -> None:
+        """Have the codec called once before several threads call it."""
+        warm.recompressor(self._row, self._fmt)
 
     def __call__(self, number: int) -> Coded:
         """Return one frame (0-based) in the target syntax. Raises InputError or CodecError, with its number."""
@@ -361,6 +389,9 @@ class Rewrapper:
         assert plan.coded_in is not None
         self._source = source
         self._fmt = plan.coded_in
+
+    def warm(self) -> None:
+        """Do nothing: no codec is called."""
 
     def __call__(self, number: int) -> Coded:
         """Return one frame (0-based). Raises InputError with its number."""

@@ -29,12 +29,14 @@ def run(
     locked: bool = False,
     memory: int = MEMORY,
     frame_bytes: int = 0,
+    warm: Callable[[], None] | None = None,
 ) -> Iterator[Coded]:
     """Yield `work(number)` for each frame in order, a bounded number of frames being under way.
 
     `cores` tells how many workers may work now, `most` how many that can ever be: a batch gives more as it runs out of
     files. With one, nothing is started. Workers are threads; where `locked` says that these would wait for one another,
-    they are processes, forked with the work in their memory, that read their own frames and send back bytes.
+    they are processes, forked with the work in their memory, that read their own frames and send back bytes. `warm` is
+    called before threads are started.
 
     A frame takes `frame_bytes` while it is worked on. All that are under way, the one that the caller has included,
     take no more than `memory` bytes, or are two; a job that has a part of the cores has that part of the memory.
@@ -52,7 +54,7 @@ def run(
                 yield work(number)
                 continue
             if pool is None:
-                pool = _pool(work, most, locked=locked)
+                pool = _pool(work, most, warm, locked=locked)
             window.append(pool.submit(number))
             while len(window) > _waiting(allowed, most, memory, frame_bytes):
                 yield _result(window.popleft())
@@ -114,7 +116,7 @@ class _Workers(Record):
         self.pool.shutdown()
 
 
-def _pool(work: Callable[[int], Coded], most: int, *, locked: bool) -> _Workers:
+def _pool(work: Callable[[int], Coded], most: int, warm: Callable[[], None] | None, *, locked: bool) -> _Workers:
     if locked:
         from dcmtx.workers import fork_pool, may_fork
 
@@ -122,4 +124,6 @@ def _pool(work: Callable[[int], Coded], most: int, *, locked: bool) -> _Workers:
             return _Workers(*fork_pool(work, most))
     from concurrent.futures import ThreadPoolExecutor
 
+    if warm is not None:
+        warm()
     return _Workers(ThreadPoolExecutor(most), work)

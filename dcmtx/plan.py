@@ -454,6 +454,7 @@ class _Planner:
         self._check_result(said, coded_out)
         encoder = ENCODERS.choose(target.uid, target.label, coded_out, self._backend.encoder, self._quality)
         self._check_resolutions(coded_out)
+        self._check_progression()
         verifier = DECODERS.choose(target.uid, target.label, coded_out) if self._policy.verify else None
         _check_signatures(header, self._policy)
         overlays = self._find_overlays(said)
@@ -491,8 +492,10 @@ class _Planner:
     def _derive(self, plan: Plan, history: lossy.History) -> Plan:
         from dcmtx.rules import lossy
 
+        # Nothing is asked of libraries where no UID is made of it.
+        deciders = () if self._policy.uid is Uid.KEEP else _deciders(plan)
         derivation = lossy.derive(
-            self._header, self._target, self._quality, self._policy, history, _deciders(plan),
+            self._header, self._target, self._quality, self._policy, history, deciders,
             # Their VRs hold 16 bits (PS3.6).
             measured=plan.verifier is not None and plan.given is not None and plan.given.stored <= 16,
         )  # fmt: skip
@@ -580,6 +583,15 @@ class _Planner:
                 code="E_RPCL",
             )
 
+    def _check_progression(self) -> None:
+        """Refuse a progression that the syntax forbids."""
+        asked = self._quality.progression
+        if asked not in (None, "RPCL") and self._target.uid == _HTJ2K_RPCL:
+            raise RefusedError(
+                f"{self._target.label} is RPCL always (PS3.5 10.18), not {asked}; use --to htj2k-lossless",
+                code="E_RPCL",
+            )
+
     def _check_result(self, said: PixelFormat, coded_out: PixelFormat) -> None:
         target = self._target
         if target.uid in _JPEG_XL:
@@ -620,8 +632,11 @@ def worst_case(fmt: PixelFormat, tile: int | None = None) -> int:
 
 
 def _deciders(plan: Plan) -> tuple[str, ...]:
-    """Return what decides what is written, beside the source, the target and the parameters of quality."""
-    backends = [row.backend for row in (plan.decoder, plan.encoder) if row is not None]
+    """Return what decides what is written, beside the source, the target and the parameters of quality.
+
+    Another version of a library may decode and encode other pixels.
+    """
+    backends = [row.identity() for row in (plan.decoder, plan.encoder) if row is not None]
     order = [f"{8 * plan.word_bytes}-bit words"] if plan.word_bytes else []
     return (*backends, *([plan.unused_bits.value] if plan.unused_bits else []), *order)
 

@@ -155,7 +155,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "predictor": (1, 7),
     "resolutions": (1, 32),
     "tile": (16, 65535),
-    "code_block": (4, 1024),
+    "code_block": (4, 64),
 }
 CHOICES: dict[str, tuple[str, ...]] = {
     "subsampling": ("444", "422", "420"),
@@ -172,6 +172,8 @@ def _check_values(quality: Quality) -> None:
         if name in RANGES and not RANGES[name][0] <= value <= RANGES[name][1]:
             low, high = RANGES[name]
             raise UsageError(f"{option_name(name)} is {value}, not in the range from {low:g} to {high:g}")
+    if quality.code_block is not None and quality.code_block.bit_count() != 1:
+        raise UsageError(f"--code-block is {quality.code_block}, not a power of 2 (T.800 A.6.1)")
     if quality.ratio is not None and quality.psnr is not None:
         raise UsageError("--ratio and --psnr each say how much may be lost; give one of them")
 

@@ -249,7 +249,10 @@ class Writer:
         work = self._work()
         frames = plan.coded_out.frames
         size = frame_memory(plan, self._source)
-        window = run(work, frames, *self._cores, locked=self._holds_lock(), memory=self._memory, frame_bytes=size)
+        window = run(
+            work, frames, *self._cores,
+            locked=self._holds_lock(), memory=self._memory, frame_bytes=size, warm=work.warm,
+        )  # fmt: skip
         # What was written is let go before the next is asked for, here and by whoever goes through these frames: else
         # there would be one more than memory is allowed for.
         for coded in window:
@@ -263,7 +266,7 @@ class Writer:
             yield coded
             del coded
 
-    def _work(self) -> Callable[[int], Coded]:
+    def _work(self) -> Rewrapper | Recompressor | FrameCoder:
         """Return what is done to one frame."""
         if self._plan.route is Route.REWRAP:
             return Rewrapper(self._plan, self._source)

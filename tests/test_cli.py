@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import dicom
@@ -278,7 +279,7 @@ def test_the_json_of_syntaxes_agrees_with_the_tables_of_codecs(command: Command)
         for key, registry in (("decode", DECODERS), ("encode", ENCODERS)):
             expected = list(dict.fromkeys((one.backend, one.package) for one in registry.rows(row["uid"])))
             assert [(one["backend"], one["package"]) for one in row[key]] == expected
-            assert all(one["installed"] is True for one in row[key])
+            assert all(one["installed"] is True for one in row[key] if one["backend"] != "pyjpegls")
 
 
 def test_every_transfer_syntax_that_pydicom_knows_is_listed_by_its_keyword(command: Command) -> None:
@@ -301,7 +302,26 @@ def test_syntaxes_without_a_terminal_prints_a_line_of_five_fields_each(command: 
         assert line[1] == (", ".join(row["aliases"]) or row["keyword"])
         assert line[2] == row["loss"]
         for field, key in ((line[3], "decode"), (line[4], "encode")):
-            assert field == (", ".join(one["backend"] for one in row[key]) or "-")
+            assert field == (", ".join(map(shown, row[key])) or "-")
+
+
+def shown(entry: dict[str, Any]) -> str:
+    if not entry["installed"]:
+        return f"{entry['backend']} (pip install {entry['package']})"
+    return f"{entry['backend']} (more from {entry['needs']} on)" if entry["needs"] else entry["backend"]
+
+
+@pytest.mark.parametrize(("version", "needs"), [("2026.3.6", "2026.10.10"), ("2026.10.10", None)])
+def test_syntaxes_tells_where_a_newer_release_does_more(
+    version: str, needs: str | None, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagecodecs.__version__", version)
+    encoders = {row["uid"]: {one["backend"]: one["needs"] for one in row["encode"]} for row in listed(command)}
+    assert encoders[dicom.JPEGLS]["imagecodecs"] == needs
+    assert encoders[dicom.HTJ2K_RPCL]["imagecodecs"] == needs
+    assert encoders[dicom.J2K_LOSSLESS]["imagecodecs"] is None
+    line = next(line for line in command("syntaxes").out.splitlines() if line.startswith(f"{dicom.JPEGLS}\t"))
+    assert ("imagecodecs (more from 2026.10.10 on)" in line) == (needs is not None)
 
 
 # Names that are a family's in small letters, and another syntax's keyword in capitals.

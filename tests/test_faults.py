@@ -16,6 +16,7 @@ import dicom
 import numpy as np
 import oracle
 import pytest
+from backends import usable
 from conftest import PATIENCE, Ran, contents, old_file, spawn, wait_until
 
 from dcmtx.codec.registry import Row
@@ -55,7 +56,7 @@ LOSSLESS: dict[str, Row] = {
     f"{row.backend} for {row.call.partition(':')[2]} in {row.call.partition(':')[0]}": row
     for uid in [dicom.EXPLICIT, "1.2.840.10008.1.2.1.98", "1.2.840.10008.1.2.8.1", dicom.JPEG_SV1, dicom.JPEGLS,
                 dicom.J2K_LOSSLESS, dicom.HTJ2K_LOSSLESS, "1.2.840.10008.1.2.4.110", dicom.RLE]
-    for row in ENCODERS.rows(uid)
+    for row in usable(ENCODERS, uid)
     if not row.lossy
 }  # fmt: skip
 
@@ -115,7 +116,7 @@ def test_the_only_frame_that_is_harmed_is_named(
     def second(words: np.ndarray) -> np.ndarray:
         return one_sample(words) if np.array_equal(words, PIXELS[1]) else words
 
-    harming(ENCODERS.rows(dicom.RLE)[0], second, monkeypatch)
+    harming(usable(ENCODERS, dicom.RLE)[0], second, monkeypatch)
     assert ": frame 2: 1 of 1600 samples differ" in fails(7, src, dst, "--to", "rle")
 
 
@@ -124,7 +125,7 @@ def test_an_error_beyond_near_is_noticed(src: Path, dst: Path, fails: Fails, mon
         words.flat[7] += 9 if words.flat[7] < 200 else -9
         return words
 
-    row = next(row for row in ENCODERS.rows(dicom.JPEGLS_NEAR) if row.lossy)
+    row = next(row for row in usable(ENCODERS, dicom.JPEGLS_NEAR) if row.lossy)
     harming(row, far, monkeypatch)
     assert "NEAR" in fails(7, src, dst, "--to", "jpegls", "--lossy", "--near", "2")
 
@@ -170,6 +171,46 @@ def test_a_decoder_that_fails_is_named(
     monkeypatch.setattr("dcmtx.codec.rle.decode_imagecodecs", raising(error))
     line = fails(6, src, dst, "--to", "explicit")
     assert line.startswith(f"dcmtx: {src}: frame 1: imagecodecs ")
+    assert line.rstrip().endswith("; try --decoder pylibjpeg-rle")
+
+
+# What decodes a syntax beside the preferred decoder. pyjpegls is not to be had for every Python.
+OTHERS = {
+    "jpegls": ("jpegls", "pylibjpeg-libjpeg"), "jpeg": ("jpeg", "pylibjpeg-libjpeg"),
+    "j2k": ("jpeg2k", "pylibjpeg-openjpeg"), "htj2k": ("jpeg2k", "pylibjpeg-openjpeg"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("to", "module", "other"), [(to, *names) for to, names in OTHERS.items()], ids=OTHERS)
+def test_where_a_decoder_fails_another_is_named_and_only_used_if_it_is_asked_for(
+    to: str, module: str, other: str, src: Path, dst: Path, command: Command, fails: Fails,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    assert command(src, src, "--to", to).status == 0
+    monkeypatch.setattr(f"dcmtx.codec.{module}.decode_imagecodecs", raising(RuntimeError("I cannot")))
+    line = fails(6, src, dst, "--to", "explicit")
+    assert f"imagecodecs failed: I cannot; try --decoder {other}" in line
+    assert command(src, dst, "--to", "explicit", "--decoder", other).status == 0
+    assert np.array_equal(pixels(dst), PIXELS)
+    name = {"pylibjpeg-libjpeg": "jpeg.decode_libjpeg", "pylibjpeg-openjpeg": "jpeg2k.decode_openjpeg"}[other]
+    monkeypatch.setattr(f"dcmtx.codec.{name}", raising(RuntimeError("nor can I")))
+    line = fails(6, src, dst, "--to", "explicit", "--decoder", other)
+    assert f"{other} failed: nor can I; try --decoder imagecodecs" in line
+
+
+def test_where_there_is_no_other_decoder_none_is_named(
+    src: Path, dst: Path, command: Command, fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command(src, src, "--to", "jpegxl").status == 0
+    monkeypatch.setattr("dcmtx.codec.jpegxl.decode", raising(RuntimeError("I cannot")))
+    assert "--decoder" not in fails(6, src, dst, "--to", "explicit")
+
+
+def test_a_verifier_that_fails_is_no_reason_for_another_decoder(
+    src: Path, dst: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcmtx.codec.rle.decode_imagecodecs", raising(RuntimeError("I cannot")))
+    assert "--decoder" not in fails(6, src, dst, "--to", "rle")
 
 
 WRONG_SHAPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -195,7 +236,9 @@ def test_a_decoder_that_returns_another_shape_is_named(
     command(src, src, "--to", "rle")
     decode = rle.decode_imagecodecs
     monkeypatch.setattr(rle, "decode_imagecodecs", lambda *arguments: change(decode(*arguments)))
-    assert "imagecodecs returned " in fails(6, src, dst, "--to", "explicit")
+    line = fails(6, src, dst, "--to", "explicit")
+    assert "imagecodecs returned " in line
+    assert line.rstrip().endswith("; try --decoder pylibjpeg-rle")
 
 
 WRONG_STREAMS: dict[str, Callable[[bytes], bytes]] = {
@@ -550,6 +593,6 @@ def test_every_exit_status_is_that_of_one_class() -> None:
 
 
 def test_every_encoder_that_loses_nothing_is_harmed_above() -> None:
-    every = {row.call for uid in BY_UID for row in ENCODERS.rows(uid) if not row.lossy}
+    every = {row.call for uid in BY_UID for row in usable(ENCODERS, uid) if not row.lossy}
     # What recompresses JPEG streams sees no samples.
     assert every - {row.call for row in LOSSLESS.values()} == {"dcmtx.codec.jpegxl:recompress"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import re
 import struct
@@ -14,8 +15,9 @@ from dicom import EXPLICIT, element
 from pydicom.uid import UID
 from pydicom.valuerep import VR
 
-from dcmtx import __version__
-from dcmtx.codec.registry import Quality
+from dcmtx import __version__, transcode
+from dcmtx.codec.registry import Quality, Row, is_installed
+from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.header import Header, Memory
 from dcmtx.probe import Head, read_head
 from dcmtx.rules.identity import (
@@ -187,3 +189,44 @@ def test_the_same_conversion_has_the_same_uid_and_any_other_has_another():
     assert uids == [derived_uid(*case) for case in cases]
     # Written down, so that another version of the program agrees with this one.
     assert derived_uid(OLD, JPEGLS, Quality()) == derived_uid(OLD, find("JPEGLSLossless"), Quality(near=None))
+
+
+def made(tmp_path, **options):
+    """Return the SOP Instance UID of an image that is encoded with loss, or as the options say."""
+    source = tmp_path / "source.dcm"
+    source.write_bytes(dicom.Image(bytes([1, 2, 200, 15]) * 128, 16, 16, stored=12).encode())
+    return transcode(source, tmp_path / "out.dcm", **options).instance_out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"to": "jpeg-extended", "lossy": True}, {"to": "rle", "uid": "new"}],
+    ids=["with loss", "because it was asked for"],
+)
+def test_another_version_of_a_library_makes_another_instance(options, tmp_path, monkeypatch):
+    """Its pixels may be others, and two instances that differ must not have one UID."""
+    from dcmtx.codec import registry
+
+    monkeypatch.setattr(registry, "version", "{} 2026.10.10".format)
+    first = made(tmp_path, **options)
+    assert made(tmp_path, **options) == first
+    monkeypatch.setattr(registry, "version", "{} 2026.10.11".format)
+    assert made(tmp_path, **options) != first
+
+
+@pytest.mark.parametrize(
+    "options", [{"to": "rle"}, {"to": "jpeg-extended", "lossy": True, "uid": "keep"}], ids=["no loss", "kept"]
+)
+def test_where_no_uid_is_made_no_library_is_asked_for_its_version(options, tmp_path, monkeypatch):
+    def identity(_):
+        raise AssertionError("it was asked")
+
+    monkeypatch.setattr(Row, "identity", identity)
+    assert made(tmp_path, **options) == dicom.Image(b"").sop_instance
+
+
+def test_every_backend_says_its_version():
+    rows = {row for registry in (DECODERS, ENCODERS) for row in registry._rows if row.native and is_installed(row)}
+    assert len(rows) > 10
+    for row in rows:
+        assert row.identity() == f"{row.backend} {row.package}-{importlib.metadata.version(row.package)}"

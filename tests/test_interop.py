@@ -14,6 +14,7 @@ import dicom
 import images
 import oracle
 import pytest
+from backends import usable
 from conftest import need_real, need_tool
 from images import Format, Words
 from pydicom.data import get_testdata_file
@@ -25,7 +26,7 @@ from dcmtx.syntax import BY_UID
 
 # Every syntax that is written without loss from any pixels.
 WRITTEN = tuple(
-    uid for uid in BY_UID if any(not row.lossy for row in ENCODERS.rows(uid)) and uid != oracle.JPEG_XL_JPEG
+    uid for uid in BY_UID if any(not row.lossy for row in usable(ENCODERS, uid)) and uid != oracle.JPEG_XL_JPEG
 )
 FORMATS = (
     Format("MONOCHROME1", 16, 10),

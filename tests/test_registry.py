@@ -9,8 +9,9 @@ from importlib.metadata import version
 import dicom
 import numpy as np
 import pytest
+from backends import usable
 
-from dcmtx.codec.registry import LOSSY_PARAMETERS, Direction, Limits, Quality, Registry, Row
+from dcmtx.codec.registry import LOSSY_PARAMETERS, Direction, Limits, Quality, Registry, Row, is_installed
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import UnsupportedError, UsageError
 from dcmtx.pixel.format import PixelFormat
@@ -26,6 +27,8 @@ MODULES = {
     "imagecodecs": "imagecodecs", "pylibjpeg-libjpeg": "libjpeg", "pylibjpeg-openjpeg": "openjpeg",
     "pylibjpeg-rle": "rle", "pyjpegls": "_CharLS", "isal": "isal",
 }  # fmt: skip
+# The two lines of imagecodecs: the last release for Python 3.11, and the first that writes any precision.
+OLD, NEW = "2026.3.6", "2026.10.10"
 ROWS = [(registry, row) for registry in (DECODERS, ENCODERS) for row in registry._rows]
 
 
@@ -191,6 +194,8 @@ def test_a_missing_module_names_the_package_to_install_and_no_other_row_takes_it
 
 @each_row
 def test_every_row_of_the_tables_loads(registry, row):
+    if not is_installed(row):
+        pytest.skip(f"{row.package} is not installed")
     assert callable(registry.load(row))
     assert row.package == "dcmtx" or version(row.package)
 
@@ -220,6 +225,7 @@ def hide(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("to", "package"), [("j2k", "imagecodecs"), ("jpegls", "pyjpegls"), ("rle", "imagecodecs")])
 def test_a_conversion_without_its_library_says_what_to_install(to, package, tmp_path, monkeypatch):
+    monkeypatch.setattr("imagecodecs.__version__", OLD)
     hide(package, monkeypatch)
     pixels = np.arange(256, dtype="<u2").tobytes()
     (tmp_path / "in.dcm").write_bytes(dicom.Image(pixels, 16, 16, stored=12).encode())
@@ -263,8 +269,17 @@ def test_rows_name_syntaxes_that_can_be_coded(registry, row):
 def test_no_backend_has_two_rows_for_one_syntax_direction_and_loss():
     for registry in (DECODERS, ENCODERS):
         for uid in BY_UID:
-            rows = [(one.backend, one.lossy) for one in registry.rows(uid)]
+            rows = [(one.backend, one.lossy) for one in usable(registry, uid)]
             assert len(rows) == len(set(rows))
+
+
+def test_for_every_version_of_a_library_there_is_one_row():
+    """What one release made needless ends where the other begins: no version is left without, none has two."""
+    for registry in (DECODERS, ENCODERS):
+        for uid in BY_UID:
+            old = [(one.backend, one.lossy, one.before) for one in registry.rows(uid) if one.before]
+            new = [(one.backend, one.lossy, one.since) for one in registry.rows(uid) if one.since]
+            assert old == new
 
 
 def test_rows_lose_only_where_their_syntax_may_and_must_where_it_does():
@@ -283,10 +298,8 @@ def test_nothing_retired_is_written_but_big_endian():
 
 # The backend for a syntax and a format is a promise: the same input gives the same output.
 CHOSEN = [
-    (ENCODERS, "4.80", FORMAT, "pyjpegls"),
     (ENCODERS, "4.80", FORMAT.replace(stored=16), "imagecodecs"),
     (ENCODERS, "4.80", COLOUR, "imagecodecs"),
-    (ENCODERS, "4.80", FORMAT.replace(stored=2), "pyjpegls"),
     (ENCODERS, "4.90", FORMAT, "imagecodecs"),
     (ENCODERS, "4.201", FORMAT, "imagecodecs"),
     (ENCODERS, "4.202", COLOUR, "imagecodecs"),
@@ -310,6 +323,111 @@ CHOSEN = [
 )  # fmt: skip
 def test_the_preferred_backend(registry, last, fmt, backend):
     assert registry.choose(f"1.2.840.10008.1.2.{last}", "label", fmt).backend == backend
+
+
+@pytest.mark.parametrize("of", [OLD, NEW])
+@pytest.mark.parametrize(("registry", "last", "fmt", "backend"), CHOSEN)
+def test_the_preferred_backend_is_the_same_with_either_line_of_imagecodecs(
+    registry, last, fmt, backend, of, monkeypatch
+):
+    monkeypatch.setattr("imagecodecs.__version__", of)
+    assert registry.choose(f"1.2.840.10008.1.2.{last}", "label", fmt).backend == backend
+
+
+@pytest.mark.parametrize(("of", "backend"), [(OLD, "pyjpegls"), (NEW, "imagecodecs")])
+@pytest.mark.parametrize("stored", [2, 7, 12, 15])
+@pytest.mark.parametrize("lossy", [False, True])
+def test_pyjpegls_is_used_only_where_imagecodecs_cannot(of, backend, stored, lossy, monkeypatch):
+    monkeypatch.setattr("imagecodecs.__version__", of)
+    fmt = FORMAT.replace(stored=stored, high_bit=stored - 1)
+    assert ENCODERS.choose(dicom.JPEGLS_NEAR, "label", fmt, quality=Quality(lossy=lossy)).backend == backend
+
+
+# --- versions ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("found", "old"),
+    [("2026.3.6", True), ("2026.10.9", True), ("2026.9.30", True), ("2026.10.10", False), ("2026.10.10.1", False),
+     ("2026.10.11rc1", False), ("2027.1", False), ("2026.10", True)],
+)  # fmt: skip
+def test_a_row_needs_its_version_and_is_superseded_by_another(found, old, monkeypatch):
+    monkeypatch.setattr("imagecodecs.__version__", found)
+    new = Row((UID,), "imagecodecs", "a:new", "imagecodecs", since="2026.10.10")
+    former = Row((UID,), "imagecodecs", "a:former", "imagecodecs", before="2026.10.10")
+    assert new.too_old() == (f"needs imagecodecs 2026.10.10, and {found} is installed" if old else "")
+    assert former.superseded() is not old
+    for rows in ([new, former], [former, new]):
+        assert Registry(Direction.ENCODE, rows).choose(UID, "label", FORMAT) is (former if old else new)
+
+
+def test_what_a_newer_version_could_do_is_refused_with_that_version(monkeypatch):
+    monkeypatch.setattr("imagecodecs.__version__", OLD)
+    with pytest.raises(UnsupportedError) as caught:
+        ENCODERS.choose(dicom.HTJ2K_LOSSLESS, "HTJ2K", FORMAT, quality=Quality(code_block=32))
+    assert caught.value.code == "E_BACKEND"
+    assert f"imagecodecs: needs imagecodecs {NEW}, and {OLD} is installed" in str(caught.value)
+
+
+def test_what_was_superseded_is_in_no_message(monkeypatch):
+    monkeypatch.setattr("imagecodecs.__version__", NEW)
+    with pytest.raises(UnsupportedError) as caught:
+        ENCODERS.choose(dicom.JPEGLS, "JPEG-LS", FORMAT.replace(stored=1), "imagecodecs")
+    assert str(caught.value) == "no codec can encode it as JPEG-LS: imagecodecs: Bits Stored 1 is not 2 to 16"
+
+
+def test_a_library_that_is_missing_is_not_too_old(monkeypatch):
+    hide("imagecodecs", monkeypatch)
+    row = ENCODERS.choose(dicom.JPEGLS, "JPEG-LS", FORMAT)
+    with pytest.raises(UnsupportedError, match="pip install imagecodecs"):
+        ENCODERS.load(row)
+
+
+def test_the_others_that_could_decode_are_those_that_are_installed_and_within_their_limits(monkeypatch):
+    jpegls = [one.backend for one in DECODERS.rows(dicom.JPEGLS)]
+    assert jpegls == ["imagecodecs", "pylibjpeg-libjpeg", "pyjpegls"]
+    hide("pyjpegls", monkeypatch)
+    assert DECODERS.others(dicom.JPEGLS, FORMAT, "imagecodecs") == ["pylibjpeg-libjpeg"]
+    assert DECODERS.others(dicom.JPEGLS, FORMAT, "pylibjpeg-libjpeg") == ["imagecodecs"]
+    assert DECODERS.others(dicom.JPEGLS, FORMAT.replace(samples=2), "imagecodecs") == []
+    assert DECODERS.others(dicom.EXPLICIT, FORMAT, "dcmtx") == []
+
+
+@pytest.mark.parametrize(("said", "used"), [(b"2.4.2", True), (b"2.4.9", True), (b"2.5.0", False), (b"3.0.0", False),
+                                            (b"", False), (None, False)])  # fmt: skip
+def test_the_structure_of_charls_is_used_only_with_versions_that_have_it(said, used, monkeypatch):
+    """Its C function takes a structure of ours, by address: another version might read it otherwise."""
+    charls = pytest.importorskip("_CharLS")
+    import ctypes
+
+    from dcmtx.codec import jpegls
+
+    class Function:
+        def __call__(self, *_):
+            return said
+
+    class Library:
+        JpegLsEncode = Function()
+        charls_get_version_string = Function()
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda path: Library() if path == charls.__file__ else None)
+    jpegls._charls.cache_clear()
+    try:
+        assert (jpegls._charls() is Library.JpegLsEncode) is used
+        if not used:
+            monkeypatch.setattr(jpegls, "_encode_locked", lambda *_: b"by the plain function")
+            fmt = FORMAT.replace(stored=12)
+            words = np.zeros(fmt.shape, np.uint16)
+            assert jpegls.encode_pyjpegls(words, fmt, fmt, Quality()) == b"by the plain function"
+    finally:
+        jpegls._charls.cache_clear()
+
+
+def test_the_library_at_hand_is_of_a_version_that_is_known():
+    pytest.importorskip("_CharLS")
+    from dcmtx.codec import jpegls
+
+    assert jpegls._charls() is not None
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import dicom
+import imagecodecs
 import images
 import oracle
 import pytest
 from images import Format
 
 from dcmtx import transcode
-from dcmtx.errors import DcmtxError
+from dcmtx.errors import DcmtxError, UnsupportedError, UsageError
 from dcmtx.syntax import BY_UID
 
 CAP, SIZ, COD, TLM, POC, SOT, EOC = 0xFF50, 0xFF51, 0xFF52, 0xFF55, 0xFF5F, 0xFF90, b"\xff\xd9"
@@ -97,13 +98,101 @@ SIZES = [
     (512, 512),
 ]
 
+# Newer releases of imagecodecs halve no side below one pixel, so they cannot write these as RPCL.
+TOO_THIN = [(100, 5000), (2049, 31), (31, 4097), (8200, 3)]
+NEWER = tuple(map(int, imagecodecs.__version__.split(".")[:2])) >= (2026, 10)
+
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("fmt", [GREY, COLOUR], ids=str)
 def test_rpcl_satisfies_its_restrictions(fmt: Format, size: tuple[int, int], tmp_path: Path) -> None:
     """Progression RPCL, TLM with every tile-part, lowest resolution of 64 by 64 at most (PS3.5 10.18)."""
+    if NEWER and size in TOO_THIN:
+        with pytest.raises(UnsupportedError, match="too thin to be halved until no side is above 64") as caught:
+            coded(fmt, *size, dicom.HTJ2K_RPCL, tmp_path)
+        assert caught.value.code == "E_LIMIT"
+        assert "; use --to j2k" in str(caught.value) or "; use --to htj2k" in str(caught.value)
+        return
     for stream in coded(fmt, *size, dicom.HTJ2K_RPCL, tmp_path):
         check_restrictions(stream)
+
+
+@pytest.mark.parametrize(
+    "size", [*SIZES, (1, 3000), (1, 9), (9, 1), (3000, 2)], ids=lambda size: f"{size[0]}x{size[1]}"
+)
+@pytest.mark.parametrize(
+    "fmt",
+    [GREY, COLOUR, Format("MONOCHROME2", 8, 1), Format("MONOCHROME2", 8, 3, signed=True), Format("YBR_FULL", 8, 2)],
+    ids=str,
+)  # fmt: skip
+def test_every_image_is_halved_whatever_its_size(fmt: Format, size: tuple[int, int], tmp_path: Path) -> None:
+    """OpenJPH 0.32 codes few bits wrongly where nothing is halved, or six times; `coded` has OpenJPEG decode it."""
+    for stream in coded(fmt, *size, dicom.HTJ2K_LOSSLESS, tmp_path):
+        assert oracle.parse(stream).levels >= 5
+
+
+# --- progression and code-blocks, which newer releases let be chosen ----------------------------------------------
+
+newer = pytest.mark.skipif(not NEWER, reason="imagecodecs is older than 2026.10")
+older = pytest.mark.skipif(NEWER, reason="imagecodecs is 2026.10 or newer")
+
+
+@newer
+@pytest.mark.parametrize("progression", ["LRCP", "RLCP", "RPCL", "PCRL", "CPRL"])
+@pytest.mark.parametrize("fmt", [GREY, COLOUR, Format("YBR_FULL", 8, 8)], ids=str)
+def test_the_progression_asked_for_is_written(progression: str, fmt: Format, tmp_path: Path) -> None:
+    for stream in coded(fmt, 150, 131, dicom.HTJ2K_LOSSLESS, tmp_path, progression=progression, tile=64):
+        assert oracle.parse(stream).progression == progression
+
+
+@newer
+@pytest.mark.parametrize("side", [4, 8, 16, 32, 64])
+@pytest.mark.parametrize("fmt", [GREY, COLOUR], ids=str)
+def test_the_code_blocks_asked_for_are_written(side: int, fmt: Format, tmp_path: Path) -> None:
+    """Exponents of width and height, less two, in COD (T.800 Table A.18)."""
+    for uid in (dicom.HTJ2K_LOSSLESS, dicom.HTJ2K_RPCL):
+        for stream in coded(fmt, 150, 131, uid, tmp_path, code_block=side):
+            exponent = side.bit_length() - 3
+            assert tuple(oracle.parse(stream).segment(COD)[6:8]) == (exponent, exponent)
+            if uid == dicom.HTJ2K_RPCL:
+                check_restrictions(stream)
+
+
+@newer
+def test_streams_with_loss_are_laid_out_as_asked_too(tmp_path: Path) -> None:
+    source, out = tmp_path / "source.dcm", tmp_path / "out.dcm"
+    source.write_bytes(images.image(GREY, images.make_frames(GREY, 150, 131, 1)).encode())
+    transcode(source, out, to=dicom.HTJ2K, lossy=True, psnr=50, progression="PCRL", code_block=16)
+    (stream,) = oracle.codestreams(out.read_bytes())
+    parsed = oracle.parse(stream)
+    assert (parsed.progression, parsed.reversible, tuple(parsed.segment(COD)[6:8])) == ("PCRL", False, (2, 2))
+
+
+@older
+@pytest.mark.parametrize("options", [{"progression": "LRCP"}, {"code_block": 32}], ids=str)
+@pytest.mark.parametrize("lossy", [False, True])
+def test_what_an_older_release_cannot_lay_out_is_refused_with_the_release_that_can(
+    options: dict[str, Any], lossy: bool, tmp_path: Path
+) -> None:
+    source = tmp_path / "source.dcm"
+    source.write_bytes(images.image(GREY, images.make_frames(GREY, 20, 20, 1)).encode())
+    with pytest.raises(UnsupportedError, match=r"needs imagecodecs 2026\.10\.10, and .* is installed") as caught:
+        transcode(source, tmp_path / "out.dcm", to=dicom.HTJ2K, lossy=lossy, **options)
+    assert (caught.value.code, caught.value.status) == ("E_BACKEND", 4)
+    assert not (tmp_path / "out.dcm").exists()
+
+
+@pytest.mark.parametrize("progression", ["LRCP", "RLCP", "PCRL", "CPRL"])
+def test_rpcl_in_another_order_is_refused(progression: str, tmp_path: Path) -> None:
+    with pytest.raises(DcmtxError) as caught:
+        coded(GREY, 20, 20, dicom.HTJ2K_RPCL, tmp_path, progression=progression)
+    assert caught.value.code == ("E_RPCL" if NEWER else "E_BACKEND")
+
+
+@pytest.mark.parametrize("side", [3, 5, 48, 65, 128])
+def test_code_blocks_that_no_stream_can_have_are_refused(side: int, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--code-block is"):
+        coded(GREY, 20, 20, dicom.HTJ2K_LOSSLESS, tmp_path, code_block=side)
 
 
 def check_restrictions(stream: bytes) -> None:

@@ -103,11 +103,14 @@ coding_options = _options(
     click.option(
         "--progression",
         type=click.Choice(CHOICES["progression"]),
-        help="Order of progression; no encoder lets it be chosen yet (htj2k-rpcl is RPCL always).",
+        help="HTJ2K, by imagecodecs 2026.10.10 or newer: order of progression; htj2k-rpcl is RPCL always. "
+        "[default: RPCL]",
     ),
     click.option("--tile", type=_int("tile"), help="HTJ2K: side of a tile, in pixels. [default: one tile]"),
     click.option(
-        "--code-block", type=_int("code_block"), help="Side of a code-block; no encoder lets it be chosen yet."
+        "--code-block",
+        type=_int("code_block"),
+        help="HTJ2K, by imagecodecs 2026.10.10 or newer: side of a code-block, a power of 2. [default: 64]",
     ),
 )
 

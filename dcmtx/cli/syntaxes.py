@@ -18,9 +18,9 @@ from dcmtx.syntax import FAMILIES, ROOT, SYNTAXES, Syntax
 def syntaxes(as_json: bool) -> None:
     """List every transfer syntax, and what dcmtx can do with it.
 
-    `decode` and `encode` name the backends, the preferred one first; one that is not installed has what to install
-    behind it, and one without any is known by name only. Each name may follow `--to`; a family means its lossless
-    member.
+    `decode` and `encode` name the backends, the preferred one first. One that is not installed has what to install
+    behind it, one whose newer release does more here has that release; a syntax without any is known by name only.
+    Each name may follow `--to`; a family means its lossless member.
     """
     rows = [describe(syntax) for syntax in SYNTAXES]
     if as_json:
@@ -52,8 +52,14 @@ def describe(syntax: Syntax) -> dict[str, Any]:
 
 
 def _backends(registry: Registry, syntax: Syntax) -> list[dict[str, Any]]:
-    rows = {row.backend: row for row in registry.rows(syntax.uid)}
-    return [{"backend": row.backend, "package": row.package, "installed": installed(row)} for row in rows.values()]
+    """Return the backends of one direction; `needs` is the version of the package that does more than this one."""
+    backends: dict[str, dict[str, Any]] = {}
+    for row in registry.rows(syntax.uid):
+        found = {"backend": row.backend, "package": row.package, "installed": installed(row), "needs": None}
+        entry = backends.setdefault(row.backend, found)
+        if entry["installed"] and row.too_old():
+            entry["needs"] = row.since
+    return list(backends.values())
 
 
 def installed(row: Row) -> bool:
@@ -74,10 +80,13 @@ def _names(row: dict[str, Any]) -> str:
 
 
 def _coders(backends: list[dict[str, Any]]) -> str:
-    return ", ".join(
-        entry["backend"] if entry["installed"] else f"{entry['backend']} (pip install {entry['package']})"
-        for entry in backends
-    )
+    return ", ".join(_coder(**entry) for entry in backends)
+
+
+def _coder(backend: str, package: str, needs: str | None, *, installed: bool) -> str:
+    if not installed:
+        return f"{backend} (pip install {package})"
+    return f"{backend} (more from {needs} on)" if needs else backend
 
 
 def _print_plain(rows: list[dict[str, Any]]) -> None:

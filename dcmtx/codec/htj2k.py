@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcmtx.codec import rate, search
-from dcmtx.codec.jpeg2k import decode_imagecodecs, relabel, shift_to_signed
+from dcmtx.codec.jpeg2k import check_resolutions, decode_imagecodecs, relabel, shift_to_signed
 from dcmtx.codec.registry import Quality
 from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
@@ -20,14 +20,55 @@ if TYPE_CHECKING:
 
 # PS3.5 10.18: the lowest resolution of .202 has at most this many rows and columns.
 LOWEST_RESOLUTION = 64
+_FEW = 8
+# How many times the library halves an image if it is told nothing.
+_USUAL = 5
 # Quantization steps, relative to the range of values, between which a ratio or a PSNR is looked for, worst first.
 _STEPS = (0.5, 2e-6)
 
 
-def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
-    """Return one frame, reversible, RPCL with TLM, of the true precision.
+def encode_imagecodecs_precise(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame, reversible, with TLM, of the true precision; RPCL unless another progression is asked for."""
+    import imagecodecs
 
-    The library writes the precision of the container, so the samples go in shifted and the stream is relabelled.
+    samples = bits.narrow(words, coded.stored)
+    # Few bits are coded as eight, and relabelled: rounding in many halvings takes them beyond what the library allows.
+    few = coded.stored < _FEW
+    encoded = imagecodecs.htj2k_encode(
+        np.ascontiguousarray(shift_to_signed(samples, coded) if few else samples),
+        reversible=True,
+        rgb=coded.photometric == "YBR_RCT",
+        **_layout(coded, quality) | {"bitspersample": max(coded.stored, _FEW)},
+    )
+    check_resolutions("htj2k", bytes(encoded), quality)
+    return relabel(bytes(encoded), coded) if few else bytes(encoded)
+
+
+def _layout(coded: PixelFormat, quality: Quality) -> dict[str, Any]:
+    """Return how the library is told to lay the stream out. What was not asked for it is not told: it may be old.
+
+    Told how often to halve the image, it never halves a side below one pixel since 2026.10, and what it does not halve
+    at all it codes wrongly; told nothing, it halves five times whatever the size.
+    """
+    levels = decompositions(coded, quality)
+    thin = min(coded.rows, coded.columns) >> levels == 0
+    layout: dict[str, Any] = {
+        "planar": False if coded.samples > 1 else None,
+        "resolutions": None if quality.resolutions is None and (levels == _USUAL or thin) else levels,
+        "tile": (quality.tile, quality.tile) if quality.tile else None,
+        "tlm": True,
+    }
+    if quality.progression is not None:
+        layout["prog_order"] = quality.progression
+    if quality.code_block is not None:
+        layout["block_size"] = (quality.code_block, quality.code_block)
+    return layout
+
+
+def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame, reversible, RPCL with TLM, of the true precision, by imagecodecs before 2026.10.
+
+    That library writes the precision of the container, so the samples go in shifted and the stream is relabelled.
     """
     import imagecodecs
 
@@ -36,10 +77,7 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
         np.ascontiguousarray(samples),
         reversible=True,
         rgb=coded.photometric == "YBR_RCT",
-        planar=False if coded.samples > 1 else None,
-        resolutions=decompositions(coded, quality),
-        tile=(quality.tile, quality.tile) if quality.tile else None,
-        tlm=True,
+        **_layout(coded, quality) | {"resolutions": decompositions(coded, quality)},
     )
     return relabel(bytes(encoded), coded)
 
@@ -81,11 +119,9 @@ def _encode_step(samples: Words, coded: PixelFormat, quality: Quality, step: flo
         level=step,
         reversible=False,
         rgb=coded.photometric == "YBR_ICT",
-        planar=False if coded.samples > 1 else None,
-        resolutions=decompositions(coded, quality),
-        tile=(quality.tile, quality.tile) if quality.tile else None,
-        tlm=True,
+        **_layout(coded, quality),
     )
+    check_resolutions("htj2k", bytes(encoded), quality)
     return relabel(bytes(encoded), coded)
 
 
@@ -96,7 +132,7 @@ def decompositions(fmt: PixelFormat, quality: Quality) -> int:
     """
     if quality.resolutions is not None:
         return quality.resolutions - 1
-    levels = 5
+    levels = _USUAL
     while max(fmt.rows, fmt.columns) > LOWEST_RESOLUTION << levels:
         levels += 1
     return levels

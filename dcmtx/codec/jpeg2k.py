@@ -60,15 +60,15 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
         bitspersample=8 if shifted else coded.stored,
         numthreads=1,
     )
-    _check_resolutions(bytes(encoded), quality)
+    check_resolutions("j2k", bytes(encoded), quality)
     return relabel(bytes(encoded), coded) if shifted else bytes(encoded)
 
 
-def _check_resolutions(encoded: bytes, quality: Quality) -> None:
+def check_resolutions(kind: str, encoded: bytes, quality: Quality) -> None:
     """Refuse where the library made fewer resolutions than were asked for, which it does to small images untold."""
     if quality.resolutions is None:
         return
-    made = codestream.inspect("j2k", encoded).levels + 1
+    made = codestream.inspect(kind, encoded).levels + 1
     if made != quality.resolutions:
         raise RefusedError(
             f"so small an image has {made} resolutions, not {quality.resolutions}; ask for fewer, or for none",
@@ -159,7 +159,7 @@ def _encode_psnr(words: Words, coded: PixelFormat, quality: Quality, psnr: float
         bitspersample=coded.stored,
         numthreads=1,
     )
-    _check_resolutions(bytes(encoded), quality)
+    check_resolutions("j2k", bytes(encoded), quality)
     return bytes(encoded)
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Words = NDArray[Any]
 
 DEFAULT_NEAR = 2
+# Versions of CharLS whose JpegLsEncode takes the structure below; pyjpegls 1.5 has 2.4.2.
+_KNOWN_CHARLS = (b"2.4.",)
 
 
 def near(quality: Quality, stored: int) -> int:
@@ -56,13 +58,24 @@ def decode_pyjpegls(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Word
 
 
 def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
-    """Return one frame whose precision is the whole of 8 or 16 bits, all that imagecodecs writes."""
+    """Return one frame whose precision is the whole of 8 or 16 bits, all that imagecodecs wrote before 2026.10."""
     import imagecodecs
 
     samples = np.ascontiguousarray(bits.narrow(bits.unsigned(words, coded.stored), coded.stored))
     # Noise grows: without room the library fails on it.
     out = bytearray(_room(samples))
     return _without_spiff(bytes(imagecodecs.jpegls_encode(samples, level=near(quality, coded.stored), out=out)))
+
+
+def encode_imagecodecs_precise(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    """Return one frame of the true precision, 2 to 16 bits, colour interleaved by sample."""
+    import imagecodecs
+
+    samples = np.ascontiguousarray(bits.narrow(bits.unsigned(words, coded.stored), coded.stored))
+    # Not known to older releases, nor to their types.
+    exactly: dict[str, Any] = {"bitspersample": coded.stored, "spiff": False}
+    out = bytearray(_room(samples))
+    return bytes(imagecodecs.jpegls_encode(samples, level=near(quality, coded.stored), out=out, **exactly))
 
 
 def _without_spiff(stream: bytes) -> bytes:
@@ -146,7 +159,10 @@ class _Parameters(ctypes.Structure):
 
 @cache
 def _charls() -> Callable[..., int] | None:
-    """Return CharLS's own C function from pyjpegls's extension module, or None where it is not exported.
+    """Return CharLS's own C function from pyjpegls's extension module, or None where it is not to be had.
+
+    That is where it is not exported, or where the library does not say that its version is one whose structures are
+    known: another might read something else in them, and write anywhere.
 
     Called this way it gives the bytes that pyjpegls gives, but frees the interpreter lock meanwhile, and takes as
     large a buffer as it is given, so that images of a few pixels work too.
@@ -154,8 +170,12 @@ def _charls() -> Callable[..., int] | None:
     import _CharLS
 
     try:
-        function = ctypes.CDLL(_CharLS.__file__).JpegLsEncode
+        library = ctypes.CDLL(_CharLS.__file__)
+        function, tell = library.JpegLsEncode, library.charls_get_version_string
     except (OSError, AttributeError):
+        return None
+    tell.restype = ctypes.c_char_p
+    if not (tell() or b"").startswith(_KNOWN_CHARLS):
         return None
     function.restype = ctypes.c_int32
     function.argtypes = [

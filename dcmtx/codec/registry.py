@@ -1,12 +1,13 @@
 """The registries: which backend decodes and which encodes a transfer syntax, within which limits.
 
 A registry is a table of strings. Nothing is imported until a row is used; a library that is missing is named with
-what to install. The row is chosen before any pixel moves, by syntax and pixel format alone, and nothing falls back
-to another row by itself.
+what to install. The row is chosen before any pixel moves, by syntax, pixel format and the version of the library
+alone, and nothing falls back to another row by itself.
 """
 
 from __future__ import annotations
 
+import _thread
 import importlib
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -53,18 +54,26 @@ LOSSY_PARAMETERS = frozenset(["quality", "ratio", "psnr", "near", "subsampling"]
 LOSSLESS = Quality()
 
 
+# How many times an image is halved whatever its size.
+_ALWAYS_HALVED = 5
+
 Decode = Callable[[bytes, PixelFormat, PixelFormat], Any]
 Encode = Callable[[Any, PixelFormat, PixelFormat, Quality], Any]
 
 
 class Limits(Record):
-    """What a row can code. `stored` and `allocated` are ranges of bits, ends included."""
+    """What a row can code. `stored` and `allocated` are ranges of bits, ends included.
+
+    `halved_to` is how many pixels the longer side must be halved down to; more than five times only while the shorter
+    side has a pixel left.
+    """
 
     stored: tuple[int, int] = (1, 16)
     allocated: tuple[int, int] = (8, 16)
     samples: tuple[int, ...] = (1, 3)
     only_stored: tuple[int, ...] = ()
     smallest_side: int = 1
+    halved_to: int | None = None
 
     def reason(self, fmt: PixelFormat) -> str:
         """Return why this format lies beyond the limits, or an empty string."""
@@ -78,7 +87,17 @@ class Limits(Record):
             return f"Bits Allocated {fmt.allocated} is not {self.allocated[0]} to {self.allocated[1]}"
         if min(fmt.rows, fmt.columns) < self.smallest_side:
             return f"{fmt.rows}x{fmt.columns} has a side below {self.smallest_side}"
+        if self.halved_to is not None:
+            return self._halving(fmt, self.halved_to)
         return ""
+
+    def _halving(self, fmt: PixelFormat, lowest: int) -> str:
+        levels = 0
+        while max(fmt.rows, fmt.columns) > lowest << levels:
+            levels += 1
+        if levels <= _ALWAYS_HALVED or min(fmt.rows, fmt.columns) >> levels:
+            return ""
+        return f"{fmt.rows}x{fmt.columns} is too thin to be halved until no side is above {lowest}"
 
 
 class Row(Record):
@@ -86,7 +105,8 @@ class Row(Record):
 
     `call` is module:function, `package` what pip installs for it, `frees_lock` whether other threads
     run while it codes, `lossy` whether it loses (an encoder does or does not), `options` the coding parameters that it
-    takes.
+    takes, `since` the version of the package from which on the row works, if not any, `before` that which made it
+    needless.
     """
 
     syntaxes: tuple[str, ...]
@@ -97,6 +117,37 @@ class Row(Record):
     frees_lock: bool = True
     lossy: bool = False
     options: frozenset[str] = frozenset()
+    since: str = ""
+    before: str = ""
+
+    @property
+    def native(self) -> bool:
+        """Tell whether a library codes, not dcmtx itself."""
+        return self.package in LIBRARIES
+
+    def identity(self) -> str:
+        """Return what codes: the backend, with the version of its library where that is not dcmtx itself."""
+        found = version(self.package) if self.native else None
+        return f"{self.backend} {self.package}-{found}" if found else self.backend
+
+    def too_old(self) -> str:
+        """Return that the library at hand is older than the row needs, or an empty string.
+
+        The library is imported for that. One that is missing is not too old: `Registry.load` says what to install.
+        """
+        found = version(self.package) if self.since else None
+        if found is None or _numbers(found) >= _numbers(self.since):
+            return ""
+        return f"needs {self.package} {self.since}, and {found} is installed"
+
+    def superseded(self) -> bool:
+        """Tell whether the library at hand, which is imported for that, is so new that another row takes its place."""
+        found = version(self.package) if self.before else None
+        return found is not None and _numbers(found) >= _numbers(self.before)
+
+    def at_hand(self) -> bool:
+        """Tell whether the row is for the version of the library at hand, if there is one."""
+        return not self.too_old() and not self.superseded()
 
     def objection(self, fmt: PixelFormat, quality: Quality) -> str:
         """Return why this row cannot code the format as asked, or an empty string."""
@@ -120,6 +171,60 @@ LIBRARIES: dict[str, str] = {
     "pylibjpeg-openjpeg": "openjpeg",
     "pylibjpeg-rle": "rle",
 }
+
+
+def version(package: str) -> str | None:
+    """Return the version of a library of the tables, which is imported; None if it is not installed."""
+    try:
+        module = importlib.import_module(LIBRARIES[package])
+    except ImportError:
+        return None
+    found = getattr(module, "__version__", None)
+    if isinstance(found, str):
+        return found
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Return the first three numbers of a version: no library here says more by the rest."""
+    import re
+
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
+
+
+def is_installed(row: Row) -> bool:
+    """Tell whether the library of a row is installed, without importing it."""
+    from importlib.util import find_spec
+
+    name = LIBRARIES.get(row.package)
+    try:
+        return name is None or find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+# One for each package that holds the interpreter lock.
+_turns: dict[str, Any] = {}
+
+
+def _one_at_a_time(function: Callable[..., Any], package: str) -> Callable[..., Any]:
+    """Return a function that lets no thread in while another is inside the package.
+
+    Holding the interpreter lock is no safety: pylibjpeg-openjpeg calls Python to read and write, and lets another
+    thread in then. Two that encode so end the process.
+    """
+    turn = _turns.setdefault(package, _thread.allocate_lock())
+
+    def alone(*arguments: Any) -> Any:
+        with turn:
+            return function(*arguments)
+
+    return alone
 
 
 class Registry:
@@ -161,17 +266,33 @@ class Registry:
                 f"dcmtx does not {verb} {label} ({uid}); `dcmtx syntaxes` shows what it does",
                 code="E_UNSUPPORTED_TS",
             )
-        objections = {row: row.objection(fmt, quality) for row in rows}
-        for row, objection in objections.items():
+        objections: dict[Row, str] = {}
+        old = False
+        for row in rows:
+            objection = row.objection(fmt, quality)
+            if row.superseded():
+                continue
             if not objection:
-                return row
+                objection = row.too_old()
+                if not objection:
+                    return row
+                old = True
+            objections[row] = objection
         reasons = "; ".join(dict.fromkeys(f"{row.backend}: {objection}" for row, objection in objections.items()))
         if all(quality.asked() - row.options for row in rows):
             raise UsageError(f"no codec for {label} takes what was asked: {reasons}")
-        raise UnsupportedError(f"no codec can {verb} it as {label}: {reasons}", code="E_LIMIT")
+        raise UnsupportedError(f"no codec can {verb} it as {label}: {reasons}", code="E_BACKEND" if old else "E_LIMIT")
+
+    def others(self, uid: str, fmt: PixelFormat, but: str) -> list[str]:
+        """Return the installed backends that could code this format too, other than one, in order of preference."""
+        return [
+            row.backend
+            for row in self.rows(uid)
+            if row.backend != but and not row.limits.reason(fmt) and row.at_hand() and is_installed(row)
+        ]
 
     def load(self, row: Row) -> Callable[..., Any]:
-        """Import the backend of a row and return its function.
+        """Import the backend of a row and return its function, which several threads may call.
 
         Raises UnsupportedError naming the package if the library is not installed.
         """
@@ -184,4 +305,4 @@ class Registry:
             raise UnsupportedError(
                 f"{row.backend} is not installed ({error}); pip install {row.package}", code="E_BACKEND"
             ) from error
-        return function
+        return function if row.frees_lock else _one_at_a_time(function, row.package)

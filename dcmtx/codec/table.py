@@ -25,6 +25,8 @@ _JPEG_LS_NEAR = _uids("4.81")
 _J2K = _uids("4.90", "4.91")
 _J2K_LOSSY = _uids("4.91")
 _HTJ2K = _uids("4.201", "4.202", "4.203")
+_HTJ2K_FREE = _uids("4.201", "4.203")
+_HTJ2K_RPCL = _uids("4.202")
 _HTJ2K_LOSSY = _uids("4.203")
 _JPEG_XL = _uids("4.110", "4.112")
 _JPEG_XL_LOSSY = _uids("4.112")
@@ -66,8 +68,11 @@ DECODERS = Registry(
     ],
 )  # fmt: skip
 
+# From here on imagecodecs writes JPEG-LS and HTJ2K of any precision, and orders HTJ2K as asked. Python 3.12 and newer.
+_PRECISE = "2026.10.10"
 _LEVELS = frozenset(["resolutions"])
 _LEVELS_TILE = frozenset(["resolutions", "tile"])
+_LAYOUT = frozenset(["resolutions", "tile", "progression", "code_block"])
 _RATE = frozenset(["ratio", "psnr"])
 
 ENCODERS = Registry(
@@ -83,11 +88,15 @@ ENCODERS = Registry(
             options=frozenset(["quality", "subsampling"])),
         Row(_JPEG_EXTENDED, "imagecodecs", "dcmtx.codec.jpeg:encode_extended", "imagecodecs",
             Limits(only_stored=(8, 12), samples=(1,)), lossy=True, options=frozenset(["quality"])),
+        Row(_JPEG_LS, "imagecodecs", "dcmtx.codec.jpegls:encode_imagecodecs_precise", "imagecodecs",
+            Limits(stored=(2, 16)), since=_PRECISE),
         Row(_JPEG_LS, "imagecodecs", "dcmtx.codec.jpegls:encode_imagecodecs", "imagecodecs",
-            Limits(only_stored=(8, 16))),
+            Limits(only_stored=(8, 16)), before=_PRECISE),
         Row(_JPEG_LS, "pyjpegls", "dcmtx.codec.jpegls:encode_pyjpegls", "pyjpegls", Limits(stored=(2, 16))),
+        Row(_JPEG_LS_NEAR, "imagecodecs", "dcmtx.codec.jpegls:encode_imagecodecs_precise", "imagecodecs",
+            Limits(stored=(2, 16)), lossy=True, options=frozenset(["near"]), since=_PRECISE),
         Row(_JPEG_LS_NEAR, "imagecodecs", "dcmtx.codec.jpegls:encode_imagecodecs", "imagecodecs",
-            Limits(only_stored=(8, 16)), lossy=True, options=frozenset(["near"])),
+            Limits(only_stored=(8, 16)), lossy=True, options=frozenset(["near"]), before=_PRECISE),
         Row(_JPEG_LS_NEAR, "pyjpegls", "dcmtx.codec.jpegls:encode_pyjpegls", "pyjpegls", Limits(stored=(2, 16)),
             lossy=True, options=frozenset(["near"])),
         Row(_J2K, "imagecodecs", "dcmtx.codec.jpeg2k:encode_imagecodecs", "imagecodecs",
@@ -99,10 +108,16 @@ ENCODERS = Registry(
             options=frozenset(["ratio"])),
         Row(_J2K_LOSSY, "imagecodecs", "dcmtx.codec.jpeg2k:encode_imagecodecs_lossy", "imagecodecs",
             Limits(stored=(2, 20), allocated=(8, 40)), lossy=True, options=_RATE | _LEVELS),
+        Row(_HTJ2K_FREE, "imagecodecs", "dcmtx.codec.htj2k:encode_imagecodecs_precise", "imagecodecs",
+            Limits(allocated=(8, 40)), options=_LAYOUT, since=_PRECISE),
+        Row(_HTJ2K_RPCL, "imagecodecs", "dcmtx.codec.htj2k:encode_imagecodecs_precise", "imagecodecs",
+            Limits(allocated=(8, 40), halved_to=64), options=_LAYOUT, since=_PRECISE),
         Row(_HTJ2K, "imagecodecs", "dcmtx.codec.htj2k:encode_imagecodecs", "imagecodecs",
-            Limits(allocated=(8, 40)), options=_LEVELS_TILE),
+            Limits(allocated=(8, 40)), options=_LEVELS_TILE, before=_PRECISE),
         Row(_HTJ2K_LOSSY, "imagecodecs", "dcmtx.codec.htj2k:encode_imagecodecs_lossy", "imagecodecs",
-            Limits(stored=(2, 16), allocated=(8, 40)), lossy=True, options=_RATE | _LEVELS_TILE),
+            Limits(stored=(2, 16), allocated=(8, 40)), lossy=True, options=_RATE | _LAYOUT, since=_PRECISE),
+        Row(_HTJ2K_LOSSY, "imagecodecs", "dcmtx.codec.htj2k:encode_imagecodecs_lossy", "imagecodecs",
+            Limits(stored=(2, 16), allocated=(8, 40)), lossy=True, options=_RATE | _LEVELS_TILE, before=_PRECISE),
         Row(_JPEG_XL, "imagecodecs", "dcmtx.codec.jpegxl:encode_lossless", "imagecodecs"),
         Row(_JPEG_XL_LOSSY, "imagecodecs", "dcmtx.codec.jpegxl:encode_lossy", "imagecodecs", lossy=True,
             options=frozenset(["quality"])),

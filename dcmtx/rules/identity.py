@@ -87,7 +87,8 @@ def is_tiff(preamble: bytes) -> bool:
 def derived_uid(old: str, target: Syntax, quality: Quality, *others: str) -> str:
     """Return the SOP Instance UID of what is made from instance `old`: 2.25 and a UUID of all that decides it.
 
-    `others` are what decides it beside the parameters of quality: the backends, the policy for unused bits.
+    `others` are what decides it beside the parameters of quality and the version of dcmtx: the backends with the
+    versions of their libraries, the policy for unused bits.
 
     So the same conversion of the same instance, repeated, agrees with itself (PS3.5 B.2; RFC 4122 4.3).
     """
