@@ -352,13 +352,13 @@ class Pool(Generic[Task, Result]):
             self._bury(worker)
             return
         task, worker.task, worker.deadline = worker.task, None, None
-        # It need not wait for its next job until somebody has looked at this result.
         if not worker.ready:
             worker.ready = True
             self._false_starts = 0
-        self._feed()
         if task is not None:
             self._done.append((task, said))
+        # It need not wait for its next job until somebody has looked at this result.
+        self._feed()
 
     def _bury(self, worker: _Worker[Task], error: DcmtxError | None = None) -> None:
         """Take leave of a worker that is dead, or is to be. The job that it had ends with this error, or tells of that.
