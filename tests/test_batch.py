@@ -36,6 +36,7 @@ from batches import (
 )
 from conftest import ROOT, Ran, contents
 
+from dcmtx import tree as tree_module
 from dcmtx.batch import Done, Options, Summary, convert
 from dcmtx.transcoding import job
 from dcmtx.tree import plan_roots, walk
@@ -265,6 +266,35 @@ def test_directories_of_one_name_are_walked_together_in_the_order_given(tmp_path
         "2/d/a", "1/d/a", "1/d/b", "3/d/r/y", "2/d/s/x", "1/d/s/x", "3/e/a",
     ]  # fmt: skip
     assert [os.path.relpath(one.src, tmp_path) for one in found if one.fault] == ["1/d/a", "1/d/s/x"]
+
+
+@pytest.mark.parametrize("syntax", [dicom.EXPLICIT, dicom.IMPLICIT, dicom.BIG_ENDIAN])
+def test_files_that_name_no_syntax_meet_like_all_others(syntax: str, tmp_path: Path, out: Path) -> None:
+    for where in ("1/d", "2/d"):
+        (tmp_path / where).mkdir(parents=True)
+        (tmp_path / where / "x").write_bytes(b"".join(image(syntax=syntax).elements().values()))
+    sources = [os.fspath(tmp_path / where) for where in ("1/d", "2/d")]
+    found = list(walk(plan_roots(sources, os.fspath(out)), os.fspath(out)))
+    assert [one.fault and one.fault.code for one in found] == [None, "E_CLASH"]
+
+
+def test_of_directories_that_are_walked_together_only_files_are_opened(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path, ["1/d/x", "2/d/x", "3/d/pipe"])
+    for number in (1, 2):
+        os.mkfifo(tmp_path / str(number) / "d" / "pipe")
+    opened: list[str] = []
+    is_dicom = tree_module.is_dicom
+    monkeypatch.setattr(tree_module, "is_dicom", lambda path: opened.append(path) or is_dicom(path))
+    sources = [os.fspath(tmp_path / str(number) / "d") for number in (1, 2, 3)]
+    found = list(walk(plan_roots(sources, os.fspath(out)), os.fspath(out)))
+    told = {os.path.relpath(one.src, tmp_path): one.skip or (one.fault and one.fault.code) for one in found}
+    assert told == {
+        "1/d/pipe": "not a regular file", "2/d/pipe": "not a regular file", "3/d/pipe": None,
+        "1/d/x": None, "2/d/x": "E_CLASH",
+    }  # fmt: skip
+    assert {os.path.relpath(path, tmp_path) for path in opened} == {"1/d/x", "2/d/x", "3/d/pipe"}
 
 
 @pytest.mark.parametrize("names", ["all of one name", "each of its own"])
