@@ -200,7 +200,8 @@ STEPS: dict[str, tuple[str, dict[str, object], list[str]]] = {
     "bits to native": ("", {"to": "explicit"}, ["route: recode", "decode", "encode, without loss"]),
     "JPEG recompressed": (
         "us-jpeg-baseline", {"to": "jpegxl-jpeg"},
-        ["route: recompress: JPEG streams stay what they are, bit for bit", "encode, without loss", "offset table: basic"],
+        ["route: recompress: JPEG streams stay what they are, bit for bit", "encode, without loss",
+         "offset table: basic"],
     ),
     "new fragments": (
         "ct-rle", {"to": "rle", "offset_table": "extended"},

@@ -372,6 +372,14 @@ def test_several_sources_go_under_their_own_names(tmp_path: Path, out: Path) -> 
         assert_converted(out / name, number)
 
 
+def test_several_files_may_be_converted_in_place(tmp_path: Path) -> None:
+    there = plant(tmp_path, ["a", "b"])
+    (tmp_path / "link").symlink_to(tmp_path)
+    for into in (tmp_path, tmp_path / "link"):
+        found = list(walk(plan_roots([os.fspath(path) for path in there], os.fspath(into)), os.fspath(into)))
+        assert [one.fault for one in found] == [None, None]
+
+
 def test_of_two_files_with_one_destination_the_second_fails(tmp_path: Path, out: Path) -> None:
     one, other = plant(tmp_path, ["a/x.dcm", "b/x.dcm"])
     ran = run(one, other, out, "--to", "rle", "--json")
