@@ -391,6 +391,16 @@ def test_of_two_files_with_one_destination_the_second_fails(tmp_path: Path, out:
     assert f"dcmtx: {other}: " in ran.err
 
 
+def test_a_named_file_that_is_not_dicom_takes_no_place(tmp_path: Path, out: Path) -> None:
+    plant(tmp_path, ["b/x", "c/x"])
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x").write_text("no DICOM here\n")
+    sources = [os.fspath(tmp_path / where / "x") for where in "abc"]
+    found = list(walk(plan_roots(sources, os.fspath(out)), os.fspath(out)))
+    # The first fails by itself.
+    assert [one.fault and one.fault.code for one in found] == [None, None, "E_CLASH"]
+
+
 def test_one_file_named_twice_is_converted_once(tmp_path: Path, out: Path) -> None:
     (one,) = plant(tmp_path, ["x.dcm"])
     ran = run(one, one, out, "--to", "rle")
