@@ -197,8 +197,10 @@ class _Taken:
         self._report = None if report is None else _identity(report)
 
     def add(self, root: Root) -> None:
-        """Remember a file that has been come to."""
-        self._targets.setdefault(root.target, root.path)
+        """Remember a file that has been come to; one that will not be written takes no place."""
+        holder = self._targets.get(root.target)
+        if holder is None or not is_dicom(holder):
+            self._targets[root.target] = root.path
 
     def check(self, found: Found) -> Found:
         """Return what was found, with a fault if its place is taken."""

@@ -21,7 +21,7 @@ from pydicom.values import convert_SQ
 from dcmtx import DcmtxError, transcode
 from dcmtx.errors import InputError
 from dcmtx.plan import Route
-from dcmtx.report import changes
+from dcmtx.report import changes, steps
 from dcmtx.transcoding import job, run
 
 Command = Callable[..., Ran]
@@ -166,6 +166,68 @@ def test_what_changes_was_announced_and_nothing_else_was(
     if (source.stem, options["to"]) == ("ct-private-un", "big-endian"):
         pytest.skip("pydicom takes what UN holds for big endian, which it never is (PS3.5 6.2.2)")
     check(source, tmp_path, monkeypatch, **options)
+
+
+# File, options, and what the plan says of its pixels; backends are left out.
+STEPS: dict[str, tuple[str, dict[str, object], list[str]]] = {
+    "native to native": ("ct-explicit", {"to": "implicit"}, ["route: carry: native pixels stay what they are"]),
+    "no pixels": ("sr-text", {"to": "implicit"}, ["route: no pixels: the data set is encoded anew"]),
+    "native to RLE": (
+        "ct-explicit", {"to": "rle"},
+        ["route: recode", "decode", "encode, without loss", "verify", "offset table: basic"],
+    ),
+    "unverified": (
+        "ct-explicit", {"to": "rle", "verify": False, "offset_table": "empty"},
+        ["route: recode", "decode", "encode, without loss"],
+    ),
+    "words to values": (
+        "ct-explicit", {"to": "jpegls", "unused_bits": "keep"},
+        ["route: recode", "decode", "content outside Bits Stored: keep", "encode, without loss", "verify",
+         "offset table: basic"],
+    ),
+    "loss": (
+        "ct-explicit", {"to": "jpegls", "lossy": True, "offset_table": "extended"},
+        ["route: recode", "decode", "content outside Bits Stored: refuse", "encode, with loss", "verify",
+         "offset table: extended"],
+    ),
+    "an overlay": (
+        "mr-overlay-bit-15", {"to": "rle"},
+        ["route: recode", "decode", "extract overlays: 6000 from bit 15", "encode, without loss", "verify",
+         "offset table: basic"],
+    ),
+    "colour": (
+        "us-jpeg-baseline", {"to": "explicit"},
+        ["route: recode", "decode", "colour: YBR_FULL_422 to RGB", "encode, without loss", "verify"],
+    ),
+    "bits": (
+        "seg-binary", {"to": "rle", "one_bit": "allow"},
+        ["route: recode", "decode", "encode, without loss", "verify", "offset table: basic"],
+    ),
+    "bits to native": ("", {"to": "explicit"}, ["route: recode", "decode", "encode, without loss"]),
+    "JPEG recompressed": (
+        "us-jpeg-baseline", {"to": "jpegxl-jpeg"},
+        ["route: recompress: JPEG streams stay what they are, bit for bit", "encode, without loss",
+         "offset table: basic"],
+    ),
+    "new fragments": (
+        "ct-rle", {"to": "rle", "offset_table": "extended"},
+        ["route: rewrap: codestreams stay what they are, in new fragments", "offset table: extended"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options", "wanted"), STEPS.values(), ids=list(STEPS))
+def test_a_plan_says_step_by_step_what_becomes_of_the_pixels(
+    name: str, options: dict[str, object], wanted: list[str], tmp_path: Path
+) -> None:
+    source = ROOT / "testdata" / f"{name}.dcm"
+    if not name:
+        source = tmp_path / "bits.dcm"
+        transcode(ROOT / "testdata" / "seg-binary.dcm", source, to="rle", one_bit="allow")
+    plan = transcode(source, tmp_path / "out.dcm", dry_run=True, **options).plan
+    assert plan is not None
+    told = [re.sub(r"^(decode|encode|verify) by [\w-]+(, with(?:out)? loss)?.*", r"\1\2", line) for line in steps(plan)]
+    assert told == wanted
 
 
 # --- what the files at hand do not have ----------------------------------------------------------------------------

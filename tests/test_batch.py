@@ -37,6 +37,7 @@ from batches import (
 from conftest import ROOT, Ran, contents
 from fake_codecs import Mood, Stage
 
+from dcmtx import tree as tree_module
 from dcmtx.batch import Done, Options, Summary, convert
 from dcmtx.transcoding import job
 from dcmtx.tree import plan_roots, walk
@@ -268,6 +269,35 @@ def test_directories_of_one_name_are_walked_together_in_the_order_given(tmp_path
     assert [os.path.relpath(one.src, tmp_path) for one in found if one.fault] == ["1/d/a", "1/d/s/x"]
 
 
+@pytest.mark.parametrize("syntax", [dicom.EXPLICIT, dicom.IMPLICIT, dicom.BIG_ENDIAN])
+def test_files_that_name_no_syntax_meet_like_all_others(syntax: str, tmp_path: Path, out: Path) -> None:
+    for where in ("1/d", "2/d"):
+        (tmp_path / where).mkdir(parents=True)
+        (tmp_path / where / "x").write_bytes(b"".join(image(syntax=syntax).elements().values()))
+    sources = [os.fspath(tmp_path / where) for where in ("1/d", "2/d")]
+    found = list(walk(plan_roots(sources, os.fspath(out)), os.fspath(out)))
+    assert [one.fault and one.fault.code for one in found] == [None, "E_CLASH"]
+
+
+def test_of_directories_that_are_walked_together_only_files_are_opened(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path, ["1/d/x", "2/d/x", "3/d/pipe"])
+    for number in (1, 2):
+        os.mkfifo(tmp_path / str(number) / "d" / "pipe")
+    opened: list[str] = []
+    is_dicom = tree_module.is_dicom
+    monkeypatch.setattr(tree_module, "is_dicom", lambda path: opened.append(path) or is_dicom(path))
+    sources = [os.fspath(tmp_path / str(number) / "d") for number in (1, 2, 3)]
+    found = list(walk(plan_roots(sources, os.fspath(out)), os.fspath(out)))
+    told = {os.path.relpath(one.src, tmp_path): one.skip or (one.fault and one.fault.code) for one in found}
+    assert told == {
+        "1/d/pipe": "not a regular file", "2/d/pipe": "not a regular file", "3/d/pipe": None,
+        "1/d/x": None, "2/d/x": "E_CLASH",
+    }  # fmt: skip
+    assert {os.path.relpath(path, tmp_path) for path in opened} == {"1/d/x", "2/d/x", "3/d/pipe"}
+
+
 @pytest.mark.parametrize("names", ["all of one name", "each of its own"])
 def test_what_many_named_directories_take_is_in_proportion(
     names: str, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
@@ -343,6 +373,14 @@ def test_several_sources_go_under_their_own_names(tmp_path: Path, out: Path) -> 
         assert_converted(out / name, number)
 
 
+def test_several_files_may_be_converted_in_place(tmp_path: Path) -> None:
+    there = plant(tmp_path, ["a", "b"])
+    (tmp_path / "link").symlink_to(tmp_path)
+    for into in (tmp_path, tmp_path / "link"):
+        found = list(walk(plan_roots([os.fspath(path) for path in there], os.fspath(into)), os.fspath(into)))
+        assert [one.fault for one in found] == [None, None]
+
+
 def test_of_two_files_with_one_destination_the_second_fails(tmp_path: Path, out: Path) -> None:
     one, other = plant(tmp_path, ["a/x.dcm", "b/x.dcm"])
     ran = run(one, other, out, "--to", "rle", "--json")
@@ -352,6 +390,16 @@ def test_of_two_files_with_one_destination_the_second_fails(tmp_path: Path, out:
     assert (first["source"], first["status"]) == (str(one), "converted")
     assert (second["source"], second["status"], second["error"]["status"]) == (str(other), "failed", 8)
     assert f"dcmtx: {other}: " in ran.err
+
+
+def test_a_named_file_that_is_not_dicom_takes_no_place(tmp_path: Path, out: Path) -> None:
+    plant(tmp_path, ["b/x", "c/x"])
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x").write_text("no DICOM here\n")
+    sources = [os.fspath(tmp_path / where / "x") for where in "abc"]
+    found = list(walk(plan_roots(sources, os.fspath(out)), os.fspath(out)))
+    # The first fails by itself.
+    assert [one.fault and one.fault.code for one in found] == [None, None, "E_CLASH"]
 
 
 def test_one_file_named_twice_is_converted_once(tmp_path: Path, out: Path) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dicom
 import pytest
 from batches import assert_converted, by_source, image, names, plant, records, run
 from conftest import Ran, contents
+
+from dcmtx import transcode
+from dcmtx.report import as_record
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]
@@ -233,3 +238,41 @@ def test_a_report_of_another_version_is_not_gone_on_with(tmp_path: Path, fails: 
     (tmp_path / "report").write_bytes(line(version=2))
     line_ = [source, tmp_path / "out.dcm", "--to", "rle", "--report", tmp_path / "report", "--resume"]
     assert "version 2" in fails(2, *line_)
+
+
+# --- what a record has -------------------------------------------------------------------------------------------
+
+
+def test_a_record_is_strict_json_though_nothing_was_lost(tmp_path: Path) -> None:
+    (source,) = plant(tmp_path, ["in.dcm"])
+    outcome = transcode(source, tmp_path / "out.dcm", to="rle")
+    for psnr, told in ((math.inf, None), (41.5, 41.5), (None, None)):
+        assert as_record(outcome.replace(psnr=psnr), "a", "b")["psnr"] == told
+
+
+# Source, options, and the plan that its record has.
+PLANNED: dict[str, tuple[bytes, list[str], str, dict[str, list[str]] | None]] = {
+    "a copy": (image().encode(), ["--to", "explicit"], "planned", {"steps": ["copy"], "changes": []}),
+    "what is skipped": (
+        dicom.file([dicom.element(0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.88.11")]),
+        ["--to", "rle", "--no-pixels", "skip"],
+        "skipped",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "options", "status", "plan"), PLANNED.values(), ids=list(PLANNED))
+def test_the_plan_of_a_record_of(
+    data: bytes, options: list[str], status: str, plan: object, tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "in.dcm").write_bytes(data)
+    ran = command(tmp_path / "in.dcm", tmp_path / "out.dcm", "--dry-run", "--json", *options)
+    (record,) = records(ran.out)
+    assert (record["status"], record["plan"]) == (status, plan)
+
+
+def test_a_conversion_has_no_plan_in_its_record(tmp_path: Path, command: Command) -> None:
+    (source,) = plant(tmp_path, ["in.dcm"])
+    (record,) = records(command(source, tmp_path / "out.dcm", "--json", "--to", "rle").out)
+    assert (record["status"], record["plan"]) == ("converted", None)
