@@ -255,6 +255,20 @@ def test_what_is_no_overlay_in_the_pixels_stays(kind: str, to: str, tmp_path: Pa
     assert not oracle.different(frames, oracle.decoded(out.read_bytes()))
 
 
+@pytest.mark.parametrize("bit", [4, 15], ids=["its lowest", "its highest"])
+def test_a_bit_of_a_value_that_is_high_is_no_overlay(bit: int, tmp_path: Path) -> None:
+    """Bits 4 to 15 are the value's where High Bit is 15 and Bits Stored 12."""
+    frames, before = images.make_frames(G12, ROWS, COLUMNS), described(FIRST, bit)
+    source = make(tmp_path / "source.dcm", G12, [frame << 4 for frame in frames], before, high_bit=15)
+    out = tmp_path / "out.dcm"
+    transcode(source, out, to="j2k")
+    found = dicom.walk(out.read_bytes()).elements
+    assert {tag: found[tag].raw for tag in before} == before
+    assert 0x60003000 not in found
+    high = oracle.attributes(dicom.walk(out.read_bytes())).high_bit
+    assert not oracle.different(frames, [frame >> (high - 11) for frame in oracle.decoded(out.read_bytes())])
+
+
 REFUSED: dict[str, tuple[dict[int, bytes], dict[str, Any], str]] = {
     "where the user wants no extraction": (described(FIRST, 15), {"overlays": "refuse"}, "E_OVERLAY"),
     "of fewer rows than the image": (described(FIRST, 15, rows=ROWS - 1), {}, "E_OVERLAY"),
