@@ -583,6 +583,27 @@ def test_the_table_changes_at_the_limit_and_nothing_else_does(
     assert list(dataset.ExtendedOffsetTable) == list(struct.pack("<3Q", *at))
 
 
+@pytest.mark.parametrize("beyond", [False, True], ids=["at the limit", "beyond it"])
+def test_the_table_of_jpeg_that_becomes_jpeg_xl_goes_by_its_codestreams(
+    beyond: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """These may be far larger than any pixels: by comments, say, which stay in them to the byte."""
+    stream = bytes(imagecodecs.jpeg8_encode(np.zeros((16, 16), np.uint8)))
+    comment = b"\xff\xfe" + (60_002).to_bytes(2, "big") + bytes(60_000)
+    fragments = [even(stream[:2] + comment + stream[2:])] * 3
+    src = tmp_path / "in.dcm"
+    src.write_bytes(
+        dicom.Image(
+            fragments, rows=16, columns=16, allocated=8, stored=8, frames=3, syntax=dicom.JPEG_BASELINE
+        ).encode()
+    )
+    limit = 2 * sum(map(len, fragments)) + 3 * 8 - beyond
+    monkeypatch.setattr(items, "LARGEST_OFFSET", limit)
+    outcome = transcode(src, tmp_path / "out.dcm", to="jpegxl-jpeg", dry_run=True)
+    assert outcome.plan is not None
+    assert outcome.plan.table is (OffsetTable.EXTENDED if beyond else OffsetTable.BASIC)
+
+
 # --- offsets beyond 32 bits --------------------------------------------------------------------------------------
 
 ROWS, COLUMNS = 24, 40
