@@ -103,7 +103,7 @@ def test_a_conversion_says_what_it_did(src: Path, dst: Path) -> None:
     assert outcome.encoder == "pyjpegls"
     assert (outcome.instance_in, outcome.instance_out) == ("1.2.3.4", "1.2.3.4")
     assert outcome.notes == ()
-    assert 0 < outcome.seconds < 60
+    assert outcome.seconds > 0
 
 
 def test_the_ratio_counts_bits_stored(src: Path, dst: Path) -> None:

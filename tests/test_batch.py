@@ -546,7 +546,7 @@ def test_a_record_says_what_was_done(tree: Path, out: Path, tmp_path: Path) -> N
         # The fragments may be padded, which the ratio leaves out.
         assert len(given.digest) / sum(map(len, pixels[1:])) <= ratio
         assert ratio <= len(given.digest) / (sum(map(len, pixels[1:])) - given.frames)
-        assert 0 < seconds < 60
+        assert seconds > 0
         assert record == {
             "version": 1,
             "source": str(tree / name),

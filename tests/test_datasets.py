@@ -398,6 +398,29 @@ def test_an_object_without_pixels_becomes_explicit_is_skipped_or_refused(name: s
         assert [one.tag for one in after] == [one.tag for one in before if one.tag.element]
 
 
+# SOP Classes (PS3.4 B.5), and whether their objects are images, which are never whole without Pixel Data.
+CLASSES = {
+    "1": True, "1.1": True, "2": True, "4.1": True, "6.1": True, "7": True, "7.4": True, "12.1": True, "20": True,
+    "66.4": True, "77.1.6": True, "128": True, "481.1": True, "481.2": True,
+    "11.1": False, "66": False, "66.5": False, "77.1.5.3": False, "88.11": False, "104.1": False, "481.3": False,
+    "481.5": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("last", "is_image"), CLASSES.items())
+def test_a_class_tells_images_from_objects_without_pixels(last: str, is_image: bool, tmp_path: Path) -> None:
+    uid = f"1.2.840.10008.5.1.4.1.1.{last}"
+    source, out = tmp_path / "source.dcm", tmp_path / "out.dcm"
+    source.write_bytes(dicom.file([dicom.element(0x00080016, "UI", uid), dicom.element(0x00080018, "UI", "1.2.3")]))
+    if not is_image:
+        assert transcode(source, out, to="rle").syntax_out == dicom.EXPLICIT
+        return
+    with pytest.raises(InputError) as caught:
+        transcode(source, out, to="rle")
+    assert caught.value.code == "E_NO_PIXELDATA"
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("policy", ["native", "skip", "fail"])
 @pytest.mark.parametrize("to", ["explicit", "implicit", "deflated", "big-endian"])
 def test_native_syntaxes_take_objects_without_pixels(to: str, policy: str, tmp_path: Path) -> None:

@@ -823,6 +823,19 @@ def test_a_file_that_is_there_already_is_written_anew_where_an_option_changes_it
     assert (0x7FE00001 in walked.elements) == ("offset_table" in options and syntax == dicom.RLE)
 
 
+@pytest.mark.parametrize(
+    ("fmt", "told"),
+    [(Format("MONOCHROME2", 16, 16), "JPEG Extended"), (Format("RGB", 16, 16), "JPEG Baseline")],
+    ids=["grey", "colour"],
+)
+def test_of_two_syntaxes_that_refuse_the_nearer_one_is_told(fmt: Format, told: str, src: Path, dst: Path) -> None:
+    """With loss, JPEG is Baseline, or else Extended: of more bits, but of grey pixels only (PS3.5 8.2.1)."""
+    source = images.image(fmt, images.make_frames(fmt, SIDE, SIDE)).encode()
+    error = refusal(source, src, dst, to="jpeg", lossy=True)
+    assert error.code == "E_BITS"
+    assert str(error).startswith(told)
+
+
 # Where several conditions hold: which one is told. Earlier ones win.
 ORDER: dict[str, tuple[bytes, dict[str, Any], tuple[int, str]]] = {
     "a DICOMDIR to video": (directory(dicom.EXPLICIT), {"to": VIDEO[0]}, (5, "E_DICOMDIR")),

@@ -646,6 +646,17 @@ def test_a_long_description_is_cut_to_make_room(to: str, filling: str, tmp_path:
     assert re.fullmatch(rf"{filling}{{400,}}; \S+ lossy compression, ratio [\d.]+", described)
 
 
+@pytest.mark.parametrize("more", [0, 1], ids=["as long as there is room for", "longer by one"])
+def test_a_description_fills_the_room_that_there_is(more: int, tmp_path: Path) -> None:
+    """1024 characters, of which a ratio takes ten at most: a Decimal String of its own width."""
+    text_of = "JPEG 2000 lossy compression, ratio "
+    room = 1024 - len("; ") - len(text_of) - 10
+    before = {DESCRIPTION: dicom.element(DESCRIPTION, "ST", "x" * (room + more))}
+    value = written(lose(make(tmp_path / "source.dcm", before=before), "JPEG2000"))[DESCRIPTION].value
+    assert len(value) == 1024
+    assert value.startswith(b"x" * room + b"; " + text_of.encode())
+
+
 # --- functional groups -----------------------------------------------------------------------------------------
 
 FRAME_TYPES = 0x00189226
@@ -667,11 +678,12 @@ def inside(found: dicom.Found, *path: int) -> list[dicom.Found]:
 
 
 ITEM_OF_FRAME = dicom.sequence(0x00209111, [dicom.element(0x00209157, "UL", [1])])
-# What the shared and the per-frame groups hold; how many derivations each then has, for two frames.
-GROUPS: dict[str, tuple[bytes, bytes, int, int]] = {
-    "nothing said of derivation": (frame_type("ORIGINAL\\PRIMARY"), ITEM_OF_FRAME, 1, 0),
-    "a derivation of all frames": (derivation("one") + frame_type("ORIGINAL\\PRIMARY"), ITEM_OF_FRAME, 2, 0),
-    "a derivation of each frame": (b"", derivation("one") + frame_type("ORIGINAL\\PRIMARY"), 0, 4),
+# What the shared and the per-frame groups hold, for two frames; how many derivations of each stay, and are added.
+GROUPS: dict[str, tuple[bytes | None, bytes, tuple[int, int], tuple[int, int]]] = {
+    "nothing said of derivation": (frame_type("ORIGINAL\\PRIMARY"), ITEM_OF_FRAME, (0, 1), (0, 0)),
+    "a derivation of all frames": (derivation("one") + frame_type("ORIGINAL\\PRIMARY"), ITEM_OF_FRAME, (1, 1), (0, 0)),
+    "no group of all frames": (None, frame_type("ORIGINAL\\PRIMARY"), (0, 0), (0, 2)),
+    "a derivation of each frame": (b"", derivation("one") + frame_type("ORIGINAL\\PRIMARY"), (0, 0), (2, 2)),
 }
 
 
@@ -682,10 +694,10 @@ def test_frames_of_enhanced_objects_say_it_in_their_functional_groups(
 ) -> None:
     """In Derivation Image, of all frames or of each, never both (PS3.3 C.7.6.16.1.1, C.7.6.16.2.6); Frame Type too."""
     shared, each, of_all, of_each = GROUPS[kind]
-    before = {
-        SHARED: dicom.sequence(SHARED, [shared], undefined=undefined),
-        PER_FRAME: dicom.sequence(PER_FRAME, [each, each], undefined=undefined),
-    } | text(0x0020000D, "UI", "1.2.7") | text(0x0020000E, "UI", "1.2.8")  # fmt: skip
+    before = {PER_FRAME: dicom.sequence(PER_FRAME, [each, each], undefined=undefined)}
+    if shared is not None:
+        before[SHARED] = dicom.sequence(SHARED, [shared], undefined=undefined)
+    before |= text(0x0020000D, "UI", "1.2.7") | text(0x0020000E, "UI", "1.2.8")
     fmt = G12
     mr = "1.2.840.10008.5.1.4.1.1.4.1"
     source = make(tmp_path / "source.dcm", fmt, frames=[scene(fmt)] * 2, before=before, sop_class=mr)
@@ -695,15 +707,15 @@ def test_frames_of_enhanced_objects_say_it_in_their_functional_groups(
     # These are of images whose frames have no groups.
     assert not found.keys() & {DESCRIPTION, SOURCES, CODES, DERIVATIONS}
     groups = {SHARED: of_all, PER_FRAME: of_each}
-    for tag, count in groups.items():
+    assert (SHARED in found) == (shared is not None)
+    for tag in groups.keys() & found.keys():
+        old, new = groups[tag]
         described = [one.text for one in inside(found[tag], DERIVATIONS, DESCRIPTION)]
-        assert len(described) == count
-        assert described.count("one") == count // 2
+        assert (described.count("one"), len(described)) == (old, old + new)
         codes = inside(found[tag], DERIVATIONS, CODES, 0x00080100)
-        assert [one.text for one in codes] == ["113040"] * ((count + 1) // 2)
+        assert [one.text for one in codes] == ["113040"] * new
         sources = inside(found[tag], DERIVATIONS, SOURCES, 0x00081155)
-        assert {one.text for one in sources} <= {"1.2.3.4"}
-        assert len(sources) == (count + 1) // 2
+        assert [one.text for one in sources] == ["1.2.3.4"] * new
         assert {one.text for one in inside(found[tag], FRAME_TYPES, FRAME_TYPE)} <= {"DERIVED\\PRIMARY"}
     assert len(found[PER_FRAME].items or []) == 2
     assert [one.text for one in inside(found[EVIDENCE], 0x0020000D)] == ["1.2.7"]
