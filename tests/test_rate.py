@@ -248,6 +248,18 @@ def test_frames_in_colour_are_all_of_one_transform(to: str, tmp_path: Path) -> N
     assert np.abs(found[0].astype("i4") - frames[0]).max() <= 1
 
 
+@pytest.mark.parametrize(("to", "fmt"), [("jpeg-baseline", G8), ("jpegls-near", G12), ("jpeg-extended", G12)])
+def test_a_coding_that_loses_is_called_lossy_though_it_came_out_exact(to: str, fmt: Format, tmp_path: Path) -> None:
+    """What is coded by it is not what an exact codestream would be, and no reader can tell; the note says both."""
+    frame = np.full((64, 64), fmt.high // 2 + 1, fmt.dtype)
+    source, out = make(tmp_path / "source.dcm", fmt, frames=[frame]), tmp_path / "out.dcm"
+    outcome = transcode(source, out, to=to, lossy=True)
+    assert math.isinf(decibels(out, [frame], to, tmp_path, 1))
+    assert {LOSSY, RATIO, METHOD, DESCRIPTION, CODES, SOURCES} <= written(out).keys()
+    assert written(out)[SOP_INSTANCE].text != "1.2.3.4"
+    assert any("nothing was lost; called lossy all the same" in note for note in outcome.notes)
+
+
 def test_a_dry_run_says_that_it_may_come_out_without_loss(tmp_path: Path) -> None:
     source = make(tmp_path / "source.dcm", G12)
     outcome = transcode(source, tmp_path / "out.dcm", to="j2k", lossy=True, dry_run=True)
