@@ -178,7 +178,7 @@ def words(path: Path) -> list[Any]:
 
 @pytest.mark.parametrize("stranger", STRANGERS, indirect=True)
 def test_the_process_of_the_codestream_decides(stranger: tuple[Path, Silent], tmp_path: Path) -> None:
-    """Whether it is decoded, to what, and whether it is called lossy; GDCM or DCMTK, which look at it too, agree."""
+    """Whether it is decoded, to what, and whether it is called lossy."""
     source, kind = stranger
     out = tmp_path / "out.dcm"
     outcome = transcode(source, out, to="explicit")

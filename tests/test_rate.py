@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +39,7 @@ from test_lossy import (
 
 from dcmtx import transcode
 from dcmtx.codec import search
-from dcmtx.errors import RefusedError
+from dcmtx.errors import RefusedError, VerifyError
 
 TARGETS = ("JPEG2000", "HTJ2K")
 FLOOR, NEAR = 45.0, 40.0
@@ -70,8 +71,8 @@ def flat(fmt: Format, rows: int = 64, columns: int = 64) -> Words:
 
 def drawing(fmt: Format) -> Words:
     """Return lines and boxes of few values, which an irreversible wavelet blurs and takes many bytes to sharpen."""
-    image = np.full((128, 128), fmt.high // 4, fmt.dtype)
-    for at in range(8, 120, 24):
+    image = np.full((118, 118), fmt.high // 4, fmt.dtype)
+    for at in range(8, 112, 24):
         image[at, :] = image[:, at + 5] = fmt.high
     image[32:64, 48:80] = fmt.high // 2
     return image
@@ -140,9 +141,9 @@ FUTILE: dict[str, tuple[Format, list[Callable[[Format], Words]], dict[str, Any]]
     "frames of one value in colour": (RGB, [flat, flat], {}),
     "a ratio that is reached without": (G12, [flat], {"ratio": 4}),
     "a ratio that is reached without, in colour": (RGB, [flat], {"ratio": 4}),
-    "a drawing": (G8, [drawing], {}),
+    "a drawing": (G8, [drawing], {"psnr": 52}),
     "a drawing, by a ratio": (G8, [drawing], {"ratio": 3}),
-    "drawings": (G8, [drawing, drawing], {}),
+    "drawings": (G8, [drawing, drawing], {"psnr": 52}),
     "a PSNR that rounding forbids": (G8, [scene], {"psnr": 90}),
     "a PSNR that rounding forbids, in colour": (RGB, [scene, scene], {"psnr": 90}),
     "a PSNR that the encoder does not reach": (Format("MONOCHROME2", 8, 3), [scene], {"psnr": 28}),
@@ -206,6 +207,33 @@ def test_frames_of_both_kinds_stand_beside_one_another(workers: int, verify: boo
 
 
 @both
+def test_a_frame_that_loss_would_enlarge_is_exact_beside_others(to: str, tmp_path: Path) -> None:
+    """Also where a PSNR is asked for, which it would reach with loss too."""
+    frames = [drawing(G8), scene(G8, 118, 118)]
+    source, out = make(tmp_path / "source.dcm", G8, frames=frames), tmp_path / "out.dcm"
+    transcode(source, out, to=to, lossy=True, psnr=52)
+    first, second = dicom.walk(out.read_bytes()).fragments
+    assert (reversible(first), reversible(second)) == (True, False)
+    assert np.array_equal(DECODERS[to][0](out, tmp_path)[0], frames[0])
+
+
+@pytest.mark.parametrize(("to", "encoder"), [("JPEG2000", "jpeg2k"), ("HTJ2K", "htj2k")])
+def test_what_is_coded_without_loss_is_compared_word_for_word(
+    to: str, encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though loss was asked for: a frame that is called exact must be."""
+    module = importlib.import_module(f"dcmtx.codec.{encoder}")
+    encode = module.encode_imagecodecs
+    monkeypatch.setattr(
+        module, "encode_imagecodecs", lambda words, *more: encode(words ^ (words == words.max()), *more)
+    )
+    source, out = make(tmp_path / "source.dcm", G12, frames=[flat(G12), scene(G12)[:64, :64]]), tmp_path / "out.dcm"
+    with pytest.raises(VerifyError):
+        transcode(source, out, to=to, lossy=True, workers=1)
+    assert not out.exists()
+
+
+@both
 def test_frames_in_colour_are_all_of_one_transform(to: str, tmp_path: Path) -> None:
     """Photometric Interpretation says one for all: YBR_ICT, and what is flat is coded by it too (PS3.5 8.2.4)."""
     frames = [flat(RGB), scene(RGB, 64, 64)]
@@ -218,6 +246,19 @@ def test_frames_in_colour_are_all_of_one_transform(to: str, tmp_path: Path) -> N
     assert oracle.attributes(walked).photometric == "YBR_ICT"
     found = DECODERS[to][0](out, tmp_path)
     assert np.abs(found[0].astype("i4") - frames[0]).max() <= 1
+
+
+@pytest.mark.parametrize(("to", "fmt"), [("jpeg-baseline", G8), ("jpegls-near", G12), ("jpeg-extended", G12)])
+def test_a_coding_that_loses_is_called_lossy_though_it_came_out_exact(to: str, fmt: Format, tmp_path: Path) -> None:
+    """What is coded by it is not what an exact codestream would be, and no reader can tell; the note says both."""
+    # The middle of the range is what DCT has nothing to code of; steps of NEAR 2 are of five values, from 0.
+    frame = np.full((64, 64), 2045 if to == "jpegls-near" else fmt.high // 2 + 1, fmt.dtype)
+    source, out = make(tmp_path / "source.dcm", fmt, frames=[frame]), tmp_path / "out.dcm"
+    outcome = transcode(source, out, to=to, lossy=True)
+    assert math.isinf(decibels(out, [frame], to, tmp_path, 1))
+    assert {LOSSY, RATIO, METHOD, DESCRIPTION, CODES, SOURCES} <= written(out).keys()
+    assert written(out)[SOP_INSTANCE].text != "1.2.3.4"
+    assert any("nothing was lost; called lossy all the same" in note for note in outcome.notes)
 
 
 def test_a_dry_run_says_that_it_may_come_out_without_loss(tmp_path: Path) -> None:

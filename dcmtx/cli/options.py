@@ -79,9 +79,20 @@ target_options = _options(
 )
 
 loss_options = _options(
-    click.option("-Y", "--lossy", is_flag=True, help="Consent to loss; a family then means its lossy member."),
+    click.option(
+        "-Y",
+        "--lossy",
+        is_flag=True,
+        help="Consent to loss; a family then means its lossy member. "
+        "A file that has lost something under the target syntax already is copied, unless a parameter says more.",
+    ),
     click.option("-q", "--quality", type=_int("quality"), help="JPEG, JPEG XL: 1 to 100. [default: 90]"),
-    click.option("--ratio", type=_float("ratio"), help="JPEG 2000, HTJ2K: compression ratio. [default: 10]"),
+    click.option(
+        "--ratio",
+        type=_float("ratio"),
+        help="JPEG 2000, HTJ2K: compression ratio. "
+        "[default: 10, or 45 dB, whichever loses less of a frame; without loss where that takes no more bytes]",
+    ),
     click.option("--psnr", type=_float("psnr"), help="JPEG 2000, HTJ2K: peak signal-to-noise ratio, in dB."),
     click.option("--near", type=_int("near"), help="JPEG-LS: how far a value may be off. [default: 2]"),
     click.option(

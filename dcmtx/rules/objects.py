@@ -58,11 +58,6 @@ DEFINITIONS: tuple[Definition, ...] = (
 )
 
 
-def is_enhanced(header: Header) -> bool:
-    """Tell whether the object keeps attributes of frames in functional groups (PS3.3 C.7.6.16)."""
-    return any(tag in header for tag in FUNCTIONAL_GROUPS)
-
-
 def is_image(header: Header) -> bool:
     """Tell whether the object is to have Pixel Data: by its SOP Class, or because it describes pixels."""
     if ROWS in header and COLUMNS in header:
