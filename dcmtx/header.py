@@ -167,9 +167,10 @@ class Header:
 
     `elements` stand before the pixel element, `tail` behind it; `pixel` is (7FE0,0008), (7FE0,0009) or (7FE0,0010)
     at top level, or None. The end of the pixel element, where it has undefined length, is found by `close`.
+    `corrections` are values taken instead of illegal or absent ones; whatever is written has them.
     """
 
-    __slots__ = ("_by_tag", "elements", "encoding", "end", "notes", "pixel", "reader", "start", "tail")
+    __slots__ = ("_by_tag", "corrections", "elements", "encoding", "end", "notes", "pixel", "reader", "start", "tail")
 
     def __init__(self, reader: Reader, start: int, encoding: Encoding) -> None:
         self.reader = reader
@@ -179,6 +180,7 @@ class Header:
         cursor = Cursor(reader)
         self.elements, self.pixel, self.end = _index(cursor, start, encoding, self.notes)
         self.tail: list[Element] = []
+        self.corrections: dict[int, Set] = {}
         self._by_tag = {element.tag: element for element in self.elements}
 
     def close(self, position: int) -> None:
@@ -207,6 +209,10 @@ class Header:
 
     def value(self, tag: int) -> bytes:
         """Return the value of an element of defined length, as encoded; empty if it is absent."""
+        if tag in self.corrections:
+            correction = self.corrections[tag]
+            unit = SWAP_UNIT.get(correction.vr, 1) if self.encoding.big_endian else 1
+            return swap(correction.value, unit)
         element = self._by_tag.get(tag)
         if element is None or element.length == UNDEFINED:
             return b""
@@ -221,8 +227,8 @@ class Header:
         value = self.value(tag)
         if len(value) < 2:
             return None
-        element = self._by_tag[tag]
-        width = 4 if element.vr in (b"UL", b"SL") and len(value) >= 4 else 2
+        known = self.corrections.get(tag) or self._by_tag[tag]
+        width = 4 if known.vr in (b"UL", b"SL") and len(value) >= 4 else 2
         return int.from_bytes(value[:width], "big" if self.encoding.big_endian else "little")
 
     def integer(self, tag: int) -> int | None:

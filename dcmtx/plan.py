@@ -645,9 +645,13 @@ def _deciders(plan: Plan) -> tuple[str, ...]:
 
 
 def _common_edits(header: Header) -> dict[int, Edit]:
-    """Return what changes whatever the pixels do: retired group lengths and trailing padding, stale tables."""
+    """Return what changes whatever the pixels do: retired group lengths and trailing padding, stale tables.
+
+    And values that were taken for others.
+    """
     stale = [tag for tag in (_OFFSETS, _OFFSET_LENGTHS, _TOTAL_LENGTH, TRAILING_PADDING) if tag in header]
-    return {tag: Remove(tag) for tag in [*stale, *_group_lengths(header.tags())]}
+    edits: dict[int, Edit] = {tag: Remove(tag) for tag in [*stale, *_group_lengths(header.tags())]}
+    return edits | dict(header.corrections)
 
 
 def _group_lengths(tags: Iterable[int]) -> list[int]:

@@ -11,6 +11,7 @@ from typing import IO
 
 from dcmtx.errors import InputError, OutputError, UnsupportedError
 from dcmtx.header import (
+    PIXEL_DATA,
     SWAP_UNIT,
     UNDEFINED,
     Element,
@@ -25,6 +26,7 @@ from dcmtx.pixel import items
 from dcmtx.pixel.codestream import END, KINDS, ends_frame, starts_frame
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.probe import LARGEST_META, Head, read_head
+from dcmtx.rules import image
 from dcmtx.syntax import (
     BIG_ENDIAN,
     EXPLICIT,
@@ -166,6 +168,7 @@ class PixelSource:
             if self.fragments.unended:
                 self.notes.append(_UNENDED)
             self.header.close(self.fragments.end)
+            self._correct()
             return
         end = pixel.value + pixel.length
         if end > self.data.size:
@@ -178,6 +181,23 @@ class PixelSource:
                 code="E_TRUNCATED",
             )
         self.header.close(end)
+        self._correct()
+
+    def _correct(self) -> None:
+        """Take what is certain for attributes of the image that are absent or illegal."""
+        pixel = self.header.pixel
+        if pixel is not None and pixel.tag == PIXEL_DATA and self.syntax.kind in (Kind.NATIVE, Kind.FRAMES):
+            self.notes.extend(image.correct(self.header, self._holds_one))
+
+    def _holds_one(self, fmt: PixelFormat) -> bool:
+        """Tell whether Pixel Data is exactly one frame of this format."""
+        fragments, pixel = self.fragments, self.header.pixel
+        if fragments is None:
+            need = fmt.native_bytes
+            return pixel is not None and pixel.length == need + need % 2
+        if len(fragments.values) == 1:
+            return True
+        return self.syntax.family in KINDS and sum(map(self._starts_frame, range(len(fragments.values)))) == 1
 
     def map_frames(self, fmt: PixelFormat) -> None:
         """Find each of `fmt.frames` frames, so that `frame` can return it.

@@ -11,6 +11,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import dicom
 import imagecodecs
@@ -561,3 +562,106 @@ def test_files_without_file_meta_information_that_pydicom_brings(
     written = dicom.walk((tmp_path / "out.dcm").read_bytes()).elements
     assert {tag: one.value for tag, one in written.items()} == {tag: one.value for tag, one in given.items()}
     assert contents(path.parent)[name] == before
+
+
+# --- attributes that are illegal or absent, where the bytes leave no doubt --------------------------------------
+
+FRAMES_SAID = {
+    "0": True, "1.0": True, "1\\1": True, "1.": True, "+1.00": True, "01\\1\\1": True, "00": True,
+    "2.0": False, "0.0": False, "1\\2": False, "one": False, "-1": False, "1e0": False,
+}  # fmt: skip
+ONE_FRAME: dict[str, tuple[str, bytes | list[bytes]]] = {
+    "native": (dicom.EXPLICIT, FRAMES[:1].tobytes()),
+    "native, implicit": (dicom.IMPLICIT, FRAMES[:1].tobytes()),
+    "native, big endian": (dicom.BIG_ENDIAN, FRAMES[:1].tobytes()),
+    "a fragment": (dicom.JPEGLS, [CODED[0]]),
+    "a codestream in two fragments": (dicom.JPEGLS, split(CODED[0], 2)),
+}
+TWO_FRAMES: dict[str, tuple[str, bytes | list[bytes]]] = {
+    "native": (dicom.EXPLICIT, FRAMES[:2].tobytes()),
+    "two fragments": (dicom.JPEGLS, CODED[:2]),
+    "half a frame": (dicom.EXPLICIT, FRAMES[:1].tobytes()[:-20]),
+    "a frame and more": (dicom.EXPLICIT, FRAMES[:1].tobytes() + bytes(2)),
+    "RLE in two fragments of which none shows that it is one": (dicom.RLE, [b"\1\0\0\0", b"ab"]),
+}  # fmt: skip
+
+
+def with_frames(said: str, syntax: str, pixels: bytes | list[bytes], **more: Any) -> bytes:
+    encoding = syntax if syntax in (dicom.IMPLICIT, dicom.BIG_ENDIAN) else dicom.EXPLICIT
+    before = {0x00280008: dicom.element(0x00280008, "IS", said, encoding)}
+    rows, columns = FRAMES.shape[1:]
+    depth = FRAMES.dtype.itemsize * 8
+    return dicom.Image(
+        pixels, rows=rows, columns=columns, allocated=depth, stored=depth, syntax=syntax, before=before, **more
+    ).encode()
+
+
+@pytest.mark.parametrize("target", ["explicit", "implicit", "rle"])
+@pytest.mark.parametrize(("syntax", "pixels"), ONE_FRAME.values(), ids=list(ONE_FRAME))
+@pytest.mark.parametrize("said", FRAMES_SAID)
+def test_a_number_of_frames_that_can_only_mean_one_is_one_where_the_bytes_are(
+    said: str, syntax: str, pixels: bytes | list[bytes], target: str, tmp_path: Path, command: Command
+) -> None:
+    src, dst = tmp_path / "in.dcm", tmp_path / "out.dcm"
+    src.write_bytes(with_frames(said, syntax, pixels))
+    ran = command(src, dst, "--to", target, "--force")
+    if not FRAMES_SAID[said]:
+        assert (ran.status, "Number of Frames" in ran.err or "(0028,0008)" in ran.err) == (3, True), ran
+        return
+    assert ran.status == 0, ran
+    assert f"Number of Frames (0028,0008) is '{said}'; taken and written as 1" in ran.err
+    walked = dicom.walk(dst.read_bytes())
+    assert walked.elements[0x00280008].value == b"1 "
+    assert np.array_equal(oracle.decoded(dst.read_bytes()), FRAMES[:1])
+
+
+@pytest.mark.parametrize(("syntax", "pixels"), TWO_FRAMES.values(), ids=list(TWO_FRAMES))
+@pytest.mark.parametrize("said", [said for said, right in FRAMES_SAID.items() if right])
+def test_a_number_of_frames_that_is_illegal_is_not_guessed(
+    said: str, syntax: str, pixels: bytes | list[bytes], tmp_path: Path, fails: Fails
+) -> None:
+    (tmp_path / "in.dcm").write_bytes(with_frames(said, syntax, pixels))
+    line = fails(3, tmp_path / "in.dcm", tmp_path / "out.dcm", "--to", "implicit")
+    assert "Number of Frames" in line or "(0028,0008)" in line
+
+
+@pytest.mark.parametrize("target", ["explicit", "implicit", "big-endian", "jpegls"])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"])
+@pytest.mark.parametrize("value", [None, b""], ids=["absent", "empty"])
+@pytest.mark.parametrize(("syntax", "pixels"), ONE_FRAME.values(), ids=list(ONE_FRAME))
+def test_samples_per_pixel_that_are_absent_are_one_where_the_colours_have_one(
+    syntax: str,
+    pixels: bytes | list[bytes],
+    value: bytes | None,
+    photometric: str,
+    target: str,
+    tmp_path: Path,
+    command: Command,
+) -> None:
+    src, dst = tmp_path / "in.dcm", tmp_path / "out.dcm"
+    src.write_bytes(without_samples(syntax, pixels, value, photometric))
+    ran = command(src, dst, "--to", target, "--force")
+    assert ran.status == 0, ran
+    assert f"Samples per Pixel (0028,0002) is absent; taken and written as 1, since {photometric} has one" in ran.err
+    walked = dicom.walk(dst.read_bytes())
+    assert walked.elements[0x00280002].number == 1
+    assert np.array_equal(oracle.decoded(dst.read_bytes()), FRAMES[:1])
+
+
+def without_samples(syntax: str, pixels: bytes | list[bytes], value: bytes | None, photometric: str) -> bytes:
+    """Return a file whose Samples per Pixel is absent or empty."""
+    encoding = syntax if syntax in (dicom.IMPLICIT, dicom.BIG_ENDIAN) else dicom.EXPLICIT
+    instead = b"" if value is None else dicom.element(0x00280002, "US", value, encoding)
+    return with_frames("1", syntax, pixels, photometric=photometric).replace(
+        dicom.element(0x00280002, "US", [1], encoding), instead
+    )
+
+
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL", "ARGB"])
+def test_samples_per_pixel_that_are_absent_are_not_guessed_for_colour(
+    photometric: str, tmp_path: Path, fails: Fails
+) -> None:
+    (tmp_path / "in.dcm").write_bytes(without_samples(dicom.JPEGLS, [CODED[0]], None, photometric))
+    assert "Samples per Pixel (0028,0002) is absent" in fails(
+        3, tmp_path / "in.dcm", tmp_path / "out.dcm", "--to", "explicit"
+    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 from dcmtx.errors import InputError
-from dcmtx.header import Header, tag_text
+from dcmtx.header import Header, Set, tag_text
 from dcmtx.pixel.format import SAMPLES, PixelFormat
 
 SAMPLES_PER_PIXEL = 0x00280002
@@ -23,6 +26,40 @@ _DESCRIBING = frozenset(
         BITS_ALLOCATED, BITS_STORED, HIGH_BIT, PIXEL_REPRESENTATION,
     ]
 )  # fmt: skip
+# What is no number of frames, but can mean one only.
+_ONE = re.compile(r"0+|\+?0*1\.0*|\+?0*1(\\\+?0*1)+")
+
+
+def correct(header: Header, holds: Callable[[PixelFormat], bool]) -> list[str]:
+    """Take the value that is certain for an attribute that is absent or illegal, and return notes that name it.
+
+    Samples per Pixel where Photometric Interpretation has one sample, Number of Frames where the bytes are exactly one
+    frame: `holds` tells whether they are what a format says. Anything less certain is left as it is.
+    """
+    notes = []
+    photometric = header.text(PHOTOMETRIC_INTERPRETATION)
+    if not header.value(SAMPLES_PER_PIXEL) and SAMPLES.get(photometric) == 1:
+        header.corrections[SAMPLES_PER_PIXEL] = Set(SAMPLES_PER_PIXEL, b"US", b"\1\0")
+        notes.append(f"Samples per Pixel (0028,0002) is absent; taken and written as 1, since {photometric} has one")
+    said = header.text(NUMBER_OF_FRAMES)
+    if _ONE.fullmatch(said):
+        header.corrections[NUMBER_OF_FRAMES] = Set(NUMBER_OF_FRAMES, b"IS", b"1 ")
+        if _describes(header, holds):
+            notes.append(
+                f"Number of Frames (0028,0008) is '{said[:16]}'; taken and written as 1, since the bytes are one frame"
+            )
+        else:
+            del header.corrections[NUMBER_OF_FRAMES]
+    return notes
+
+
+def _describes(header: Header, holds: Callable[[PixelFormat], bool]) -> bool:
+    try:
+        fmt = read_format(header)
+        check_format(fmt)
+    except InputError:
+        return False
+    return holds(fmt)
 
 
 def read_format(header: Header) -> PixelFormat:
