@@ -241,6 +241,7 @@ def transcode(
     signatures: str | Signatures = Signatures.REFUSE,
     unused_bits: str | UnusedBits = UnusedBits.REFUSE,
     one_bit: str | OneBit = OneBit.REFUSE,
+    word_order: str | WordOrder = WordOrder.REFUSE,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
     fallback: Iterable[str] = (),
     verify: bool = True,
@@ -249,6 +250,7 @@ def transcode(
     decoder: str | None = None,
     encoder: str | None = None,
     workers: int | None = None,
+    memory: int | str | None = None,
     dry_run: bool = False,
     digest: bool = False,
 ) -> Outcome:
@@ -286,6 +288,7 @@ def transcode(
             signatures=signatures,
             unused_bits=unused_bits,
             one_bit=one_bit,
+            word_order=word_order,
             no_pixels=no_pixels,
             fallback=fallback,
             verify=verify,
@@ -294,6 +297,7 @@ def transcode(
             decoder=decoder,
             encoder=encoder,
             workers=workers,
+            memory=memory,
             dry_run=dry_run,
             digest=digest,
         )

@@ -401,7 +401,7 @@ def test_an_object_without_pixels_becomes_explicit_is_skipped_or_refused(name: s
 # SOP Classes (PS3.4 B.5), and whether their objects are images, which are never whole without Pixel Data.
 CLASSES = {
     "1": True, "1.1": True, "2": True, "4.1": True, "6.1": True, "7": True, "7.4": True, "12.1": True, "20": True,
-    "66.4": True, "77.1.6": True, "128": True, "481.1": True, "481.2": True,
+    "66.4": True, "77.1.6": True, "128": True, "481.1": True, "481.2": False,
     "11.1": False, "66": False, "66.5": False, "77.1.5.3": False, "88.11": False, "104.1": False, "481.3": False,
     "481.5": False,
 }  # fmt: skip
