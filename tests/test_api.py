@@ -19,10 +19,12 @@ import dicom
 import numpy as np
 import oracle
 import pytest
+from backends import usable
 from conftest import ROOT, contents, old_file
 
 import dcmtx
 from dcmtx import DcmtxError, Job, Outcome, transcode, transcoding
+from dcmtx.codec.table import ENCODERS
 from dcmtx.errors import (
     CodecError,
     InputError,
@@ -100,7 +102,8 @@ def test_a_conversion_says_what_it_did(src: Path, dst: Path) -> None:
     assert outcome.frames == 3
     assert (outcome.bytes_in, outcome.bytes_out) == (src.stat().st_size, dst.stat().st_size)
     assert outcome.decoder == "dcmtx"
-    assert outcome.encoder == "pyjpegls"
+    # Of 12 bits: the older imagecodecs, for Python 3.11, cannot write them.
+    assert outcome.encoder == next(row.backend for row in usable(ENCODERS, dicom.JPEGLS) if not row.limits.only_stored)
     assert (outcome.instance_in, outcome.instance_out) == ("1.2.3.4", "1.2.3.4")
     assert outcome.notes == ()
     assert outcome.seconds > 0

@@ -1,4 +1,8 @@
-"""HTJ2K encoding by OpenJPH inside imagecodecs (PS3.5 8.2.14, 10.18). Decoding is in jpeg2k: this decoder crashes."""
+"""HTJ2K encoding by OpenJPH inside imagecodecs (PS3.5 8.2.14, 10.18). Decoding is in jpeg2k.
+
+OpenJPH's own decoder is faster, but values that loss takes out of their range come out at the other end of it, 0 for
+256, and older releases crash on damaged streams.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 # PS3.5 10.18: the lowest resolution of .202 has at most this many rows and columns.
 LOWEST_RESOLUTION = 64
+# Bits Stored below this are coded as so many.
 _FEW = 8
 # How many times the library halves an image if it is told nothing.
 _USUAL = 5
