@@ -742,6 +742,30 @@ def test_a_dry_run_plans_every_file_and_writes_none(tree: Path, out: Path) -> No
     assert contents(tree.parent) == before
 
 
+def test_a_dry_run_leaves_even_what_a_killed_run_left(tree: Path, out: Path) -> None:
+    plant(tree, ["a"])
+    out.mkdir()
+    (out / ".b.dcmtx-part").write_bytes(b"left over")
+    before = contents(out)
+    assert run(tree, out, "--to", "rle", "--dry-run").status == 0
+    assert contents(out) == before
+    # What is no dry run takes it away.
+    assert run(tree, out, "--to", "rle").status == 0
+    assert names(out) == {"a"}
+
+
+def test_a_file_that_was_named_is_to_be_converted_whatever_it_is(tmp_path: Path, out: Path) -> None:
+    (image_,) = plant(tmp_path, ["a"])
+    (tmp_path / "text").write_bytes(b"no DICOM here\n" * 20)
+    (tmp_path / "empty").touch()
+    ran = run(image_, tmp_path / "text", tmp_path / "empty", out, "--to", "rle", "--json")
+    assert (ran.status, summary(ran.err)) == (9, "3 files: 1 converted, 2 failed")
+    told = by_source(records(ran.out))
+    assert {name: record["error"] and record["error"]["code"] for name, record in told.items()} == {
+        "a": None, "text": "E_NOT_DICOM", "empty": "E_EMPTY",
+    }  # fmt: skip
+
+
 def test_the_summary_has_the_sizes_before_and_after(tree: Path, out: Path) -> None:
     flat = dicom.Image(bytes(2 * 900 * 900), rows=900, columns=900)
     for number in range(3):
