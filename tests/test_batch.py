@@ -38,7 +38,7 @@ from conftest import ROOT, Ran, contents
 
 from dcmtx import tree as tree_module
 from dcmtx.batch import Done, Options, Summary, convert
-from dcmtx.transcoding import job
+from dcmtx.transcoding import Status, job, transcode
 from dcmtx.tree import plan_roots, walk
 
 pytestmark = pytest.mark.timeout(60)
@@ -782,6 +782,15 @@ def test_the_summary_has_the_sizes_before_and_after(tree: Path, out: Path) -> No
     assert float(found[1]) == pytest.approx(before / 1e6, abs=0.06)
     assert float(found[2]) == pytest.approx(after / unit, abs=0.06)
     assert float(found[4]) == pytest.approx(before / after, abs=0.006)
+
+
+def test_only_what_was_converted_counts_in_the_sizes(tree: Path, out: Path) -> None:
+    (source,) = plant(tree, ["a"])
+    outcome = transcode(source, out / "a", to="rle", dry_run=True)
+    summed = Summary()
+    for status in Status:
+        summed.add(Done("a", "b", outcome.replace(status=status, bytes_in=100, bytes_out=50)))
+    assert (summed.files, summed.bytes_in, summed.bytes_out, summed.status) == (len(Status), 100, 50, 0)
 
 
 # --- what is shown ---------------------------------------------------------------------------------------------
