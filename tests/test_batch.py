@@ -428,6 +428,12 @@ def test_files_that_are_not_dicom_meet_in_peace(tmp_path: Path, out: Path) -> No
     assert names(out) == {"d/a", "d/b", "d/notes"}
 
 
+def test_for_one_file_no_directory_is_made_with_the_options_of_batches_either(tree: Path, out: Path) -> None:
+    (source,) = plant(tree, ["a"])
+    ran = run(source, out / "a", "--to", "rle", "--timeout", "60")
+    assert (ran.status, out.exists()) == (8, False)
+
+
 def test_a_file_where_a_directory_is_needed_fails_by_itself(tree: Path, out: Path) -> None:
     plant(tree, ["a/x", "b/y"])
     out.mkdir()
