@@ -39,7 +39,7 @@ from fake_codecs import Mood, Stage
 
 from dcmtx import tree as tree_module
 from dcmtx.batch import Done, Options, Summary, convert
-from dcmtx.transcoding import job
+from dcmtx.transcoding import Status, job, transcode
 from dcmtx.tree import plan_roots, walk
 
 pytestmark = pytest.mark.timeout(300)
@@ -429,6 +429,12 @@ def test_files_that_are_not_dicom_meet_in_peace(tmp_path: Path, out: Path) -> No
     assert names(out) == {"d/a", "d/b", "d/notes"}
 
 
+def test_for_one_file_no_directory_is_made_with_the_options_of_batches_either(tree: Path, out: Path) -> None:
+    (source,) = plant(tree, ["a"])
+    ran = run(source, out / "a", "--to", "rle", "--timeout", "60")
+    assert (ran.status, out.exists()) == (8, False)
+
+
 def test_a_file_where_a_directory_is_needed_fails_by_itself(tree: Path, out: Path) -> None:
     plant(tree, ["a/x", "b/y"])
     out.mkdir()
@@ -739,6 +745,30 @@ def test_a_dry_run_plans_every_file_and_writes_none(tree: Path, out: Path) -> No
     assert contents(tree.parent) == before
 
 
+def test_a_dry_run_leaves_even_what_a_killed_run_left(tree: Path, out: Path) -> None:
+    plant(tree, ["a"])
+    out.mkdir()
+    (out / ".b.dcmtx-part").write_bytes(b"left over")
+    before = contents(out)
+    assert run(tree, out, "--to", "rle", "--dry-run").status == 0
+    assert contents(out) == before
+    # What is no dry run takes it away.
+    assert run(tree, out, "--to", "rle").status == 0
+    assert names(out) == {"a"}
+
+
+def test_a_file_that_was_named_is_to_be_converted_whatever_it_is(tmp_path: Path, out: Path) -> None:
+    (image_,) = plant(tmp_path, ["a"])
+    (tmp_path / "text").write_bytes(b"no DICOM here\n" * 20)
+    (tmp_path / "empty").touch()
+    ran = run(image_, tmp_path / "text", tmp_path / "empty", out, "--to", "rle", "--json")
+    assert (ran.status, summary(ran.err)) == (9, "3 files: 1 converted, 2 failed")
+    told = by_source(records(ran.out))
+    assert {name: record["error"] and record["error"]["code"] for name, record in told.items()} == {
+        "a": None, "text": "E_NOT_DICOM", "empty": "E_EMPTY",
+    }  # fmt: skip
+
+
 def test_the_summary_has_the_sizes_before_and_after(tree: Path, out: Path) -> None:
     flat = dicom.Image(bytes(2 * 900 * 900), rows=900, columns=900)
     for number in range(3):
@@ -755,6 +785,15 @@ def test_the_summary_has_the_sizes_before_and_after(tree: Path, out: Path) -> No
     assert float(found[1]) == pytest.approx(before / 1e6, abs=0.06)
     assert float(found[2]) == pytest.approx(after / unit, abs=0.06)
     assert float(found[4]) == pytest.approx(before / after, abs=0.006)
+
+
+def test_only_what_was_converted_counts_in_the_sizes(tree: Path, out: Path) -> None:
+    (source,) = plant(tree, ["a"])
+    outcome = transcode(source, out / "a", to="rle", dry_run=True)
+    summed = Summary()
+    for status in Status:
+        summed.add(Done("a", "b", outcome.replace(status=status, bytes_in=100, bytes_out=50)))
+    assert (summed.files, summed.bytes_in, summed.bytes_out, summed.status) == (len(Status), 100, 50, 0)
 
 
 # --- what is shown ---------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from batches import assert_converted, by_source, image, names, plant, records, r
 from conftest import Ran, contents
 
 from dcmtx import transcode
+from dcmtx.errors import InputError
 from dcmtx.report import as_record
 
 Command = Callable[..., Ran]
@@ -276,3 +277,11 @@ def test_a_conversion_has_no_plan_in_its_record(tmp_path: Path, command: Command
     (source,) = plant(tmp_path, ["in.dcm"])
     (record,) = records(command(source, tmp_path / "out.dcm", "--json", "--to", "rle").out)
     assert (record["status"], record["plan"]) == ("converted", None)
+
+
+@pytest.mark.parametrize(("frame", "told"), [(0, 1), (41, 42), (None, None)])
+def test_frames_are_counted_from_one_in_the_record_of_an_error(frame: int | None, told: int | None) -> None:
+    error = InputError("it is damaged", code="E_TRUNCATED")
+    error.frame = frame
+    record = as_record(error, "a", "b")
+    assert record["error"] == {"code": "E_TRUNCATED", "status": 3, "message": "it is damaged", "frame": told}
