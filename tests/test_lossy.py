@@ -654,6 +654,17 @@ def test_a_long_description_is_cut_to_make_room(to: str, filling: str, tmp_path:
     assert re.fullmatch(rf"{filling}{{400,}}; \S+ lossy compression, ratio [\d.]+", described)
 
 
+def test_a_long_description_keeps_whole_words(tmp_path: Path) -> None:
+    """None is cut in half: a space stands between characters in every character set (PS3.5 6.1.2)."""
+    before = {DESCRIPTION: dicom.element(DESCRIPTION, "ST", ("overlong " * 113)[:1018])}
+    value = written(lose(make(tmp_path / "source.dcm", before=before), "JPEG2000"))[DESCRIPTION].value.decode()
+    kept, _, added = value.rpartition("; ")
+    assert added.startswith("JPEG 2000 lossy compression")
+    assert set(kept.split(" ")) == {"overlong"}
+    # As many as there is room for.
+    assert len(kept) + len(" overlong; ") + len("JPEG 2000 lossy compression, ratio ") + 10 > 1024
+
+
 @pytest.mark.parametrize("more", [0, 1], ids=["as long as there is room for", "longer by one"])
 def test_a_description_fills_the_room_that_there_is(more: int, tmp_path: Path) -> None:
     """1024 characters, of which a ratio takes ten at most: a Decimal String of its own width."""
