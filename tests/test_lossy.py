@@ -740,6 +740,7 @@ def test_frames_of_enhanced_objects_say_it_in_their_functional_groups(
     assert [one.text for one in inside(found[EVIDENCE], 0x0020000D)] == ["1.2.7"]
     assert [one.text for one in inside(found[EVIDENCE], 0x00081115, 0x0020000E)] == ["1.2.8"]
     assert [one.text for one in inside(found[EVIDENCE], 0x00081115, 0x00081199, 0x00081155)] == ["1.2.3.4"]
+    assert [one.text for one in inside(found[EVIDENCE], 0x00081115, 0x00081199, 0x00081150)] == [mr]
 
 
 @pytest.mark.parametrize("undefined", [False, True], ids=["defined lengths", "undefined lengths"])
