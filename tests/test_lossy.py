@@ -590,6 +590,18 @@ def test_uid_keep_keeps_it_and_says_what_that_means(tmp_path: Path) -> None:
     assert {LOSSY, RATIO, METHOD, DESCRIPTION, CODES} <= walked.elements.keys()
 
 
+@pytest.mark.parametrize("uid", ["auto", "new"])
+def test_an_instance_without_a_uid_gets_none_made_of_nothing(uid: str, tmp_path: Path) -> None:
+    """A UID is derived from that of the source; without one, nothing says which source an instance is made from."""
+    source, out = make(tmp_path / "source.dcm", sop_instance=""), tmp_path / "out.dcm"
+    outcome = transcode(source, out, to="JPEG2000", lossy=True, uid=uid)
+    found = written(out)
+    assert (outcome.instance_in, outcome.instance_out) == ("", "")
+    assert SOP_INSTANCE not in found or found[SOP_INSTANCE].text == ""
+    assert SOURCES not in found
+    assert {LOSSY, RATIO, METHOD, DESCRIPTION, CODES} <= found.keys()
+
+
 @pytest.mark.parametrize("to", ["jpegls", "implicit", "rle", "j2k"])
 def test_uid_new_makes_one_without_any_loss(to: str, tmp_path: Path) -> None:
     source, out = make(tmp_path / "source.dcm"), tmp_path / "out.dcm"
