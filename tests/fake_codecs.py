@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -165,6 +166,9 @@ def encode(words: Any, *_: Any) -> bytes:
 
 def _encode(words: Any, on: Stage | None) -> bytes:
     mood = int(words.flat[0])
+    if mood == Mood.LOOP:
+        # From here on, not only from when the native code is reached: what the stage is told must be so.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     if on is not None and mood in ON_STAGE:
         ON_STAGE[mood](on)
     if mood in ANYWHERE:

@@ -316,8 +316,14 @@ def test_an_element_before_the_pixels_is_preferred_to_one_behind_them():
 @each_encoding
 @pytest.mark.parametrize(
     ("vr", "value", "number"),
-    [("US", [0x1234, 5], 0x1234), ("UL", [0x12345678], 0x12345678), ("SS", [-1], 0xFFFF), ("US", b"", None)],
-    ids=["US", "UL", "SS", "empty"],
+    [
+        ("US", [0x1234, 5], 0x1234),
+        ("UL", [0x12345678], 0x12345678),
+        ("UL", [0x12345678, 5], 0x12345678),
+        ("SS", [-1], 0xFFFF),
+        ("US", b"", None),
+    ],
+    ids=["US", "UL", "two UL", "SS", "empty"],
 )
 def test_numbers_are_read_in_the_byte_order_of_the_data_set(syntax, vr, value, number):
     header = index(element(0x00280010, vr, value, syntax), syntax)

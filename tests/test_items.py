@@ -166,6 +166,26 @@ def test_pixel_data_cut_at_any_byte_is_an_input_error(frames, filled):
     assert read_fragments(reader(data), HEADER, len(data)).end == len(data)
 
 
+# Of three fragments of four bytes: the table before them, Number of Frames, how many bytes of them there are, and what
+# is said of the frame that is cut or not there.
+CUT = {
+    "behind one of three frames": ([], 3, 12, "frame 2 of 3 is missing"),
+    "behind one of three frames of a table": ([0, 12, 24], None, 12, "frame 2 of 3 is missing"),
+    "inside the second": ([], 3, 22, "fragment 2 of Pixel Data, frame 2 if each frame has one"),
+    "inside the second of a table": ([0, 12, 24], None, 22, "fragment 2 of Pixel Data, frame 2 of 3 by"),
+    "inside the second, of one frame by a table": ([0, 24], 2, 22, "fragment 2 of Pixel Data, frame 1 of 2 by"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("offsets", "frames", "length", "told"), CUT.values(), ids=CUT.keys())
+def test_what_is_cut_is_told_by_its_frame(offsets, frames, length, told):
+    head = dicom.header(0xFFFEE000, "", 4 * len(offsets)) + table(offsets)
+    data = head + ((dicom.header(0xFFFEE000, "", 4) + b"abcd") * 3)[:length]
+    with pytest.raises(InputError, match=told) as caught:
+        read_fragments(reader(data), 0, len(data), frames)
+    assert caught.value.code == "E_TRUNCATED"
+
+
 DAMAGE = {
     "no table": dicom.header(0x00080008, "CS", 4) + b"ABCD",
     "only the end": dicom.header(0xFFFEE0DD, "", 0),

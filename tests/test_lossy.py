@@ -573,6 +573,18 @@ def test_uid_keep_keeps_it_and_says_what_that_means(tmp_path: Path) -> None:
     assert {LOSSY, RATIO, METHOD, DESCRIPTION, CODES} <= walked.elements.keys()
 
 
+@pytest.mark.parametrize("uid", ["auto", "new"])
+def test_an_instance_without_a_uid_gets_none_made_of_nothing(uid: str, tmp_path: Path) -> None:
+    """A UID is derived from that of the source; without one, nothing says which source an instance is made from."""
+    source, out = make(tmp_path / "source.dcm", sop_instance=""), tmp_path / "out.dcm"
+    outcome = transcode(source, out, to="JPEG2000", lossy=True, uid=uid)
+    found = written(out)
+    assert (outcome.instance_in, outcome.instance_out) == ("", "")
+    assert SOP_INSTANCE not in found or found[SOP_INSTANCE].text == ""
+    assert SOURCES not in found
+    assert {LOSSY, RATIO, METHOD, DESCRIPTION, CODES} <= found.keys()
+
+
 @pytest.mark.parametrize("to", ["jpegls", "implicit", "rle", "j2k"])
 def test_uid_new_makes_one_without_any_loss(to: str, tmp_path: Path) -> None:
     source, out = make(tmp_path / "source.dcm"), tmp_path / "out.dcm"
@@ -644,6 +656,17 @@ def test_a_long_description_is_cut_to_make_room(to: str, filling: str, tmp_path:
     assert len(value) <= 1024
     described = value.decode("utf-8").rstrip()
     assert re.fullmatch(rf"{filling}{{400,}}; \S+ lossy compression, ratio [\d.]+", described)
+
+
+def test_a_long_description_keeps_whole_words(tmp_path: Path) -> None:
+    """None is cut in half: a space stands between characters in every character set (PS3.5 6.1.2)."""
+    before = {DESCRIPTION: dicom.element(DESCRIPTION, "ST", ("overlong " * 113)[:1018])}
+    value = written(lose(make(tmp_path / "source.dcm", before=before), "JPEG2000"))[DESCRIPTION].value.decode()
+    kept, _, added = value.rpartition("; ")
+    assert added.startswith("JPEG 2000 lossy compression")
+    assert set(kept.split(" ")) == {"overlong"}
+    # As many as there is room for.
+    assert len(kept) + len(" overlong; ") + len("JPEG 2000 lossy compression, ratio ") + 10 > 1024
 
 
 @pytest.mark.parametrize("more", [0, 1], ids=["as long as there is room for", "longer by one"])
@@ -721,6 +744,7 @@ def test_frames_of_enhanced_objects_say_it_in_their_functional_groups(
     assert [one.text for one in inside(found[EVIDENCE], 0x0020000D)] == ["1.2.7"]
     assert [one.text for one in inside(found[EVIDENCE], 0x00081115, 0x0020000E)] == ["1.2.8"]
     assert [one.text for one in inside(found[EVIDENCE], 0x00081115, 0x00081199, 0x00081155)] == ["1.2.3.4"]
+    assert [one.text for one in inside(found[EVIDENCE], 0x00081115, 0x00081199, 0x00081150)] == [mr]
 
 
 # Groups of which some are not there, or have no item, and where the derivation is told of: in how many items of each.

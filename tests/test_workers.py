@@ -443,7 +443,7 @@ def test_a_second_interrupt_ends_it_at_once(tree: Path, out: Path, stage: Stage)
     # For the one that does not hear it would wait as good as for ever.
     options = {"program": PROGRAM, "env": stage.environment(grace=100_000)}
     with Batch(tree, out, "--to", "rle", "-j", "2", **options) as batch:
-        batch.wait_for(lambda: stage.under_way()[0] == 2)
+        batch.wait_for(lambda: stage.monotonic() >= 2 * fake_codecs.AGES)
         batch.process.send_signal(signal.SIGINT)
         # The first has been heard when the other one ends.
         batch.wait_for(lambda: len(batch.workers()) == 1)
