@@ -15,6 +15,7 @@ from dcmtx.errors import InputError, RefusedError
 from dcmtx.header import (
     ITEM,
     ITEM_END,
+    LARGEST_VALUE,
     NO_VR,
     PIXEL_DATA,
     SEQUENCE_END,
@@ -87,9 +88,18 @@ class Item(Record):
         return next((part for part in self.parts if part.tag == tag), None)
 
     def value(self, tag: int) -> bytes:
-        """Return the value of an element of defined length, as encoded; empty if it is absent."""
+        """Return the value of an element of defined length, as encoded; empty if it is absent.
+
+        Raises InputError if it is longer than any attribute that is read so.
+        """
         part = self.find(tag)
-        return self.buffer[part.value : part.end] if part is not None and part.length != UNDEFINED else b""
+        if part is None or part.length == UNDEFINED:
+            return b""
+        if part.length > LARGEST_VALUE:
+            raise InputError(
+                f"{tag_text(tag)} has {part.length} bytes; correct it first", code="E_INCONSISTENT", tag=tag
+            )
+        return self.buffer[part.value : part.end]
 
     def number(self, tag: int) -> int | None:
         """Return the first 16-bit number of a value, or None."""
