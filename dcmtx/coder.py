@@ -14,6 +14,7 @@ from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, Stopped, UnsupportedError, VerifyError
 from dcmtx.pixel.codestream import END, KINDS, NAMES, Codestream, check_end, inspect
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.pixel.promise import check_promise
 from dcmtx.plan import Plan
 from dcmtx.record import Record
 from dcmtx.request import UnusedBits
@@ -452,6 +453,7 @@ def read_stream(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
         )
     if stream.precision > max(8, fmt.allocated):
         raise _contradicts(f"{stream.precision} bits", f"Bits Allocated {fmt.allocated}")
+    check_promise(stream, len(data), fmt.pixels * fmt.samples, fmt.frame_bytes)
     return check_end(stream, data)
 
 

@@ -15,6 +15,7 @@ from dcmtx.errors import InputError, RefusedError
 from dcmtx.header import (
     ITEM,
     ITEM_END,
+    LARGEST_VALUE,
     NO_VR,
     PIXEL_DATA,
     SEQUENCE_END,
@@ -52,9 +53,11 @@ _PIECE = 1 << 20
 _SMALL = 1 << 14
 # What is rewritten is kept if it is no more than this; else it is made again, a piece at a time. A piece counts as many
 # bytes more.
-_KEPT = 1 << 20
+_KEPT = 1 << 22
 _OVERHEAD = 64
 _LONGEST_PATH = 16
+# VRs that may hold items.
+_SEQUENCES = frozenset([b"SQ", b"UN"])
 
 
 class Slices:
@@ -87,9 +90,18 @@ class Item(Record):
         return next((part for part in self.parts if part.tag == tag), None)
 
     def value(self, tag: int) -> bytes:
-        """Return the value of an element of defined length, as encoded; empty if it is absent."""
+        """Return the value of an element of defined length, as encoded; empty if it is absent.
+
+        Raises InputError if it is longer than any attribute that is read so.
+        """
         part = self.find(tag)
-        return self.buffer[part.value : part.end] if part is not None and part.length != UNDEFINED else b""
+        if part is None or part.length == UNDEFINED:
+            return b""
+        if part.length > LARGEST_VALUE:
+            raise InputError(
+                f"{tag_text(tag)} has {part.length} bytes; correct it first", code="E_INCONSISTENT", tag=tag
+            )
+        return self.buffer[part.value : part.end]
 
     def number(self, tag: int) -> int | None:
         """Return the first 16-bit number of a value, or None."""
@@ -448,19 +460,20 @@ class Rewriting:
         if tag in level.changes or tag & 0xFFFF == 0:
             self._position = self._behind(vr, length, level.encoding)
             return
-        inside = self._encoding_inside(level, vr, length)
-        if inside is not None:
-            end = None if undefined else value + length
-            self._open(_Level(tag, end, inside, level.context, items=True))
-            return
-        self._position = self._behind(vr, length, level.encoding)
-        if self._position > self._bounds[1]:
+        if vr in _SEQUENCES:
+            inside = self._encoding_inside(level, vr, length)
+            if inside is not None:
+                end = None if undefined else value + length
+                self._open(_Level(tag, end, inside, level.context, items=True))
+                return
+        end = self._position = self._behind(vr, length, level.encoding) if undefined else value + length
+        if end > self._bounds[1]:
             raise self._damaged(value)
         # What has undefined length here is UN, or the fragments of nested Pixel Data: bytes stay bytes.
         vr = vr if undefined else fitting(b"UN" if vr == b"SQ" else vr, length)
-        self._emit(element_header(tag, vr, length, self._target))
         swaps = level.encoding.big_endian != self._target.big_endian and not undefined
-        self._emit_value(value, self._position, SWAP_UNIT.get(vr, 1) if swaps else 1)
+        header = element_header(tag, vr, length, self._target)
+        self._emit_plain(header, value, end, SWAP_UNIT.get(vr, 1) if swaps else 1)
 
     def _encoding_inside(self, level: _Level, vr: bytes, length: int) -> Encoding | None:
         """Return how the items of the element are encoded whose value starts here; None if it is no sequence.
@@ -506,19 +519,19 @@ class Rewriting:
         self._total += len(data)
         self._weight += len(data) + _OVERHEAD
 
-    def _emit_value(self, start: int, end: int, unit: int) -> None:
-        """Write a value: bytes if it is short, else its place."""
+    def _emit_plain(self, header: bytes, start: int, end: int, unit: int) -> None:
+        """Write a header and the value between two offsets: its bytes if it is short, else its place."""
         length = end - start
-        if length <= _SMALL:
-            at = self._cursor.at(start, length)
-            data = self._cursor.buffer[at : at + length]
-            if len(data) < length:
-                raise self._damaged(start)
-            self._emit(swap(data, unit))
+        if length > _SMALL:
+            self._emit(header)
+            self._out.append(Span(start, end) if unit == 1 else _Swapped(start, end, unit))
+            self._total += length
             return
-        self._out.append(Span(start, end) if unit == 1 else _Swapped(start, end, unit))
-        self._total += length
-        self._weight += _OVERHEAD
+        at = self._cursor.at(start, length)
+        data = self._cursor.buffer[at : at + length]
+        if len(data) < length:
+            raise self._damaged(start)
+        self._emit(header + (data if unit == 1 else swap(data, unit)))
 
     def _open(self, level: _Level) -> None:
         """Open a sequence or an item, and write its header: its length, where it has one, is known the second time."""

@@ -37,6 +37,8 @@ SWAP_UNIT: dict[bytes, int] = {
 # PS3.5 6.2: what pads a value to even length.
 _PAD: dict[bytes, bytes] = {b"UI": b"\0", b"OB": b"\0", b"UN": b"\0"}
 
+# No attribute whose value is looked at is longer, but for offset tables.
+LARGEST_VALUE = 1 << 20
 _CHUNK = 1 << 16
 # Tags below this are of the groups of commands (0000) and of File Meta Information (0002), or of a private group.
 _FIRST_TAG = 0x00030000
@@ -207,8 +209,11 @@ class Header:
         """Return the tags of all elements but the pixel element, in the order of the file."""
         return self._by_tag
 
-    def value(self, tag: int) -> bytes:
-        """Return the value of an element of defined length, as encoded; empty if it is absent."""
+    def value(self, tag: int, most: int = LARGEST_VALUE) -> bytes:
+        """Return the value of an element of defined length, as encoded; empty if it is absent.
+
+        Raises InputError for more than `most` bytes, which no attribute has that is read so.
+        """
         if tag in self.corrections:
             correction = self.corrections[tag]
             unit = SWAP_UNIT.get(correction.vr, 1) if self.encoding.big_endian else 1
@@ -216,6 +221,12 @@ class Header:
         element = self._by_tag.get(tag)
         if element is None or element.length == UNDEFINED:
             return b""
+        if element.length > most:
+            raise InputError(
+                f"{tag_text(tag)} has {element.length} bytes, more than such an attribute can have; correct it first",
+                code="E_INCONSISTENT",
+                tag=tag,
+            )
         return self.reader.pread(element.length, element.value)
 
     def text(self, tag: int) -> str:

@@ -25,6 +25,7 @@ from dcmtx.header import (
 from dcmtx.pixel import items
 from dcmtx.pixel.codestream import END, KINDS, ends_frame, starts_frame
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.pixel.promise import LARGE, LARGE_RATIO
 from dcmtx.probe import LARGEST_META, Head, read_head
 from dcmtx.rules import image
 from dcmtx.syntax import (
@@ -43,6 +44,8 @@ from dcmtx.syntax import (
 _FIRST = 1 << 16
 _PIECE = 1 << 20
 _STANDARD_INPUT = 0
+# Pixel Data of 4 GiB, and a GiB of all else.
+_LARGEST_INFLATED = 5 << 30
 
 _UNENDED = "the Sequence Delimitation Item of Pixel Data is missing at the end of the file; its fragments are whole"
 _NUMBER_OF_FRAMES = 0x00280008
@@ -60,7 +63,11 @@ class FileBytes:
         self.fd = fd
         self.size = size
         self._owner = owner
-        self._first = _pread(fd, _FIRST, 0)
+        try:
+            self._first = _pread(fd, _FIRST, 0)
+        except OSError as error:
+            self.close()
+            raise unreadable(error) from error
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
@@ -81,7 +88,12 @@ class FileBytes:
         try:
             return _pread(self.fd, length, offset)
         except OSError as error:
-            raise InputError(f"it cannot be read: {error.strerror}", code="E_UNREADABLE") from error
+            raise unreadable(error) from error
+
+
+def unreadable(error: OSError) -> InputError:
+    """Return what the system said when a source was read, as an error."""
+    return InputError(f"it cannot be read: {error.strerror or error}", code="E_UNREADABLE")
 
 
 def _pread(fd: int, length: int, offset: int) -> bytes:
@@ -211,12 +223,20 @@ class PixelSource:
         mapping = items.map_frames(
             self.fragments,
             fmt.frames,
-            items.read_extended(self.header.value(OFFSETS), self.header.value(OFFSET_LENGTHS)),
+            self._extended_table(self.fragments),
             single=self.syntax.fragments is Fragments.ONE,
             starts_frame=self._starts_frame if self.syntax.family in KINDS else None,
         )
         self._starts = mapping.starts
         self.notes.extend(mapping.notes)
+
+    def _extended_table(self, fragments: items.Fragments) -> items.ExtendedTable | None:
+        """Return the Extended Offset Table; an empty one, which fits nothing, for more entries than fragments."""
+        most = 8 * len(fragments.values)
+        tables = [self.header.get(tag) for tag in (OFFSETS, OFFSET_LENGTHS)]
+        if any(table is not None and most < table.length < UNDEFINED for table in tables):
+            return items.ExtendedTable(array("Q"), array("Q"))
+        return items.read_extended(self.header.value(OFFSETS, most), self.header.value(OFFSET_LENGTHS, most))
 
     def _starts_frame(self, number: int) -> bool:
         if not self._begins(number):
@@ -499,6 +519,7 @@ class Source(PixelSource):
         # Twice as fast as zlib.
         inflater = isal_zlib.decompressobj(window)
         inflated = Spool(self._spool_in)
+        size = 0
         try:
             position = start
             while not inflater.eof:
@@ -511,12 +532,28 @@ class Source(PixelSource):
                 if not piece and not data:
                     raise InputError("the deflated data set ends early; the file is truncated", code="E_TRUNCATED")
                 inflated.write(data)
+                size += len(data)
+                _check_inflated(size, position - start)
         except BaseException:
             inflated.close()
             raise
         if window > 0:
             self.notes.append("the data set is wrapped by zlib, which the standard does not allow; read all the same")
         return inflated.read_back()
+
+
+def _check_inflated(size: int, deflated: int) -> None:
+    """Raise InputError, E_BOMB, for a deflated data set that is more than any: it would fill the disk.
+
+    What is real stays below: native Pixel Data has 4 GiB at most (PS3.5 8.1.1), and an image that deflates by more than
+    500, as black ones do, is no GiB.
+    """
+    if size > _LARGEST_INFLATED or (size > LARGE and size > LARGE_RATIO * deflated):
+        raise InputError(
+            f"the deflated data set inflates to more than {size} bytes, {size // max(deflated, 1)} times its own; it "
+            "is damaged, or was made to do harm",
+            code="E_BOMB",
+        )
 
 
 class Spool:
@@ -570,18 +607,22 @@ def open_bytes(path: str, spool_in: str | None = None) -> FileBytes:
     except FileNotFoundError:
         raise InputError("there is no such file", code="E_MISSING") from None
     except OSError as error:
-        raise InputError(f"it cannot be read: {error.strerror}", code="E_UNREADABLE") from error
+        raise unreadable(error) from error
     except ValueError as error:
         raise InputError(f"it cannot be read: {error}", code="E_MISSING") from error
-    status = os.fstat(fd)
-    if stat.S_ISREG(status.st_mode):
-        return FileBytes(fd, status.st_size)
     try:
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode):
+            taken, fd = fd, -1
+            return FileBytes(taken, status.st_size)
         if stat.S_ISDIR(status.st_mode):
             raise InputError("it is a directory, not a file", code="E_UNREADABLE")
         return _spooled(fd, spool_in)
+    except OSError as error:
+        raise unreadable(error) from error
     finally:
-        os.close(fd)
+        if fd >= 0:
+            os.close(fd)
 
 
 def _spooled(fd: int, spool_in: str | None) -> FileBytes:
@@ -592,7 +633,7 @@ def _spooled(fd: int, spool_in: str | None) -> FileBytes:
             spool.write(piece)
     except OSError as error:
         spool.close()
-        raise InputError(f"it cannot be read: {error.strerror}", code="E_UNREADABLE") from error
+        raise unreadable(error) from error
     except BaseException:
         spool.close()
         raise

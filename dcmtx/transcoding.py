@@ -11,7 +11,7 @@ from typing import TypeVar
 from dcmtx.codec.registry import Quality, option_name
 from dcmtx.coder import read_colour, read_stream
 from dcmtx.engine import MEMORY
-from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
+from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.inside import complete
 from dcmtx.machine import available_cores
 from dcmtx.pixel.codestream import KINDS, Codestream, inspect
@@ -215,6 +215,12 @@ def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Out
         if error.path is None:
             error.path = job.src
         raise
+    except MemoryError as error:
+        raise CodecError(
+            "there is not enough memory for it; use fewer --workers", code="E_MEMORY", path=job.src
+        ) from error
+    except OSError as error:
+        raise InputError(f"the system failed: {error.strerror or error}", code="E_UNREADABLE", path=job.src) from error
     return outcome.replace(seconds=time.perf_counter() - started)
 
 

@@ -58,7 +58,15 @@ LIBRARIES = {
     **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS")},
 }
 # Modules of rooms with NumPy that do without it: the ones that every start needs.
-WITHOUT_NUMPY = {"pixel.codestream", "pixel.format", "pixel.items", "codec.registry", "codec.table", "codec.search"}
+WITHOUT_NUMPY = {
+    "pixel.codestream",
+    "pixel.format",
+    "pixel.items",
+    "pixel.promise",
+    "codec.registry",
+    "codec.table",
+    "codec.search",
+}
 
 
 class Module:

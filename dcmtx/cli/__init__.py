@@ -17,7 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import click  # noqa: E402
 
 from dcmtx import __version__  # noqa: E402
-from dcmtx.errors import DcmtxError, OutputError  # noqa: E402
+from dcmtx.errors import CodecError, DcmtxError, OutputError  # noqa: E402
 from dcmtx.signals import handle_signals  # noqa: E402
 
 # Command: where it is, and the line that `dcmtx --help` shows without loading it.
@@ -96,9 +96,15 @@ def main() -> NoReturn:
     except DcmtxError as error:
         say(error_line(error))
         status = error.status
+    except MemoryError:
+        say("dcmtx: there is not enough memory")
+        status = CodecError.status
     except (BrokenPipeError, SystemExit):
         # Whoever read our standard output is gone; click ends the process for that.
         status = 8
+    except OSError as error:
+        say(f"dcmtx: the system failed: {printable(str(error))}")
+        status = OutputError.status
     status = status if isinstance(status, int) else 0
     try:
         if sys.stdout is not None:
