@@ -25,6 +25,7 @@ from dcmtx.errors import DcmtxError, OutputError  # noqa: E402
 COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("dcmtx.cli.convert:convert", "Convert DICOM files to another transfer syntax."),
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
+    "serve": ("dcmtx.cli.serve:serve", "Convert for every dcmtx that is called, with the codecs loaded already."),
 }
 DEFAULT_COMMAND = "convert"
 # Of every command.
@@ -85,7 +86,7 @@ def main() -> NoReturn:
     """Run the command line and exit with its status."""
     _handle_signals()
     try:
-        status = cli.main(standalone_mode=False)
+        status = cli.main(prog_name="dcmtx", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         status = 130
     except click.exceptions.NoArgsIsHelpError as error:
