@@ -25,7 +25,7 @@ from dcmtx.errors import DcmtxError, OutputError  # noqa: E402
 COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("dcmtx.cli.convert:convert", "Convert DICOM files to another transfer syntax."),
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
-    "serve": ("dcmtx.cli.serve:serve", "Convert for every dcmtx that is called, with the codecs loaded already."),
+    "serve": ("dcmtx.cli.serve:serve", "Do the work of every dcmtx called, with codecs loaded."),
 }
 DEFAULT_COMMAND = "convert"
 # Of every command.

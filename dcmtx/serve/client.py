@@ -170,7 +170,9 @@ def _send(connection: "socket", job: bytes, descriptors: list[int]) -> int:
     interrupted = False
     try:
         sent = connection.sendmsg([job], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)])
-        connection.sendall(job[sent:])
+        # Not even nothing may be sent to a server that has its answer given already.
+        if sent < len(job):
+            connection.sendall(job[sent:])
         _limit(connection, 0)
         while True:
             try:
