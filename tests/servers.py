@@ -74,10 +74,10 @@ class Server:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def _running(self) -> list[dict[str, Any]]:
-        try:
-            return self.status()["running"]
-        except (OSError, ValueError):
-            return []
+        if self.process.poll() is None:
+            with contextlib.suppress(OSError, ValueError):
+                return self.status()["running"]
+        return []
 
     # --- what it tells
 
@@ -139,4 +139,4 @@ class Server:
 def without_figures(text: str) -> str:
     """Return text without what no two runs agree about: seconds and rates."""
     text = re.sub(r'"seconds": [\d.e-]+', '"seconds": 0', text)
-    return re.sub(r"\d+(\.\d+)? (s|MB/s)\b", "N", text)
+    return re.sub(r"\d+(\.\d+)? (s|[kMG]?B/s)\b", "N", text)

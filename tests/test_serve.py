@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import pty
@@ -26,6 +27,7 @@ from conftest import Ran, contents, need_tool, old_file, spawn
 from fake_codecs import Mood
 from servers import CLIENT, PATIENCE, Server, wait_for, without_figures
 
+import dcmtx
 from dcmtx import __version__
 from dcmtx.serve import client as clients
 from dcmtx.serve import job as jobs
@@ -48,9 +50,13 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def moody() -> Iterator[Server]:
+def moody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose RLE encoder does as the first pixel says."""
-    with Server("--jobs", "4", program=(fake_codecs.__file__,)) as running:
+    log = tmp_path_factory.mktemp("moody") / "log"
+    log.touch()
+    environment = os.environ | {fake_codecs.LOG: os.fspath(log)}
+    with Server("--jobs", "4", program=(fake_codecs.__file__,), env=environment) as running:
+        running.begun = lambda: log.read_text().count("+")
         yield running
 
 
@@ -133,10 +139,29 @@ def plant(directory: Path) -> Path:
     directory.mkdir()
     (directory / "in.dcm").write_bytes(SOURCE)
     (directory / "text.dcm").write_text("no image")
-    assert spawn("in.dcm", "jls.dcm", "--to", "jpegls", cwd=directory).returncode == 0
+    dcmtx.transcode(directory / "in.dcm", directory / "jls.dcm", to="jpegls")
     batches.plant(directory / "tree", ["a", "b", "c/d"])
     old_file(directory / "old.dcm")
     return directory
+
+
+# What the command alone said and left.
+Done = tuple[Ran, dict[str, tuple[int, bytes]]]
+
+
+@pytest.fixture(scope="module")
+def by_itself(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
+    """Run a command line without a server, once for all tests that ask."""
+    known: dict[tuple[str, ...], Done] = {}
+
+    def run(*arguments: str) -> Done:
+        if arguments not in known:
+            directory = plant(tmp_path_factory.mktemp("alone") / "files")
+            ran = server.call(*arguments, cwd=directory, env=server.environment(DCMTX_SOCKET=""))
+            known[arguments] = ran, left(directory)
+        return known[arguments]
+
+    return run
 
 
 def left(directory: Path) -> dict[str, tuple[int, bytes]]:
@@ -153,17 +178,22 @@ def left(directory: Path) -> dict[str, tuple[int, bytes]]:
 
 @pytest.mark.parametrize(("arguments", "status"), CASES.values(), ids=CASES.keys())
 def test_files_text_and_status_are_those_of_the_command_alone(
-    arguments: list[str], status: int, server: Server, client: tuple[str, ...], tmp_path: Path
+    arguments: list[str],
+    status: int,
+    server: Server,
+    client: tuple[str, ...],
+    by_itself: Callable[..., Done],
+    tmp_path: Path,
 ) -> None:
-    here, there = plant(tmp_path / "a"), plant(tmp_path / "b")
-    alone = server.call(*arguments, cwd=here, env=server.environment(DCMTX_SOCKET=""))
+    alone, files = by_itself(*arguments)
+    directory = plant(tmp_path / "files")
     done = len(server.events("job"))
-    served = server.call(*arguments, cwd=there, client=client)
+    served = server.call(*arguments, cwd=directory, client=client)
     assert server.until_done(done + 1)[-1]["status"] == status
     assert served.status == alone.status == status
     assert without_figures(served.out) == without_figures(alone.out)
     assert sorted(without_figures(served.err).splitlines()) == sorted(without_figures(alone.err).splitlines())
-    assert left(there) == left(here)
+    assert left(directory) == files
 
 
 def test_standard_input_to_standard_output(server: Server, client: tuple[str, ...], tmp_path: Path) -> None:
@@ -318,8 +348,9 @@ def test_nothing_of_the_clients_environment_counts_but_what_a_job_depends_on(
 def test_a_job_has_nothing_of_the_servers_or_of_other_jobs(probe: Server, tmp_path: Path) -> None:
     with probe.start("wait") as waiting, (tmp_path / "err").open("w") as error:
         line = [*CLIENT, "report"]
-        options = {"env": probe.environment(), "timeout": PATIENCE, "check": True}
-        ran = subprocess.run(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=error, **options)
+        options = {"env": probe.environment(), "timeout": PATIENCE}
+        options |= {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": error}
+        ran = subprocess.run(line, check=True, **options)
         waiting.kill()
     found = json.loads(ran.stdout)
     assert found["argv"] == ["dcmtx", "report"]
@@ -424,8 +455,11 @@ def moody_file(directory: Path, mood: Mood) -> Path:
     return path
 
 
-ENDS = {"killed": (signal.SIGKILL, -9, -9), "terminated": (signal.SIGTERM, -15, -15), "interrupted": (signal.SIGINT,
-                                                                                                     130, -2)}  # fmt: skip
+ENDS = {
+    "killed": (signal.SIGKILL, -9, -9),
+    "terminated": (signal.SIGTERM, -15, -15),
+    "interrupted": (signal.SIGINT, 130, -2),
+}
 
 
 @pytest.mark.parametrize(("number", "python", "c"), ENDS.values(), ids=ENDS.keys())
@@ -436,8 +470,9 @@ def test_a_client_that_goes_has_its_job_stop_and_clean_up(
     dst = old_file(tmp_path / "out.dcm")
     done = len(moody.events("job"))
     before = contents(tmp_path)
+    begun = moody.begun()
     with moody.start(source, dst, "--to", "rle", client=client) as gone:
-        wait_for(lambda: batches.parts(tmp_path))
+        wait_for(lambda: moody.begun() > begun)
         gone.send_signal(number)
         assert gone.wait(PATIENCE) == (python if client == CLIENT else c)
         assert gone.stderr.read() == b""
@@ -451,8 +486,9 @@ def test_a_client_that_goes_has_a_whole_batch_stop(moody: Server, tmp_path: Path
     tree.mkdir()
     moody_file(tree, Mood.SLEEP)
     done = len(moody.events("job"))
+    begun = moody.begun()
     with moody.start(tree, tmp_path / "out", "--to", "rle", "-j", "1") as gone:
-        wait_for(lambda: batches.parts(tmp_path))
+        wait_for(lambda: moody.begun() > begun)
         gone.kill()
     assert moody.until_done(done + 1)[-1]["status"] == 143
     wait_for(lambda: not batches.parts(tmp_path))
@@ -530,16 +566,18 @@ def test_a_server_that_is_ended_finishes_its_jobs_and_sends_those_away_that_wait
 
 
 def test_a_second_signal_ends_the_jobs_too(tmp_path: Path) -> None:
-    with Server(program=(fake_codecs.__file__,)) as server:
+    log = tmp_path / "log"
+    with Server(program=(fake_codecs.__file__,), env=os.environ | {fake_codecs.LOG: os.fspath(log)}) as server:
+        warmed = log.stat().st_size
         with server.start(moody_file(tmp_path, Mood.SLEEP), tmp_path / "out.dcm", "--to", "rle") as client:
-            wait_for(lambda: batches.parts(tmp_path))
+            wait_for(lambda: log.stat().st_size > warmed)
             server.process.send_signal(signal.SIGTERM)
             wait_for(lambda: not server.socket.exists())
             server.process.send_signal(signal.SIGTERM)
             assert client.communicate(None, PATIENCE) == (b"", b"")
             assert client.returncode == 143
         assert server.process.wait(PATIENCE) == 0
-    assert batches.names(tmp_path) == {"sleep.dcm"}
+    assert batches.names(tmp_path) == {"sleep.dcm", "log"}
 
 
 def test_a_job_outlives_a_server_that_is_killed(own: Server, src: Path, dst: Path) -> None:
@@ -581,7 +619,7 @@ def test_a_second_server_is_refused(own: Server, src: Path, dst: Path, fails: Fa
     line = fails(8, "serve", "--socket", own.socket)
     assert line == f"dcmtx: {own.socket}: another server listens there; end it first, or name another socket"
     assert own.call(src, dst, "--to", "rle") == Ran(0, "", "")
-    assert own.events("job")
+    assert len(own.until_done(1)) == 1
 
 
 def test_somebody_who_listens_without_a_lock_is_not_pushed_aside(short: Path, fails: Fails) -> None:
@@ -655,6 +693,15 @@ def test_a_place_that_is_not_ours_alone_is_refused(
     assert after == before
 
 
+# As systemd starts a service: the socket is descriptor 3.
+ACTIVATE = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=sys.argv[2])
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
 def test_systemd_may_pass_the_socket(short: Path, src: Path, dst: Path) -> None:
     """Its file stays where it is: whoever comes when the server is gone has it started again."""
     with socket.socket(socket.AF_UNIX) as listening:
@@ -663,8 +710,7 @@ def test_systemd_may_pass_the_socket(short: Path, src: Path, dst: Path) -> None:
         os.umask(mask)
         listening.listen()
         number = listening.fileno()
-        script = f'exec 3<&{number} {number}<&-; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
-        line = ["sh", "-c", script, "sh", sys.executable, "-m", "dcmtx", "serve"]
+        line = [sys.executable, "-c", ACTIVATE, str(number), "1", sys.executable, "-m", "dcmtx", "serve"]
         for turn in (1, 2):
             with Server(line=line, directory=short, pass_fds=[number]) as server:
                 assert server.call(src, dst, "--to", "rle") == Ran(0, "", "")
@@ -674,13 +720,12 @@ def test_systemd_may_pass_the_socket(short: Path, src: Path, dst: Path) -> None:
                 assert server.socket.exists()
 
 
-PASSED = {"none": ("0", "0 sockets"), "two": ("2", "2 sockets"), "no socket": ("1", "no Unix stream socket")}
+PASSED = {"none": ("0", "0 sockets"), "two": ("2", "2 sockets"), "a file": ("1", "no Unix stream socket")}
 
 
 @pytest.mark.parametrize(("count", "says"), PASSED.values(), ids=PASSED.keys())
 def test_what_systemd_passes_must_be_one_socket(count: str, says: str) -> None:
-    script = f'exec 3</dev/null; LISTEN_FDS={count} LISTEN_PID=$$ exec "$@"'
-    ran = spawn("serve", prefix=["sh", "-c", script, "sh"])
+    ran = spawn("serve", prefix=[sys.executable, "-c", ACTIVATE, "0", count], stdin=subprocess.DEVNULL)
     assert ran.returncode == 2
     assert says in Ran(2, ran.stdout.decode(), ran.stderr.decode()).line
 
@@ -795,7 +840,7 @@ def _no_socket(server: Server, short: Path) -> Path:
 UNTRUSTED = {
     "a socket for everybody": _everybodys, "a directory for everybody": _in_everybodys, "a link": _linked,
     "a directory that is a link": _in_a_linked, "no socket": _no_socket,
-    "nothing": lambda server, short: short / "none" / "s", "an empty name": lambda server, short: Path(),
+    "nothing": lambda _, short: short / "none" / "s", "an empty name": lambda *_: Path(),
 }  # fmt: skip
 
 
@@ -870,10 +915,8 @@ NOISE = {
 def test_noise_is_hung_up_on(noise: bytes, own: Server, src: Path, dst: Path) -> None:
     with connected(own) as connection:
         connection.sendall(noise)
-        try:
+        with contextlib.suppress(ConnectionResetError):
             assert connection.recv(100) in (b"", b"-")
-        except ConnectionResetError:
-            pass
     assert own.call(src, dst, "--to", "rle") == Ran(0, "", "")
 
 

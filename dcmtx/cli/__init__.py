@@ -84,6 +84,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with its status."""
+    _occupy_closed_streams()
     _handle_signals()
     try:
         status = cli.main(prog_name="dcmtx", standalone_mode=False)
@@ -110,6 +111,19 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_OUTPUT)
         status = status or 8
     sys.exit(status)
+
+
+def _occupy_closed_streams() -> None:
+    """Give the numbers of standard streams that are closed to something that can only fail.
+
+    Else a file that is opened gets them, and what is meant for standard output goes into it.
+    """
+    for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free is taken.
+            os.open(os.devnull, mode)
 
 
 def _handle_signals() -> None:

@@ -65,13 +65,17 @@ def activated() -> Listener | None:
         os.environ.pop(name, None)
     if passed != "1":
         raise UsageError(f"{passed or 'no'} sockets were passed, not one; give the socket unit one ListenStream")
-    os.set_inheritable(_FIRST_PASSED, False)
-    given = socket.socket(fileno=_FIRST_PASSED)
-    path = given.getsockname()
-    if given.family != socket.AF_UNIX or given.type != socket.SOCK_STREAM or not isinstance(path, str) or not path:
-        raise UsageError("what was passed is no Unix stream socket with a path; correct ListenStream in the unit")
-    # Once more: clients are shown the credentials of whoever did this last, and trust no others.
-    given.listen(_BACKLOG)
+    try:
+        os.set_inheritable(_FIRST_PASSED, False)
+        given = socket.socket(fileno=_FIRST_PASSED)
+        path = given.getsockname() if given.family == socket.AF_UNIX and given.type == socket.SOCK_STREAM else None
+        if not isinstance(path, str) or not path:
+            raise OSError("another kind of socket")
+        # Once more: clients are shown the credentials of whoever did this last, and trust no others.
+        given.listen(_BACKLOG)
+    except OSError as error:
+        what = "what was passed is no Unix stream socket with a path; correct ListenStream in the unit"
+        raise UsageError(f"{what} ({error.strerror or error})") from error
     return Listener(given, path)
 
 

@@ -85,13 +85,15 @@ class Server:
         self._log.write("start", f"listens at {listener.path}, {self._most} jobs at a time at most",
                         version=__version__, pid=os.getpid(), socket=listener.path, jobs=self._most)  # fmt: skip
         self._accept_more(wanted=True)
-        while not self._endings or self._running:
+        while True:
             for key, _ in self._selector.select(self._patience()):
                 key.data()
             self._obey()
             self._reap()
             self._drop_silent()
             self._start_waiting()
+            if self._endings and not self._running:
+                break
             self._accept_more(wanted=not self._endings and len(self._clients) < _MOST_WAITING)
         self._log.write("end", "ends, every job is done", pid=os.getpid())
 
