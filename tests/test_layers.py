@@ -187,7 +187,7 @@ def test_the_server_is_reached_from_the_command_alone_and_reaches_no_other_wing(
             assert module.name == "cli.serve"
     (client,) = [module for module in MODULES if module.name == "serve.client"]
     # Wherever in it: every call of dcmtx waits for these.
-    assert set(client.imports) <= {"os", "sys", "_socket"}
+    assert set(client.imports) <= {"os", "sys", "_signal", "_socket"}
 
 
 def test_no_room_is_called_after_nothing_in_particular():

@@ -455,16 +455,38 @@ def moody_file(directory: Path, mood: Mood) -> Path:
     return path
 
 
-ENDS = {
-    "killed": (signal.SIGKILL, -9, -9),
-    "terminated": (signal.SIGTERM, -15, -15),
-    "interrupted": (signal.SIGINT, 130, -2),
-}
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=str
+)
+def test_a_signal_to_a_client_is_answered_by_its_job(
+    number: signal.Signals, status: int, moody: Server, client: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Nothing is left to be cleaned up when the client has ended."""
+    source = moody_file(tmp_path, Mood.SLEEP)
+    dst = old_file(tmp_path / "out.dcm")
+    before = contents(tmp_path)
+    begun = moody.begun()
+    with moody.start(source, dst, "--to", "rle", client=client) as ended:
+        wait_for(lambda: moody.begun() > begun)
+        ended.send_signal(number)
+        assert ended.communicate(None, PATIENCE) == (b"", b"")
+        assert contents(tmp_path) == before
+    assert ended.returncode == status
 
 
-@pytest.mark.parametrize(("number", "python", "c"), ENDS.values(), ids=ENDS.keys())
+def test_a_signal_that_a_client_ignores_does_not_reach_its_job(own: Server, client: tuple[str, ...], dst: Path) -> None:
+    line = ("sh", "-c", 'trap "" HUP INT; exec "$@"', "sh", *client)
+    with own.start("-", dst, "--to", "rle", client=line) as deaf:
+        own.job()
+        for number in (signal.SIGHUP, signal.SIGINT):
+            deaf.send_signal(number)
+        assert deaf.communicate(SOURCE, PATIENCE) == (b"", b"")
+    assert deaf.returncode == 0
+    assert dicom.walk(dst.read_bytes()).syntax == dicom.RLE
+
+
 def test_a_client_that_goes_has_its_job_stop_and_clean_up(
-    number: signal.Signals, python: int, c: int, moody: Server, client: tuple[str, ...], tmp_path: Path
+    moody: Server, client: tuple[str, ...], tmp_path: Path
 ) -> None:
     source = moody_file(tmp_path, Mood.SLEEP)
     dst = old_file(tmp_path / "out.dcm")
@@ -473,11 +495,10 @@ def test_a_client_that_goes_has_its_job_stop_and_clean_up(
     begun = moody.begun()
     with moody.start(source, dst, "--to", "rle", client=client) as gone:
         wait_for(lambda: moody.begun() > begun)
-        gone.send_signal(number)
-        assert gone.wait(PATIENCE) == (python if client == CLIENT else c)
+        gone.kill()
+        assert gone.wait(PATIENCE) == -9
         assert gone.stderr.read() == b""
-    job = moody.until_done(done + 1)[-1]
-    assert job["status"] == (130 if number == signal.SIGINT and client == CLIENT else 143)
+    assert moody.until_done(done + 1)[-1]["status"] == 143
     assert contents(tmp_path) == before
 
 
@@ -758,9 +779,22 @@ def test_a_client_that_the_server_cannot_stand_for_does_it_itself(
 
 @need_root
 def test_a_client_of_another_group_does_it_itself(server: Server, src: Path, dst: Path) -> None:
-    alone(server, src, dst, "--to", "rle", group=NOBODY, extra_groups=[0])
+    alone(server, src, dst, "--to", "rle", group=NOBODY)
     assert "group" in server.events("declined")[-1]["why"]
     assert dst.stat().st_gid == NOBODY
+
+
+@need_root
+def test_a_client_in_other_groups_does_it_itself(server: Server, src: Path, dst: Path) -> None:
+    alone(server, src, dst, "--to", "rle", extra_groups=[*os.getgroups(), NOBODY])
+    assert "groups" in server.events("declined")[-1]["why"]
+
+
+@need_root
+def test_a_client_that_may_read_less_does_it_itself(server: Server, src: Path, dst: Path) -> None:
+    line = (need_tool("setpriv"), "--bounding-set=-dac_override,-dac_read_search", *CLIENT)
+    alone(server, src, dst, "--to", "rle", client=line)
+    assert "capabilities" in server.events("declined")[-1]["why"]
 
 
 @need_root

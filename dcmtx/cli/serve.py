@@ -44,13 +44,13 @@ def serve(path: str | None, jobs: int | None, log_format: str, **options: Any) -
     Once a server runs, `dcmtx` with any arguments hands its work over to it, and means what it meant: the server forks
     a process that has the caller's arguments, directory, umask and standard streams. Messages, files and exit statuses
     are the same. Without a server `dcmtx` does the work itself, and so it does where the server is another version,
-    sees other files (a container, a private /tmp), is another user's, or has had no time for 30 seconds. A job that
-    was sent is never done twice: if its process dies, its exit status is 6.
+    sees other files (a container, a private /tmp), has other rights (another user, other groups), or has had no time
+    for 30 seconds. A job that was sent is never done twice: if its process dies, its exit status is 6.
 
     It serves its own user only; the socket is made in a directory that no other may enter. Of the caller's environment
-    COLUMNS, LINES, TERM, NO_COLOR, FORCE_COLOR, TMPDIR and TZ count; limits, priority and supplementary groups are the
-    server's. A caller that goes away has its job stop, and nothing is left behind. `DCMTX_SOCKET` names the socket for
-    server and callers; where it is empty, callers do their work themselves.
+    COLUMNS, LINES, TERM, NO_COLOR, FORCE_COLOR, TMPDIR and TZ count; resource limits and priority are the server's, and
+    text is UTF-8. A caller that goes away has its job stop, and nothing is left behind. `DCMTX_SOCKET` names the socket
+    for server and callers; where it is empty, callers do their work themselves.
 
     SIGTERM ends it once the jobs that were begun are done; a second one ends these too. One line for each job goes to
     standard error.

@@ -2,6 +2,7 @@
    cc -O2 -o dcmtx-client client.c      (made by `dcmtx serve --client-source`; make it anew for each version of dcmtx) */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,13 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+static int server = -1;
+
+static void pass_on(int number) { /* the job answers it, and cleans up */
+  unsigned char byte = number;
+  if (send(server, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) _exit(128 + number);
+}
 
 static int ask(const char *path) { /* a connection on which it is our turn, or -1 */
   struct sockaddr_un to = {.sun_family = AF_UNIX};
@@ -45,7 +53,7 @@ static void put(char **at, const char *word) { *at = stpcpy(*at, word) + 1; }
 int main(int argc, char **argv) {
   static const char *const forwarded[] = {"COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TERM", "TMPDIR", "TZ"};
   const char *named = getenv("DCMTX_SOCKET"), *runtime = getenv("XDG_RUNTIME_DIR"), *value;
-  int fds[4], count = 0, variables = 0, s = -1, alone = argc > 1 && !strcmp(argv[1], "serve");
+  int fds[4], count = 0, variables = 0, s = -1, signals[] = {SIGHUP, SIGINT, SIGTERM}, alone = argc > 1 && !strcmp(argv[1], "serve");
   char opened[4] = "", number[16], second[108] = "";
   size_t length = 64;
   for (int i = 0; i < 3; i++)
@@ -84,6 +92,9 @@ int main(int argc, char **argv) {
   ssize_t sent = sendmsg(s, &message, MSG_NOSIGNAL), more;
   for (; sent >= 0 && job + sent < at; sent += more)
     if ((more = send(s, job + sent, at - job - sent, MSG_NOSIGNAL)) <= 0) break;
+  server = s;
+  for (int i = 0; i < 3; i++)
+    if (signal(signals[i], pass_on) == SIG_IGN) signal(signals[i], SIG_IGN);
   if (recv(s, &status, 1, 0) == 1) return status;
   if (strchr(opened, '2'))
     fputs("dcmtx: the server's process for this job died without a status; the server's log says how, and every DST is "

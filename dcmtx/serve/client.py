@@ -1,14 +1,14 @@
 r"""The client: hands a command line over to a server that has the codecs loaded, which saves most of the time.
 
-Every call of dcmtx loads this module, and with a server nothing else; so it imports what the interpreter has loaded,
-and `_socket`. The protocol, on a stream socket:
+Every call of dcmtx loads this module, and with a server nothing else; so it imports what the interpreter has loaded
+already, and `_socket`. The protocol, on a stream socket:
 
     client  "dcmtx VERSION WORD VIEW\n"         WORD is job or status, VIEW tells which files this process sees
     server  "+" when it is the job's turn (or the text of the status); "-" or the end if it will not do it
     client  the job: eight hexadecimal digits for the length of what follows, fields that end with NUL (the umask in
             octal, which of the descriptors 0 to 2 are open, the number of environment variables, these, the arguments);
             with its first byte go the descriptors that are open, and one of the working directory
-    client  INTERRUPT, whenever the user wants an end of it
+    client  the number of a signal that wants an end of it, one byte, whenever there is one
     server  the exit status, one byte
 """
 
@@ -27,10 +27,11 @@ FORWARDED = ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TERM", "TMPDIR", "T
 ALONE = ("serve",)
 
 GO = b"+"
-INTERRUPT = b"\x03"
 # How long a job waits for its turn before its client does it itself, in seconds.
 PATIENCE = 30
 _INTERRUPTED = 130
+# SIGHUP, SIGINT, SIGTERM: answered by the job, which cleans up, so that nothing of it is left when its client ends.
+PASSED_ON = (1, 2, 15)
 # What a codec that fails ends with; a process that ends without a status died of one, most likely.
 _LOST = 6
 _LOST_LINE = (
@@ -167,29 +168,39 @@ def _send(connection: "socket", job: bytes, descriptors: list[int]) -> int:
     import _socket
 
     numbers = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
-    interrupted = False
+    passed: list[int] = []
     try:
         sent = connection.sendmsg([job], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)])
         # Not even nothing may be sent to a server that has its answer given already.
         if sent < len(job):
             connection.sendall(job[sent:])
         _limit(connection, 0)
-        while True:
-            try:
-                answer = connection.recv(1)
-                break
-            except KeyboardInterrupt:
-                interrupted = True
-                connection.send(INTERRUPT)
+        _pass_on(connection, passed)
+        answer = connection.recv(1)
     except OSError:
         answer = b""
+    finally:
+        connection.close()
     if answer:
         return answer[0]
-    if interrupted:
-        return _INTERRUPTED
+    if passed:
+        return 128 + passed[0]
     if 2 in descriptors:
         _complain()
     return _LOST
+
+
+def _pass_on(connection: "socket", passed: list[int]) -> None:
+    """Have signals that would end this process go to the job instead; note them."""
+    import _signal  # type: ignore[import-not-found]
+
+    def answer(number: int, _frame: object) -> None:
+        passed.append(number)
+        connection.send(bytes([number]))
+
+    for number in PASSED_ON:
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, answer)
 
 
 def _complain() -> None:

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import IO, Any, NoReturn
 
 from dcmtx.record import Record
-from dcmtx.serve.client import FORWARDED, GO, INTERRUPT
+from dcmtx.serve.client import FORWARDED, GO, PASSED_ON
 
 # A client that was told to send its job does so at once.
 _PATIENCE = 10.0
@@ -124,7 +124,7 @@ def _text(number: int, mode: str, errors: str) -> IO[Any]:
 
 
 def _watch(connection: socket.socket) -> None:
-    """Have the job end when its client is gone, and be interrupted when the client is."""
+    """Have the job end when its client is gone, and answer the signals that its client is sent."""
     connection.setblocking(False)
 
     def listen(_number: int = 0, _frame: FrameType | None = None) -> None:
@@ -132,8 +132,9 @@ def _watch(connection: socket.socket) -> None:
             said = b""
             with contextlib.suppress(ConnectionError):
                 said = connection.recv(16)
-            # As if the signal had come to the command itself.
-            signal.raise_signal(signal.SIGINT if INTERRUPT in said else signal.SIGTERM)
+            for number in said or (signal.SIGTERM,):
+                if number in PASSED_ON:
+                    signal.raise_signal(number)
 
     signal.signal(signal.SIGIO, listen)
     descriptor = connection.fileno()

@@ -9,7 +9,6 @@ import os
 import selectors
 import signal
 import socket
-import struct
 import sys
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ from typing import Any, NoReturn
 
 from dcmtx import __version__
 from dcmtx.serve.client import view
+from dcmtx.serve.credentials import peer, rights
 from dcmtx.serve.job import Job, perform
 from dcmtx.serve.listen import Listener
 from dcmtx.serve.log import Log, own_memory
@@ -38,9 +38,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 class _Client:
     """A client that was accepted: what it has said until now, and when it must have said what it wants."""
 
-    def __init__(self, connection: socket.socket, pid: int) -> None:
+    def __init__(self, connection: socket.socket, pid: int, group: int) -> None:
         self.connection = connection
         self.pid = pid
+        self.group = group
         self.heard = b""
         self.deadline = time.monotonic() + _PATIENCE
         self.waits = False
@@ -65,6 +66,7 @@ class Server:
         self._most = jobs
         self._log = log
         self._view = view()
+        self._rights = rights(os.getpid())
         self._started = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._accepting = False
@@ -158,17 +160,13 @@ class Server:
             time.sleep(_BREATH)
             return
         connection.setblocking(False)
-        pid, user, group = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        pid, user, group = peer(connection)
         if user != os.geteuid():
             connection.close()
             self._refused += 1
             self._log.write("refused", f"refused user {user}, process {pid}", user=user, client=pid)
             return
-        client = _Client(connection, pid)
-        if group != os.getegid():
-            # The files it asks for would have another group.
-            self._decline(client, "its group is another")
-            return
+        client = _Client(connection, pid, group)
         self._clients[connection.fileno()] = client
         self._selector.register(connection, selectors.EVENT_READ, lambda: self._listen(client))
 
@@ -195,6 +193,8 @@ class Server:
             self._decline(client, f"its version is {words[1]}")
         elif words[3] != self._view:
             self._decline(client, "it sees other files (a container, or a private /tmp)")
+        elif client.group != os.getegid() or rights(client.pid) != self._rights:
+            self._decline(client, "its group, its supplementary groups or its capabilities are others")
         else:
             client.waits = True
 
