@@ -12,9 +12,10 @@
 #include <unistd.h>
 
 static int server = -1;
+static volatile sig_atomic_t passed;
 
 static void pass_on(int number) { /* the job answers it, and cleans up */
-  unsigned char byte = number;
+  unsigned char byte = passed = number;
   if (send(server, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) _exit(128 + number);
 }
 
@@ -96,6 +97,7 @@ int main(int argc, char **argv) {
   for (int i = 0; i < 3; i++)
     if (signal(signals[i], pass_on) == SIG_IGN) signal(signals[i], SIG_IGN);
   if (recv(s, &status, 1, 0) == 1) return status;
+  if (passed) return 128 + passed;
   if (strchr(opened, '2'))
     fputs("dcmtx: the server's process for this job died without a status; the server's log says how, and every DST is "
           "whole, as it was before or as it was to be\n", stderr);

@@ -272,8 +272,9 @@ class Server:
         """Leave everything that is the server's, and do the job."""
         try:
             signal.set_wakeup_fd(-1)
+            # Python's own answer to SIGINT is an exception, for which it is too early; the command line has another.
             for number in _SIGNALS:
-                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+                signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             # Only the descriptor: to take clients off the selector would take them off the parent's.
             self._selector.close()
