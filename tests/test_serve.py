@@ -31,6 +31,7 @@ import dcmtx
 from dcmtx import __version__
 from dcmtx.serve import client as clients
 from dcmtx.serve import job as jobs
+from dcmtx.serve.credentials import peer
 from dcmtx.serve.files import client_source, units
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="SO_PEERCRED and O_ASYNC of Linux")
@@ -750,6 +751,31 @@ def test_systemd_may_pass_the_socket(short: Path, src: Path, dst: Path) -> None:
                 assert server.status()["socket"] == f"{short}/s"
                 assert server.end() == 0
                 assert server.socket.exists()
+
+
+@need_root
+def test_clients_of_a_socket_that_was_passed_see_who_serves_and_not_who_made_it(short: Path) -> None:
+    """Or none would trust it: systemd makes it as root, and the server is somebody else."""
+    program = (
+        "import os, sys\nfrom dcmtx.serve.listen import activated\nos.dup2(int(sys.argv[1]), 3)\n"
+        f"os.setgid({NOBODY}); os.setuid({NOBODY})\nos.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n"
+        "listener = activated(); print(listener.path, flush=True); sys.stdin.read()"
+    )
+
+    def owner() -> int:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(f"{short}/s")
+            return peer(connection)[1]
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{short}/s")
+        listening.listen()
+        assert owner() == 0
+        line = [sys.executable, "-c", program, str(listening.fileno())]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(line, pass_fds=[listening.fileno()], stdin=pipe, stdout=pipe, text=True) as server:
+            assert server.stdout.readline() == f"{short}/s\n"
+            assert owner() == NOBODY
 
 
 PASSED = {"none": ("0", "0 sockets"), "two": ("2", "2 sockets"), "a file": ("1", "no Unix stream socket")}
