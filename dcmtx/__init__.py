@@ -6,9 +6,7 @@
 The public names are loaded when they are used.
 """
 
-from __future__ import annotations
-
-# Type checkers know the name; typing itself takes longer to load than all of this.
+# Every call of the command loads this first: what type checkers want is not imported, not even `typing`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -29,12 +27,12 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load a public name from its module."""
     if name in _HOMES:
         import importlib
 
-        value = getattr(importlib.import_module(_HOMES[name]), name)
+        value: object = getattr(importlib.import_module(_HOMES[name]), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module 'dcmtx' has no attribute {name!r}")

@@ -1,8 +1,7 @@
-"""The program `dcmtx`, also as `python -m dcmtx`: signals first, then the command line, which takes time to load."""
-
-from __future__ import annotations
+"""`dcmtx`, and `python -m dcmtx`: the work is a server's if there is one, and this process's own if there is none."""
 
 import os
+import sys
 
 _INTERRUPTED = 130
 
@@ -10,6 +9,13 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run the command line and exit with its status."""
     try:
+        from dcmtx.serve.client import hand_over
+
+        status = hand_over(sys.argv[1:])
+        if status is not None:
+            # Nothing is there to be flushed or collected.
+            os._exit(status)
+        # Signals first: the command line takes time to load.
         from dcmtx.signals import handle_signals
 
         handle_signals()

@@ -19,6 +19,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # Real images that are not part of the project; tests that need them skip where they are absent.
 REAL = Path(os.environ.get("DCMTX_REAL_DATA", ROOT.parent / "shared" / "data"))
+# What a test starts does its work itself, whether or not this machine has a server; a path here has all go through it.
+os.environ.setdefault("DCMTX_SOCKET", "")
 IN_CI = bool(os.environ.get("CI"))
 
 # Signals that Python itself ignores; subprocess gives them back to its children.

@@ -852,6 +852,15 @@ def test_a_closed_stream_is_an_error_with_a_line(closing: str, arguments: list[s
     assert re.fullmatch(rb"dcmtx: [^\n]+\n", ran.stderr)
 
 
+@pytest.mark.parametrize("closing", ["<&- >&-", "<&- >&- 2>&-", ">&- 2>&-"])
+def test_no_file_takes_the_number_of_a_stream_that_is_closed(closing: str, src: Path) -> None:
+    for source, destination, status in ((src, "-", 8), ("-", src, 3), ("-", "-", 3)):
+        ran = spawn(source, destination, "--to", "rle", prefix=["sh", "-c", f'exec "$@" {closing}', "sh"],
+                    stdin=subprocess.DEVNULL)  # fmt: skip
+        assert ran.returncode == status
+    assert src.read_bytes() == SOURCE
+
+
 NO_STDERR = "cli.frames asks sys.stderr, which is None, whether it is a terminal: AttributeError, status 1"
 
 

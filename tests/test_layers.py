@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 
 import dicom
@@ -43,10 +48,11 @@ ROOMS = [
     "batch",
     "report",
     "signals",
+    "serve",
     "cli",
 ]
 BASE = {"errors", "record", "syntax", "probe", "header", "readings"}
-FRONT = {"report", "signals", "cli"}
+FRONT = {"report", "signals", "serve", "cli"}
 
 # Libraries, and the rooms that may import them. What is in none of these sets is the standard library or forbidden.
 LIBRARIES = {
@@ -188,6 +194,17 @@ def test_commands_are_loaded_when_they_are_called():
             assert not {"dcmtx.transcoding", "dcmtx.plan", "dcmtx.report", "rich"} & at_import(module), module.name
 
 
+def test_the_server_is_reached_from_the_command_alone_and_reaches_no_other_wing():
+    for module in MODULES:
+        if module.room == "serve":
+            assert not {"batch", "report", "cli"} & {room_of(name) for name in module.inside}, module.name
+        elif "serve" in {room_of(name) for name in module.inside}:
+            assert module.name == "cli.serve"
+    (client,) = [module for module in MODULES if module.name == "serve.client"]
+    # Wherever in it: every call of dcmtx waits for these.
+    assert set(client.imports) <= {"os", "sys", "_signal", "_socket"}
+
+
 def test_no_room_is_called_after_nothing_in_particular():
     for module in MODULES:
         assert not {"utils", "util", "common", "helper", "helpers", "manager", "handler", "misc"} & set(
@@ -228,10 +245,67 @@ def test_standard_output_and_input_are_touched_where_files_are_opened_only():
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sys"
         if node.attr in ("stdout", "stdin") and module.room != "cli"
     }
-    assert users <= {"source", "sink"}
+    # A job of the server's makes them anew.
+    assert users <= {"source", "sink", "serve.job"}
 
 
 # --- what starts without what ------------------------------------------------------------------------------------
+
+
+def imports_of(program: str, *arguments: str, status: int = 0, **options) -> list[str]:
+    """Run a program in a Python of its own; return what was imported after the interpreter's own start, in order."""
+    ran = subprocess.run([sys.executable, "-X", "importtime", "-c", program, *arguments],
+                         capture_output=True, text=True, timeout=60, check=False, **options)  # fmt: skip
+    assert ran.returncode == status, ran.stderr
+    names = [line.rpartition("|")[2].strip() for line in ran.stderr.splitlines() if line.startswith("import time:")]
+    return names[names.index("site") + 1 :]
+
+
+ENTRY = "from dcmtx.__main__ import main; main()"
+
+
+def test_what_a_server_does_is_handed_over_by_four_small_modules(tmp_path):
+    """Against a server of four lines, which says go and then the status: nobody converts anything."""
+    directory = tempfile.mkdtemp(prefix="s")
+    try:
+        with socket.socket(socket.AF_UNIX) as listening:
+            mask = os.umask(0o177)
+            listening.bind(f"{directory}/s")
+            os.umask(mask)
+            listening.listen()
+            served: list[bytes] = []
+
+            def serve() -> None:
+                connection, _ = listening.accept()
+                with connection:
+                    served.append(connection.recv(200))
+                    connection.sendall(b"+")
+                    served.append(connection.recv(1 << 16))
+                    connection.sendall(b"\x05")
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            environment = os.environ | {"DCMTX_SOCKET": f"{directory}/s"}
+            imported = imports_of(ENTRY, "a.dcm", "b.dcm", "--raw", status=5, env=environment, cwd=tmp_path)
+            thread.join()
+    finally:
+        shutil.rmtree(directory)
+    assert set(imported) <= {"dcmtx", "dcmtx.__main__", "dcmtx.serve", "dcmtx.serve.client", "_socket"}
+    assert served[0].startswith(b"dcmtx ")
+    assert served[1].endswith(b"\0a.dcm\0b.dcm\0--raw\0")
+
+
+def test_without_a_server_the_rest_is_loaded_and_no_server(tmp_path):
+    for path in ("", str(tmp_path / "absent")):
+        imported = imports_of(ENTRY, "--version", env=os.environ | {"DCMTX_SOCKET": path})
+        assert "click" in imported
+        assert not {name for name in imported if name.startswith("dcmtx.serve.")} - {"dcmtx.serve.client"}
+
+
+def test_the_package_costs_nothing():
+    baseline = imports_of("pass")
+    assert [name for name in imports_of("import dcmtx") if name not in baseline] == ["dcmtx"]
+
 
 WATCHED = ["numpy", "pydicom", "imagecodecs", "jpeg_ls", "_CharLS", "openjpeg", "libjpeg", "rle", "rich", "asyncio",
            "concurrent.futures", "multiprocessing", "tempfile", "dcmtx.transcoding", "dcmtx.nested"]  # fmt: skip

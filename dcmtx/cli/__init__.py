@@ -24,6 +24,7 @@ from dcmtx.signals import handle_signals  # noqa: E402
 COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("dcmtx.cli.convert:convert", "Convert DICOM files to another transfer syntax."),
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
+    "serve": ("dcmtx.cli.serve:serve", "Do the work of every dcmtx called, with codecs loaded."),
 }
 DEFAULT_COMMAND = "convert"
 # Of every command.
@@ -82,9 +83,10 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with its status."""
+    _occupy_closed_streams()
     handle_signals()
     try:
-        status = cli.main(standalone_mode=False)
+        status = cli.main(prog_name="dcmtx", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         status = 130
     except click.exceptions.NoArgsIsHelpError as error:
@@ -114,6 +116,19 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_OUTPUT)
         status = status or 8
     sys.exit(status)
+
+
+def _occupy_closed_streams() -> None:
+    """Give the numbers of standard streams that are closed to something that can only fail.
+
+    Else a file that is opened gets them, and what is meant for standard output goes into it.
+    """
+    for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free is taken.
+            os.open(os.devnull, mode)
 
 
 def _usage_line(error: click.ClickException) -> str:
