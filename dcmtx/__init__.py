@@ -9,8 +9,6 @@ The public names are loaded when they are used.
 # Every call of the command loads this first: what type checkers want is not imported, not even `typing`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from dcmtx.errors import DcmtxError as DcmtxError
     from dcmtx.transcoding import Job as Job
     from dcmtx.transcoding import Outcome as Outcome

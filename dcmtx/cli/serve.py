@@ -74,11 +74,11 @@ def serve(path: str | None, jobs: int | None, log_format: str, **options: Any) -
         return _print_units(path, jobs, log_format)
     if options["status"]:
         return _print_status(path, as_json=options["as_json"])
+    from dcmtx.machine import available_cores
     from dcmtx.serve.listen import activated, listen
     from dcmtx.serve.log import Format, Log
     from dcmtx.serve.server import Server
     from dcmtx.serve.warm import warm
-    from dcmtx.transcoding import available_cores
 
     # What one cannot listen at is told before anything is loaded.
     listener = activated() or listen(path or default_path())
