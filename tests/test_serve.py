@@ -24,7 +24,7 @@ import fake_codecs
 import numpy as np
 import pytest
 from conftest import Ran, contents, need_tool, old_file, spawn
-from fake_codecs import Mood
+from fake_codecs import Mood, Stage
 from servers import CLIENT, PATIENCE, Server, wait_for, without_figures
 
 import dcmtx
@@ -53,12 +53,16 @@ def server() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def moody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose RLE encoder does as the first pixel says."""
-    log = tmp_path_factory.mktemp("moody") / "log"
-    log.touch()
-    environment = os.environ | {fake_codecs.LOG: os.fspath(log)}
+    stage = Stage(tmp_path_factory.mktemp("moody"))
+    environment = stage.environment()
     with Server("--jobs", "4", program=(fake_codecs.__file__,), env=environment) as running:
-        running.begun = lambda: log.read_text().count("+")
+        running.begun = lambda: begun(stage)
         yield running
+
+
+def begun(stage: Stage) -> int:
+    """Return how many frames the fake encoder was given."""
+    return (stage.directory / "log").read_text("ascii").count("+") if stage.counted("log") else 0
 
 
 @pytest.fixture
@@ -598,19 +602,18 @@ def test_a_server_that_is_ended_finishes_its_jobs_and_sends_those_away_that_wait
     assert [event["event"] for event in own.events()] == ["start", "job", "end"]
 
 
-def test_a_second_signal_ends_the_jobs_too(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with Server(program=(fake_codecs.__file__,), env=os.environ | {fake_codecs.LOG: os.fspath(log)}) as server:
-        warmed = log.stat().st_size
+def test_a_second_signal_ends_the_jobs_too(tmp_path: Path, stage: Stage) -> None:
+    with Server(program=(fake_codecs.__file__,), env=stage.environment()) as server:
+        warmed = begun(stage)
         with server.start(moody_file(tmp_path, Mood.SLEEP), tmp_path / "out.dcm", "--to", "rle") as client:
-            wait_for(lambda: log.stat().st_size > warmed)
+            wait_for(lambda: begun(stage) > warmed)
             server.process.send_signal(signal.SIGTERM)
             wait_for(lambda: not server.socket.exists())
             server.process.send_signal(signal.SIGTERM)
             assert client.communicate(None, PATIENCE) == (b"", b"")
             assert client.returncode == 143
         assert server.process.wait(PATIENCE) == 0
-    assert batches.names(tmp_path) == {"sleep.dcm", "log"}
+    assert batches.names(tmp_path) == {"sleep.dcm"}
 
 
 def test_a_job_outlives_a_server_that_is_killed(own: Server, src: Path, dst: Path) -> None:
