@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from dcmtx.dictionary import look_up
-from dcmtx.encoding import fitting
-from dcmtx.header import (
+from dcmtx.dataset.dictionary import look_up
+from dcmtx.dataset.encoding import fitting
+from dcmtx.dataset.header import (
     NO_VR,
     PIXEL_DATA,
     SWAP_UNIT,
@@ -33,7 +33,7 @@ from dcmtx.source import Source
 from dcmtx.syntax import EXPLICIT_LITTLE, Encoding
 
 if TYPE_CHECKING:
-    from dcmtx.encoding import Change, Item
+    from dcmtx.dataset.encoding import Change, Item
 
 
 def announced(plan: Plan, source: Source) -> Plan:
@@ -141,7 +141,7 @@ class _Recorder:
         assert header is not None
         _, vr, size, length = header
         if vr == NO_VR:
-            from dcmtx.encoding import Context
+            from dcmtx.dataset.encoding import Context
 
             vr = look_up(tag, length, Context())
         if vr == b"SQ":

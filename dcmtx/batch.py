@@ -10,9 +10,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, SOP_CLASS
 from dcmtx.errors import DcmtxError
 from dcmtx.plan import Route
-from dcmtx.probe import IMPLEMENTATION_CLASS, SOP_CLASS
 from dcmtx.record import Record
 from dcmtx.rules.identity import IMPLEMENTATION_CLASS_UID
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dcmtx.header import (
+from dcmtx.dataset.header import (
     ITEM,
     NO_VR,
     PIXEL_DATA,
@@ -29,7 +29,7 @@ from dcmtx.source import Source
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 
 if TYPE_CHECKING:
-    from dcmtx.encoding import Change, Context, Rewriting
+    from dcmtx.dataset.encoding import Change, Context, Rewriting
 
 # How a nested group length looks behind its group: number 0000, UL, length 4.
 _GROUP_LENGTH = {
@@ -87,7 +87,7 @@ def _found(plan: Plan, source: Source, icon: Icon, element: Element) -> tuple[Ch
 
 def is_sequence(source: Source, element: Element) -> bool:
     """Tell whether an element that is called UN is a sequence."""
-    from dcmtx.encoding import is_sequence as holds_items
+    from dcmtx.dataset.encoding import is_sequence as holds_items
 
     return holds_items(source.header.reader, element)
 
@@ -120,7 +120,7 @@ def may_hold_items(source: Source, element: Element) -> bool:
 
 def context_of(header: Header) -> Context:
     """Return what the data set says that decides ambiguous VRs."""
-    from dcmtx.encoding import Context
+    from dcmtx.dataset.encoding import Context
 
     return Context(
         signed=header.number(image.PIXEL_REPRESENTATION) == 1,
@@ -136,7 +136,7 @@ def rewritten(source: Source, element: Element, changes: tuple[Change, ...], tar
     """
     if element.vr == b"UN" and not element.length:
         return None
-    from dcmtx.encoding import rewriting
+    from dcmtx.dataset.encoding import rewriting
 
     header = source.header
     return rewriting(header.reader, element, header.encoding, target, context_of(header), changes)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dcmtx.codec.registry import Quality
 from dcmtx.coder import FrameCoder, Recompressor, read_colour
-from dcmtx.encoding import Item
-from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
-from dcmtx.header import (
+from dcmtx.dataset.encoding import Item
+from dcmtx.dataset.header import (
     PIXEL_DATA,
     SWAP_UNIT,
     UNDEFINED,
@@ -22,6 +21,7 @@ from dcmtx.header import (
     element_header,
     swap,
 )
+from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.codestream import KINDS
 from dcmtx.pixel.items import Layout, OffsetTable
 from dcmtx.plan import ICON_IMAGE_SEQUENCE, Contents, Plan, Request, Route, make

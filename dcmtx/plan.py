@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from dcmtx.codec.registry import Quality, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
-from dcmtx.header import (
+from dcmtx.dataset.header import (
     DOUBLE_FLOAT_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
     PIXEL_DATA,
@@ -26,6 +25,7 @@ from dcmtx.header import (
     Set,
     tag_text,
 )
+from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.pixel.items import OffsetTable, choose_table

@@ -6,8 +6,8 @@ from typing import Any
 
 from dcmtx.announce import line, shown_value
 from dcmtx.batch import Summary
+from dcmtx.dataset.header import Append, Edit, Remove, Reserve, Set, Within, tag_text
 from dcmtx.errors import DcmtxError
-from dcmtx.header import Append, Edit, Remove, Reserve, Set, Within, tag_text
 from dcmtx.pixel.items import OffsetTable
 from dcmtx.plan import Plan, Route
 from dcmtx.syntax import Kind, find

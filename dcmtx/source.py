@@ -9,8 +9,7 @@ from array import array
 from collections.abc import Iterator
 from typing import IO
 
-from dcmtx.errors import InputError, OutputError, UnsupportedError
-from dcmtx.header import (
+from dcmtx.dataset.header import (
     PIXEL_DATA,
     SWAP_UNIT,
     UNDEFINED,
@@ -22,11 +21,12 @@ from dcmtx.header import (
     swap,
     tag_text,
 )
+from dcmtx.dataset.meta import LARGEST_META, Head, read_head
+from dcmtx.errors import InputError, OutputError, UnsupportedError
 from dcmtx.pixel import items
 from dcmtx.pixel.codestream import END, KINDS, ends_frame, starts_frame
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.pixel.promise import LARGE, LARGE_RATIO
-from dcmtx.probe import LARGEST_META, Head, read_head
 from dcmtx.rules import image
 from dcmtx.syntax import (
     BIG_ENDIAN,

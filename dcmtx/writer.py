@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from dcmtx.coder import Coded, Frame, FrameCoder, Recompressor, Rewrapper, frame_memory
-from dcmtx.engine import MEMORY, run
-from dcmtx.errors import InputError, OutputError
-from dcmtx.header import (
+from dcmtx.dataset.header import (
     SWAP_UNIT,
     UNDEFINED,
     Append,
@@ -25,6 +23,8 @@ from dcmtx.header import (
     splice,
     swap,
 )
+from dcmtx.engine import MEMORY, run
+from dcmtx.errors import InputError, OutputError
 from dcmtx.inside import context_of, may_hold_items, rewritten
 from dcmtx.pixel.items import Layout
 from dcmtx.plan import Plan, Route
@@ -34,7 +34,7 @@ from dcmtx.sink import Sink
 from dcmtx.source import Source
 
 if TYPE_CHECKING:
-    from dcmtx.encoding import Rewriting
+    from dcmtx.dataset.encoding import Rewriting
     from dcmtx.pixel.bits import BitPacker
 
 _PIECE = 1 << 20
@@ -193,7 +193,7 @@ class Writer:
         resolved = self._resolve(elements, edits)
         if header.encoding == self._encoding:
             return splice(elements, resolved, self._encoding)
-        from dcmtx.encoding import transcribe
+        from dcmtx.dataset.encoding import transcribe
 
         return transcribe(header.reader, elements, resolved, header.encoding, self._encoding, context_of(header))
 
@@ -212,7 +212,7 @@ class Writer:
                     resolved[element.tag] = Replace(element.tag, new)
         for tag, edit in edits.items():
             if isinstance(edit, Append):
-                from dcmtx.encoding import append_item
+                from dcmtx.dataset.encoding import append_item
 
                 old = sequences.get(tag)
                 resolved[tag] = Replace(tag, append_item(old.whole() if old else b"", tag, edit.item))

@@ -20,9 +20,8 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import data_element_generator
 from pydicom.filewriter import write_data_element
 
-from dcmtx import header as header_module
-from dcmtx.errors import InputError
-from dcmtx.header import (
+from dcmtx.dataset import header as header_module
+from dcmtx.dataset.header import (
     Header,
     Memory,
     Remove,
@@ -39,6 +38,7 @@ from dcmtx.header import (
     tag_bytes,
     tag_text,
 )
+from dcmtx.errors import InputError
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 ENCODINGS = {IMPLICIT: IMPLICIT_LITTLE, EXPLICIT: EXPLICIT_LITTLE, BIG_ENDIAN: EXPLICIT_BIG}

@@ -18,8 +18,8 @@ from pydicom.valuerep import VR
 from dcmtx import __version__, transcode
 from dcmtx.codec.registry import Quality, Row, is_installed
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.header import Header, Memory
-from dcmtx.probe import Head, read_head
+from dcmtx.dataset.header import Header, Memory
+from dcmtx.dataset.meta import Head, read_head
 from dcmtx.rules.identity import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,

@@ -20,10 +20,10 @@ from dicom import BIG_ENDIAN, EXPLICIT, IMPLICIT, UNDEFINED, element
 
 from dcmtx import source as source_module
 from dcmtx import transcode, transcoding
-from dcmtx.dictionary import Context
-from dcmtx.encoding import Rewriting, rewrite
+from dcmtx.dataset.dictionary import Context
+from dcmtx.dataset.encoding import Rewriting, rewrite
+from dcmtx.dataset.header import Header, Memory, Span
 from dcmtx.errors import CodecError, DcmtxError, InputError
-from dcmtx.header import Header, Memory, Span
 from dcmtx.pixel.codestream import inspect
 from dcmtx.pixel.promise import check_promise
 from dcmtx.source import open_bytes
@@ -130,8 +130,8 @@ def test_many_small_elements_are_not_kept_either(
     source: str, target: str, undefined: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As it is by the true limits, with less to do.
-    monkeypatch.setattr("dcmtx.encoding._KEPT", 10_000)
-    monkeypatch.setattr("dcmtx.encoding._PIECE", 10_000)
+    monkeypatch.setattr("dcmtx.dataset.encoding._KEPT", 10_000)
+    monkeypatch.setattr("dcmtx.dataset.encoding._PIECE", 10_000)
     inner = element(0x00080100, "SH", "CODE", source) * 100
     data = dicom.sequence(0x00081140, [inner] * 50, source, undefined=undefined)
     rewriting = Rewriting(Whole(data), 0, len(data), ENCODINGS[source], ENCODINGS[target], Context())

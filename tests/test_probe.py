@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
-from dcmtx import probe
+from dcmtx.dataset import meta
+from dcmtx.dataset.meta import Head, read_head
 from dcmtx.errors import InputError
-from dcmtx.probe import Head, read_head
 
 REPEATABLY = settings(derandomize=True, deadline=None, database=None, max_examples=200)
 
@@ -233,7 +233,7 @@ def test_a_file_cut_anywhere_in_group_2_is_an_input_error():
 
 
 @pytest.mark.parametrize("vr", ["OB", "UN", "UT"])
-@pytest.mark.parametrize("length", [probe.LARGEST_META + 1, 0x7FFFFFFF, 0xFFFFFFFF], ids=hex)
+@pytest.mark.parametrize("length", [meta.LARGEST_META + 1, 0x7FFFFFFF, 0xFFFFFFFF], ids=hex)
 def test_a_length_beyond_all_sense_is_an_input_error_that_names_the_element(vr, length):
     meta = META | {0x00020102: struct.pack("<HH2sHI", 2, 0x0102, vr.encode(), 0, length) + bytes(8)}
     with pytest.raises(InputError, match=r"\(0002,0102\)") as caught:
@@ -292,7 +292,7 @@ def test_damaged_bytes_in_group_2_give_a_head_or_an_input_error(position, junk):
 def test_value_representations_are_those_of_pydicom():
     from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
-    assert {vr.decode() for vr in probe.LONG_VRS} == {str(vr) for vr in EXPLICIT_VR_LENGTH_32}
-    assert {vr.decode() for vr in probe.SHORT_VRS} == {str(vr) for vr in EXPLICIT_VR_LENGTH_16}
-    assert probe.VRS == probe.LONG_VRS | probe.SHORT_VRS
-    assert not probe.LONG_VRS & probe.SHORT_VRS
+    assert {vr.decode() for vr in meta.LONG_VRS} == {str(vr) for vr in EXPLICIT_VR_LENGTH_32}
+    assert {vr.decode() for vr in meta.SHORT_VRS} == {str(vr) for vr in EXPLICIT_VR_LENGTH_16}
+    assert meta.VRS == meta.LONG_VRS | meta.SHORT_VRS
+    assert not meta.LONG_VRS & meta.SHORT_VRS

@@ -13,12 +13,12 @@ import pytest
 from conftest import ROOT, Ran
 from dicom import BIG_ENDIAN, EXPLICIT, IMPLICIT, UNDEFINED, element
 
-from dcmtx import header as header_module
-from dcmtx import readings
-from dcmtx.dictionary import Context
-from dcmtx.encoding import parse, rewrite
+from dcmtx.dataset import header as header_module
+from dcmtx.dataset import readings
+from dcmtx.dataset.dictionary import Context
+from dcmtx.dataset.encoding import parse, rewrite
+from dcmtx.dataset.header import Header, Memory, guess_encoding
 from dcmtx.errors import InputError
-from dcmtx.header import Header, Memory, guess_encoding
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 Command = Callable[..., Ran]

@@ -23,8 +23,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
+from dcmtx.dataset.header import Span
 from dcmtx.errors import InputError
-from dcmtx.header import Span
 from dcmtx.rules.image import read_format
 from dcmtx.source import FileBytes, Source, open_bytes, peek
 

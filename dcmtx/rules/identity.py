@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from dcmtx import __version__
 from dcmtx.codec.registry import Quality
-from dcmtx.header import Header
-from dcmtx.probe import (
+from dcmtx.dataset.header import Header
+from dcmtx.dataset.meta import (
     GROUP_LENGTH,
     IMPLEMENTATION_CLASS,
     IMPLEMENTATION_VERSION,

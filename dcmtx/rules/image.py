@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from dcmtx.dataset.header import Header, Set, tag_text
 from dcmtx.errors import InputError
-from dcmtx.header import Header, Set, tag_text
 from dcmtx.pixel.format import SAMPLES, PixelFormat
 
 SAMPLES_PER_PIXEL = 0x00280002

@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 
 from dcmtx.codec.registry import Quality
-from dcmtx.encoding import Change, Context, Item, append_item, rewrite
-from dcmtx.header import ITEM, Append, Edit, Header, Remove, Reserve, Set, Within, element_bytes, tag_bytes
+from dcmtx.dataset.encoding import Change, Context, Item, append_item, rewrite
+from dcmtx.dataset.header import ITEM, Append, Edit, Header, Remove, Reserve, Set, Within, element_bytes, tag_bytes
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.record import Record

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from dcmtx.dataset.header import Header
 from dcmtx.errors import RefusedError, UnsupportedError
-from dcmtx.header import Header
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.record import Record
 from dcmtx.rules.image import COLUMNS, ROWS

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from dcmtx.header import (
+from dcmtx.dataset.header import (
     ITEM,
     ITEM_END,
     NO_VR,
@@ -20,7 +20,7 @@ from dcmtx.header import (
     element_at,
     tag_bytes,
 )
-from dcmtx.probe import LONG_VRS, VRS
+from dcmtx.dataset.meta import LONG_VRS, VRS
 from dcmtx.syntax import IMPLICIT_LITTLE, Encoding
 
 # Tag, VR, size of the header, length, as `header.element_at` returns them.

@@ -10,9 +10,8 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from dcmtx.dictionary import CONTEXT_TAGS, LARGEST_SHORT, Context, look_up
-from dcmtx.errors import InputError, RefusedError
-from dcmtx.header import (
+from dcmtx.dataset.dictionary import CONTEXT_TAGS, LARGEST_SHORT, Context, look_up
+from dcmtx.dataset.header import (
     ITEM,
     ITEM_END,
     LARGEST_VALUE,
@@ -39,7 +38,8 @@ from dcmtx.header import (
     tag_bytes,
     tag_text,
 )
-from dcmtx.probe import SHORT_VRS, VRS
+from dcmtx.dataset.meta import SHORT_VRS, VRS
+from dcmtx.errors import InputError, RefusedError
 from dcmtx.record import Record
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 

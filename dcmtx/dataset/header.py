@@ -10,8 +10,8 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from dcmtx.dataset.meta import LONG_VRS, SHORT_VRS, VRS
 from dcmtx.errors import InputError
-from dcmtx.probe import LONG_VRS, SHORT_VRS, VRS
 from dcmtx.record import Record
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 
@@ -505,7 +505,7 @@ def header_at(
     header = element_at(cursor.buffer, at, encoding)
     if header is not None or encoding.implicit:
         return header
-    from dcmtx.readings import settle
+    from dcmtx.dataset.readings import settle
 
     return settle(cursor.reader, position, encoding, end, nested=nested)
 
@@ -518,7 +518,7 @@ def item_encoding(cursor: "Cursor", position: int, end: int, encoding: Encoding)
     vr = cursor.buffer[at + 4 : at + 6]
     if vr in VRS or cursor.buffer[at : at + 2] == b"\xfe\xff":
         return encoding
-    from dcmtx.readings import weigh
+    from dcmtx.dataset.readings import weigh
 
     return weigh(cursor.reader, position, end, [encoding, IMPLICIT_LITTLE], nested=True) or encoding
 
@@ -602,7 +602,7 @@ def guess_encoding(reader: Reader, start: int, declared: Encoding | None = None)
     shown = explicit if known else IMPLICIT_LITTLE
     if shown == declared:
         return shown
-    from dcmtx.readings import weigh
+    from dcmtx.dataset.readings import weigh
 
     candidates = [encoding for encoding in (declared, shown, explicit, IMPLICIT_LITTLE) if encoding is not None]
     return weigh(reader, start, reader.size, candidates)

@@ -1,0 +1,1 @@
+"""The data set as bytes: File Meta Information, index, edits, and encodings."""
