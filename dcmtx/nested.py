@@ -23,7 +23,7 @@ from dcmtx.dataset.header import (
 )
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.codestream import KINDS
-from dcmtx.pixel.items import Layout, OffsetTable
+from dcmtx.pixel.encapsulation import Layout, OffsetTable
 from dcmtx.plan import ICON_IMAGE_SEQUENCE, Contents, Plan, Request, Route, make
 from dcmtx.request import Icon, OneBit, Policy, Target, UnusedBits
 from dcmtx.rules import image

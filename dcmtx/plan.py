@@ -27,8 +27,8 @@ from dcmtx.dataset.header import (
 )
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.pixel.codestream import Codestream, Transform
+from dcmtx.pixel.encapsulation import OffsetTable, choose_table
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.pixel.items import OffsetTable, choose_table
 from dcmtx.record import Record
 from dcmtx.request import (
     Backend,

@@ -8,7 +8,7 @@ from typing import Any
 from dcmtx.codec.registry import LOSSY_PARAMETERS, Quality, option_name
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import RefusedError, UsageError
-from dcmtx.pixel.items import OffsetTable
+from dcmtx.pixel.encapsulation import OffsetTable
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, EXPLICIT, ROOT, Loss, Syntax, find, find_family, is_keyword
 

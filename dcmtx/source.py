@@ -23,7 +23,7 @@ from dcmtx.dataset.header import (
 )
 from dcmtx.dataset.meta import LARGEST_META, Head, read_head
 from dcmtx.errors import InputError, OutputError, UnsupportedError
-from dcmtx.pixel import items
+from dcmtx.pixel import encapsulation
 from dcmtx.pixel.codestream import END, KINDS, ends_frame, starts_frame
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.pixel.promise import LARGE, LARGE_RATIO
@@ -145,7 +145,7 @@ class PixelSource:
         self.notes: list[str] = []
         # Bytes of a word of native pixels in big endian, where their VR does not tell.
         self.word_bytes: int | None = None
-        self.fragments: items.Fragments | None = None
+        self.fragments: encapsulation.Fragments | None = None
         self._starts: array[int] | None = None
         self._format: PixelFormat | None = None
 
@@ -176,7 +176,7 @@ class PixelSource:
         if self.encapsulated:
             said = self.header.text(_NUMBER_OF_FRAMES)
             number = int(said) if said.isdecimal() else None
-            self.fragments = items.read_fragments(self.data.pread, pixel.value, self.data.size, number)
+            self.fragments = encapsulation.read_fragments(self.data.pread, pixel.value, self.data.size, number)
             if self.fragments.unended:
                 self.notes.append(_UNENDED)
             self.header.close(self.fragments.end)
@@ -220,7 +220,7 @@ class PixelSource:
         if self.fragments is None:
             self._check_native_length(fmt)
             return
-        mapping = items.map_frames(
+        mapping = encapsulation.map_frames(
             self.fragments,
             fmt.frames,
             self._extended_table(self.fragments),
@@ -230,13 +230,13 @@ class PixelSource:
         self._starts = mapping.starts
         self.notes.extend(mapping.notes)
 
-    def _extended_table(self, fragments: items.Fragments) -> items.ExtendedTable | None:
+    def _extended_table(self, fragments: encapsulation.Fragments) -> encapsulation.ExtendedTable | None:
         """Return the Extended Offset Table; an empty one, which fits nothing, for more entries than fragments."""
         most = 8 * len(fragments.values)
         tables = [self.header.get(tag) for tag in (OFFSETS, OFFSET_LENGTHS)]
         if any(table is not None and most < table.length < UNDEFINED for table in tables):
-            return items.ExtendedTable(array("Q"), array("Q"))
-        return items.read_extended(self.header.value(OFFSETS, most), self.header.value(OFFSET_LENGTHS, most))
+            return encapsulation.ExtendedTable(array("Q"), array("Q"))
+        return encapsulation.read_extended(self.header.value(OFFSETS, most), self.header.value(OFFSET_LENGTHS, most))
 
     def _starts_frame(self, number: int) -> bool:
         if not self._begins(number):

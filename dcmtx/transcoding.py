@@ -15,8 +15,8 @@ from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, Unsup
 from dcmtx.inside import complete
 from dcmtx.machine import available_cores
 from dcmtx.pixel.codestream import KINDS, Codestream, inspect
+from dcmtx.pixel.encapsulation import OffsetTable
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.pixel.items import OffsetTable
 from dcmtx.plan import Contents, Plan, Request, Route, make
 from dcmtx.record import Record
 from dcmtx.request import (

@@ -26,7 +26,7 @@ from dcmtx.dataset.header import (
 from dcmtx.engine import MEMORY, run
 from dcmtx.errors import InputError, OutputError
 from dcmtx.inside import context_of, may_hold_items, rewritten
-from dcmtx.pixel.items import Layout
+from dcmtx.pixel.encapsulation import Layout
 from dcmtx.plan import Plan, Route
 from dcmtx.record import Record
 from dcmtx.rules.identity import file_meta

@@ -197,7 +197,7 @@ def test_paths_may_be(kind: Callable[[Path], str | os.PathLike[str]], src: Path,
 
 
 def test_enumerations_may_be_given_by_name_or_as_they_are(src: Path, dst: Path) -> None:
-    from dcmtx.pixel.items import OffsetTable
+    from dcmtx.pixel.encapsulation import OffsetTable
 
     transcode(src, dst, to="rle", offset_table="empty")
     named = dst.read_bytes()

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pydicom import encaps
 
 from dcmtx.errors import InputError, RefusedError
-from dcmtx.pixel import items
-from dcmtx.pixel.items import (
+from dcmtx.pixel import encapsulation
+from dcmtx.pixel.encapsulation import (
     ExtendedTable,
     Fragments,
     Layout,
@@ -116,7 +116,9 @@ def test_a_table_that_is_no_whole_number_of_entries_is_read_as_far_as_it_goes():
     assert len(found.values) == 1
 
 
-@pytest.mark.parametrize("size", [items._WINDOW - 8, items._WINDOW, items._WINDOW + 2, 3 * items._WINDOW])
+@pytest.mark.parametrize(
+    "size", [encapsulation._WINDOW - 8, encapsulation._WINDOW, encapsulation._WINDOW + 2, 3 * encapsulation._WINDOW]
+)
 def test_large_and_small_fragments_may_alternate(size):
     payloads = [b"a" * size, b"b" * 2, b"c" * size, b"d" * size, b"", b"e" * 10]
     laid = Laid([[payload] for payload in payloads])
@@ -127,7 +129,7 @@ def test_large_and_small_fragments_may_alternate(size):
 
 @pytest.mark.parametrize(
     ("length", "count", "reads", "most"),
-    [(1 << 20, 200, 210, items._WINDOW + 8 * 210), (10, 20_000, 10, 400_000)],
+    [(1 << 20, 200, 210, encapsulation._WINDOW + 8 * 210), (10, 20_000, 10, 400_000)],
     ids=["large fragments by their headers", "small ones many at a time"],
 )
 def test_no_more_is_read_than_it_takes(length, count, reads, most):
@@ -141,7 +143,7 @@ def test_no_more_is_read_than_it_takes(length, count, reads, most):
     file = dicom.header(0xFFFEE000, "", 0) + item * count + dicom.header(0xFFFEE0DD, "", 0)
     assert len(read_fragments(pread, 0, len(file)).values) == count
     assert len(asked) <= reads
-    assert sum(asked) <= most + items._WINDOW
+    assert sum(asked) <= most + encapsulation._WINDOW
 
 
 @repeatably(40)
@@ -280,7 +282,7 @@ def test_offsets_beyond_32_bits_are_kept():
     assert [found.offset(number) for number in range(5)] == HUGE_OFFSETS
     assert found.offset(4) > 0xFFFFFFFF
     assert found.end == file.size
-    assert file.read < 4 * items._WINDOW
+    assert file.read < 4 * encapsulation._WINDOW
 
 
 def test_an_extended_table_maps_frames_beyond_32_bits():

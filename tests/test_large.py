@@ -26,9 +26,9 @@ from conftest import Ran
 from dcmtx import engine, transcode, transcoding
 from dcmtx.coder import Coded, FrameCoder
 from dcmtx.errors import CodecError, InputError, RefusedError, UnsupportedError
-from dcmtx.pixel import items
+from dcmtx.pixel import encapsulation
+from dcmtx.pixel.encapsulation import OffsetTable
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.pixel.items import OffsetTable
 from dcmtx.plan import worst_case
 from dcmtx.rules.image import read_format
 from dcmtx.sink import Sink
@@ -764,7 +764,7 @@ class Tiles:
 )
 def test_the_index_of_fragments_is_built_from_their_headers(length: int, count: int) -> None:
     tiles = Tiles(count, length)
-    fragments = items.read_fragments(tiles.pread, 0, tiles.size)
+    fragments = encapsulation.read_fragments(tiles.pread, 0, tiles.size)
     assert len(fragments.values) == count
     assert set(fragments.lengths) == {length}
     assert fragments.end == tiles.size
