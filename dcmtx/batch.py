@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, SOP_CLASS
 from dcmtx.errors import DcmtxError
+from dcmtx.place.atomic import remove_stale, sweep, temporary_name
 from dcmtx.plan import Route
 from dcmtx.record import Record
 from dcmtx.rules.identity import IMPLEMENTATION_CLASS_UID
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
-from dcmtx.sink import remove_stale, sweep, temporary_name
 from dcmtx.source import open_bytes, peek
 from dcmtx.transcoding import Job, Outcome, Status, is_same_file, run
 from dcmtx.tree import Found, plan_roots, walk

@@ -17,6 +17,7 @@ from dcmtx.machine import available_cores
 from dcmtx.pixel.codestream import KINDS, Codestream, inspect
 from dcmtx.pixel.encapsulation import OffsetTable
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.place.atomic import Sink, check_free
 from dcmtx.plan import Contents, Plan, Request, Route, make
 from dcmtx.record import Record
 from dcmtx.request import (
@@ -39,7 +40,6 @@ from dcmtx.request import (
 from dcmtx.rules import image
 from dcmtx.rules.identity import is_tiff
 from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
-from dcmtx.sink import Sink, check_free
 from dcmtx.source import FileBytes, Source, open_bytes, peek
 from dcmtx.syntax import Kind, Syntax, find
 from dcmtx.writer import Writer, Written

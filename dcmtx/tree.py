@@ -14,8 +14,8 @@ from itertools import groupby
 from operator import itemgetter
 
 from dcmtx.errors import DcmtxError, InputError, OutputError, UsageError
+from dcmtx.place.atomic import is_temporary
 from dcmtx.record import Record
-from dcmtx.sink import is_temporary
 from dcmtx.source import open_bytes, peek
 
 

@@ -481,7 +481,7 @@ def _start_child() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     _die_with_parent()
-    sink = sys.modules.get("dcmtx.sink")
+    sink = sys.modules.get("dcmtx.place.atomic")
     if sink is not None:
         sink.let_go()
 

@@ -16,8 +16,9 @@ import dicom
 import pytest
 from conftest import Ran, contents, need_tool, old_file, spawn
 
-from dcmtx import filesystem, transcode
-from dcmtx.sink import Sink
+from dcmtx import transcode
+from dcmtx.place import filesystem
+from dcmtx.place.atomic import Sink
 from dcmtx.transcoding import Status
 
 Command = Callable[..., Ran]

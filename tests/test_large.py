@@ -29,9 +29,9 @@ from dcmtx.errors import CodecError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel import encapsulation
 from dcmtx.pixel.encapsulation import OffsetTable
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.place.atomic import Sink
 from dcmtx.plan import worst_case
 from dcmtx.rules.image import read_format
-from dcmtx.sink import Sink
 from dcmtx.source import FileBytes, Source, open_bytes, peek
 from dcmtx.transcoding import Status
 

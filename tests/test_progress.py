@@ -58,7 +58,7 @@ main()
 CODECS = ",".join(
     f"dcmtx.codec.rle:{name}_{backend}" for name in ("encode", "decode") for backend in ("imagecodecs", "pylibjpeg")
 )
-DEFLATER = "dcmtx.sink:_Deflater:add"
+DEFLATER = "dcmtx.place.atomic:_Deflater:add"
 INFLATER = "dcmtx.source:Spool:write"
 
 

@@ -79,7 +79,7 @@ def test_a_signal_while_a_module_loads(
 def test_a_signal_while_the_module_that_removes_files_is_half_loaded(
     number: signal.Signals, src: Path, dst: Path, site: Path
 ) -> None:
-    ran = run(site, number, "fcntl", src, dst, "--to", "rle", within="dcmtx.sink")
+    ran = run(site, number, "fcntl", src, dst, "--to", "rle", within="dcmtx.place.atomic")
     assert ran == (128 + number, b"", b"")
 
 

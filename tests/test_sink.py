@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcmtx.errors import InputError, OutputError
-from dcmtx.sink import Sink, is_temporary
+from dcmtx.place.atomic import Sink, is_temporary
 from dcmtx.source import open_bytes
 
 Command = Callable[..., Ran]

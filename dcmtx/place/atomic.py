@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from dcmtx.errors import InputError, OutputError
-from dcmtx.filesystem import keep_rights, make_directories, sync_directory, sync_file
+from dcmtx.place.filesystem import keep_rights, make_directories, sync_directory, sync_file
 from dcmtx.source import FileBytes, Spool
 
 _BUFFER = 1 << 20
