@@ -27,7 +27,7 @@ from dcmtx.dataset.header import (
     tag_text,
 )
 from dcmtx.inside import context_of, rewritten
-from dcmtx.plan import Detail, Plan, Route
+from dcmtx.planning.planner import Detail, Plan, Route
 from dcmtx.rules.identity import meta_changes
 from dcmtx.source import Source
 from dcmtx.syntax import EXPLICIT_LITTLE, Encoding

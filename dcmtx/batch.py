@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, SOP_CLASS
 from dcmtx.errors import DcmtxError
 from dcmtx.place.atomic import remove_stale, sweep, temporary_name
-from dcmtx.plan import Route
+from dcmtx.planning.planner import Route
 from dcmtx.record import Record
 from dcmtx.rules.identity import IMPLEMENTATION_CLASS_UID
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY

@@ -15,9 +15,9 @@ from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, Stopp
 from dcmtx.pixel.codestream import END, KINDS, NAMES, Codestream, check_end, inspect
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.pixel.promise import check_promise
-from dcmtx.plan import Plan
+from dcmtx.planning.planner import Plan
+from dcmtx.planning.request import UnusedBits
 from dcmtx.record import Record
-from dcmtx.request import UnusedBits
 from dcmtx.source import PixelSource
 from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION, Kind, Syntax
 

@@ -22,8 +22,8 @@ from dcmtx.dataset.header import (
     Within,
     tag_bytes,
 )
-from dcmtx.plan import ICON_IMAGE_SEQUENCE, Plan
-from dcmtx.request import Icon
+from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE, Plan
+from dcmtx.planning.request import Icon
 from dcmtx.rules import image
 from dcmtx.source import Source
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding

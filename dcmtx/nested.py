@@ -24,8 +24,8 @@ from dcmtx.dataset.header import (
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.codestream import KINDS
 from dcmtx.pixel.encapsulation import Layout, OffsetTable
-from dcmtx.plan import ICON_IMAGE_SEQUENCE, Contents, Plan, Request, Route, make
-from dcmtx.request import Icon, OneBit, Policy, Target, UnusedBits
+from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE, Contents, Plan, Request, Route, make
+from dcmtx.planning.request import Icon, OneBit, Policy, Target, UnusedBits
 from dcmtx.rules import image
 from dcmtx.rules.lossy import LOSS_ATTRIBUTES
 from dcmtx.source import PixelSource

@@ -9,7 +9,7 @@ from dcmtx.batch import Summary
 from dcmtx.dataset.header import Append, Edit, Remove, Reserve, Set, Within, tag_text
 from dcmtx.errors import DcmtxError
 from dcmtx.pixel.encapsulation import OffsetTable
-from dcmtx.plan import Plan, Route
+from dcmtx.planning.planner import Plan, Route
 from dcmtx.syntax import Kind, find
 from dcmtx.transcoding import Outcome, Status
 

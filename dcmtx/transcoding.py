@@ -18,9 +18,8 @@ from dcmtx.pixel.codestream import KINDS, Codestream, inspect
 from dcmtx.pixel.encapsulation import OffsetTable
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.place.atomic import Sink, check_free
-from dcmtx.plan import Contents, Plan, Request, Route, make
-from dcmtx.record import Record
-from dcmtx.request import (
+from dcmtx.planning.planner import Contents, Plan, Request, Route, make
+from dcmtx.planning.request import (
     Backend,
     Icon,
     NoPixels,
@@ -37,6 +36,7 @@ from dcmtx.request import (
     quality_for,
     resolve,
 )
+from dcmtx.record import Record
 from dcmtx.rules import image
 from dcmtx.rules.identity import is_tiff
 from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION

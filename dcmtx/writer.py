@@ -28,7 +28,7 @@ from dcmtx.errors import InputError, OutputError
 from dcmtx.inside import context_of, may_hold_items, rewritten
 from dcmtx.pixel.encapsulation import Layout
 from dcmtx.place.atomic import Sink
-from dcmtx.plan import Plan, Route
+from dcmtx.planning.planner import Plan, Route
 from dcmtx.record import Record
 from dcmtx.rules.identity import file_meta
 from dcmtx.source import Source

@@ -20,7 +20,7 @@ from pydicom.values import convert_SQ
 
 from dcmtx import DcmtxError, transcode
 from dcmtx.errors import InputError
-from dcmtx.plan import Route
+from dcmtx.planning.planner import Route
 from dcmtx.report import changes, steps
 from dcmtx.transcoding import job, run
 

@@ -34,7 +34,7 @@ from dcmtx.errors import (
     UsageError,
     VerifyError,
 )
-from dcmtx.request import Uid
+from dcmtx.planning.request import Uid
 from dcmtx.transcoding import Status
 
 PIXELS = (np.arange(3 * 40 * 48, dtype="<u2") * 2503 % 4096).reshape(3, 40, 48)

@@ -30,7 +30,7 @@ from dcmtx.pixel import encapsulation
 from dcmtx.pixel.encapsulation import OffsetTable
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.place.atomic import Sink
-from dcmtx.plan import worst_case
+from dcmtx.planning.planner import worst_case
 from dcmtx.rules.image import read_format
 from dcmtx.source import FileBytes, Source, open_bytes, peek
 from dcmtx.transcoding import Status

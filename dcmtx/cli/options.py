@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from dcmtx.planning.request import CHOICES, RANGES
 from dcmtx.record import Record
-from dcmtx.request import CHOICES, RANGES
 
 
 class Word(Record):

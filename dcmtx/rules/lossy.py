@@ -14,8 +14,8 @@ from dcmtx.dataset.encoding import Change, Context, Item, append_item, rewrite
 from dcmtx.dataset.header import ITEM, Append, Edit, Header, Remove, Reserve, Set, Within, element_bytes, tag_bytes
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.planning.request import Policy, Uid
 from dcmtx.record import Record
-from dcmtx.request import Policy, Uid
 from dcmtx.rules.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, derived_uid
 from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
 from dcmtx.rules.objects import FUNCTIONAL_GROUPS

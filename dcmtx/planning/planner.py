@@ -29,8 +29,7 @@ from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError,
 from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.encapsulation import OffsetTable, choose_table
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.record import Record
-from dcmtx.request import (
+from dcmtx.planning.request import (
     Backend,
     Icon,
     NoPixels,
@@ -44,6 +43,7 @@ from dcmtx.request import (
     WordOrder,
     resolve,
 )
+from dcmtx.record import Record
 from dcmtx.rules import identity, image, objects, overlay, photometric
 from dcmtx.syntax import EXPLICIT, JPEG_BASELINE, JPEG_RECOMPRESSION, ROOT, Kind, Loss, Syntax
 

@@ -1,0 +1,1 @@
+"""What is asked for and a header become a plan, before any pixel moves."""
