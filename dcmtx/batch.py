@@ -22,7 +22,7 @@ from dcmtx.transcoding import Job, Outcome, Status, is_same_file, run
 from dcmtx.tree import Found, plan_roots, walk
 
 if TYPE_CHECKING:
-    from dcmtx.workers import Pool
+    from dcmtx.pool.workers import Pool
 
 # What a walk comes to that is no image and no fault. A file that the user named is to be converted, whatever it is.
 _PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
@@ -88,7 +88,7 @@ def convert(
     roots = plan_roots(sources, destination)
     alone = len(roots) == 1 and roots[0].target == destination and not roots[0].is_directory
     options = options.replace(job=options.job.replace(parents=not alone))
-    from dcmtx.workers import Pool
+    from dcmtx.pool.workers import Pool
 
     pool: Pool[_Task, Done] = Pool(
         _perform, options.workers, timeout=options.timeout, modules=options.modules, memory=options.memory
@@ -140,7 +140,7 @@ def _results(pool: Pool[_Task, Done], found: Iterator[Found], options: Options, 
 
 def _perform(task: _Task) -> Done:
     """Convert one file, in a worker."""
-    from dcmtx import workers
+    from dcmtx.pool import workers
 
     job = task.job
     try:

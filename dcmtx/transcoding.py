@@ -13,7 +13,6 @@ from dcmtx.coder import read_colour, read_stream
 from dcmtx.engine import MEMORY
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.inside import complete
-from dcmtx.machine import available_cores
 from dcmtx.pixel.codestream import KINDS, Codestream, inspect
 from dcmtx.pixel.encapsulation import OffsetTable
 from dcmtx.pixel.format import PixelFormat
@@ -36,6 +35,7 @@ from dcmtx.planning.request import (
     quality_for,
     resolve,
 )
+from dcmtx.pool.machine import available_cores
 from dcmtx.record import Record
 from dcmtx.rules import image
 from dcmtx.rules.identity import is_tiff

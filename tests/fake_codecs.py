@@ -254,7 +254,7 @@ def play() -> None:
         return
     import types
 
-    from dcmtx import workers
+    from dcmtx.pool import workers
 
     if on.wish("clock"):
         workers.time = types.SimpleNamespace(monotonic=on.monotonic)

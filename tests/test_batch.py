@@ -947,7 +947,7 @@ def batch_options() -> Options:
 
 
 def test_memory_does_not_depend_on_how_many_files_there_are(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dcmtx.workers.Pool", Instantly)
+    monkeypatch.setattr("dcmtx.pool.workers.Pool", Instantly)
     counted: list[int] = []
     peaks: list[int] = []
     # The second source begins with a clean slate: what one file needs, and no more.
@@ -967,7 +967,7 @@ def test_memory_does_not_depend_on_how_many_files_there_are(many: Path, monkeypa
 
 def test_files_are_taken_as_they_are_found(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pools: list[Instantly] = []
-    monkeypatch.setattr("dcmtx.workers.Pool", lambda *_, **__: pools.append(Instantly()) or pools[0])
+    monkeypatch.setattr("dcmtx.pool.workers.Pool", lambda *_, **__: pools.append(Instantly()) or pools[0])
     opened: list[str] = []
     scandir = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: opened.append(path) or scandir(path))

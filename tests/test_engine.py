@@ -84,7 +84,8 @@ def test_without_an_error_it_is_converted_by_that_executor(
 # A real process is killed, and the next frame is submitted only once its pool knows.
 KILLED = """
 import os, signal, time
-from dcmtx import engine, workers
+from dcmtx import engine
+from dcmtx.pool import workers
 from dcmtx.errors import CodecError
 
 pools = []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dcmtx import machine
+from dcmtx.pool import machine
 from dcmtx.transcoding import job
 
 # What /proc/self/cgroup says, what files say below the mount, and how many of eight cores may be used.

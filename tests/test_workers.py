@@ -39,9 +39,9 @@ from batches import (
 from conftest import Ran, contents, modes_bind, need_tool, wait_until
 from fake_codecs import Mood, Stage
 
-from dcmtx import workers
 from dcmtx.errors import DcmtxError
-from dcmtx.workers import Pool
+from dcmtx.pool import workers
+from dcmtx.pool.workers import Pool
 
 pytestmark = [need_proc, pytest.mark.timeout(300)]
 
@@ -246,7 +246,7 @@ resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv.pop(1)), int(sys.argv.pop(1
 @pytest.mark.parametrize(("limits", "memory", "expected"), LIMITS.values(), ids=LIMITS.keys())
 def test_no_limit_of_memory_is_raised(limits: tuple[int, int], memory: int, expected: tuple[int, int]) -> None:
     program = LIMITED + (
-        "import fake_codecs\nfrom dcmtx.workers import Pool\n"
+        "import fake_codecs\nfrom dcmtx.pool.workers import Pool\n"
         f"with Pool(fake_codecs.limits, 1, memory={memory}) as pool:\n    pool.submit('a')\n"
         "    print(*[result for _, result in pool.results(wait_for_all=True)])"
     )
@@ -308,7 +308,7 @@ def test_workers_that_always_hang_are_not_tried_for_ever(hanging: str, monkeypat
 # The process that workers are forked from hangs: whoever starts one waits for it.
 HANGING_SERVER = """
 import sys
-from dcmtx import workers
+from dcmtx.pool import workers
 workers._PRELOAD, workers._START_SECONDS = ("it_hangs",), 0.2
 from dcmtx.cli import main
 main()

@@ -74,7 +74,7 @@ def serve(path: str | None, jobs: int | None, log_format: str, **options: Any) -
         return _print_units(path, jobs, log_format)
     if options["status"]:
         return _print_status(path, as_json=options["as_json"])
-    from dcmtx.machine import available_cores
+    from dcmtx.pool.machine import available_cores
     from dcmtx.serve.listen import activated, listen
     from dcmtx.serve.log import Format, Log
     from dcmtx.serve.server import Server

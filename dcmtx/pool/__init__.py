@@ -1,0 +1,1 @@
+"""Processes that do jobs: workers that survive a codec, and children for frames."""
