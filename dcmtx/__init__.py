@@ -10,18 +10,18 @@ The public names are loaded when they are used.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dcmtx.errors import DcmtxError as DcmtxError
-    from dcmtx.transcoding import Job as Job
-    from dcmtx.transcoding import Outcome as Outcome
-    from dcmtx.transcoding import transcode as transcode
+    from dcmtx.transcoding.job import Job as Job
+    from dcmtx.transcoding.job import Outcome as Outcome
+    from dcmtx.transcoding.job import transcode as transcode
 
 __version__ = "0.1.0"
 __all__ = ["DcmtxError", "Job", "Outcome", "__version__", "transcode"]
 
 _HOMES = {
     "DcmtxError": "dcmtx.errors",
-    "Job": "dcmtx.transcoding",
-    "Outcome": "dcmtx.transcoding",
-    "transcode": "dcmtx.transcoding",
+    "Job": "dcmtx.transcoding.job",
+    "Outcome": "dcmtx.transcoding.job",
+    "transcode": "dcmtx.transcoding.job",
 }
 
 

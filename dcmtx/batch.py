@@ -17,8 +17,8 @@ from dcmtx.planning.planner import Route
 from dcmtx.record import Record
 from dcmtx.rules.identity import IMPLEMENTATION_CLASS_UID
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
-from dcmtx.source import open_bytes, peek
-from dcmtx.transcoding import Job, Outcome, Status, is_same_file, run
+from dcmtx.transcoding.job import Job, Outcome, Status, is_same_file, run
+from dcmtx.transcoding.source import open_bytes, peek
 from dcmtx.tree import Found, plan_roots, walk
 
 if TYPE_CHECKING:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from dcmtx.announce import line, shown_value
 from dcmtx.batch import Summary
 from dcmtx.dataset.header import Append, Edit, Remove, Reserve, Set, Within, tag_text
 from dcmtx.errors import DcmtxError
 from dcmtx.pixel.encapsulation import OffsetTable
 from dcmtx.planning.planner import Plan, Route
 from dcmtx.syntax import Kind, find
-from dcmtx.transcoding import Outcome, Status
+from dcmtx.transcoding.announce import line, shown_value
+from dcmtx.transcoding.job import Outcome, Status
 
 # The version of the records that `as_record` makes; it rises when a field changes its meaning or goes.
 RECORD_VERSION = 1

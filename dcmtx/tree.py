@@ -16,7 +16,7 @@ from operator import itemgetter
 from dcmtx.errors import DcmtxError, InputError, OutputError, UsageError
 from dcmtx.place.atomic import is_temporary
 from dcmtx.record import Record
-from dcmtx.source import open_bytes, peek
+from dcmtx.transcoding.source import open_bytes, peek
 
 
 class Found(Record):

@@ -22,7 +22,7 @@ from dcmtx import DcmtxError, transcode
 from dcmtx.errors import InputError
 from dcmtx.planning.planner import Route
 from dcmtx.report import changes, steps
-from dcmtx.transcoding import job, run
+from dcmtx.transcoding.job import job, run
 
 Command = Callable[..., Ran]
 # Where an element is: tags of the sequences around it with the numbers of items, and its own.

@@ -35,7 +35,7 @@ from dcmtx.errors import (
     VerifyError,
 )
 from dcmtx.planning.request import Uid
-from dcmtx.transcoding import Status
+from dcmtx.transcoding.job import Status
 
 PIXELS = (np.arange(3 * 40 * 48, dtype="<u2") * 2503 % 4096).reshape(3, 40, 48)
 
@@ -81,7 +81,7 @@ def test_the_types_of_what_is_public_are_true() -> None:
 
 def test_transcode_is_documented_where_it_is_written() -> None:
     assert (transcode.__module__, transcode.__name__, transcode.__qualname__) == (
-        "dcmtx.transcoding",
+        "dcmtx.transcoding.job",
         "transcode",
         "transcode",
     )
@@ -487,13 +487,13 @@ SIZES: dict[int | str, int] = {
 
 @pytest.mark.parametrize(("size", "count"), SIZES.items(), ids=map(str, SIZES))
 def test_memory_is_a_number_of_bytes_or_has_a_unit(size: int | str, count: int) -> None:
-    from dcmtx.transcoding import job
+    from dcmtx.transcoding.job import job
 
     assert job("a", "b", to="rle", memory=size).memory == count
 
 
 def test_memory_is_256_mib_unless_it_is_said() -> None:
-    from dcmtx.transcoding import job
+    from dcmtx.transcoding.job import job
 
     assert job("a", "b", to="rle").memory == 256 << 20
 

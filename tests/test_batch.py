@@ -39,7 +39,7 @@ from fake_codecs import Mood, Stage
 
 from dcmtx import tree as tree_module
 from dcmtx.batch import Done, Options, Summary, convert
-from dcmtx.transcoding import Status, job, transcode
+from dcmtx.transcoding.job import Status, job, transcode
 from dcmtx.tree import plan_roots, walk
 
 pytestmark = pytest.mark.timeout(300)

@@ -25,7 +25,7 @@ from pydicom.data import get_testdata_file
 from dcmtx import transcode
 from dcmtx.errors import InputError, RefusedError, UnsupportedError
 from dcmtx.syntax import SYNTAXES, Kind
-from dcmtx.transcoding import Status
+from dcmtx.transcoding.job import Status
 
 G8, G12, SIGNED = Format("MONOCHROME2", 8, 8), Format("MONOCHROME2", 16, 12), Format("MONOCHROME2", 16, 16, signed=True)
 RGB = Format("RGB", 8, 8)

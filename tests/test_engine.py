@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, Ran, old_file
 
-from dcmtx import engine, transcode
+from dcmtx import transcode
 from dcmtx.errors import CodecError
+from dcmtx.transcoding import engine
 
 Command = Callable[..., Ran]
 
@@ -84,7 +85,7 @@ def test_without_an_error_it_is_converted_by_that_executor(
 # A real process is killed, and the next frame is submitted only once its pool knows.
 KILLED = """
 import os, signal, time
-from dcmtx import engine
+from dcmtx.transcoding import engine
 from dcmtx.pool import workers
 from dcmtx.errors import CodecError
 

@@ -271,7 +271,12 @@ def test_an_encoder_that_returns_no_codestream_is_blamed_not_the_source(
 
 # --- 1: a bug --------------------------------------------------------------------------------------------------
 
-PLACES = ["dcmtx.transcoding.make", "dcmtx.writer.file_meta", "dcmtx.writer.Layout", "dcmtx.place.atomic.Sink.commit"]
+PLACES = [
+    "dcmtx.transcoding.job.make",
+    "dcmtx.transcoding.writer.file_meta",
+    "dcmtx.transcoding.writer.Layout",
+    "dcmtx.place.atomic.Sink.commit",
+]
 
 
 @pytest.mark.parametrize("place", PLACES)

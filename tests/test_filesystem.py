@@ -19,7 +19,7 @@ from conftest import Ran, contents, need_tool, old_file, spawn
 from dcmtx import transcode
 from dcmtx.place import filesystem
 from dcmtx.place.atomic import Sink
-from dcmtx.transcoding import Status
+from dcmtx.transcoding.job import Status
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]

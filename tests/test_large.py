@@ -23,8 +23,7 @@ import pydicom
 import pytest
 from conftest import Ran
 
-from dcmtx import engine, transcode, transcoding
-from dcmtx.coder import Coded, FrameCoder
+from dcmtx import transcode, transcoding
 from dcmtx.errors import CodecError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel import encapsulation
 from dcmtx.pixel.encapsulation import OffsetTable
@@ -32,8 +31,10 @@ from dcmtx.pixel.format import PixelFormat
 from dcmtx.place.atomic import Sink
 from dcmtx.planning.planner import worst_case
 from dcmtx.rules.image import read_format
-from dcmtx.source import FileBytes, Source, open_bytes, peek
-from dcmtx.transcoding import Status
+from dcmtx.transcoding import engine
+from dcmtx.transcoding.frame import Coded, FrameCoder
+from dcmtx.transcoding.job import Status
+from dcmtx.transcoding.source import FileBytes, Source, open_bytes, peek
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]
@@ -996,7 +997,7 @@ def test_a_native_expansion_that_has_no_room_is_refused_before_a_frame_is_decode
     target: str, coded: Path, tmp_path: Path, fails: Fails, room: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = room(NATIVE_BYTES - 1)
-    monkeypatch.setattr("dcmtx.writer.run", None)
+    monkeypatch.setattr("dcmtx.transcoding.writer.run", None)
     line = fails(8, coded, tmp_path / "out.dcm", "--to", target)
     assert f"it needs {NATIVE_BYTES} bytes and the file system has {NATIVE_BYTES - 1}; free some space" in line
     assert asked == [str(tmp_path)]
@@ -1006,7 +1007,7 @@ def test_a_full_disk_is_noticed_before_a_frame_is_decoded(
     coded: Path, tmp_path: Path, fails: Fails, room: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room(0)
-    monkeypatch.setattr("dcmtx.writer.run", None)
+    monkeypatch.setattr("dcmtx.transcoding.writer.run", None)
     assert "the file system has 0" in fails(8, coded, tmp_path / "out.dcm", "--to", "explicit")
 
 

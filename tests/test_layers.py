@@ -191,9 +191,9 @@ def test_commands_are_loaded_when_they_are_called():
     homes = {target.partition(":")[0].removeprefix("dcmtx.") for target, _ in COMMANDS.values()}
     for module in MODULES:
         if module.name in {"cli", *homes}:
-            assert not {"dcmtx.transcoding", "dcmtx.planning.planner", "dcmtx.report", "rich"} & at_import(module), (
-                module.name
-            )
+            assert not {"dcmtx.transcoding.job", "dcmtx.planning.planner", "dcmtx.report", "rich"} & at_import(
+                module
+            ), module.name
 
 
 def test_the_server_is_reached_from_the_command_alone_and_reaches_no_other_wing():
@@ -310,7 +310,7 @@ def test_the_package_costs_nothing():
 
 
 WATCHED = ["numpy", "pydicom", "imagecodecs", "jpeg_ls", "_CharLS", "openjpeg", "libjpeg", "rle", "rich", "asyncio",
-           "concurrent.futures", "multiprocessing", "tempfile", "dcmtx.transcoding", "dcmtx.nested"]  # fmt: skip
+           "concurrent.futures", "multiprocessing", "tempfile", "dcmtx.transcoding.job", "dcmtx.transcoding.icons"]  # fmt: skip
 PROGRAM = f"""
 import json, sys
 from dcmtx.cli import main
@@ -354,7 +354,7 @@ HEAVY = {"numpy", "pydicom", "imagecodecs", "rich", "asyncio", "multiprocessing"
 def test_help_and_usage_errors_import_nothing_that_converts(arguments, status):
     imported = run(*arguments, status=status)
     assert not imported & HEAVY
-    assert "dcmtx.transcoding" not in imported
+    assert "dcmtx.transcoding.job" not in imported
 
 
 def test_an_unknown_target_imports_nothing_heavy(tmp_path):
@@ -384,7 +384,7 @@ def test_explicit_to_jpeg_ls_needs_no_pydicom(source, tmp_path):
         "openjpeg",
         "libjpeg",
         "rle",
-        "dcmtx.nested",
+        "dcmtx.transcoding.icons",
     }
 
 

@@ -18,7 +18,6 @@ import pytest
 from conftest import Ran
 from dicom import BIG_ENDIAN, EXPLICIT, IMPLICIT, UNDEFINED, element
 
-from dcmtx import source as source_module
 from dcmtx import transcode, transcoding
 from dcmtx.dataset.dictionary import Context
 from dcmtx.dataset.encoding import Rewriting, rewrite
@@ -26,8 +25,9 @@ from dcmtx.dataset.header import Header, Memory, Span
 from dcmtx.errors import CodecError, DcmtxError, InputError
 from dcmtx.pixel.codestream import inspect
 from dcmtx.pixel.promise import check_promise
-from dcmtx.source import open_bytes
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from dcmtx.transcoding import source as source_module
+from dcmtx.transcoding.source import open_bytes
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]
@@ -226,7 +226,7 @@ def test_a_codestream_that_promises_what_it_cannot_hold_is_refused_before_it_is_
     stream = small.replace(b"\x00\x10\x00\x10", b"\xea\x60\xea\x60")
     image = dicom.Image([stream], rows=60_000, columns=60_000, allocated=bits, stored=bits, syntax=syntax)
     (tmp_path / "in.dcm").write_bytes(image.encode())
-    monkeypatch.setattr("dcmtx.coder.FrameCoder.__call__", None)
+    monkeypatch.setattr("dcmtx.transcoding.frame.FrameCoder.__call__", None)
     line = fails(3, tmp_path / "in.dcm", tmp_path / "out.dcm", "--to", "deflated-frames")
     assert "which so few cannot hold" in line
 
@@ -352,7 +352,12 @@ def test_a_file_that_fails_when_it_is_opened_leaves_no_descriptor(
     assert closed == opened
 
 
-PLACES = ["dcmtx.transcoding.peek", "dcmtx.transcoding.Source", "dcmtx.transcoding.make", "dcmtx.writer.Writer.write"]
+PLACES = [
+    "dcmtx.transcoding.job.peek",
+    "dcmtx.transcoding.job.Source",
+    "dcmtx.transcoding.job.make",
+    "dcmtx.transcoding.writer.Writer.write",
+]
 
 
 @pytest.mark.parametrize("place", PLACES)

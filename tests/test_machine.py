@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dcmtx.pool import machine
-from dcmtx.transcoding import job
+from dcmtx.transcoding.job import job
 
 # What /proc/self/cgroup says, what files say below the mount, and how many of eight cores may be used.
 CASES: dict[str, tuple[str, dict[str, str], int]] = {

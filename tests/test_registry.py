@@ -16,7 +16,7 @@ from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import UnsupportedError, UsageError
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.syntax import BIG_ENDIAN, BY_UID, Kind, Loss
-from dcmtx.transcoding import transcode
+from dcmtx.transcoding.job import transcode
 
 FORMAT = PixelFormat(16, 16, 1, "MONOCHROME2", 16, 12, 11, signed=False)
 COLOUR = PixelFormat(16, 16, 3, "RGB", 8, 8, 7, signed=False)

@@ -35,7 +35,7 @@ class Finder:
 sys.meta_path.insert(0, Finder())
 """
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-AT = ["click", "dcmtx.errors", "dcmtx.cli.convert", "dcmtx.transcoding", "dcmtx.source", "numpy"]
+AT = ["click", "dcmtx.errors", "dcmtx.cli.convert", "dcmtx.transcoding.job", "dcmtx.transcoding.source", "numpy"]
 
 
 @pytest.fixture

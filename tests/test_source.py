@@ -26,7 +26,7 @@ from pydicom.data import get_testdata_file
 from dcmtx.dataset.header import Span
 from dcmtx.errors import InputError
 from dcmtx.rules.image import read_format
-from dcmtx.source import FileBytes, Source, open_bytes, peek
+from dcmtx.transcoding.source import FileBytes, Source, open_bytes, peek
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]

@@ -16,7 +16,7 @@ from dcmtx.batch import Done, Options, Stop, Summary, convert
 from dcmtx.cli import bar, error_line, say, shown
 from dcmtx.cli.output import Output
 from dcmtx.report import summary_lines
-from dcmtx.transcoding import Job
+from dcmtx.transcoding.job import Job
 from dcmtx.tree import Found, plan_roots, walk
 
 

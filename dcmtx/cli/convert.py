@@ -14,7 +14,7 @@ from dcmtx.cli.output import Output
 from dcmtx.errors import DcmtxError
 
 if TYPE_CHECKING:
-    from dcmtx.transcoding import Job
+    from dcmtx.transcoding.job import Job
 
 _EXIT = """\b
 Exit status:
@@ -105,7 +105,7 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     several = len(sources) > 1 or (sources[0] != "-" and os.path.isdir(sources[0]))
     options["clobber"] = not options.pop("no_clobber")
     options["workers"] = options.pop("jobs")
-    from dcmtx.transcoding import job
+    from dcmtx.transcoding.job import job
 
     if not several and sources[0] != "-" and destination != "-" and os.path.isdir(destination):
         destination = os.path.join(destination, os.path.basename(sources[0]))
@@ -126,7 +126,7 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
 def _convert_one(pattern: Job, output: Output) -> int:
     """Convert one file in this process."""
     from dcmtx.cli.frames import Frames
-    from dcmtx.transcoding import run
+    from dcmtx.transcoding.job import run
 
     with output:
         try:

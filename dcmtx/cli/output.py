@@ -14,7 +14,7 @@ from dcmtx.errors import OutputError
 
 if TYPE_CHECKING:
     from dcmtx.errors import DcmtxError
-    from dcmtx.transcoding import Outcome
+    from dcmtx.transcoding.job import Outcome
 
 
 # In a batch, a note that many files have is told for the first of them, and counted at the end.

@@ -26,7 +26,7 @@ from dcmtx.errors import CodecError, DcmtxError, OutputError, Stopped
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-_PRELOAD = ("dcmtx.transcoding", "dcmtx.nested", "dcmtx.dataset.encoding", "imagecodecs", "numpy")
+_PRELOAD = ("dcmtx.transcoding.job", "dcmtx.transcoding.icons", "dcmtx.dataset.encoding", "imagecodecs", "numpy")
 _IN_FLIGHT_PER_WORKER = 3
 _PR_SET_PDEATHSIG = 1
 # What a worker says when it can take its first job.

@@ -7,7 +7,6 @@ again when the syntax changes: in the new one if that can hold it without loss, 
 from __future__ import annotations
 
 from dcmtx.codec.registry import Quality
-from dcmtx.coder import FrameCoder, Recompressor, read_colour
 from dcmtx.dataset.encoding import Item
 from dcmtx.dataset.header import (
     PIXEL_DATA,
@@ -28,8 +27,9 @@ from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE, Contents, Plan, Request,
 from dcmtx.planning.request import Icon, OneBit, Policy, Target, UnusedBits
 from dcmtx.rules import image
 from dcmtx.rules.lossy import LOSS_ATTRIBUTES
-from dcmtx.source import PixelSource
 from dcmtx.syntax import EXPLICIT, Encoding, Syntax
+from dcmtx.transcoding.frame import FrameCoder, Recompressor, read_colour
+from dcmtx.transcoding.source import PixelSource
 
 # What an icon may be given, so that it is coded without loss whatever it holds.
 _POLICY = Policy(OffsetTable.EMPTY, unused_bits=UnusedBits.REFUSE, one_bit=OneBit.REFUSE, force=True)

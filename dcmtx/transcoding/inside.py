@@ -25,8 +25,8 @@ from dcmtx.dataset.header import (
 from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE, Plan
 from dcmtx.planning.request import Icon
 from dcmtx.rules import image
-from dcmtx.source import Source
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
+from dcmtx.transcoding.source import Source
 
 if TYPE_CHECKING:
     from dcmtx.dataset.encoding import Change, Context, Rewriting
@@ -77,7 +77,7 @@ def _found(plan: Plan, source: Source, icon: Icon, element: Element) -> tuple[Ch
         pixels = [tag_bytes(PIXEL_DATA, encoding), tag_bytes(PIXEL_DATA, IMPLICIT_LITTLE)]
     held = _held(source, element, lengths + pixels)
     if held & set(pixels) and (not unknown or is_sequence(source, element)):
-        from dcmtx.nested import changes_for
+        from dcmtx.transcoding.icons import changes_for
 
         changes = changes_for(source.syntax, plan.syntax, plan.syntax.encoding, icon)
         if changes:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from dcmtx.coder import Coded, Frame, FrameCoder, Recompressor, Rewrapper, frame_memory
 from dcmtx.dataset.header import (
     SWAP_UNIT,
     UNDEFINED,
@@ -23,15 +22,16 @@ from dcmtx.dataset.header import (
     splice,
     swap,
 )
-from dcmtx.engine import MEMORY, run
 from dcmtx.errors import InputError, OutputError
-from dcmtx.inside import context_of, may_hold_items, rewritten
 from dcmtx.pixel.encapsulation import Layout
 from dcmtx.place.atomic import Sink
 from dcmtx.planning.planner import Plan, Route
 from dcmtx.record import Record
 from dcmtx.rules.identity import file_meta
-from dcmtx.source import Source
+from dcmtx.transcoding.engine import MEMORY, run
+from dcmtx.transcoding.frame import Coded, Frame, FrameCoder, Recompressor, Rewrapper, frame_memory
+from dcmtx.transcoding.inside import context_of, may_hold_items, rewritten
+from dcmtx.transcoding.source import Source
 
 if TYPE_CHECKING:
     from dcmtx.dataset.encoding import Rewriting

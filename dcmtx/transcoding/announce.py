@@ -26,11 +26,11 @@ from dcmtx.dataset.header import (
     swap,
     tag_text,
 )
-from dcmtx.inside import context_of, rewritten
 from dcmtx.planning.planner import Detail, Plan, Route
 from dcmtx.rules.identity import meta_changes
-from dcmtx.source import Source
 from dcmtx.syntax import EXPLICIT_LITTLE, Encoding
+from dcmtx.transcoding.inside import context_of, rewritten
+from dcmtx.transcoding.source import Source
 
 if TYPE_CHECKING:
     from dcmtx.dataset.encoding import Change, Item

@@ -9,10 +9,7 @@ from enum import Enum
 from typing import TypeVar
 
 from dcmtx.codec.registry import Quality, option_name
-from dcmtx.coder import read_colour, read_stream
-from dcmtx.engine import MEMORY
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
-from dcmtx.inside import complete
 from dcmtx.pixel.codestream import KINDS, Codestream, inspect
 from dcmtx.pixel.encapsulation import OffsetTable
 from dcmtx.pixel.format import PixelFormat
@@ -40,9 +37,12 @@ from dcmtx.record import Record
 from dcmtx.rules import image
 from dcmtx.rules.identity import is_tiff
 from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
-from dcmtx.source import FileBytes, Source, open_bytes, peek
 from dcmtx.syntax import Kind, Syntax, find
-from dcmtx.writer import Writer, Written
+from dcmtx.transcoding.engine import MEMORY
+from dcmtx.transcoding.frame import read_colour, read_stream
+from dcmtx.transcoding.inside import complete
+from dcmtx.transcoding.source import FileBytes, Source, open_bytes, peek
+from dcmtx.transcoding.writer import Writer, Written
 
 
 class Job(Record):
@@ -437,7 +437,7 @@ def _convert(
         if plan.exact is not None:
             notes += ("if that takes no more bytes, it is coded without loss, and then no loss is told of",)
         if not job.brief:
-            from dcmtx.announce import announced
+            from dcmtx.transcoding.announce import announced
 
             plan = announced(plan, source)
         return outcome.replace(plan=plan, notes=tuple(dict.fromkeys(notes)))

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dcmtx.coder import Coded
 from dcmtx.errors import CodecError
 from dcmtx.record import Record
+from dcmtx.transcoding.frame import Coded
 
 # Frames being worked on or waiting to be written, per worker.
 _WINDOW_PER_WORKER = 2

@@ -18,8 +18,8 @@ from dcmtx.pixel.promise import check_promise
 from dcmtx.planning.planner import Plan
 from dcmtx.planning.request import UnusedBits
 from dcmtx.record import Record
-from dcmtx.source import PixelSource
 from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION, Kind, Syntax
+from dcmtx.transcoding.source import PixelSource
 
 Frame = Any
 _SOI = b"\xff\xd8"

@@ -1,0 +1,1 @@
+"""One file through its plan: source, frames, writer."""
