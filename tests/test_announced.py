@@ -19,9 +19,9 @@ from pydicom.dataset import Dataset
 from pydicom.values import convert_SQ
 
 from dcmtx import DcmtxError, transcode
+from dcmtx.batch.report import changes, steps
 from dcmtx.errors import InputError
 from dcmtx.planning.planner import Route
-from dcmtx.report import changes, steps
 from dcmtx.transcoding.job import job, run
 
 Command = Callable[..., Ran]

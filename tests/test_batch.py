@@ -37,10 +37,10 @@ from batches import (
 from conftest import ROOT, Ran, contents
 from fake_codecs import Mood, Stage
 
-from dcmtx import tree as tree_module
-from dcmtx.batch import Done, Options, Summary, convert
+from dcmtx.batch import walk as tree_module
+from dcmtx.batch.convert import Done, Options, Summary, convert
+from dcmtx.batch.walk import plan_roots, walk
 from dcmtx.transcoding.job import Status, job, transcode
-from dcmtx.tree import plan_roots, walk
 
 pytestmark = pytest.mark.timeout(300)
 

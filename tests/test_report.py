@@ -15,8 +15,8 @@ from batches import assert_converted, by_source, image, names, plant, records, r
 from conftest import Ran, contents
 
 from dcmtx import transcode
+from dcmtx.batch.report import as_record
 from dcmtx.errors import InputError
-from dcmtx.report import as_record
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]

@@ -12,12 +12,12 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from types import FrameType
 from typing import Any
 
-from dcmtx.batch import Done, Options, Stop, Summary, convert
+from dcmtx.batch.convert import Done, Options, Stop, Summary, convert
+from dcmtx.batch.report import summary_lines
+from dcmtx.batch.walk import Found, plan_roots, walk
 from dcmtx.cli import bar, error_line, say, shown
 from dcmtx.cli.output import Output
-from dcmtx.report import summary_lines
 from dcmtx.transcoding.job import Job
-from dcmtx.tree import Found, plan_roots, walk
 
 
 def convert_many(

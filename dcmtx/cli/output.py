@@ -67,14 +67,14 @@ class Output:
         """Write the record of a file."""
         if not self.wants_records:
             return
-        from dcmtx.report import as_record
+        from dcmtx.batch.report import as_record
 
         self._write(as_record(result, src, dst))
 
     def record_skip(self, src: str, dst: str, why: str) -> None:
         """Write the record of a file that was passed over."""
         if self.wants_records:
-            from dcmtx.report import skip_record
+            from dcmtx.batch.report import skip_record
 
             self._write(skip_record(src, dst, why))
 
@@ -111,12 +111,12 @@ class Output:
     def tell(self, outcome: Outcome) -> None:
         """Tell people of a file that was converted: what was planned, what they should know, what was done."""
         if outcome.job.dry_run and not self.as_json:
-            from dcmtx.report import plan_lines
+            from dcmtx.batch.report import plan_lines
 
             click.echo("\n".join(printable(line) for line in plan_lines(outcome, shown(outcome.job.src))))
         for note in outcome.notes:
             self._note(outcome.job.src, note)
         if self.verbose:
-            from dcmtx.report import verbose_line
+            from dcmtx.batch.report import verbose_line
 
             say(f"dcmtx: {shown(outcome.job.src)}: {verbose_line(outcome)}")

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from dcmtx.tree import Root
+    from dcmtx.batch.walk import Root
 
 # What every record of every version begins with.
 _BEGINS = b'{"version": '
@@ -33,7 +33,7 @@ def check_place(report: str, sources: Sequence[str], destination: str) -> None:
 
 def check_roots(report: str, roots: Sequence[Root]) -> None:
     """Raise UsageError for a report where a source goes."""
-    from dcmtx.tree import is_dicom
+    from dcmtx.batch.walk import is_dicom
 
     place = os.path.realpath(report)
     for root in roots:
@@ -90,7 +90,7 @@ def _check(path: str, *, goes_on: bool) -> None:
         raise click.UsageError(f"the report {path} exists and is no report; name another file, or remove it")
     if first is None or not goes_on:
         return
-    from dcmtx.report import RECORD_VERSION
+    from dcmtx.batch.report import RECORD_VERSION
 
     if first["version"] != RECORD_VERSION:
         raise click.UsageError(

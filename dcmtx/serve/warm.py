@@ -14,7 +14,7 @@ from dcmtx.transcoding.job import transcode
 # There and back, by each family of codecs and each coding of the data set.
 _TARGETS = ("jpegls", "htj2k", "j2k", "jpeg", "jpegxl", "rle", "deflated", "implicit")
 # What some files need besides: digests and new UIDs, icons, records.
-_MODULES = ("hashlib", "dcmtx.transcoding.icons", "dcmtx.report", "json", "shutil")
+_MODULES = ("hashlib", "dcmtx.transcoding.icons", "dcmtx.batch.report", "json", "shutil")
 _SIDE = 16
 _IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.7"
 _EXPLICIT = "1.2.840.10008.1.2.1"

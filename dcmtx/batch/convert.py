@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from dcmtx.batch.walk import Found, plan_roots, walk
 from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, SOP_CLASS
 from dcmtx.errors import DcmtxError
 from dcmtx.place.atomic import remove_stale, sweep, temporary_name
@@ -19,7 +20,6 @@ from dcmtx.rules.identity import IMPLEMENTATION_CLASS_UID
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
 from dcmtx.transcoding.job import Job, Outcome, Status, is_same_file, run
 from dcmtx.transcoding.source import open_bytes, peek
-from dcmtx.tree import Found, plan_roots, walk
 
 if TYPE_CHECKING:
     from dcmtx.pool.workers import Pool

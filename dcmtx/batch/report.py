@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dcmtx.batch import Summary
+from dcmtx.batch.convert import Summary
 from dcmtx.dataset.header import Append, Edit, Remove, Reserve, Set, Within, tag_text
 from dcmtx.errors import DcmtxError
 from dcmtx.pixel.encapsulation import OffsetTable

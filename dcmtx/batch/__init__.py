@@ -1,0 +1,1 @@
+"""Many files: conversion, counts, records."""
