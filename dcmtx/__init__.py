@@ -9,18 +9,19 @@ The public names are loaded when they are used.
 # Every call of the command loads this first: what type checkers want is not imported, not even `typing`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from dcmtx._version import __version__ as __version__
     from dcmtx.errors import DcmtxError as DcmtxError
     from dcmtx.transcoding.job import Job as Job
     from dcmtx.transcoding.job import Outcome as Outcome
     from dcmtx.transcoding.job import transcode as transcode
 
-__version__ = "0.1.0"
 __all__ = ["DcmtxError", "Job", "Outcome", "__version__", "transcode"]
 
 _HOMES = {
     "DcmtxError": "dcmtx.errors",
     "Job": "dcmtx.transcoding.job",
     "Outcome": "dcmtx.transcoding.job",
+    "__version__": "dcmtx._version",
     "transcode": "dcmtx.transcoding.job",
 }
 

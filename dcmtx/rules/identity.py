@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from dcmtx import __version__
+from dcmtx._version import __version__
 from dcmtx.codec.registry import Quality
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.meta import (

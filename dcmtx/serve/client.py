@@ -15,7 +15,7 @@ already, and `_socket`. The protocol, on a stream socket:
 import os
 import sys
 
-from dcmtx import __version__
+from dcmtx._version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

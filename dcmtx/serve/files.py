@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from dcmtx import __version__
+from dcmtx._version import __version__
 
 _UNITS = """\
 # /etc/systemd/system/dcmtx.socket

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
-from dcmtx import __version__
+from dcmtx._version import __version__
 from dcmtx.serve.client import view
 from dcmtx.serve.credentials import peer, rights
 from dcmtx.serve.job import Job, perform
