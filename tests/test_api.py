@@ -34,7 +34,7 @@ from dcmtx.errors import (
     UsageError,
     VerifyError,
 )
-from dcmtx.planning.request import Uid
+from dcmtx.policy import Uid
 from dcmtx.transcoding.job import Status
 
 PIXELS = (np.arange(3 * 40 * 48, dtype="<u2") * 2503 % 4096).reshape(3, 40, 48)
@@ -197,7 +197,7 @@ def test_paths_may_be(kind: Callable[[Path], str | os.PathLike[str]], src: Path,
 
 
 def test_enumerations_may_be_given_by_name_or_as_they_are(src: Path, dst: Path) -> None:
-    from dcmtx.pixel.encapsulation import OffsetTable
+    from dcmtx.policy import OffsetTable
 
     transcode(src, dst, to="rle", offset_table="empty")
     named = dst.read_bytes()

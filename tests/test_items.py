@@ -20,12 +20,12 @@ from dcmtx.pixel.encapsulation import (
     ExtendedTable,
     Fragments,
     Layout,
-    OffsetTable,
     choose_table,
     map_frames,
     read_extended,
     read_fragments,
 )
+from dcmtx.policy import OffsetTable
 
 HEADER = 12  # tag, VR and length of Pixel Data
 GIB = 1 << 30

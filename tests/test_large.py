@@ -26,10 +26,10 @@ from conftest import Ran
 from dcmtx import transcode, transcoding
 from dcmtx.errors import CodecError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel import encapsulation
-from dcmtx.pixel.encapsulation import OffsetTable
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.place.atomic import Sink
 from dcmtx.planning.planner import worst_case
+from dcmtx.policy import OffsetTable
 from dcmtx.rules.image import read_format
 from dcmtx.transcoding import engine
 from dcmtx.transcoding.frame import Coded, FrameCoder

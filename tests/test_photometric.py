@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dcmtx.codec.registry import Quality
 from dcmtx.errors import InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.policy import Quality
 from dcmtx.rules.photometric import Colour, check_legal, check_proven, coded, decoded
 from dcmtx.syntax import BY_UID, find
 

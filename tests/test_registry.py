@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from backends import usable
 
-from dcmtx.codec.registry import LOSSY_PARAMETERS, Direction, Limits, Quality, Registry, Row, is_installed
+from dcmtx.codec.registry import Direction, Limits, Registry, Row, is_installed
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import UnsupportedError, UsageError
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.policy import LOSSY_PARAMETERS, Quality
 from dcmtx.syntax import BIG_ENDIAN, BY_UID, Kind, Loss
 from dcmtx.transcoding.job import transcode
 

@@ -19,9 +19,10 @@ from images import Format
 
 from dcmtx import transcode
 from dcmtx.codec import warm
-from dcmtx.codec.registry import Direction, Quality, Registry, Row
+from dcmtx.codec.registry import Direction, Registry, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.policy import Quality
 from dcmtx.syntax import BY_UID, JPEG_RECOMPRESSION
 
 FMT = Format("MONOCHROME2", 16, 16)
@@ -230,7 +231,7 @@ _RACE = """
 import os, sys, threading
 import numpy as np, imagecodecs
 from dcmtx.codec import warm
-from dcmtx.codec.registry import Quality
+from dcmtx.policy import Quality
 from dcmtx.codec.table import ENCODERS
 from dcmtx.pixel.format import PixelFormat
 

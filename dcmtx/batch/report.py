@@ -7,8 +7,8 @@ from typing import Any
 from dcmtx.batch.convert import Summary
 from dcmtx.dataset.header import Append, Edit, Remove, Reserve, Set, Within, tag_text
 from dcmtx.errors import DcmtxError
-from dcmtx.pixel.encapsulation import OffsetTable
 from dcmtx.planning.planner import Plan, Route
+from dcmtx.policy import OffsetTable
 from dcmtx.syntax import Kind, find
 from dcmtx.transcoding.announce import line, shown_value
 from dcmtx.transcoding.job import Outcome, Status

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dcmtx.planning.request import CHOICES, RANGES
+from dcmtx.policy import CHOICES, RANGES
 from dcmtx.record import Record
 
 

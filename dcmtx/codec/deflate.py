@@ -6,9 +6,9 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from dcmtx.codec import native
-from dcmtx.codec.registry import Quality
 from dcmtx.errors import InputError
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.policy import Quality
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,9 +12,9 @@ import numpy as np
 
 from dcmtx.codec import rate, search
 from dcmtx.codec.jpeg2k import check_resolutions, decode_imagecodecs, relabel, shift_to_signed
-from dcmtx.codec.registry import Quality
 from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.policy import Quality
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dcmtx.codec.registry import Quality
 from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.policy import Quality
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcmtx.codec import rate, search
-from dcmtx.codec.registry import Quality
 from dcmtx.errors import RefusedError
 from dcmtx.pixel import bits, codestream
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.policy import Quality
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

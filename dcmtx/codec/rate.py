@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dcmtx.codec.registry import Quality
 from dcmtx.errors import RefusedError
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.policy import Quality
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

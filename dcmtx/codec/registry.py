@@ -15,6 +15,7 @@ from typing import Any
 
 from dcmtx.errors import UnsupportedError, UsageError
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.policy import LOSSLESS, Quality, option_name
 from dcmtx.record import Record
 
 
@@ -23,35 +24,6 @@ class Direction(Enum):
 
     DECODE = "decode"
     ENCODE = "encode"
-
-
-class Quality(Record):
-    """How to encode: whether loss is consented to, how much, and the coding parameters asked for.
-
-    `ratio` counts uncompressed bytes from Bits Stored, `psnr` is in decibels, `near` in values, `tile` and
-    `code_block` in pixels. None leaves it to the codec.
-    """
-
-    lossy: bool = False
-    quality: int | None = None
-    ratio: float | None = None
-    psnr: float | None = None
-    near: int | None = None
-    subsampling: str | None = None
-    predictor: int | None = None
-    resolutions: int | None = None
-    progression: str | None = None
-    tile: int | None = None
-    code_block: int | None = None
-
-    def asked(self) -> frozenset[str]:
-        """Return the names of the parameters that were given."""
-        return frozenset(name for name, value in self.items() if name != "lossy" and value is not None)
-
-
-# Parameters that mean loss.
-LOSSY_PARAMETERS = frozenset(["quality", "ratio", "psnr", "near", "subsampling"])
-LOSSLESS = Quality()
 
 
 # How many times an image is halved whatever its size.
@@ -155,11 +127,6 @@ class Row(Record):
         if missing:
             return f"has no {', '.join(option_name(name) for name in missing)}"
         return self.limits.reason(fmt)
-
-
-def option_name(parameter: str) -> str:
-    """Return a coding parameter as the command line calls it."""
-    return f"--{parameter.replace('_', '-')}"
 
 
 # What each package is called when it is imported; the lightest module of it.

@@ -14,9 +14,10 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from dcmtx.codec.registry import LOSSLESS, Quality, Row
+from dcmtx.codec.registry import Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.policy import LOSSLESS, Quality
 from dcmtx.syntax import BY_UID, JPEG_BASELINE, JPEG_RECOMPRESSION
 
 if TYPE_CHECKING:

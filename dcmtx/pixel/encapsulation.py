@@ -11,9 +11,9 @@ import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from enum import Enum
 
 from dcmtx.errors import InputError, RefusedError
+from dcmtx.policy import OffsetTable
 from dcmtx.record import Record
 
 ITEM = b"\xfe\xff\x00\xe0"
@@ -282,15 +282,6 @@ def _by_offsets(fragments: Fragments, table: array[int]) -> array[int] | None:
         starts.append(number)
     starts.append(count)
     return starts
-
-
-class OffsetTable(Enum):
-    """Which offset table to write."""
-
-    AUTO = "auto"
-    BASIC = "basic"
-    EXTENDED = "extended"
-    EMPTY = "empty"
 
 
 def choose_table(asked: OffsetTable, frames: int, worst_case: int) -> OffsetTable:

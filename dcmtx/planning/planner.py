@@ -11,7 +11,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from dcmtx.codec.registry import Quality, Row
+from dcmtx.codec.registry import Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.dataset.header import (
     DOUBLE_FLOAT_PIXEL_DATA,
@@ -27,21 +27,21 @@ from dcmtx.dataset.header import (
 )
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.pixel.codestream import Codestream, Transform
-from dcmtx.pixel.encapsulation import OffsetTable, choose_table
+from dcmtx.pixel.encapsulation import choose_table
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.planning.request import (
-    Backend,
+from dcmtx.planning.request import Backend, Target, resolve
+from dcmtx.policy import (
     Icon,
     NoPixels,
+    OffsetTable,
     OneBit,
     Overlays,
     Policy,
+    Quality,
     Signatures,
-    Target,
     Uid,
     UnusedBits,
     WordOrder,
-    resolve,
 )
 from dcmtx.record import Record
 from dcmtx.rules import identity, image, objects, overlay, photometric

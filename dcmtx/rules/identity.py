@@ -6,7 +6,6 @@ import struct
 from collections.abc import Iterator
 
 from dcmtx._version import __version__
-from dcmtx.codec.registry import Quality
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.meta import (
     GROUP_LENGTH,
@@ -21,6 +20,7 @@ from dcmtx.dataset.meta import (
     TRANSFER_SYNTAX,
     Head,
 )
+from dcmtx.policy import Quality
 from dcmtx.syntax import Syntax
 
 SOP_CLASS_UID = 0x00080016

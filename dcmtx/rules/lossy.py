@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import time
 
-from dcmtx.codec.registry import Quality
 from dcmtx.dataset.encoding import Change, Context, Item, append_item, rewrite
 from dcmtx.dataset.header import ITEM, Append, Edit, Header, Remove, Reserve, Set, Within, element_bytes, tag_bytes
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.planning.request import Policy, Uid
+from dcmtx.policy import Policy, Quality, Uid
 from dcmtx.record import Record
 from dcmtx.rules.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, derived_uid
 from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION

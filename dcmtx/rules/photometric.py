@@ -5,10 +5,10 @@ Sources: PS3.3 C.7.6.3.1.2; PS3.5 8.2 and 8.2.1 to 8.2.4.
 
 from __future__ import annotations
 
-from dcmtx.codec.registry import Quality
 from dcmtx.errors import InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.policy import Quality
 from dcmtx.record import Record
 from dcmtx.syntax import JPEG_BASELINE, Legal, Syntax
 

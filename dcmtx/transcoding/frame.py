@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from dcmtx.codec import warm
-from dcmtx.codec.registry import Quality, Row
+from dcmtx.codec.registry import Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, Stopped, UnsupportedError, VerifyError
 from dcmtx.pixel.codestream import END, KINDS, NAMES, Codestream, check_end, inspect
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.pixel.promise import check_promise
 from dcmtx.planning.planner import Plan
-from dcmtx.planning.request import UnusedBits
+from dcmtx.policy import Quality, UnusedBits
 from dcmtx.record import Record
 from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION, Kind, Syntax
 from dcmtx.transcoding.source import PixelSource
@@ -371,7 +371,7 @@ class Recompressor:
 
     def _turned(self, data: bytes) -> bytes:
         from dcmtx.codec.jpegxl import restore
-        from dcmtx.codec.registry import LOSSLESS
+        from dcmtx.policy import LOSSLESS
 
         read_stream(self._source.syntax, data, self._fmt)
         if self._source.syntax.family == "jpegxl":

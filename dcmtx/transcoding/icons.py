@@ -6,7 +6,6 @@ again when the syntax changes: in the new one if that can hold it without loss, 
 
 from __future__ import annotations
 
-from dcmtx.codec.registry import Quality
 from dcmtx.dataset.encoding import Item
 from dcmtx.dataset.header import (
     PIXEL_DATA,
@@ -22,9 +21,10 @@ from dcmtx.dataset.header import (
 )
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.codestream import KINDS
-from dcmtx.pixel.encapsulation import Layout, OffsetTable
+from dcmtx.pixel.encapsulation import Layout
 from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE, Contents, Plan, Request, Route, make
-from dcmtx.planning.request import Icon, OneBit, Policy, Target, UnusedBits
+from dcmtx.planning.request import Target
+from dcmtx.policy import Icon, OffsetTable, OneBit, Policy, Quality, UnusedBits
 from dcmtx.rules import image
 from dcmtx.rules.lossy import LOSS_ATTRIBUTES
 from dcmtx.syntax import EXPLICIT, Encoding, Syntax

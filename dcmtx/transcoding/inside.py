@@ -23,7 +23,7 @@ from dcmtx.dataset.header import (
     tag_bytes,
 )
 from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE, Plan
-from dcmtx.planning.request import Icon
+from dcmtx.policy import Icon
 from dcmtx.rules import image
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 from dcmtx.transcoding.source import Source

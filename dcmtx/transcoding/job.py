@@ -8,29 +8,25 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TypeVar
 
-from dcmtx.codec.registry import Quality, option_name
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.pixel.codestream import KINDS, Codestream, inspect
-from dcmtx.pixel.encapsulation import OffsetTable
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.place.atomic import Sink, check_free
 from dcmtx.planning.planner import Contents, Plan, Request, Route, make
-from dcmtx.planning.request import (
-    Backend,
+from dcmtx.planning.request import Backend, Target, check_backends, memory_size, quality_for, resolve
+from dcmtx.policy import (
     Icon,
     NoPixels,
+    OffsetTable,
     OneBit,
     Overlays,
     Policy,
+    Quality,
     Signatures,
-    Target,
     Uid,
     UnusedBits,
     WordOrder,
-    check_backends,
-    memory_size,
-    quality_for,
-    resolve,
+    option_name,
 )
 from dcmtx.pool.machine import available_cores
 from dcmtx.record import Record
