@@ -29,7 +29,7 @@ from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError,
 from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.encapsulation import choose_table
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.planning.request import Backend, Target, resolve
+from dcmtx.planning.request import Request, resolve
 from dcmtx.policy import (
     Icon,
     NoPixels,
@@ -137,15 +137,6 @@ class Plan(Record):
     instance: str | None = None
     notes: tuple[str, ...] = ()
     details: tuple[Detail, ...] = ()
-
-
-class Request(Record):
-    """Everything that is asked for of one file."""
-
-    target: Target
-    policy: Policy = Policy()
-    backend: Backend = Backend()
-    quality: Quality = Quality()
 
 
 def make(syntax_in: Syntax, header: Header, contents: Contents, request: Request) -> Plan:

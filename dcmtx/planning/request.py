@@ -6,7 +6,7 @@ from typing import Any
 
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import RefusedError, UsageError
-from dcmtx.policy import CHOICES, LOSSY_PARAMETERS, RANGES, Quality, option_name
+from dcmtx.policy import CHOICES, LOSSY_PARAMETERS, RANGES, Policy, Quality, option_name
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, EXPLICIT, ROOT, Loss, Syntax, find, find_family, is_keyword
 
@@ -134,3 +134,12 @@ def memory_size(value: int | str) -> int:
     if size < 1:
         raise UsageError(f"memory is {text[:40]!r}, not a size such as 512M or 1GiB")
     return size
+
+
+class Request(Record):
+    """Everything that is asked for of one file."""
+
+    target: Target
+    policy: Policy = Policy()
+    backend: Backend = Backend()
+    quality: Quality = Quality()

@@ -22,8 +22,8 @@ from dcmtx.dataset.header import (
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.codestream import KINDS
 from dcmtx.pixel.encapsulation import Layout
-from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE, Contents, Plan, Request, Route, make
-from dcmtx.planning.request import Target
+from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE, Contents, Plan, Route, make
+from dcmtx.planning.request import Request, Target
 from dcmtx.policy import Icon, OffsetTable, OneBit, Policy, Quality, UnusedBits
 from dcmtx.rules import image
 from dcmtx.rules.lossy import LOSS_ATTRIBUTES

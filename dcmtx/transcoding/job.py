@@ -12,8 +12,8 @@ from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, Unsup
 from dcmtx.pixel.codestream import KINDS, Codestream, inspect
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.place.atomic import Sink, check_free
-from dcmtx.planning.planner import Contents, Plan, Request, Route, make
-from dcmtx.planning.request import Backend, Target, check_backends, memory_size, quality_for, resolve
+from dcmtx.planning.planner import Contents, Plan, Route, make
+from dcmtx.planning.request import Backend, Request, Target, check_backends, memory_size, quality_for, resolve
 from dcmtx.policy import (
     Icon,
     NoPixels,
