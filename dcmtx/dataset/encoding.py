@@ -18,7 +18,6 @@ from dcmtx.dataset.header import (
     NO_VR,
     PIXEL_DATA,
     SEQUENCE_END,
-    SWAP_UNIT,
     UNDEFINED,
     Cursor,
     Edit,
@@ -38,7 +37,7 @@ from dcmtx.dataset.header import (
     tag_bytes,
     tag_text,
 )
-from dcmtx.dataset.meta import SHORT_VRS, VRS
+from dcmtx.dataset.vr import SHORT_VRS, SWAP_UNIT, VRS
 from dcmtx.errors import InputError, RefusedError
 from dcmtx.record import Record
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from dcmtx.dataset.meta import LONG_VRS, SHORT_VRS, VRS
+from dcmtx.dataset.vr import LONG_VRS, SHORT_VRS, SWAP_UNIT, VRS
 from dcmtx.errors import InputError
 from dcmtx.record import Record
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
@@ -28,12 +28,6 @@ FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
 PIXEL_TAGS = frozenset([PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA])
 
-# PS3.5 6.2 and 7.3: how many bytes are one number, which another byte order swaps.
-SWAP_UNIT: dict[bytes, int] = {
-    b"AT": 2, b"OW": 2, b"SS": 2, b"US": 2,
-    b"FL": 4, b"OF": 4, b"OL": 4, b"SL": 4, b"UL": 4,
-    b"FD": 8, b"OD": 8, b"OV": 8, b"SV": 8, b"UV": 8,
-}  # fmt: skip
 # PS3.5 6.2: what pads a value to even length.
 _PAD: dict[bytes, bytes] = {b"UI": b"\0", b"OB": b"\0", b"UN": b"\0"}
 

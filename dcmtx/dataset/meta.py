@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 
+from dcmtx.dataset.vr import LONG_VRS, SHORT_VRS
 from dcmtx.errors import InputError
 from dcmtx.record import Record
 
@@ -15,13 +16,6 @@ MAGIC = b"DICM"
 # Group 0002 is small; one that claims more than this is not File Meta Information.
 LARGEST_META = 1 << 20
 
-# PS3.5 7.1.2: these value representations have two reserved bytes and a 32-bit length.
-LONG_VRS = frozenset([b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"])
-SHORT_VRS = frozenset(
-    [b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS",
-     b"ST", b"TM", b"UI", b"UL", b"US"]
-)  # fmt: skip
-VRS = LONG_VRS | SHORT_VRS
 
 GROUP_LENGTH = 0x00020000
 META_VERSION = 0x00020001

@@ -20,7 +20,7 @@ from dcmtx.dataset.header import (
     element_at,
     tag_bytes,
 )
-from dcmtx.dataset.meta import LONG_VRS, VRS
+from dcmtx.dataset.vr import LONG_VRS, VRS
 from dcmtx.syntax import IMPLICIT_LITTLE, Encoding
 
 # Tag, VR, size of the header, length, as `header.element_at` returns them.

@@ -11,7 +11,6 @@ from dcmtx.dataset.meta import (
     GROUP_LENGTH,
     IMPLEMENTATION_CLASS,
     IMPLEMENTATION_VERSION,
-    LONG_VRS,
     MAGIC,
     META_VERSION,
     PREAMBLE,
@@ -20,6 +19,7 @@ from dcmtx.dataset.meta import (
     TRANSFER_SYNTAX,
     Head,
 )
+from dcmtx.dataset.vr import LONG_VRS
 from dcmtx.policy import Quality
 from dcmtx.syntax import Syntax
 

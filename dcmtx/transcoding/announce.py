@@ -14,7 +14,6 @@ from dcmtx.dataset.encoding import fitting
 from dcmtx.dataset.header import (
     NO_VR,
     PIXEL_DATA,
-    SWAP_UNIT,
     UNDEFINED,
     Append,
     Edit,
@@ -26,6 +25,7 @@ from dcmtx.dataset.header import (
     swap,
     tag_text,
 )
+from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.planning.planner import Detail, Plan, Route
 from dcmtx.rules.identity import meta_changes
 from dcmtx.syntax import EXPLICIT_LITTLE, Encoding

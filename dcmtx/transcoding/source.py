@@ -9,19 +9,9 @@ from array import array
 from collections.abc import Iterator
 from typing import IO
 
-from dcmtx.dataset.header import (
-    PIXEL_DATA,
-    SWAP_UNIT,
-    UNDEFINED,
-    Element,
-    Header,
-    Reader,
-    Span,
-    guess_encoding,
-    swap,
-    tag_text,
-)
+from dcmtx.dataset.header import PIXEL_DATA, UNDEFINED, Element, Header, Reader, Span, guess_encoding, swap, tag_text
 from dcmtx.dataset.meta import LARGEST_META, Head, read_head
+from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import InputError, OutputError, UnsupportedError
 from dcmtx.pixel import encapsulation
 from dcmtx.pixel.codestream import END, KINDS, ends_frame, starts_frame

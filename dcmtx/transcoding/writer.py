@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from dcmtx.dataset.header import (
-    SWAP_UNIT,
     UNDEFINED,
     Append,
     Edit,
@@ -22,6 +21,7 @@ from dcmtx.dataset.header import (
     splice,
     swap,
 )
+from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import InputError, OutputError
 from dcmtx.pixel.encapsulation import Layout
 from dcmtx.place.atomic import Sink
