@@ -23,7 +23,6 @@ from pydicom.filewriter import write_data_element
 from dcmtx.dataset import header as header_module
 from dcmtx.dataset.header import (
     Header,
-    Memory,
     Remove,
     Replace,
     Reserve,
@@ -39,6 +38,7 @@ from dcmtx.dataset.header import (
     tag_text,
 )
 from dcmtx.errors import InputError
+from dcmtx.place.bytes import Memory
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 ENCODINGS = {IMPLICIT: IMPLICIT_LITTLE, EXPLICIT: EXPLICIT_LITTLE, BIG_ENDIAN: EXPLICIT_BIG}

@@ -18,8 +18,9 @@ from pydicom.valuerep import VR
 from dcmtx import __version__, transcode
 from dcmtx.codec.registry import Row, is_installed
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.dataset.header import Header, Memory
+from dcmtx.dataset.header import Header
 from dcmtx.dataset.meta import Head, read_head
+from dcmtx.place.bytes import Memory
 from dcmtx.policy import Quality
 from dcmtx.rules.identity import (
     IMPLEMENTATION_CLASS_UID,

@@ -8,9 +8,10 @@ from dicom import BIG_ENDIAN, EXPLICIT, IMPLICIT, element
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcmtx.dataset.header import Header, Memory
+from dcmtx.dataset.header import Header
 from dcmtx.errors import InputError
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.place.bytes import Memory
 from dcmtx.rules.image import check_format, read_format
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 

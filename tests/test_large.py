@@ -28,13 +28,14 @@ from dcmtx.errors import CodecError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel import encapsulation
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.place.atomic import Sink
+from dcmtx.place.bytes import FileBytes, open_bytes
 from dcmtx.planning.planner import worst_case
 from dcmtx.policy import OffsetTable
 from dcmtx.rules.image import read_format
 from dcmtx.transcoding import engine
 from dcmtx.transcoding.frame import Coded, FrameCoder
 from dcmtx.transcoding.job import Status
-from dcmtx.transcoding.source import FileBytes, Source, open_bytes, peek
+from dcmtx.transcoding.source import Source, peek
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]

@@ -21,13 +21,13 @@ from dicom import BIG_ENDIAN, EXPLICIT, IMPLICIT, UNDEFINED, element
 from dcmtx import transcode, transcoding
 from dcmtx.dataset.dictionary import Context
 from dcmtx.dataset.encoding import Rewriting, rewrite
-from dcmtx.dataset.header import Header, Memory, Span
+from dcmtx.dataset.header import Header, Span
 from dcmtx.errors import CodecError, DcmtxError, InputError
 from dcmtx.pixel.codestream import inspect
 from dcmtx.pixel.promise import check_promise
+from dcmtx.place.bytes import Memory, open_bytes
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dcmtx.transcoding import source as source_module
-from dcmtx.transcoding.source import open_bytes
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]

@@ -59,7 +59,7 @@ CODECS = ",".join(
     f"dcmtx.codec.rle:{name}_{backend}" for name in ("encode", "decode") for backend in ("imagecodecs", "pylibjpeg")
 )
 DEFLATER = "dcmtx.place.atomic:_Deflater:add"
-INFLATER = "dcmtx.transcoding.source:Spool:write"
+INFLATER = "dcmtx.place.bytes:Spool:write"
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,9 @@ from dcmtx.dataset import header as header_module
 from dcmtx.dataset import readings
 from dcmtx.dataset.dictionary import Context
 from dcmtx.dataset.encoding import parse, rewrite
-from dcmtx.dataset.header import Header, Memory, guess_encoding
+from dcmtx.dataset.header import Header, guess_encoding
 from dcmtx.errors import InputError
+from dcmtx.place.bytes import Memory
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 Command = Callable[..., Ran]

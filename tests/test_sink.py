@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from dcmtx.errors import InputError, OutputError
 from dcmtx.place.atomic import Sink, is_temporary
-from dcmtx.transcoding.source import open_bytes
+from dcmtx.place.bytes import open_bytes
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]

@@ -25,8 +25,9 @@ from pydicom.data import get_testdata_file
 
 from dcmtx.dataset.header import Span
 from dcmtx.errors import InputError
+from dcmtx.place.bytes import FileBytes, open_bytes
 from dcmtx.rules.image import read_format
-from dcmtx.transcoding.source import FileBytes, Source, open_bytes, peek
+from dcmtx.transcoding.source import Source, peek
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]

@@ -15,8 +15,9 @@ from operator import itemgetter
 
 from dcmtx.errors import DcmtxError, InputError, OutputError, UsageError
 from dcmtx.place.atomic import is_temporary
+from dcmtx.place.bytes import open_bytes
 from dcmtx.record import Record
-from dcmtx.transcoding.source import open_bytes, peek
+from dcmtx.transcoding.source import peek
 
 
 class Found(Record):

@@ -22,9 +22,7 @@ from dcmtx.dataset.header import (
     Cursor,
     Edit,
     Element,
-    Memory,
     Piece,
-    Reader,
     Span,
     element_at,
     element_header,
@@ -39,6 +37,7 @@ from dcmtx.dataset.header import (
 )
 from dcmtx.dataset.vr import SHORT_VRS, SWAP_UNIT, VRS
 from dcmtx.errors import InputError, RefusedError
+from dcmtx.place.bytes import Memory, Reader
 from dcmtx.record import Record
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from dcmtx.dataset.vr import LONG_VRS, SHORT_VRS, SWAP_UNIT, VRS
 from dcmtx.errors import InputError
+from dcmtx.place.bytes import Memory, Reader
 from dcmtx.record import Record
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 
@@ -40,17 +41,6 @@ _GROUP = 0xFFFF0000
 _PIECE = 1 << 20
 # PS3.5 6.2: what is longer is no number that the standard can mean.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
-
-
-class Reader(Protocol):
-    """Bytes at offsets: a file, or the spool that a stream was written to. `size` is in bytes."""
-
-    @property
-    def size(self) -> int:
-        """How many bytes there are."""
-
-    def pread(self, length: int, offset: int) -> bytes:
-        """Return `length` bytes from `offset`, fewer only at the end."""
 
 
 class Element(NamedTuple):
@@ -341,20 +331,6 @@ def swap(value: bytes, unit: int) -> bytes:
     for offset in range(unit):
         swapped[offset:whole:unit] = value[unit - 1 - offset : whole : unit]
     return bytes(swapped)
-
-
-class Memory:
-    """Bytes in memory as a Reader."""
-
-    __slots__ = ("buffer", "size")
-
-    def __init__(self, buffer: bytes) -> None:
-        self.buffer = buffer
-        self.size = len(buffer)
-
-    def pread(self, length: int, offset: int) -> bytes:
-        """Return `length` bytes from `offset`, fewer only at the end."""
-        return self.buffer[offset : offset + length]
 
 
 class Cursor:

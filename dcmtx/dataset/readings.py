@@ -9,18 +9,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from dcmtx.dataset.header import (
-    ITEM,
-    ITEM_END,
-    NO_VR,
-    PIXEL_TAGS,
-    SEQUENCE_END,
-    UNDEFINED,
-    Reader,
-    element_at,
-    tag_bytes,
-)
+from dcmtx.dataset.header import ITEM, ITEM_END, NO_VR, PIXEL_TAGS, SEQUENCE_END, UNDEFINED, element_at, tag_bytes
 from dcmtx.dataset.vr import LONG_VRS, VRS
+from dcmtx.place.bytes import Reader
 from dcmtx.syntax import IMPLICIT_LITTLE, Encoding
 
 # Tag, VR, size of the header, length, as `header.element_at` returns them.

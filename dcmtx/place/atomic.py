@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import IO, Self
 
 from dcmtx.errors import InputError, OutputError
+from dcmtx.place.bytes import FileBytes, Spool
 from dcmtx.place.filesystem import keep_rights, make_directories, sync_directory, sync_file
-from dcmtx.transcoding.source import FileBytes, Spool
 
 _BUFFER = 1 << 20
 _DEFLATED_PIECE = 1 << 16

@@ -7,11 +7,12 @@ again when the syntax changes: in the new one if that can hold it without loss, 
 from __future__ import annotations
 
 from dcmtx.dataset.encoding import Item
-from dcmtx.dataset.header import PIXEL_DATA, UNDEFINED, Header, Memory, Remove, Set, element_bytes, element_header, swap
+from dcmtx.dataset.header import PIXEL_DATA, UNDEFINED, Header, Remove, Set, element_bytes, element_header, swap
 from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.codestream import KINDS
 from dcmtx.pixel.encapsulation import Layout
+from dcmtx.place.bytes import Memory
 from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE, Contents, Plan, Route, make
 from dcmtx.planning.request import Request, Target
 from dcmtx.policy import Icon, OffsetTable, OneBit, Policy, Quality, UnusedBits

@@ -12,6 +12,7 @@ from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, Unsup
 from dcmtx.pixel.codestream import KINDS, Codestream, inspect
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.place.atomic import Sink, check_free
+from dcmtx.place.bytes import FileBytes, open_bytes
 from dcmtx.planning.planner import Contents, Plan, Route, make
 from dcmtx.planning.request import Backend, Request, Target, check_backends, memory_size, quality_for, resolve
 from dcmtx.policy import (
@@ -37,7 +38,7 @@ from dcmtx.syntax import Kind, Syntax, find
 from dcmtx.transcoding.engine import MEMORY
 from dcmtx.transcoding.frame import read_colour, read_stream
 from dcmtx.transcoding.inside import complete
-from dcmtx.transcoding.source import FileBytes, Source, open_bytes, peek
+from dcmtx.transcoding.source import Source, peek
 from dcmtx.transcoding.writer import Writer, Written
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import zlib
 from array import array
 from collections.abc import Iterator
-from typing import IO
 
-from dcmtx.dataset.header import PIXEL_DATA, UNDEFINED, Element, Header, Reader, Span, guess_encoding, swap, tag_text
+from dcmtx.dataset.header import PIXEL_DATA, UNDEFINED, Element, Header, Span, guess_encoding, swap, tag_text
 from dcmtx.dataset.meta import LARGEST_META, Head, read_head
 from dcmtx.dataset.vr import SWAP_UNIT
-from dcmtx.errors import InputError, OutputError, UnsupportedError
+from dcmtx.errors import InputError, UnsupportedError
 from dcmtx.pixel import encapsulation
 from dcmtx.pixel.codestream import END, KINDS, ends_frame, starts_frame
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.pixel.promise import LARGE, LARGE_RATIO
+from dcmtx.place.bytes import FIRST_BYTES, FileBytes, Reader, Spool
 from dcmtx.rules import image
 from dcmtx.syntax import (
     BIG_ENDIAN,
@@ -31,9 +29,7 @@ from dcmtx.syntax import (
     find,
 )
 
-_FIRST = 1 << 16
 _PIECE = 1 << 20
-_STANDARD_INPUT = 0
 # Pixel Data of 4 GiB, and a GiB of all else.
 _LARGEST_INFLATED = 5 << 30
 
@@ -41,65 +37,6 @@ _UNENDED = "the Sequence Delimitation Item of Pixel Data is missing at the end o
 _NUMBER_OF_FRAMES = 0x00280008
 OFFSETS = 0x7FE00001
 OFFSET_LENGTHS = 0x7FE00002
-
-
-class FileBytes:
-    """A file that is open for reading, as a `header.Reader`. Its first 64 KiB, where headers are, are read once."""
-
-    __slots__ = ("_first", "_owner", "fd", "size")
-
-    def __init__(self, fd: int, size: int, owner: IO[bytes] | None = None) -> None:
-        """Take over a descriptor, or borrow the one of `owner`, which is closed instead."""
-        self.fd = fd
-        self.size = size
-        self._owner = owner
-        try:
-            self._first = _pread(fd, _FIRST, 0)
-        except OSError as error:
-            self.close()
-            raise unreadable(error) from error
-
-    def close(self) -> None:
-        """Close the file; a second time does nothing."""
-        if self._owner is not None:
-            self._owner.close()
-        elif self.fd >= 0:
-            os.close(self.fd)
-        self.fd = -1
-
-    def pread(self, length: int, offset: int) -> bytes:
-        """Return `length` bytes from `offset`, fewer only at the end. Safe to call from several threads.
-
-        Raises InputError where the system cannot read them.
-        """
-        end = offset + length
-        if end <= len(self._first):
-            return self._first[offset:end]
-        try:
-            return _pread(self.fd, length, offset)
-        except OSError as error:
-            raise unreadable(error) from error
-
-
-def unreadable(error: OSError) -> InputError:
-    """Return what the system said when a source was read, as an error."""
-    return InputError(f"it cannot be read: {error.strerror or error}", code="E_UNREADABLE")
-
-
-def _pread(fd: int, length: int, offset: int) -> bytes:
-    data = os.pread(fd, length, offset)
-    if len(data) == length or not data:
-        return data
-    parts = [data]
-    got = len(data)
-    while got < length:
-        # One read returns 2 GiB at most.
-        data = os.pread(fd, length - got, offset + got)
-        if not data:
-            break
-        parts.append(data)
-        got += len(data)
-    return b"".join(parts)
 
 
 def peek(file: FileBytes) -> Head:
@@ -110,9 +47,9 @@ def peek(file: FileBytes) -> Head:
     if file.size == 0:
         raise InputError("the file is empty", code="E_EMPTY")
     try:
-        return read_head(file.pread(_FIRST, 0))
+        return read_head(file.pread(FIRST_BYTES, 0))
     except InputError:
-        if file.size <= _FIRST:
+        if file.size <= FIRST_BYTES:
             raise
         return read_head(file.pread(2 * LARGEST_META, 0))
 
@@ -544,87 +481,3 @@ def _check_inflated(size: int, deflated: int) -> None:
             "is damaged, or was made to do harm",
             code="E_BOMB",
         )
-
-
-class Spool:
-    """An unnamed temporary file, for bytes that must be read at offsets but come in a stream.
-
-    `directory` is where there is room for it: beside the destination; None means the system's own place.
-    """
-
-    __slots__ = ("_file",)
-
-    def __init__(self, directory: str | None) -> None:
-        import tempfile
-
-        try:
-            self._file = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115 - kept open on purpose
-        except OSError as error:
-            raise OutputError(f"no temporary file can be made: {error.strerror}", path=directory) from error
-
-    def write(self, data: bytes) -> None:
-        """Append bytes."""
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[self._file.write(view) :]
-        except OSError as error:
-            raise OutputError(f"the temporary file cannot be written: {error.strerror}") from error
-
-    def close(self) -> None:
-        """Give the file up."""
-        self._file.close()
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
-        return self._file.fileno()
-
-    def read_back(self) -> FileBytes:
-        """Return what was written, for reading."""
-        fd = self._file.fileno()
-        return FileBytes(fd, os.fstat(fd).st_size, self._file)
-
-
-def open_bytes(path: str, spool_in: str | None = None) -> FileBytes:
-    """Open a file by its path, or standard input by `-`; what cannot be read at offsets is spooled first.
-
-    Raises InputError when it is missing or cannot be read.
-    """
-    if path == "-":
-        return _spooled(_STANDARD_INPUT, spool_in)
-    try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    except FileNotFoundError:
-        raise InputError("there is no such file", code="E_MISSING") from None
-    except OSError as error:
-        raise unreadable(error) from error
-    except ValueError as error:
-        raise InputError(f"it cannot be read: {error}", code="E_MISSING") from error
-    try:
-        status = os.fstat(fd)
-        if stat.S_ISREG(status.st_mode):
-            taken, fd = fd, -1
-            return FileBytes(taken, status.st_size)
-        if stat.S_ISDIR(status.st_mode):
-            raise InputError("it is a directory, not a file", code="E_UNREADABLE")
-        return _spooled(fd, spool_in)
-    except OSError as error:
-        raise unreadable(error) from error
-    finally:
-        if fd >= 0:
-            os.close(fd)
-
-
-def _spooled(fd: int, spool_in: str | None) -> FileBytes:
-    """Copy a stream to a spool."""
-    spool = Spool(spool_in)
-    try:
-        while piece := os.read(fd, _PIECE):
-            spool.write(piece)
-    except OSError as error:
-        spool.close()
-        raise unreadable(error) from error
-    except BaseException:
-        spool.close()
-        raise
-    return spool.read_back()

@@ -1,0 +1,185 @@
+"""Bytes at offsets: files, memory, and spools of what came in a stream."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import IO, Protocol
+
+from dcmtx.errors import InputError, OutputError
+
+_PIECE = 1 << 20
+
+
+class Reader(Protocol):
+    """Bytes at offsets: a file, or the spool that a stream was written to. `size` is in bytes."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer only at the end."""
+
+
+class Memory:
+    """Bytes in memory as a Reader."""
+
+    __slots__ = ("buffer", "size")
+
+    def __init__(self, buffer: bytes) -> None:
+        self.buffer = buffer
+        self.size = len(buffer)
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer only at the end."""
+        return self.buffer[offset : offset + length]
+
+
+FIRST_BYTES = 1 << 16
+
+
+_STANDARD_INPUT = 0
+
+
+class FileBytes:
+    """A file that is open for reading, as a `header.Reader`. Its first 64 KiB, where headers are, are read once."""
+
+    __slots__ = ("_first", "_owner", "fd", "size")
+
+    def __init__(self, fd: int, size: int, owner: IO[bytes] | None = None) -> None:
+        """Take over a descriptor, or borrow the one of `owner`, which is closed instead."""
+        self.fd = fd
+        self.size = size
+        self._owner = owner
+        try:
+            self._first = _pread(fd, FIRST_BYTES, 0)
+        except OSError as error:
+            self.close()
+            raise unreadable(error) from error
+
+    def close(self) -> None:
+        """Close the file; a second time does nothing."""
+        if self._owner is not None:
+            self._owner.close()
+        elif self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer only at the end. Safe to call from several threads.
+
+        Raises InputError where the system cannot read them.
+        """
+        end = offset + length
+        if end <= len(self._first):
+            return self._first[offset:end]
+        try:
+            return _pread(self.fd, length, offset)
+        except OSError as error:
+            raise unreadable(error) from error
+
+
+def unreadable(error: OSError) -> InputError:
+    """Return what the system said when a source was read, as an error."""
+    return InputError(f"it cannot be read: {error.strerror or error}", code="E_UNREADABLE")
+
+
+def _pread(fd: int, length: int, offset: int) -> bytes:
+    data = os.pread(fd, length, offset)
+    if len(data) == length or not data:
+        return data
+    parts = [data]
+    got = len(data)
+    while got < length:
+        # One read returns 2 GiB at most.
+        data = os.pread(fd, length - got, offset + got)
+        if not data:
+            break
+        parts.append(data)
+        got += len(data)
+    return b"".join(parts)
+
+
+class Spool:
+    """An unnamed temporary file, for bytes that must be read at offsets but come in a stream.
+
+    `directory` is where there is room for it: beside the destination; None means the system's own place.
+    """
+
+    __slots__ = ("_file",)
+
+    def __init__(self, directory: str | None) -> None:
+        import tempfile
+
+        try:
+            self._file = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115 - kept open on purpose
+        except OSError as error:
+            raise OutputError(f"no temporary file can be made: {error.strerror}", path=directory) from error
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            raise OutputError(f"the temporary file cannot be written: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Give the file up."""
+        self._file.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._file.fileno()
+
+    def read_back(self) -> FileBytes:
+        """Return what was written, for reading."""
+        fd = self._file.fileno()
+        return FileBytes(fd, os.fstat(fd).st_size, self._file)
+
+
+def open_bytes(path: str, spool_in: str | None = None) -> FileBytes:
+    """Open a file by its path, or standard input by `-`; what cannot be read at offsets is spooled first.
+
+    Raises InputError when it is missing or cannot be read.
+    """
+    if path == "-":
+        return _spooled(_STANDARD_INPUT, spool_in)
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        raise InputError("there is no such file", code="E_MISSING") from None
+    except OSError as error:
+        raise unreadable(error) from error
+    except ValueError as error:
+        raise InputError(f"it cannot be read: {error}", code="E_MISSING") from error
+    try:
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode):
+            taken, fd = fd, -1
+            return FileBytes(taken, status.st_size)
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError("it is a directory, not a file", code="E_UNREADABLE")
+        return _spooled(fd, spool_in)
+    except OSError as error:
+        raise unreadable(error) from error
+    finally:
+        if fd >= 0:
+            os.close(fd)
+
+
+def _spooled(fd: int, spool_in: str | None) -> FileBytes:
+    """Copy a stream to a spool."""
+    spool = Spool(spool_in)
+    try:
+        while piece := os.read(fd, _PIECE):
+            spool.write(piece)
+    except OSError as error:
+        spool.close()
+        raise unreadable(error) from error
+    except BaseException:
+        spool.close()
+        raise
+    return spool.read_back()
