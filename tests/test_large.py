@@ -24,6 +24,7 @@ import pytest
 from conftest import Ran
 
 from dcmtx import transcode, transcoding
+from dcmtx.dataset.meta import peek
 from dcmtx.errors import CodecError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel import encapsulation
 from dcmtx.pixel.format import PixelFormat
@@ -35,7 +36,7 @@ from dcmtx.rules.image import read_format
 from dcmtx.transcoding import engine
 from dcmtx.transcoding.frame import Coded, FrameCoder
 from dcmtx.transcoding.job import Status
-from dcmtx.transcoding.source import Source, peek
+from dcmtx.transcoding.source import Source
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]

@@ -24,10 +24,11 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
 from dcmtx.dataset.header import Span
+from dcmtx.dataset.meta import peek
 from dcmtx.errors import InputError
 from dcmtx.place.bytes import FileBytes, open_bytes
 from dcmtx.rules.image import read_format
-from dcmtx.transcoding.source import Source, peek
+from dcmtx.transcoding.source import Source
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]

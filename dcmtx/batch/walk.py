@@ -13,11 +13,11 @@ from contextlib import closing
 from itertools import groupby
 from operator import itemgetter
 
+from dcmtx.dataset.meta import peek
 from dcmtx.errors import DcmtxError, InputError, OutputError, UsageError
 from dcmtx.place.atomic import is_temporary
 from dcmtx.place.bytes import open_bytes
 from dcmtx.record import Record
-from dcmtx.transcoding.source import peek
 
 
 class Found(Record):

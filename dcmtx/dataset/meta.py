@@ -9,6 +9,7 @@ import struct
 
 from dcmtx.dataset.vr import LONG_VRS, SHORT_VRS
 from dcmtx.errors import InputError
+from dcmtx.place.bytes import FIRST_BYTES, FileBytes
 from dcmtx.record import Record
 
 PREAMBLE = 128
@@ -125,3 +126,18 @@ def _element(data: bytes, position: int) -> tuple[MetaElement, int]:
     if len(data) < value + length:
         raise _truncated()
     return MetaElement(group << 16 | number, vr, data[value : value + length]), value + length
+
+
+def peek(file: FileBytes) -> Head:
+    """Return what stands before the data set of a file.
+
+    Raises InputError when the file is empty, or ends inside its File Meta Information.
+    """
+    if file.size == 0:
+        raise InputError("the file is empty", code="E_EMPTY")
+    try:
+        return read_head(file.pread(FIRST_BYTES, 0))
+    except InputError:
+        if file.size <= FIRST_BYTES:
+            raise
+        return read_head(file.pread(2 * LARGEST_META, 0))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TypeVar
 
+from dcmtx.dataset.meta import peek
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.pixel.codestream import KINDS, Codestream, inspect
 from dcmtx.pixel.format import PixelFormat
@@ -38,7 +39,7 @@ from dcmtx.syntax import Kind, Syntax, find
 from dcmtx.transcoding.engine import MEMORY
 from dcmtx.transcoding.frame import read_colour, read_stream
 from dcmtx.transcoding.inside import complete
-from dcmtx.transcoding.source import Source, peek
+from dcmtx.transcoding.source import Source
 from dcmtx.transcoding.writer import Writer, Written
 
 

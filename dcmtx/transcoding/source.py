@@ -7,14 +7,14 @@ from array import array
 from collections.abc import Iterator
 
 from dcmtx.dataset.header import PIXEL_DATA, UNDEFINED, Element, Header, Span, guess_encoding, swap, tag_text
-from dcmtx.dataset.meta import LARGEST_META, Head, read_head
+from dcmtx.dataset.meta import Head
 from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import InputError, UnsupportedError
 from dcmtx.pixel import encapsulation
 from dcmtx.pixel.codestream import END, KINDS, ends_frame, starts_frame
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.pixel.promise import LARGE, LARGE_RATIO
-from dcmtx.place.bytes import FIRST_BYTES, FileBytes, Reader, Spool
+from dcmtx.place.bytes import FileBytes, Reader, Spool
 from dcmtx.rules import image
 from dcmtx.syntax import (
     BIG_ENDIAN,
@@ -37,21 +37,6 @@ _UNENDED = "the Sequence Delimitation Item of Pixel Data is missing at the end o
 _NUMBER_OF_FRAMES = 0x00280008
 OFFSETS = 0x7FE00001
 OFFSET_LENGTHS = 0x7FE00002
-
-
-def peek(file: FileBytes) -> Head:
-    """Return what stands before the data set of a file.
-
-    Raises InputError when the file is empty, or ends inside its File Meta Information.
-    """
-    if file.size == 0:
-        raise InputError("the file is empty", code="E_EMPTY")
-    try:
-        return read_head(file.pread(FIRST_BYTES, 0))
-    except InputError:
-        if file.size <= FIRST_BYTES:
-            raise
-        return read_head(file.pread(2 * LARGEST_META, 0))
 
 
 # Longer than the header of a codestream is, unless there are comments or profiles in it.
