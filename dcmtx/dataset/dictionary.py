@@ -6,7 +6,7 @@ The dictionary, alone, is loaded when one of them is needed. Private and unknown
 from collections.abc import Sequence
 from functools import cache
 
-from dcmtx.dataset.header import PIXEL_DATA, UNDEFINED
+from dcmtx.dataset.element import PIXEL_DATA, UNDEFINED
 from dcmtx.errors import UnsupportedError
 from dcmtx.record import Record
 from dcmtx.syntax import Encoding

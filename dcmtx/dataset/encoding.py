@@ -11,29 +11,31 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from dcmtx.dataset.dictionary import CONTEXT_TAGS, LARGEST_SHORT, Context, look_up
-from dcmtx.dataset.header import (
+from dcmtx.dataset.element import (
     ITEM,
     ITEM_END,
-    LARGEST_VALUE,
     NO_VR,
     PIXEL_DATA,
     SEQUENCE_END,
     UNDEFINED,
+    Element,
+    element_header,
+    swap,
+    tag_bytes,
+    tag_text,
+)
+from dcmtx.dataset.header import (
+    LARGEST_VALUE,
     Cursor,
     Edit,
-    Element,
     Piece,
     Span,
     element_at,
-    element_header,
     encode_edit,
     header_at,
     item_encoding,
     nested_encoding,
     skip_items,
-    swap,
-    tag_bytes,
-    tag_text,
 )
 from dcmtx.dataset.vr import SHORT_VRS, SWAP_UNIT, VRS
 from dcmtx.errors import InputError, RefusedError

@@ -8,29 +8,26 @@ spans stay in the file until they are needed. Standard library alone.
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
+from dcmtx.dataset.element import (
+    ITEM,
+    ITEM_END,
+    NO_VR,
+    PIXEL_TAGS,
+    SEQUENCE_END,
+    UNDEFINED,
+    Element,
+    element_bytes,
+    element_header,
+    swap,
+    tag_text,
+)
 from dcmtx.dataset.vr import LONG_VRS, SHORT_VRS, SWAP_UNIT, VRS
 from dcmtx.errors import InputError
 from dcmtx.place.bytes import Memory, Reader
 from dcmtx.record import Record
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
-
-UNDEFINED = 0xFFFFFFFF
-ITEM = 0xFFFEE000
-ITEM_END = 0xFFFEE00D
-SEQUENCE_END = 0xFFFEE0DD
-TRAILING_PADDING = 0xFFFCFFFC
-# What stands for the VR of an element that has none.
-NO_VR = b"  "
-
-PIXEL_DATA = 0x7FE00010
-FLOAT_PIXEL_DATA = 0x7FE00008
-DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
-PIXEL_TAGS = frozenset([PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA])
-
-# PS3.5 6.2: what pads a value to even length.
-_PAD: dict[bytes, bytes] = {b"UI": b"\0", b"OB": b"\0", b"UN": b"\0"}
 
 # No attribute whose value is looked at is longer, but for offset tables.
 LARGEST_VALUE = 1 << 20
@@ -41,21 +38,6 @@ _GROUP = 0xFFFF0000
 _PIECE = 1 << 20
 # PS3.5 6.2: what is longer is no number that the standard can mean.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
-
-
-class Element(NamedTuple):
-    """A data element by its offsets: `start` of the tag, `value` of the value, `end` behind everything of it.
-
-    `length` is the one encoded, which may be UNDEFINED; `vr` is NO_VR where the encoding leaves it out, or has what is
-    none.
-    """
-
-    tag: int
-    vr: bytes
-    start: int
-    value: int
-    length: int
-    end: int
 
 
 class Set(Record):
@@ -136,16 +118,6 @@ class Slot(Record):
 
 
 Piece = bytes | Span | Slot
-
-
-def tag_bytes(tag: int, encoding: Encoding) -> bytes:
-    """Return a tag as this encoding has it."""
-    return struct.pack(">HH" if encoding.big_endian else "<HH", tag >> 16, tag & 0xFFFF)
-
-
-def tag_text(tag: int) -> str:
-    """Return a tag as the standard writes it."""
-    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 class Header:
@@ -297,40 +269,6 @@ def encode_edit(edit: Edit, encoding: Encoding) -> Iterator[Piece]:
         width = edit.width + (len(edit.prefix) + edit.width) % 2
         header = element_header(edit.tag, edit.vr, len(edit.prefix) + width, encoding)
         yield Slot(edit.key, header + edit.prefix, width)
-
-
-def element_header(tag: int, vr: bytes, length: int, encoding: Encoding) -> bytes:
-    """Return tag, VR and length, encoded (PS3.5 7.1). A value too long for its VR is written as UN (6.2.2)."""
-    order = ">" if encoding.big_endian else "<"
-    group, number = tag >> 16, tag & 0xFFFF
-    if encoding.implicit:
-        return struct.pack("<HHI", group, number, length)
-    # A VR that is not known has a 32-bit length, as all new ones do (PS3.5 6.2, 7.1.2).
-    if vr in SHORT_VRS and length > 0xFFFF:
-        vr = b"UN"
-    if vr not in SHORT_VRS:
-        return struct.pack(f"{order}HH2sHI", group, number, vr, 0, length)
-    return struct.pack(f"{order}HH2sH", group, number, vr, length)
-
-
-def element_bytes(tag: int, vr: bytes, value: bytes, encoding: Encoding) -> bytes:
-    """Return an element with this little-endian value, padded to even length, in this encoding."""
-    if len(value) % 2:
-        value += _PAD.get(vr, b" ")
-    if encoding.big_endian:
-        value = swap(value, SWAP_UNIT.get(vr, 1))
-    return element_header(tag, vr, len(value), encoding) + value
-
-
-def swap(value: bytes, unit: int) -> bytes:
-    """Return the value with the bytes of every number of `unit` bytes reversed; a rest that is no number stays."""
-    if unit == 1:
-        return value
-    whole = len(value) - len(value) % unit
-    swapped = bytearray(value)
-    for offset in range(unit):
-        swapped[offset:whole:unit] = value[unit - 1 - offset : whole : unit]
-    return bytes(swapped)
 
 
 class Cursor:

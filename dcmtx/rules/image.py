@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from dcmtx.dataset.header import Header, Set, tag_text
+from dcmtx.dataset.element import tag_text
+from dcmtx.dataset.header import Header, Set
 from dcmtx.errors import InputError
 from dcmtx.pixel.format import SAMPLES, PixelFormat
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 
+from dcmtx.dataset.element import ITEM, element_bytes, tag_bytes
 from dcmtx.dataset.encoding import Change, Context, Item, append_item, rewrite
-from dcmtx.dataset.header import ITEM, Append, Edit, Header, Remove, Reserve, Set, Within, element_bytes, tag_bytes
+from dcmtx.dataset.header import Append, Edit, Header, Remove, Reserve, Set, Within
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import Policy, Quality, Uid

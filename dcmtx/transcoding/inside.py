@@ -8,20 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dcmtx.dataset.header import (
-    ITEM,
-    NO_VR,
-    PIXEL_DATA,
-    UNDEFINED,
-    Append,
-    Edit,
-    Element,
-    Header,
-    Remove,
-    Span,
-    Within,
-    tag_bytes,
-)
+from dcmtx.dataset.element import ITEM, NO_VR, PIXEL_DATA, UNDEFINED, Element, tag_bytes
+from dcmtx.dataset.header import Append, Edit, Header, Remove, Span, Within
 from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE, Plan
 from dcmtx.policy import Icon
 from dcmtx.rules import image
