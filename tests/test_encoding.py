@@ -28,8 +28,9 @@ from pydicom.dataset import Dataset
 
 from dcmtx.dataset import encoding
 from dcmtx.dataset.dictionary import Context, _dictionary_vr, look_up
+from dcmtx.dataset.edit import Remove, Replace, Reserve, Set, Slot, Span
 from dcmtx.dataset.encoding import parse, rewrite, transcribe
-from dcmtx.dataset.header import Header, Remove, Replace, Reserve, Set, Slot, Span
+from dcmtx.dataset.header import Header
 from dcmtx.errors import InputError
 from dcmtx.place.bytes import Memory
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE

@@ -21,8 +21,9 @@ from pydicom.filereader import data_element_generator
 from pydicom.filewriter import write_data_element
 
 from dcmtx.dataset import header as header_module
+from dcmtx.dataset.edit import Remove, Replace, Reserve, Set, Slot, Span, splice
 from dcmtx.dataset.element import element_bytes, element_header, swap, tag_bytes, tag_text
-from dcmtx.dataset.header import Header, Remove, Replace, Reserve, Set, Slot, Span, guess_encoding, splice
+from dcmtx.dataset.header import Header, guess_encoding
 from dcmtx.errors import InputError
 from dcmtx.place.bytes import Memory
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE

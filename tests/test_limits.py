@@ -20,8 +20,9 @@ from dicom import BIG_ENDIAN, EXPLICIT, IMPLICIT, UNDEFINED, element
 
 from dcmtx import transcode, transcoding
 from dcmtx.dataset.dictionary import Context
+from dcmtx.dataset.edit import Span
 from dcmtx.dataset.encoding import Rewriting, rewrite
-from dcmtx.dataset.header import Header, Span
+from dcmtx.dataset.header import Header
 from dcmtx.errors import CodecError, DcmtxError, InputError
 from dcmtx.pixel.codestream import inspect
 from dcmtx.pixel.promise import check_promise

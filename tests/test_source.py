@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
-from dcmtx.dataset.header import Span
+from dcmtx.dataset.edit import Span
 from dcmtx.dataset.meta import peek
 from dcmtx.errors import InputError
 from dcmtx.place.bytes import FileBytes, open_bytes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dcmtx.batch.convert import Summary
+from dcmtx.dataset.edit import Append, Edit, Remove, Reserve, Set, Within
 from dcmtx.dataset.element import tag_text
-from dcmtx.dataset.header import Append, Edit, Remove, Reserve, Set, Within
 from dcmtx.errors import DcmtxError
 from dcmtx.planning.planner import Plan, Route
 from dcmtx.policy import OffsetTable

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from dcmtx.dataset.dictionary import CONTEXT_TAGS, LARGEST_SHORT, Context, look_up
+from dcmtx.dataset.edit import Edit, Piece, Span, encode_edit
 from dcmtx.dataset.element import (
     ITEM,
     ITEM_END,
@@ -27,11 +28,7 @@ from dcmtx.dataset.element import (
 from dcmtx.dataset.header import (
     LARGEST_VALUE,
     Cursor,
-    Edit,
-    Piece,
-    Span,
     element_at,
-    encode_edit,
     header_at,
     item_encoding,
     nested_encoding,

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from dcmtx.codec.registry import Row
 from dcmtx.codec.table import DECODERS, ENCODERS
+from dcmtx.dataset.edit import Edit, Remove, Reserve, Set
 from dcmtx.dataset.element import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA, TRAILING_PADDING, tag_text
-from dcmtx.dataset.header import Edit, Header, Remove, Reserve, Set
+from dcmtx.dataset.header import Header
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.encapsulation import choose_table

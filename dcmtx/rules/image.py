@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from dcmtx.dataset.edit import Set
 from dcmtx.dataset.element import tag_text
-from dcmtx.dataset.header import Header, Set
+from dcmtx.dataset.header import Header
 from dcmtx.errors import InputError
 from dcmtx.pixel.format import SAMPLES, PixelFormat
 

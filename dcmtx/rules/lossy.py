@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 
+from dcmtx.dataset.edit import Append, Edit, Remove, Reserve, Set, Within
 from dcmtx.dataset.element import ITEM, element_bytes, tag_bytes
 from dcmtx.dataset.encoding import Change, Context, Item, append_item, rewrite
-from dcmtx.dataset.header import Append, Edit, Header, Remove, Reserve, Set, Within
+from dcmtx.dataset.header import Header
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import Policy, Quality, Uid

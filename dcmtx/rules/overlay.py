@@ -5,7 +5,8 @@ Sources: PS3.5 8.1.2; PS3.3 C.9.2; PS3.5-2004 8.1.2.
 
 from __future__ import annotations
 
-from dcmtx.dataset.header import Edit, Header, Reserve, Set
+from dcmtx.dataset.edit import Edit, Reserve, Set
+from dcmtx.dataset.header import Header
 from dcmtx.errors import RefusedError
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.record import Record

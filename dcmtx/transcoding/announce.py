@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from dcmtx.dataset.dictionary import look_up
+from dcmtx.dataset.edit import Append, Edit, Set, Within
 from dcmtx.dataset.element import NO_VR, PIXEL_DATA, UNDEFINED, Element, swap, tag_text
 from dcmtx.dataset.encoding import fitting
-from dcmtx.dataset.header import Append, Edit, Header, Set, Within, element_at
+from dcmtx.dataset.header import Header, element_at
 from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.planning.planner import Detail, Plan, Route
 from dcmtx.rules.identity import meta_changes

@@ -6,9 +6,10 @@ again when the syntax changes: in the new one if that can hold it without loss, 
 
 from __future__ import annotations
 
+from dcmtx.dataset.edit import Remove, Set
 from dcmtx.dataset.element import PIXEL_DATA, UNDEFINED, element_bytes, element_header, swap
 from dcmtx.dataset.encoding import Item
-from dcmtx.dataset.header import Header, Remove, Set
+from dcmtx.dataset.header import Header
 from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.codestream import KINDS

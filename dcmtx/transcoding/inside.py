@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dcmtx.dataset.edit import Append, Edit, Remove, Span, Within
 from dcmtx.dataset.element import ITEM, NO_VR, PIXEL_DATA, UNDEFINED, Element, tag_bytes
-from dcmtx.dataset.header import Append, Edit, Header, Remove, Span, Within
+from dcmtx.dataset.header import Header
 from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE, Plan
 from dcmtx.policy import Icon
 from dcmtx.rules import image

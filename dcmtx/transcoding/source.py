@@ -6,8 +6,9 @@ import zlib
 from array import array
 from collections.abc import Iterator
 
+from dcmtx.dataset.edit import Span
 from dcmtx.dataset.element import PIXEL_DATA, UNDEFINED, Element, swap, tag_text
-from dcmtx.dataset.header import Header, Span, guess_encoding
+from dcmtx.dataset.header import Header, guess_encoding
 from dcmtx.dataset.meta import Head
 from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import InputError, UnsupportedError

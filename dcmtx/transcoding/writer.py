@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from dcmtx.dataset.edit import Append, Edit, Piece, Remove, Replace, Slot, Span, Within, splice
 from dcmtx.dataset.element import UNDEFINED, Element, element_header, swap
-from dcmtx.dataset.header import Append, Edit, Piece, Remove, Replace, Slot, Span, Within, splice
 from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import InputError, OutputError
 from dcmtx.pixel.encapsulation import Layout
