@@ -19,15 +19,10 @@ from dcmtx import __version__, transcode
 from dcmtx.codec.registry import Row, is_installed
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.dataset.header import Header
-from dcmtx.dataset.meta import Head, read_head
+from dcmtx.dataset.meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Head, file_meta, read_head
 from dcmtx.place.bytes import Memory
 from dcmtx.policy import Quality
-from dcmtx.rules.identity import (
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
-    derived_uid,
-    file_meta,
-)
+from dcmtx.rules.identity import derived_uid
 from dcmtx.syntax import EXPLICIT_LITTLE, SYNTAXES, find
 
 JPEGLS = find("JPEGLSLossless")

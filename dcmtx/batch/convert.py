@@ -11,13 +11,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from dcmtx.batch.walk import Found, plan_roots, walk
-from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, SOP_CLASS, peek
+from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID, SOP_CLASS, peek
 from dcmtx.errors import DcmtxError
 from dcmtx.place.atomic import remove_stale, sweep, temporary_name
 from dcmtx.place.bytes import open_bytes
 from dcmtx.planning.planner import Route
 from dcmtx.record import Record
-from dcmtx.rules.identity import IMPLEMENTATION_CLASS_UID
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
 from dcmtx.transcoding.job import Job, Outcome, Status, is_same_file, run
 

@@ -16,6 +16,7 @@ from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.dataset.edit import Edit, Remove, Reserve, Set
 from dcmtx.dataset.element import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA, TRAILING_PADDING, tag_text
 from dcmtx.dataset.header import Header
+from dcmtx.dataset.meta import SOP_INSTANCE_UID
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.encapsulation import choose_table
@@ -169,10 +170,10 @@ def _finish(plan: Plan, header: Header, request: Request) -> Plan:
     edits = dict(plan.edits)
     instance = plan.instance
     if request.policy.uid is Uid.NEW and instance is None and plan.route is not Route.SKIP:
-        old = header.text(identity.SOP_INSTANCE_UID)
+        old = header.text(SOP_INSTANCE_UID)
         if old:
             instance = identity.derived_uid(old, plan.syntax, request.quality, *_deciders(plan))
-            edits[identity.SOP_INSTANCE_UID] = Set(identity.SOP_INSTANCE_UID, b"UI", instance.encode("ascii"))
+            edits[SOP_INSTANCE_UID] = Set(SOP_INSTANCE_UID, b"UI", instance.encode("ascii"))
     signed = _signature_edits(header)
     drops_icon = request.policy.icon is Icon.DROP and ICON_IMAGE_SEQUENCE in header
     if signed and (instance is not None or drops_icon):

@@ -13,11 +13,12 @@ from dcmtx.dataset.edit import Append, Edit, Remove, Reserve, Set, Within
 from dcmtx.dataset.element import ITEM, element_bytes, tag_bytes
 from dcmtx.dataset.encoding import Change, Context, Item, append_item, rewrite
 from dcmtx.dataset.header import Header
+from dcmtx.dataset.meta import SOP_CLASS_UID, SOP_INSTANCE_UID
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import Policy, Quality, Uid
 from dcmtx.record import Record
-from dcmtx.rules.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, derived_uid
+from dcmtx.rules.identity import derived_uid
 from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
 from dcmtx.rules.objects import FUNCTIONAL_GROUPS
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Syntax

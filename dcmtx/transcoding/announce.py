@@ -14,9 +14,9 @@ from dcmtx.dataset.edit import Append, Edit, Set, Within
 from dcmtx.dataset.element import NO_VR, PIXEL_DATA, UNDEFINED, Element, swap, tag_text
 from dcmtx.dataset.encoding import fitting
 from dcmtx.dataset.header import Header, element_at
+from dcmtx.dataset.meta import meta_changes
 from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.planning.planner import Detail, Plan, Route
-from dcmtx.rules.identity import meta_changes
 from dcmtx.syntax import EXPLICIT_LITTLE, Encoding
 from dcmtx.transcoding.inside import context_of, rewritten
 from dcmtx.transcoding.source import Source

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TypeVar
 
-from dcmtx.dataset.meta import peek
+from dcmtx.dataset.meta import is_tiff, peek
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.pixel.codestream import KINDS, Codestream, inspect
 from dcmtx.pixel.format import PixelFormat
@@ -33,7 +33,6 @@ from dcmtx.policy import (
 from dcmtx.pool.machine import available_cores
 from dcmtx.record import Record
 from dcmtx.rules import image
-from dcmtx.rules.identity import is_tiff
 from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
 from dcmtx.syntax import Kind, Syntax, find
 from dcmtx.transcoding.engine import MEMORY

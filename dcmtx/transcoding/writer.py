@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from dcmtx.dataset.edit import Append, Edit, Piece, Remove, Replace, Slot, Span, Within, splice
 from dcmtx.dataset.element import UNDEFINED, Element, element_header, swap
+from dcmtx.dataset.meta import file_meta
 from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import InputError, OutputError
 from dcmtx.pixel.encapsulation import Layout
 from dcmtx.place.atomic import Sink
 from dcmtx.planning.planner import Plan, Route
 from dcmtx.record import Record
-from dcmtx.rules.identity import file_meta
 from dcmtx.transcoding.engine import MEMORY, run
 from dcmtx.transcoding.frame import Coded, Frame, FrameCoder, Recompressor, Rewrapper, frame_memory
 from dcmtx.transcoding.inside import context_of, may_hold_items, rewritten
