@@ -118,7 +118,7 @@ class _Workers(Record):
 
 def _pool(work: Callable[[int], Coded], most: int, warm: Callable[[], None] | None, *, locked: bool) -> _Workers:
     if locked:
-        from dcmtx.pool.workers import fork_pool, may_fork
+        from dcmtx.pool.children import fork_pool, may_fork
 
         if may_fork():
             return _Workers(*fork_pool(work, most))

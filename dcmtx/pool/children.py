@@ -1,0 +1,53 @@
+"""Children that are forked with work in their memory, for frames whose codec keeps the interpreter lock."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from dcmtx.pool.workers import _die_with_parent
+
+
+def may_fork() -> bool:
+    """Tell whether processes can be forked safely: from one that has no other threads and may have children."""
+    if multiprocessing.current_process().daemon or threading.active_count() > 1:
+        return False
+    return "fork" in multiprocessing.get_all_start_methods()
+
+
+# What the children of this process do: they are forked with it in their memory, for it cannot be sent.
+_forked_work: Callable[[int], Any] | None = None
+
+
+def fork_pool(work: Callable[[int], Any], most: int) -> tuple[Any, Callable[[int], Any]]:
+    """Return a pool of processes forked from this one, and the function to submit to it in the place of `work`.
+
+    What `work` returns must be picklable once its `data` is bytes.
+    """
+    from concurrent.futures import ProcessPoolExecutor
+
+    global _forked_work  # noqa: PLW0603 - what a child is forked with is global to it
+    _forked_work = work
+    context = multiprocessing.get_context("fork")
+    return ProcessPoolExecutor(most, mp_context=context, initializer=_start_child), _do_forked
+
+
+def _start_child() -> None:
+    """Leave interrupts to the parent, which ends its children by closing their pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    _die_with_parent()
+    sink = sys.modules.get("dcmtx.place.atomic")
+    if sink is not None:
+        sink.let_go()
+
+
+def _do_forked(number: int) -> Any:
+    assert _forked_work is not None
+    coded = _forked_work(number)
+    return coded.replace(data=bytes(coded.data))
