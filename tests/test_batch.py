@@ -38,7 +38,8 @@ from conftest import ROOT, Ran, contents
 from fake_codecs import Mood, Stage
 
 from dcmtx.batch import walk as tree_module
-from dcmtx.batch.convert import Done, Options, Summary, convert
+from dcmtx.batch.convert import Done, Options, convert
+from dcmtx.batch.summary import Summary
 from dcmtx.batch.walk import plan_roots, walk
 from dcmtx.transcoding.job import Status, job, transcode
 

@@ -18,7 +18,7 @@ from dcmtx.place.bytes import open_bytes
 from dcmtx.planning.planner import Route
 from dcmtx.record import Record
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
-from dcmtx.transcoding.job import Job, Outcome, Status, is_same_file, run
+from dcmtx.transcoding.job import Job, Outcome, is_same_file, run
 
 if TYPE_CHECKING:
     from dcmtx.pool.workers import Pool
@@ -214,47 +214,3 @@ def _done(task: _Task, result: Done | DcmtxError) -> Done:
 def _remove_temporary(task: _Task) -> None:
     directory, name = os.path.split(os.path.realpath(task.job.dst))
     remove_stale(os.path.join(directory, temporary_name(name)))
-
-
-class Summary:
-    """Counts what became of the files of a batch, and owns its exit status."""
-
-    def __init__(self) -> None:
-        self.counts = dict.fromkeys(Status, 0)
-        self.skipped: dict[str, int] = {}
-        self.refused: dict[str, int] = {}
-        self.failed = 0
-        self.last_error: DcmtxError | None = None
-        self.bytes_in = 0
-        self.bytes_out = 0
-
-    def add(self, done: Done) -> None:
-        """Account for a file."""
-        if done.error is not None:
-            self.last_error = done.error
-            if done.error.status in (4, 5):
-                self.refused[done.error.code] = self.refused.get(done.error.code, 0) + 1
-            else:
-                self.failed += 1
-        elif done.outcome is None:
-            self.skipped[done.skip] = self.skipped.get(done.skip, 0) + 1
-        else:
-            self.counts[done.outcome.status] += 1
-            if done.outcome.status is Status.CONVERTED:
-                self.bytes_in += done.outcome.bytes_in
-                self.bytes_out += done.outcome.bytes_out
-
-    @property
-    def faults(self) -> int:
-        """How many files failed or were refused."""
-        return self.failed + sum(self.refused.values())
-
-    @property
-    def files(self) -> int:
-        """How many files there were."""
-        return sum(self.counts.values()) + sum(self.skipped.values()) + self.faults
-
-    @property
-    def status(self) -> int:
-        """The exit status: 9 if any file failed or was refused; skipped ones do not count."""
-        return 9 if self.faults else 0

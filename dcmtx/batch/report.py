@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dcmtx.batch.convert import Summary
+from dcmtx.batch.summary import Summary
 from dcmtx.dataset.edit import Append, Edit, Remove, Reserve, Set, Within
 from dcmtx.dataset.element import tag_text
 from dcmtx.errors import DcmtxError

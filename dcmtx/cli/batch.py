@@ -12,8 +12,9 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from types import FrameType
 from typing import Any
 
-from dcmtx.batch.convert import Done, Options, Stop, Summary, convert
+from dcmtx.batch.convert import Done, Options, Stop, convert
 from dcmtx.batch.report import summary_lines
+from dcmtx.batch.summary import Summary
 from dcmtx.batch.walk import Found, plan_roots, walk
 from dcmtx.cli import bar, error_line, say, shown
 from dcmtx.cli.output import Output
