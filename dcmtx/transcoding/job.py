@@ -39,7 +39,8 @@ from dcmtx.transcoding.engine import MEMORY
 from dcmtx.transcoding.frame import read_colour, read_stream
 from dcmtx.transcoding.inside import complete
 from dcmtx.transcoding.source import Source
-from dcmtx.transcoding.writer import Writer, Written
+from dcmtx.transcoding.tally import Written
+from dcmtx.transcoding.writer import Writer
 
 
 class Job(Record):
