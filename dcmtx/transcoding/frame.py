@@ -5,20 +5,19 @@ Whatever a backend raises becomes a CodecError here, with backend and frame; now
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from dcmtx.codec import warm
 from dcmtx.codec.registry import Row
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, Stopped, UnsupportedError, VerifyError
-from dcmtx.pixel.codestream import END, KINDS, NAMES, Codestream, check_end, inspect
+from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, VerifyError
+from dcmtx.pixel.codestream import END, KINDS, Codestream
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.pixel.promise import check_promise
 from dcmtx.planning.planner import Plan
 from dcmtx.policy import Quality, UnusedBits
 from dcmtx.record import Record
-from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION, Kind, Syntax
+from dcmtx.syntax import Kind
+from dcmtx.transcoding.codestreams import call, read_colour, read_stream
 from dcmtx.transcoding.source import PixelSource
 
 Frame = Any
@@ -407,71 +406,9 @@ class Rewrapper:
         return Coded(data[stream.start : stream.end] if stream.boxed else data)
 
 
-def call(function: Callable[..., Any], row: Row, *arguments: Any) -> Any:
-    """Call a backend; whatever it raises becomes a CodecError that names it."""
-    try:
-        return function(*arguments)
-    except DcmtxError:
-        raise
-    except MemoryError as error:
-        raise CodecError(f"{row.backend} ran out of memory") from error
-    except (KeyboardInterrupt, Stopped):
-        raise
-    except BaseException as error:
-        # What a backend written in Rust raises where it panics is no Exception.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise CodecError(f"{row.backend} failed: {reason[:200]}") from error
-
-
 def _unused(where: str, holds: str) -> RefusedError:
     return RefusedError(
         f"some words hold something {where} that this codec would drop; use --to {holds} which holds it, or "
         "--unused-bits keep or clear",
         code="E_UNUSED_BITS",
-    )
-
-
-def read_stream(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
-    """Return the header of a codestream after comparing it with the data set, as must be done before it is decoded.
-
-    Raises InputError where they contradict each other.
-    """
-    stream = inspect(syntax.family, data, samples=fmt.samples)
-    if stream.kind not in KINDS[syntax.family]:
-        raise InputError(
-            f"its codestream is {NAMES[stream.kind]}, but the transfer syntax is {syntax.name}", code="E_CODESTREAM"
-        )
-    size = (stream.rows, stream.columns)
-    if size not in ((fmt.rows, fmt.columns), (0, 0)):
-        raise _contradicts(f"{size[0]}x{size[1]} pixels", f"{fmt.rows}x{fmt.columns}")
-    if stream.components != fmt.samples:
-        raise _contradicts(f"{stream.components} components", f"Samples per Pixel {fmt.samples}")
-    if syntax.family in ("j2k", "htj2k") and any(factors != (1, 1) for factors in stream.sampling):
-        raise InputError(
-            "the components of its codestream are subsampled, which the decoders at hand do not give back exactly",
-            code="E_CODESTREAM",
-        )
-    if stream.precision > max(8, fmt.allocated):
-        raise _contradicts(f"{stream.precision} bits", f"Bits Allocated {fmt.allocated}")
-    check_promise(stream, len(data), fmt.pixels * fmt.samples, fmt.frame_bytes)
-    return check_end(stream, data)
-
-
-def read_colour(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
-    """Return the header of a codestream, as `read_stream` does; where JPEG was recompressed, that of the JPEG stream.
-
-    Only that says how its colours are coded.
-    """
-    stream = read_stream(syntax, data, fmt)
-    if syntax is not JPEG_RECOMPRESSION:
-        return stream
-    from dcmtx.codec.jpegxl import restore
-
-    jpeg: bytes = call(restore, DECODERS.rows(syntax.uid)[0], data)
-    return read_stream(JPEG_BASELINE, jpeg, fmt)
-
-
-def _contradicts(stream: str, said: str) -> InputError:
-    return InputError(
-        f"its codestream has {stream}, the data set says {said}; correct the data set first", code="E_GEOMETRY"
     )

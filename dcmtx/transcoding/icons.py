@@ -21,7 +21,8 @@ from dcmtx.policy import Icon, OffsetTable, OneBit, Policy, Quality, UnusedBits
 from dcmtx.rules import image
 from dcmtx.rules.lossy import LOSS_ATTRIBUTES
 from dcmtx.syntax import EXPLICIT, Encoding, Syntax
-from dcmtx.transcoding.frame import FrameCoder, Recompressor, read_colour
+from dcmtx.transcoding.codestreams import read_colour
+from dcmtx.transcoding.frame import FrameCoder, Recompressor
 from dcmtx.transcoding.source import PixelSource
 
 # What an icon may be given, so that it is coded without loss whatever it holds.

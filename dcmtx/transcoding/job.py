@@ -35,8 +35,8 @@ from dcmtx.record import Record
 from dcmtx.rules import image
 from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
 from dcmtx.syntax import Kind, Syntax, find
+from dcmtx.transcoding.codestreams import read_colour, read_stream
 from dcmtx.transcoding.engine import MEMORY
-from dcmtx.transcoding.frame import read_colour, read_stream
 from dcmtx.transcoding.inside import complete
 from dcmtx.transcoding.source import Source
 from dcmtx.transcoding.tally import Written
