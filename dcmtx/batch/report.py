@@ -8,7 +8,7 @@ from dcmtx.batch.summary import Summary
 from dcmtx.dataset.edit import Append, Edit, Remove, Reserve, Set, Within
 from dcmtx.dataset.element import tag_text
 from dcmtx.errors import DcmtxError
-from dcmtx.planning.planner import Plan, Route
+from dcmtx.planning.plan import Plan, Route
 from dcmtx.policy import OffsetTable
 from dcmtx.syntax import Kind, find
 from dcmtx.transcoding.announce import line, shown_value

@@ -16,7 +16,7 @@ from dcmtx.dataset.encoding import fitting
 from dcmtx.dataset.header import Header, element_at
 from dcmtx.dataset.meta import meta_changes
 from dcmtx.dataset.vr import SWAP_UNIT
-from dcmtx.planning.planner import Detail, Plan, Route
+from dcmtx.planning.plan import Detail, Plan, Route
 from dcmtx.syntax import EXPLICIT_LITTLE, Encoding
 from dcmtx.transcoding.inside import context_of, rewritten
 from dcmtx.transcoding.source import Source

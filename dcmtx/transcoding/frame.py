@@ -13,7 +13,7 @@ from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, VerifyError
 from dcmtx.pixel.codestream import END, KINDS, Codestream
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.planning.planner import Plan
+from dcmtx.planning.plan import Plan
 from dcmtx.policy import Quality, UnusedBits
 from dcmtx.record import Record
 from dcmtx.syntax import Kind

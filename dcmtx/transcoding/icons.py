@@ -15,7 +15,8 @@ from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.codestream import KINDS
 from dcmtx.pixel.encapsulation import Layout
 from dcmtx.place.bytes import Memory
-from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE, Contents, Plan, Route, make
+from dcmtx.planning.plan import Contents, Plan, Route
+from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE, make
 from dcmtx.planning.request import Request, Target
 from dcmtx.policy import Icon, OffsetTable, OneBit, Policy, Quality, UnusedBits
 from dcmtx.rules import image

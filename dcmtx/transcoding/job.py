@@ -14,7 +14,8 @@ from dcmtx.pixel.codestream import KINDS, Codestream, inspect
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.place.atomic import Sink, check_free
 from dcmtx.place.bytes import FileBytes, open_bytes
-from dcmtx.planning.planner import Contents, Plan, Route, make
+from dcmtx.planning.plan import Contents, Plan, Route
+from dcmtx.planning.planner import make
 from dcmtx.planning.request import Backend, Request, Target, check_backends, memory_size, quality_for, resolve
 from dcmtx.policy import (
     Icon,

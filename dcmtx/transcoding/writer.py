@@ -13,7 +13,7 @@ from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import InputError, OutputError
 from dcmtx.pixel.encapsulation import Layout
 from dcmtx.place.atomic import Sink
-from dcmtx.planning.planner import Plan, Route
+from dcmtx.planning.plan import Plan, Route
 from dcmtx.transcoding.engine import MEMORY, run
 from dcmtx.transcoding.frame import Coded, Frame, FrameCoder, Recompressor, Rewrapper, frame_memory
 from dcmtx.transcoding.inside import context_of, may_hold_items, rewritten
