@@ -567,7 +567,7 @@ def test_the_table_changes_at_the_limit_and_nothing_else_does(
     src.write_bytes(images.image(GREY16, SMALL).encode())
     transcode(src, tmp_path / "small.dcm", to=target)
     limit = worst_case(pixel_format(GREY16, 40, 50, 3)) + 3 * 8 - over
-    monkeypatch.setattr(items, "LARGEST_OFFSET", limit)
+    monkeypatch.setattr(encapsulation, "LARGEST_OFFSET", limit)
     transcode(src, tmp_path / "large.dcm", to=target)
     small, large = (dicom.walk((tmp_path / name).read_bytes()) for name in ("small.dcm", "large.dcm"))
     assert large.fragments == small.fragments
@@ -602,7 +602,7 @@ def test_recompressed_jpeg_reckons_with_all_that_the_streams_hold(
     (tmp_path / "in.dcm").write_bytes(image.encode())
     coded = sum(len(even(stream)) for stream in streams)
     reckoned = max(worst_case(pixel_format(GREY8, 40, 50, 3)), 2 * coded)
-    monkeypatch.setattr(items, "LARGEST_OFFSET", reckoned + 3 * 8 - over)
+    monkeypatch.setattr(encapsulation, "LARGEST_OFFSET", reckoned + 3 * 8 - over)
     transcode(tmp_path / "in.dcm", tmp_path / "out.dcm", to="jpegxl-jpeg")
     walked = dicom.walk((tmp_path / "out.dcm").read_bytes())
     assert (OFFSETS in walked.elements) == bool(over)

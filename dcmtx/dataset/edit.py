@@ -37,7 +37,7 @@ class Reserve(Record):
 class Pieces(Protocol):
     """Encoded elements that are not all in memory."""
 
-    def pieces(self) -> "Iterator[Piece]":
+    def pieces(self) -> Iterator[Piece]:
         """Yield them, a piece at a time."""
 
 
