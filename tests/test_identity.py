@@ -19,7 +19,13 @@ from dcmtx import __version__, transcode
 from dcmtx.codec.registry import Row, is_installed
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.dataset.header import Header
-from dcmtx.dataset.meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Head, file_meta, read_head
+from dcmtx.dataset.meta import (
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    FileMeta,
+    file_meta,
+    read_file_meta,
+)
 from dcmtx.place.bytes import Memory
 from dcmtx.policy import Quality
 from dcmtx.rules.identity import derived_uid
@@ -33,8 +39,8 @@ def header_of(dataset: bytes = DATASET) -> Header:
     return Header(Memory(dataset), 0, EXPLICIT_LITTLE)
 
 
-def head_of(*meta: bytes, preamble: bytes = bytes(128), **more) -> Head:
-    return read_head(dicom.file([], EXPLICIT, preamble=preamble, meta=meta, **more))
+def head_of(*meta: bytes, preamble: bytes = bytes(128), **more) -> FileMeta:
+    return read_file_meta(dicom.file([], EXPLICIT, preamble=preamble, meta=meta, **more))
 
 
 def walked(written: bytes) -> dicom.Walked:
@@ -104,7 +110,7 @@ def test_the_preamble_stays(preamble):
 
 
 def test_a_file_without_any_of_it_gets_all_of_it():
-    written = file_meta(Head(b"", (), 0, None), header_of(), JPEGLS)
+    written = file_meta(FileMeta(b"", (), 0, None), header_of(), JPEGLS)
     assert written.startswith(bytes(128) + b"DICM")
     assert list(walked(written).meta) == list(walked(file_meta(head_of(), header_of(), JPEGLS)).meta)
 
@@ -139,7 +145,7 @@ def test_a_source_without_vrs_gets_those_of_the_standard():
         0x00020002: b"1.9.9\0", 0x00020010: b"1.2.840.10008.1.2\0", 0x00020013: b"OLD ", 0x00020016: b"TITLE ",
         0x00020017: b"A ", 0x00020018: b"B ", 0x00020026: b"??", 0x00020100: b"1.2.3\0", 0x00020102: b"abcd",
     }  # fmt: skip
-    head = read_head(bytes(128) + b"DICM" + b"".join(implicit(tag, value) for tag, value in values.items()))
+    head = read_file_meta(bytes(128) + b"DICM" + b"".join(implicit(tag, value) for tag, value in values.items()))
     file = walked(file_meta(head, header_of(), JPEGLS))
     vrs = {tag: found.vr for tag, found in file.meta.items()}
     assert vrs.pop(0x00020026) == "UN"
@@ -149,7 +155,7 @@ def test_a_source_without_vrs_gets_those_of_the_standard():
 
 
 def test_a_value_too_long_for_its_vr_is_no_bug():
-    head = read_head(
+    head = read_file_meta(
         bytes(128) + b"DICM" + implicit(0x00020010, b"1.2.840.10008.1.2\0") + implicit(0x00020016, bytes(70_000))
     )
     walked(file_meta(head, header_of(), JPEGLS))

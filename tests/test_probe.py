@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
 from dcmtx.dataset import meta
-from dcmtx.dataset.meta import Head, read_head
+from dcmtx.dataset.meta import FileMeta, read_file_meta
 from dcmtx.errors import InputError
 
 REPEATABLY = settings(derandomize=True, deadline=None, database=None, max_examples=200)
@@ -43,11 +43,11 @@ def file(*, declared: int | None = None, preamble: bytes = PREAMBLE + b"DICM", m
     return preamble + group_length(len(group) if declared is None else declared) + group + dataset
 
 
-def tags(head: Head) -> list[int]:
+def tags(head: FileMeta) -> list[int]:
     return [element.tag for element in head.meta]
 
 
-def check_meta(head: Head) -> None:
+def check_meta(head: FileMeta) -> None:
     assert tags(head) == [0x00020000, *META]
     assert head.syntax == EXPLICIT
     assert head.text(0x00020002) == dicom.SECONDARY_CAPTURE
@@ -65,7 +65,7 @@ def by_pydicom(data: bytes) -> pydicom.FileDataset:
 
 def test_a_file_as_the_standard_has_it():
     data = file()
-    head = read_head(data)
+    head = read_file_meta(data)
     check_meta(head)
     assert head.preamble == PREAMBLE
     assert data[head.dataset :] == DATASET
@@ -73,7 +73,7 @@ def test_a_file_as_the_standard_has_it():
 
 
 def test_elements_stand_as_they_are_in_the_file():
-    head = read_head(file())
+    head = read_file_meta(file())
     assert [(e.tag, e.vr, len(e.value)) for e in head.meta[:3]] == [
         (0x00020000, b"UL", 4), (0x00020001, b"OB", 2), (0x00020002, b"UI", 26),
     ]  # fmt: skip
@@ -90,7 +90,7 @@ def test_real_files_agree_with_pydicom(name):
     with open(path, "rb") as stream:
         data = stream.read()
     expected = by_pydicom(data)
-    head = read_head(data)
+    head = read_file_meta(data)
     assert head.syntax == expected.file_meta.TransferSyntaxUID
     assert head.preamble == expected.preamble
     assert tags(head) == [element.tag for element in expected.file_meta]
@@ -103,7 +103,7 @@ def test_real_files_agree_with_pydicom(name):
 
 def test_without_a_preamble_the_file_meta_is_read_all_the_same():
     data = file(preamble=b"")
-    head = read_head(data)
+    head = read_file_meta(data)
     check_meta(head)
     assert head.preamble == b""
     assert data[head.dataset :] == DATASET
@@ -112,24 +112,24 @@ def test_without_a_preamble_the_file_meta_is_read_all_the_same():
 @pytest.mark.parametrize("data", [b"", DATASET, b"no DICOM at all", bytes(200)],
                          ids=["empty", "a bare data set", "text", "zeros"])  # fmt: skip
 def test_what_has_neither_preamble_nor_group_2_gives_an_empty_head(data):
-    assert read_head(data) == Head(b"", (), 0, None)
+    assert read_file_meta(data) == FileMeta(b"", (), 0, None)
 
 
 def test_a_preamble_may_stand_before_a_bare_data_set():
-    head = read_head(PREAMBLE + b"DICM" + DATASET)
-    assert head == Head(PREAMBLE, (), 132, None)
+    head = read_file_meta(PREAMBLE + b"DICM" + DATASET)
+    assert head == FileMeta(PREAMBLE, (), 132, None)
     assert head.syntax == ""
 
 
 def test_group_2_alone_is_a_file_without_data_set():
     data = file(dataset=b"")
-    head = read_head(data)
+    head = read_file_meta(data)
     check_meta(head)
     assert head.dataset == len(data)
 
 
 def test_text_of_absent_elements_is_empty_and_odd_bytes_are_no_error():
-    head = read_head(file(meta=META | {0x00020013: element(0x00020013, "SH", b"\xffX")}))
+    head = read_file_meta(file(meta=META | {0x00020013: element(0x00020013, "SH", b"\xffX")}))
     assert head.text(0x00020016) == ""
     assert head.text(0x00020013) == "\N{REPLACEMENT CHARACTER}X"
 
@@ -139,7 +139,7 @@ def test_text_of_absent_elements_is_empty_and_odd_bytes_are_no_error():
 
 def test_without_a_group_length_the_elements_are_walked():
     data = PREAMBLE + b"DICM" + b"".join(META.values()) + DATASET
-    head = read_head(data)
+    head = read_file_meta(data)
     assert tags(head) == list(META)
     assert head.declared is None
     assert data[head.dataset :] == DATASET
@@ -152,7 +152,7 @@ SIZE = len(b"".join(META.values()))
                          ids=["one", "one too small", "one too great", "the data set too", "greatest"])  # fmt: skip
 def test_a_wrong_group_length_is_not_believed(declared):
     data = file(declared=declared)
-    head = read_head(data)
+    head = read_file_meta(data)
     check_meta(head)
     assert head.declared == declared
     assert data[head.dataset :] == DATASET
@@ -163,13 +163,13 @@ def test_a_group_length_that_forgets_elements_does_not_push_them_into_the_data_s
     forgetful = sum(len(encoded) for encoded in list(META.values())[:last])
     data = file(declared=forgetful)
     assert by_pydicom(data).file_meta.ImplementationVersionName == "TEST 1"
-    check_meta(read_head(data))
+    check_meta(read_file_meta(data))
 
 
 @pytest.mark.parametrize("value", [b"", b"\1\0", bytes(8)], ids=["empty", "two bytes", "eight bytes"])
 def test_a_group_length_that_is_no_number_is_no_length(value):
     data = PREAMBLE + b"DICM" + element(0x00020000, "UL", value) + b"".join(META.values()) + DATASET
-    head = read_head(data)
+    head = read_file_meta(data)
     check_meta(head)
     assert head.declared is None
     assert data[head.dataset :] == DATASET
@@ -181,7 +181,7 @@ def test_a_group_length_that_is_no_number_is_no_length(value):
 def test_a_deflated_data_set_that_looks_like_group_2_begins_where_the_length_says(rest):
     dataset = b"\x02\x00" + rest
     data = file(meta=META | {0x00020010: element(0x00020010, "UI", DEFLATED)}, dataset=dataset)
-    head = read_head(data)
+    head = read_file_meta(data)
     assert head.syntax == DEFLATED
     assert data[head.dataset :] == dataset
 
@@ -201,7 +201,7 @@ def test_group_2_in_implicit_vr_is_read():
     }
     group = implicit_meta(values)
     data = PREAMBLE + b"DICM" + implicit_meta({0x00020000: struct.pack("<I", len(group))}) + group + DATASET
-    head = read_head(data)
+    head = read_file_meta(data)
     assert head.syntax == IMPLICIT
     assert {e.tag: e.value for e in head.meta[1:]} == values
     assert {e.vr for e in head.meta} == {b"  "}
@@ -210,7 +210,7 @@ def test_group_2_in_implicit_vr_is_read():
 
 def test_an_element_without_vr_among_others_is_read():
     meta = META | {0x00020013: implicit_meta({0x00020013: b"TEST 1"})}
-    check_meta(read_head(file(meta=meta)))
+    check_meta(read_file_meta(file(meta=meta)))
 
 
 # --- damage ----------------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ def test_a_file_cut_anywhere_in_group_2_is_an_input_error():
             # Between two elements, or before the first: no element shows that something is missing. See below.
             continue
         with pytest.raises(InputError) as caught:
-            read_head(cut)
+            read_file_meta(cut)
         assert caught.value.code == "E_TRUNCATED", length
 
 
@@ -237,14 +237,14 @@ def test_a_file_cut_anywhere_in_group_2_is_an_input_error():
 def test_a_length_beyond_all_sense_is_an_input_error_that_names_the_element(vr, length):
     meta = META | {0x00020102: struct.pack("<HH2sHI", 2, 0x0102, vr.encode(), 0, length) + bytes(8)}
     with pytest.raises(InputError, match=r"\(0002,0102\)") as caught:
-        read_head(file(meta=meta))
+        read_file_meta(file(meta=meta))
     assert caught.value.tag == 0x00020102
 
 
 def test_a_long_value_within_reason_is_read():
     meta = META | {0x00020102: element(0x00020102, "OB", bytes(200_000))}
     data = file(meta=meta)
-    head = read_head(data)
+    head = read_file_meta(data)
     check_meta(head)
     assert data[head.dataset :] == DATASET
 
@@ -253,14 +253,14 @@ def test_a_long_value_within_reason_is_read():
 def test_a_file_that_ends_before_the_declared_end_of_group_2_is_truncated(last):
     data = file()[: 132 + 12 + sum(len(encoded) for encoded in list(META.values())[:last])]
     with pytest.raises(InputError) as caught:
-        read_head(data)
+        read_file_meta(data)
     assert caught.value.code == "E_TRUNCATED"
 
 
 def survives(data: bytes) -> None:
     """Any bytes give a head whose parts lie within them, or an InputError."""
     try:
-        head = read_head(data)
+        head = read_file_meta(data)
     except InputError:
         return
     assert 0 <= head.dataset <= len(data)

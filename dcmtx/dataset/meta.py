@@ -40,7 +40,7 @@ class MetaElement(Record):
     value: bytes
 
 
-class Head(Record):
+class FileMeta(Record):
     """What stands before the data set.
 
     `preamble` is 128 bytes, or empty if the file has none; `dataset` is the offset of the data set in bytes;
@@ -65,7 +65,7 @@ class Head(Record):
         return self.text(TRANSFER_SYNTAX)
 
 
-def read_head(data: bytes) -> Head:
+def read_file_meta(data: bytes) -> FileMeta:
     """Parse preamble and group 0002 from the first bytes of a file.
 
     A file without preamble, or without group 0002, gives a Head with those parts empty: whether such a file can
@@ -91,7 +91,7 @@ def read_head(data: bytes) -> Head:
             declared = int.from_bytes(element.value, "little")
     if position >= len(data) and declared is not None and position < start + 12 + declared:
         raise _truncated()
-    return Head(preamble, tuple(meta), position, declared)
+    return FileMeta(preamble, tuple(meta), position, declared)
 
 
 def _is_deflated(meta: list[MetaElement]) -> bool:
@@ -132,7 +132,7 @@ def _element(data: bytes, position: int) -> tuple[MetaElement, int]:
     return MetaElement(group << 16 | number, vr, data[value : value + length]), value + length
 
 
-def peek(file: FileBytes) -> Head:
+def peek(file: FileBytes) -> FileMeta:
     """Return what stands before the data set of a file.
 
     Raises InputError when the file is empty, or ends inside its File Meta Information.
@@ -140,11 +140,11 @@ def peek(file: FileBytes) -> Head:
     if file.size == 0:
         raise InputError("the file is empty", code="E_EMPTY")
     try:
-        return read_head(file.pread(FIRST_BYTES, 0))
+        return read_file_meta(file.pread(FIRST_BYTES, 0))
     except InputError:
         if file.size <= FIRST_BYTES:
             raise
-        return read_head(file.pread(2 * LARGEST_META, 0))
+        return read_file_meta(file.pread(2 * LARGEST_META, 0))
 
 
 SOP_CLASS_UID = 0x00080016
@@ -167,7 +167,7 @@ _META_VRS: dict[int, bytes] = {
 }  # fmt: skip
 
 
-def file_meta(head: Head, header: Header, syntax: Syntax, instance: str | None = None) -> bytes:
+def file_meta(head: FileMeta, header: Header, syntax: Syntax, instance: str | None = None) -> bytes:
     """Return preamble, prefix and group 0002 for a file in `syntax`.
 
     What the source has there stays, but for the transfer syntax, the instance, which follows the data set or is
@@ -179,7 +179,7 @@ def file_meta(head: Head, header: Header, syntax: Syntax, instance: str | None =
 
 
 def meta_changes(
-    head: Head, header: Header, syntax: Syntax, instance: str | None = None
+    head: FileMeta, header: Header, syntax: Syntax, instance: str | None = None
 ) -> Iterator[tuple[int, bytes, bytes]]:
     """Yield tag, VR and new value of every element of group 0002 that `file_meta` changes, or adds.
 
@@ -195,7 +195,7 @@ def meta_changes(
 
 
 def _meta(
-    head: Head, header: Header, syntax: Syntax, instance: str | None
+    head: FileMeta, header: Header, syntax: Syntax, instance: str | None
 ) -> tuple[dict[int, tuple[bytes, bytes]], bytes]:
     """Return the VRs and values of group 0002, its length among them, and the group behind that, encoded."""
     values: dict[int, tuple[bytes, bytes]] = {element.tag: (element.vr, element.value) for element in head.meta}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dcmtx.dataset.edit import Span
 from dcmtx.dataset.element import PIXEL_DATA, UNDEFINED, Element, swap, tag_text
 from dcmtx.dataset.header import Header, guess_encoding
-from dcmtx.dataset.meta import Head
+from dcmtx.dataset.meta import FileMeta
 from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import InputError, UnsupportedError
 from dcmtx.pixel import encapsulation
@@ -319,7 +319,7 @@ class Source(PixelSource):
     Raises InputError when it is not DICOM or is damaged, UnsupportedError when its syntax is unknown.
     """
 
-    def __init__(self, file: FileBytes, head: Head, spool_in: str | None = None) -> None:
+    def __init__(self, file: FileBytes, head: FileMeta, spool_in: str | None = None) -> None:
         self.file = file
         self.head = head
         self.notes: list[str] = []
@@ -363,7 +363,7 @@ class Source(PixelSource):
             return syntax, shown, start
         return syntax, syntax.encoding, start
 
-    def _declared_end(self, head: Head) -> int:
+    def _declared_end(self, head: FileMeta) -> int:
         start = len(head.preamble) + 4 if head.preamble else 0
         return start + 12 + (head.declared or 0)
 
