@@ -16,7 +16,7 @@ class OffsetTable(Enum):
     EMPTY = "empty"
 
 
-class Quality(Record):
+class EncodingParameters(Record):
     """How to encode: whether loss is consented to, how much, and the coding parameters asked for.
 
     `ratio` counts uncompressed bytes from Bits Stored, `psnr` is in decibels, `near` in values, `tile` and
@@ -44,7 +44,7 @@ class Quality(Record):
 LOSSY_PARAMETERS = frozenset(["quality", "ratio", "psnr", "near", "subsampling"])
 
 
-LOSSLESS = Quality()
+LOSSLESS = EncodingParameters()
 
 
 def option_name(parameter: str) -> str:

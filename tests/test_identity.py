@@ -27,7 +27,7 @@ from dcmtx.dataset.meta import (
     read_file_meta,
 )
 from dcmtx.place.bytes import Memory
-from dcmtx.policy import Quality
+from dcmtx.policy import EncodingParameters
 from dcmtx.rules.identity import derived_uid
 from dcmtx.syntax import EXPLICIT_LITTLE, SYNTAXES, find
 
@@ -167,7 +167,7 @@ OLD = "1.2.826.0.1.3680043.8.498.1"
 
 
 def test_a_derived_uid_is_valid_and_made_of_a_name():
-    uid = UID(derived_uid(OLD, JPEGLS, Quality()))
+    uid = UID(derived_uid(OLD, JPEGLS, EncodingParameters()))
     assert uid.is_valid
     assert len(uid) <= 64
     assert uid.startswith("2.25.")
@@ -180,18 +180,20 @@ def test_the_same_conversion_has_the_same_uid_and_any_other_has_another():
         for old in (OLD, OLD + "2", "")
         for target in (JPEGLS, find("JPEGLSNearLossless"))
         for quality in (
-            Quality(),
-            Quality(lossy=True),
-            Quality(near=2, lossy=True),
-            Quality(near=3, lossy=True),
-            Quality(tile=2),
+            EncodingParameters(),
+            EncodingParameters(lossy=True),
+            EncodingParameters(near=2, lossy=True),
+            EncodingParameters(near=3, lossy=True),
+            EncodingParameters(tile=2),
         )
     ]
     uids = [derived_uid(*case) for case in cases]
     assert len(set(uids)) == len(cases)
     assert uids == [derived_uid(*case) for case in cases]
     # Written down, so that another version of the program agrees with this one.
-    assert derived_uid(OLD, JPEGLS, Quality()) == derived_uid(OLD, find("JPEGLSLossless"), Quality(near=None))
+    assert derived_uid(OLD, JPEGLS, EncodingParameters()) == derived_uid(
+        OLD, find("JPEGLSLossless"), EncodingParameters(near=None)
+    )
 
 
 def made(tmp_path, **options):

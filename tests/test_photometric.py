@@ -7,7 +7,7 @@ import pytest
 from dcmtx.errors import InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import Quality
+from dcmtx.policy import EncodingParameters
 from dcmtx.rules.photometric import Colour, check_legal, check_proven, coded, decoded
 from dcmtx.syntax import BY_UID, find
 
@@ -119,10 +119,10 @@ def test_a_colour_that_a_syntax_cannot_hold_is_inconsistent(last, what, said):
     assert (caught.value.code, caught.value.tag) == ("E_INCONSISTENT", 0x00280004)
 
 
-LOSSY, LOSSLESS = Quality(lossy=True), Quality()
+LOSSY, LOSSLESS = EncodingParameters(lossy=True), EncodingParameters()
 
 
-def coded_as(last: str, plain: str, quality: Quality = LOSSLESS, *, said: str = "", columns: int = 8) -> str:
+def coded_as(last: str, plain: str, quality: EncodingParameters = LOSSLESS, *, said: str = "", columns: int = 8) -> str:
     given = (GREY if plain.startswith(("M", "P")) else COLOUR).replace(photometric=plain, columns=columns)
     return coded(syntax(last), given, given.replace(photometric=said or plain), quality)
 

@@ -15,7 +15,7 @@ from dcmtx.codec.registry import Direction, Limits, Registry, Row, is_installed
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import UnsupportedError, UsageError
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import LOSSY_PARAMETERS, Quality
+from dcmtx.policy import LOSSY_PARAMETERS, EncodingParameters
 from dcmtx.syntax import BIG_ENDIAN, BY_UID, Kind, Loss
 from dcmtx.transcoding.job import transcode
 
@@ -119,7 +119,7 @@ def test_where_no_row_fits_each_has_its_reason():
 )
 def test_limits_say_what_is_beyond_them(limits, reason):
     assert limits.reason(FORMAT) == reason
-    assert row(limits=limits).objection(FORMAT, Quality()) == reason
+    assert row(limits=limits).objection(FORMAT, EncodingParameters()) == reason
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(8, 64), (64, 8)], ids=["few rows", "few columns"])
@@ -137,39 +137,39 @@ def test_consent_to_loss_chooses_among_the_rows_that_lose():
     lossless, lossy = row("first"), row("second", lossy=True)
     registry = Registry(Direction.ENCODE, [lossless, lossy])
     assert registry.choose(UID, "label", FORMAT) is lossless
-    assert registry.choose(UID, "label", FORMAT, quality=Quality(lossy=True)) is lossy
+    assert registry.choose(UID, "label", FORMAT, quality=EncodingParameters(lossy=True)) is lossy
     with pytest.raises(UnsupportedError, match="second does not encode label"):
         registry.choose(UID, "label", FORMAT, "second")
     with pytest.raises(UnsupportedError) as caught:
-        Registry(Direction.ENCODE, [lossless]).choose(UID, "label", FORMAT, quality=Quality(lossy=True))
+        Registry(Direction.ENCODE, [lossless]).choose(UID, "label", FORMAT, quality=EncodingParameters(lossy=True))
     assert caught.value.code == "E_UNSUPPORTED_TS"
 
 
 def test_decoders_need_no_consent():
     one = row()
-    assert Registry(Direction.DECODE, [one]).choose(UID, "label", FORMAT, quality=Quality(lossy=True)) is one
+    assert Registry(Direction.DECODE, [one]).choose(UID, "label", FORMAT, quality=EncodingParameters(lossy=True)) is one
 
 
 def test_the_first_row_that_has_what_was_asked_is_chosen():
     first, second = row("first"), row("second", options=frozenset(["predictor"]))
     registry = Registry(Direction.ENCODE, [first, second])
     assert registry.choose(UID, "label", FORMAT) is first
-    assert registry.choose(UID, "label", FORMAT, quality=Quality(predictor=7)) is second
+    assert registry.choose(UID, "label", FORMAT, quality=EncodingParameters(predictor=7)) is second
     with pytest.raises(UnsupportedError, match="first: has no --predictor"):
-        registry.choose(UID, "label", FORMAT.replace(samples=2), quality=Quality(predictor=7))
+        registry.choose(UID, "label", FORMAT.replace(samples=2), quality=EncodingParameters(predictor=7))
 
 
 def test_what_no_row_has_is_a_usage_error_that_names_it():
     registry = Registry(Direction.ENCODE, [row("first"), row("second", options=frozenset(["tile"]))])
     with pytest.raises(UsageError, match="first: has no --code-block, --tile; second: has no --code-block"):
-        registry.choose(UID, "label", FORMAT, quality=Quality(tile=64, code_block=32))
+        registry.choose(UID, "label", FORMAT, quality=EncodingParameters(tile=64, code_block=32))
 
 
 def test_what_was_asked_is_what_was_given():
-    assert Quality().asked() == frozenset()
-    assert Quality(lossy=True).asked() == frozenset()
-    assert Quality(lossy=True, near=0, ratio=5.0).asked() == {"near", "ratio"}
-    assert {name for name, _ in Quality().items()} > LOSSY_PARAMETERS
+    assert EncodingParameters().asked() == frozenset()
+    assert EncodingParameters(lossy=True).asked() == frozenset()
+    assert EncodingParameters(lossy=True, near=0, ratio=5.0).asked() == {"near", "ratio"}
+    assert {name for name, _ in EncodingParameters().items()} > LOSSY_PARAMETERS
 
 
 # --- loading -----------------------------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ def test_rows_name_syntaxes_that_can_be_coded(registry, row):
     assert row.syntaxes
     for uid in row.syntaxes:
         assert BY_UID[uid].kind in (Kind.NATIVE, Kind.FRAMES)
-    assert row.options <= {name for name, _ in Quality().items()}
+    assert row.options <= {name for name, _ in EncodingParameters().items()}
     assert len(set(row.syntaxes)) == len(row.syntaxes)
 
 
@@ -342,7 +342,7 @@ def test_the_preferred_backend_is_the_same_with_either_line_of_imagecodecs(
 def test_pyjpegls_is_used_only_where_imagecodecs_cannot(of, backend, stored, lossy, monkeypatch):
     monkeypatch.setattr("imagecodecs.__version__", of)
     fmt = FORMAT.replace(stored=stored, high_bit=stored - 1)
-    assert ENCODERS.choose(dicom.JPEGLS_NEAR, "label", fmt, quality=Quality(lossy=lossy)).backend == backend
+    assert ENCODERS.choose(dicom.JPEGLS_NEAR, "label", fmt, quality=EncodingParameters(lossy=lossy)).backend == backend
 
 
 # --- versions ----------------------------------------------------------------------------------------------------
@@ -366,7 +366,7 @@ def test_a_row_needs_its_version_and_is_superseded_by_another(found, old, monkey
 def test_what_a_newer_version_could_do_is_refused_with_that_version(monkeypatch):
     monkeypatch.setattr("imagecodecs.__version__", OLD)
     with pytest.raises(UnsupportedError) as caught:
-        ENCODERS.choose(dicom.HTJ2K_LOSSLESS, "HTJ2K", FORMAT, quality=Quality(code_block=32))
+        ENCODERS.choose(dicom.HTJ2K_LOSSLESS, "HTJ2K", FORMAT, quality=EncodingParameters(code_block=32))
     assert caught.value.code == "E_BACKEND"
     assert f"imagecodecs: needs imagecodecs {NEW}, and {OLD} is installed" in str(caught.value)
 
@@ -420,7 +420,7 @@ def test_the_structure_of_charls_is_used_only_with_versions_that_have_it(said, u
             monkeypatch.setattr(jpegls, "_encode_locked", lambda *_: b"by the plain function")
             fmt = FORMAT.replace(stored=12)
             words = np.zeros(fmt.shape, np.uint16)
-            assert jpegls.encode_pyjpegls(words, fmt, fmt, Quality()) == b"by the plain function"
+            assert jpegls.encode_pyjpegls(words, fmt, fmt, EncodingParameters()) == b"by the plain function"
     finally:
         jpegls._charls.cache_clear()
 

@@ -22,7 +22,7 @@ from dcmtx.codec import warm
 from dcmtx.codec.registry import Direction, Registry, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import Quality
+from dcmtx.policy import EncodingParameters
 from dcmtx.syntax import BY_UID, JPEG_RECOMPRESSION
 
 FMT = Format("MONOCHROME2", 16, 16)
@@ -42,7 +42,7 @@ class Codec:
         who = "converting" if threading.get_ident() == self._mine else "other"
         self.calls[what].append((who, "frame" if fmt.rows == SIDE else "small"))
 
-    def encode(self, words: Any, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    def encode(self, words: Any, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
         from dcmtx.codec import rle
 
         self.note("encode", coded)
@@ -162,7 +162,7 @@ def test_others_wait_for_the_first_call(cold: None) -> None:
 def test_what_fails_then_is_told_by_the_frame_that_fails(
     codec: Codec, source: Any, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def encode(words: Any, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+    def encode(words: Any, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
         if coded.rows != SIDE:
             raise ValueError("too small")
         return codec.encode(words, plain, coded, quality)
@@ -213,14 +213,14 @@ def test_every_encoder_that_threads_share_takes_a_few_pixels(row: Row, name: str
         assert row.limits.reason(fmt)
         return
     verifier = usable(DECODERS, row.syntaxes[0])[0]
-    warm._encode(row, warm._plain(coded), coded, Quality(lossy=row.lossy), verifier)
+    warm._encode(row, warm._plain(coded), coded, EncodingParameters(lossy=row.lossy), verifier)
 
 
 def test_a_few_pixels_have_no_ten_resolutions() -> None:
     """What only a large image takes is not asked of a small one."""
     row = ENCODERS.rows(dicom.J2K_LOSSLESS)[0]
     fmt = warm._small(BYTE)
-    warm._encode(row, fmt, fmt, Quality(resolutions=10), None)
+    warm._encode(row, fmt, fmt, EncodingParameters(resolutions=10), None)
 
 
 # --- the library that it is for --------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dcmtx.codec import native
 from dcmtx.errors import InputError
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import Quality
+from dcmtx.policy import EncodingParameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
     return native.decode(cells, coded, plain)
 
 
-def encode(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return one frame deflated."""
     from isal import isal_zlib
 

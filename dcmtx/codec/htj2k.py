@@ -14,7 +14,7 @@ from dcmtx.codec import rate, search
 from dcmtx.codec.jpeg2k import check_resolutions, decode_imagecodecs, relabel, shift_to_signed
 from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import Quality
+from dcmtx.policy import EncodingParameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,9 @@ _USUAL = 5
 _STEPS = (0.5, 2e-6)
 
 
-def encode_imagecodecs_precise(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_imagecodecs_precise(
+    words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters
+) -> bytes:
     """Return one frame, reversible, with TLM, of the true precision; RPCL unless another progression is asked for."""
     import imagecodecs
 
@@ -49,7 +51,7 @@ def encode_imagecodecs_precise(words: Words, plain: PixelFormat, coded: PixelFor
     return relabel(bytes(encoded), coded) if few else bytes(encoded)
 
 
-def _layout(coded: PixelFormat, quality: Quality) -> dict[str, Any]:
+def _layout(coded: PixelFormat, quality: EncodingParameters) -> dict[str, Any]:
     """Return how the library is told to lay the stream out. What was not asked for it is not told: it may be old.
 
     Told how often to halve the image, it never halves a side below one pixel since 2026.10, and what it does not halve
@@ -70,7 +72,7 @@ def _layout(coded: PixelFormat, quality: Quality) -> dict[str, Any]:
     return layout
 
 
-def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return one frame, reversible, RPCL with TLM, of the true precision, by imagecodecs before 2026.10.
 
     That library writes the precision of the container, so the samples go in shifted and the stream is relabelled.
@@ -87,7 +89,9 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
     return relabel(bytes(encoded), coded)
 
 
-def encode_imagecodecs_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_imagecodecs_lossy(
+    words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters
+) -> bytes:
     """Return one frame, irreversible, of a ratio or a PSNR, looked for by the quantization step."""
     samples = _fill_container(words, coded)
 
@@ -116,7 +120,7 @@ def _fill_container(words: Words, coded: PixelFormat) -> Words:
     return np.ascontiguousarray(shifted)
 
 
-def _encode_step(samples: Words, coded: PixelFormat, quality: Quality, step: float) -> bytes:
+def _encode_step(samples: Words, coded: PixelFormat, quality: EncodingParameters, step: float) -> bytes:
     import imagecodecs
 
     encoded = imagecodecs.htj2k_encode(
@@ -130,7 +134,7 @@ def _encode_step(samples: Words, coded: PixelFormat, quality: Quality, step: flo
     return relabel(bytes(encoded), coded)
 
 
-def decompositions(fmt: PixelFormat, quality: Quality) -> int:
+def decompositions(fmt: PixelFormat, quality: EncodingParameters) -> int:
     """Return how many times the wavelet halves the image: one less than the resolutions asked for.
 
     By default 5, or as many as bring it down to 64 by 64.

@@ -8,7 +8,7 @@ import numpy as np
 
 from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import Quality
+from dcmtx.policy import EncodingParameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +50,7 @@ def _contiguous(samples: Words) -> Words:
     return samples.copy() if samples.size <= 3 else np.ascontiguousarray(samples)
 
 
-def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return one frame as lossless JPEG of the true precision; of 8 bits where Bits Stored is 1, which JPEG lacks."""
     import imagecodecs
 
@@ -67,7 +67,7 @@ def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
     return bytes(encoded)
 
 
-def encode_extended(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_extended(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return one frame of Process 2 or 4, which SOF1 announces; what Process 1 does with 8 bits is one way of 2."""
     stream = encode_lossy(words, plain, coded, quality)
     at = 2
@@ -76,7 +76,7 @@ def encode_extended(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
     return stream[: at + 1] + bytes([_SOF1]) + stream[at + 2 :]
 
 
-def encode_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return one frame as sequential DCT of 8 or 12 bits.
 
     Colour is stored as `coded` says: YBR_FULL_422 shares chroma as asked, and RGB, which is not transformed, is marked

@@ -11,7 +11,7 @@ from dcmtx.codec import rate, search
 from dcmtx.errors import RefusedError
 from dcmtx.pixel import bits, codestream
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import Quality
+from dcmtx.policy import EncodingParameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +40,7 @@ def decode_openjpeg(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Word
     return frame
 
 
-def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return one frame, reversible, of the true precision."""
     import imagecodecs
 
@@ -64,7 +64,7 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
     return relabel(bytes(encoded), coded) if shifted else bytes(encoded)
 
 
-def check_resolutions(kind: str, encoded: bytes, quality: Quality) -> None:
+def check_resolutions(kind: str, encoded: bytes, quality: EncodingParameters) -> None:
     """Refuse where the library made fewer resolutions than were asked for, which it does to small images untold."""
     if quality.resolutions is None:
         return
@@ -76,7 +76,7 @@ def check_resolutions(kind: str, encoded: bytes, quality: Quality) -> None:
         )
 
 
-def encode_openjpeg(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_openjpeg(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return one frame encoded by pylibjpeg-openjpeg, reversible, of the true precision."""
     from openjpeg.utils import encode_array
 
@@ -90,7 +90,7 @@ def encode_openjpeg(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
     return bytes(encoded)
 
 
-def encode_openjpeg_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_openjpeg_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return one frame, irreversible, by OpenJPEG's own rate control, which truncates as is best."""
     from openjpeg.utils import encode_array
 
@@ -120,7 +120,9 @@ def encode_openjpeg_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, 
     return _within(by_ratio, by_psnr, words, coded, quality)
 
 
-def encode_imagecodecs_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_imagecodecs_lossy(
+    words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters
+) -> bytes:
     """Return one frame, irreversible, by PSNR, by which a ratio is looked for too."""
 
     def by_psnr(psnr: float) -> bytes:
@@ -134,7 +136,7 @@ def encode_imagecodecs_lossy(words: Words, plain: PixelFormat, coded: PixelForma
 
 def _within(
     by_ratio: Callable[[float], bytes], by_psnr: Callable[[float], bytes], words: Words, coded: PixelFormat,
-    quality: Quality,
+    quality: EncodingParameters,
 ) -> bytes:  # fmt: skip
     """Return one frame as `quality` has it, by an encoder whose PSNR is an estimate, from before words are rounded."""
 
@@ -144,7 +146,7 @@ def _within(
     return rate.encode(by_ratio, lambda psnr: rate.at_least(by_psnr, measure, psnr), measure, quality)
 
 
-def _encode_psnr(words: Words, coded: PixelFormat, quality: Quality, psnr: float) -> bytes:
+def _encode_psnr(words: Words, coded: PixelFormat, quality: EncodingParameters, psnr: float) -> bytes:
     import imagecodecs
 
     level: Any = psnr

@@ -12,7 +12,7 @@ import numpy as np
 from dcmtx.errors import CodecError, RefusedError
 from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import Quality
+from dcmtx.policy import EncodingParameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +24,7 @@ DEFAULT_NEAR = 2
 _KNOWN_CHARLS = (b"2.4.",)
 
 
-def near(quality: Quality, stored: int) -> int:
+def near(quality: EncodingParameters, stored: int) -> int:
     """Return NEAR: how far a value may be off; by default no more than the precision allows.
 
     Raises RefusedError where more is asked for than half the greatest value (T.87 C.2.3).
@@ -57,7 +57,7 @@ def decode_pyjpegls(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Word
     return frame
 
 
-def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return one frame whose precision is the whole of 8 or 16 bits, all that imagecodecs wrote before 2026.10."""
     import imagecodecs
 
@@ -67,7 +67,9 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
     return _without_spiff(bytes(imagecodecs.jpegls_encode(samples, level=near(quality, coded.stored), out=out)))
 
 
-def encode_imagecodecs_precise(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_imagecodecs_precise(
+    words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters
+) -> bytes:
     """Return one frame of the true precision, 2 to 16 bits, colour interleaved by sample."""
     import imagecodecs
 
@@ -86,7 +88,7 @@ def _without_spiff(stream: bytes) -> bytes:
     return stream[:2] + stream[start:]
 
 
-def encode_pyjpegls(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_pyjpegls(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return one frame of the true precision, 2 to 16 bits, colour interleaved by sample."""
     samples = np.ascontiguousarray(bits.narrow(bits.unsigned(words, coded.stored), coded.stored))
     function = _charls()
@@ -115,7 +117,7 @@ def _room(samples: Words) -> int:
     return 2 * samples.nbytes + 1024
 
 
-def _encode_locked(samples: Words, coded: PixelFormat, quality: Quality) -> bytes:
+def _encode_locked(samples: Words, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Encode by the Python function of pyjpegls, which keeps the interpreter lock and needs images of some size."""
     from jpeg_ls import encode_buffer
 

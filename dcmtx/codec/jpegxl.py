@@ -10,7 +10,7 @@ from dcmtx.codec import jpeg
 from dcmtx.errors import CodecError
 from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import Quality
+from dcmtx.policy import EncodingParameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
     return frame[..., 0] if frame.ndim == 3 and frame.shape[-1] == 1 else frame
 
 
-def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return one frame, lossless, of the true precision."""
     import imagecodecs
 
@@ -41,7 +41,7 @@ def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
     return bytes(encoded)
 
 
-def encode_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return one frame of this quality, 1 to 100 as JPEG has it, by the Butteraugli distance that stands for it."""
     import imagecodecs
 
@@ -58,7 +58,7 @@ def distance(quality: int) -> float:
     return 6.4 + (30 - quality) ** 2 * 8.6 / 900
 
 
-def recompress(data: bytes, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def recompress(data: bytes, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return a JPEG stream as JPEG XL from which the same bytes can be made again; anything else is a CodecError."""
     import imagecodecs
 

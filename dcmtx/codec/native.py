@@ -9,7 +9,7 @@ import numpy as np
 from dcmtx.errors import CodecError, InputError
 from dcmtx.pixel import bits, color
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import Quality
+from dcmtx.policy import EncodingParameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,7 +66,7 @@ def _without_padding(data: bytes, coded: PixelFormat) -> bytes:
     return data[:need]
 
 
-def encode(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> Any:
+def encode(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> Any:
     """Return one frame of words as little-endian cells. 1-bit frames go to `bits.BitPacker`, as the words they are."""
     if coded.allocated == 1:
         return words
@@ -85,7 +85,7 @@ def little_endian(words: Words) -> memoryview:
     return ordered.reshape(-1).view(np.uint8).data
 
 
-def encode_fragment(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> Any:
+def encode_fragment(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> Any:
     """Return one frame as the cells of a fragment of its own: 1-bit frames start on a byte each (PS3.5 A.4.11)."""
     if coded.allocated == 1:
         return np.packbits(words.reshape(-1), bitorder="little").data

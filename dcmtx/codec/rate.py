@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcmtx.errors import RefusedError
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import Quality
+from dcmtx.policy import EncodingParameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ _MISSED = 0.5
 
 def encode(
     by_ratio: Callable[[float], bytes], by_psnr: Callable[[float], bytes], measure: Callable[[bytes], float],
-    quality: Quality,
+    quality: EncodingParameters,
 ) -> bytes:  # fmt: skip
     """Return a frame of the ratio or the PSNR asked for; else of that of both defaults that loses less.
 
@@ -79,7 +79,7 @@ def frame_bytes(coded: PixelFormat) -> float:
     return coded.stored_bytes / coded.frames
 
 
-def without_loss(quality: Quality) -> Quality:
+def without_loss(quality: EncodingParameters) -> EncodingParameters:
     """Return what was asked for but the loss."""
     return quality.replace(lossy=False, ratio=None, psnr=None)
 

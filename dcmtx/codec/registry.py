@@ -15,7 +15,7 @@ from typing import Any
 
 from dcmtx.errors import UnsupportedError, UsageError
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import LOSSLESS, Quality, option_name
+from dcmtx.policy import LOSSLESS, EncodingParameters, option_name
 from dcmtx.record import Record
 
 
@@ -30,7 +30,7 @@ class Direction(Enum):
 _ALWAYS_HALVED = 5
 
 Decode = Callable[[bytes, PixelFormat, PixelFormat], Any]
-Encode = Callable[[Any, PixelFormat, PixelFormat, Quality], Any]
+Encode = Callable[[Any, PixelFormat, PixelFormat, EncodingParameters], Any]
 
 
 class Limits(Record):
@@ -121,7 +121,7 @@ class Row(Record):
         """Tell whether the row is for the version of the library at hand, if there is one."""
         return not self.too_old() and not self.superseded()
 
-    def objection(self, fmt: PixelFormat, quality: Quality) -> str:
+    def objection(self, fmt: PixelFormat, quality: EncodingParameters) -> str:
         """Return why this row cannot code the format as asked, or an empty string."""
         missing = sorted(quality.asked() - self.options)
         if missing:
@@ -212,7 +212,7 @@ class Registry:
         return sorted({row.backend for row in self._rows})
 
     def choose(
-        self, uid: str, label: str, fmt: PixelFormat, backend: str | None = None, quality: Quality = LOSSLESS
+        self, uid: str, label: str, fmt: PixelFormat, backend: str | None = None, quality: EncodingParameters = LOSSLESS
     ) -> Row:
         """Return the first row that codes this format under this syntax as asked, of the backend asked for, if one is.
 

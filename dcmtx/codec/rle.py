@@ -9,7 +9,7 @@ import numpy as np
 
 from dcmtx.errors import CodecError, InputError
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import Quality
+from dcmtx.policy import EncodingParameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -159,7 +159,7 @@ def _shape(samples: Words, coded: PixelFormat) -> Words:
     return np.ascontiguousarray(samples.reshape(coded.samples, coded.rows, coded.columns).transpose(1, 2, 0))
 
 
-def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return one frame encoded: each row of each byte plane packed by imagecodecs, the rest by us."""
     import imagecodecs
 
@@ -175,7 +175,7 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
     return _assemble(segments)
 
 
-def encode_pylibjpeg(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Quality) -> bytes:
+def encode_pylibjpeg(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return one frame encoded by pylibjpeg-rle."""
     from rle.rle import encode_frame
 

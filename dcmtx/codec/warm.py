@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dcmtx.codec.registry import Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import LOSSLESS, Quality
+from dcmtx.policy import LOSSLESS, EncodingParameters
 from dcmtx.syntax import BY_UID, JPEG_BASELINE, JPEG_RECOMPRESSION
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def others_run() -> bool:
     return threading is not None and threading.active_count() > 1
 
 
-def encoder(row: Row, given: PixelFormat, coded: PixelFormat, quality: Quality, verifier: Row | None) -> None:
+def encoder(
+    row: Row, given: PixelFormat, coded: PixelFormat, quality: EncodingParameters, verifier: Row | None
+) -> None:
     """Call an encoder once as it will be called, and the decoder that verifies on what it made."""
     if not any(one is not None and _shared(one) for one in (row, verifier)):
         return
@@ -78,7 +80,9 @@ def _once(key: tuple[object, ...], call: Callable[[], None]) -> None:
                 call()
 
 
-def _encode(row: Row, given: PixelFormat, coded: PixelFormat, quality: Quality, verifier: Row | None) -> None:
+def _encode(
+    row: Row, given: PixelFormat, coded: PixelFormat, quality: EncodingParameters, verifier: Row | None
+) -> None:
     # What depends on the size of an image is left to the codec: a few pixels have no ten resolutions.
     quality = quality.replace(resolutions=None, tile=None, code_block=None)
     data = ENCODERS.load(row)(_ramp(given), given, coded, quality)
@@ -115,7 +119,7 @@ def _streams(row: Row, fmt: PixelFormat) -> Iterator[tuple[bytes, PixelFormat]]:
                     yield encode(jpeg, coded, coded, LOSSLESS), coded
             else:
                 plain = _plain(coded)
-                yield encode(_ramp(plain), plain, coded, Quality(lossy=one.lossy)), coded
+                yield encode(_ramp(plain), plain, coded, EncodingParameters(lossy=one.lossy)), coded
 
 
 def _codable(row: Row, family: str, fmt: PixelFormat) -> PixelFormat | None:

@@ -11,7 +11,7 @@ from dcmtx.dataset.edit import Edit
 from dcmtx.dataset.element import PIXEL_DATA
 from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import OffsetTable, Quality, UnusedBits
+from dcmtx.policy import EncodingParameters, OffsetTable, UnusedBits
 from dcmtx.record import Record
 from dcmtx.rules import overlay
 from dcmtx.syntax import Syntax
@@ -76,7 +76,7 @@ class Plan(Record):
     verifier: Row | None = None
     unused_bits: UnusedBits | None = None
     overlays: tuple[overlay.Embedded, ...] = ()
-    quality: Quality = Quality()
+    quality: EncodingParameters = EncodingParameters()
     irreversible: bool = False
     lost: bool = False
     exact: Row | None = None

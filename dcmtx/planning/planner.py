@@ -21,13 +21,13 @@ from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.plan import Contents, Plan, Route
 from dcmtx.planning.request import Request, resolve
 from dcmtx.policy import (
+    EncodingParameters,
     Icon,
     NoPixels,
     OffsetTable,
     OneBit,
     Overlays,
     Policy,
-    Quality,
     Signatures,
     Uid,
     UnusedBits,
@@ -77,7 +77,7 @@ def make(syntax_in: Syntax, header: Header, contents: Contents, request: Request
     raise refusal
 
 
-def check_target(syntax: Syntax, quality: Quality) -> None:
+def check_target(syntax: Syntax, quality: EncodingParameters) -> None:
     """Raise UnsupportedError or RefusedError if no file can be written in this syntax, whatever the file."""
     if syntax.loss is Loss.LOSSY and ENCODERS.rows(syntax.uid) and not quality.lossy:
         raise RefusedError(f"{syntax.name} loses information; say --lossy to consent", code="E_LOSSY")
@@ -607,7 +607,7 @@ _CANDIDATES = ("j2k", "htj2k", "jpegls", "jpeg", "rle", "deflated-frames", "defl
 def _nearest(syntax_in: Syntax, header: Header, contents: Contents, request: Request) -> str:
     """Return the end of a refusal: the nearest target that takes the file, without loss."""
     refused = request.target.syntaxes
-    lossless = Quality()
+    lossless = EncodingParameters()
     names = sorted(_CANDIDATES, key=lambda name: resolve(name, lossless).syntaxes[0].family != refused[0].family)
     for name in names:
         target = resolve(name, lossless)

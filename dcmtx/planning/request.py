@@ -6,7 +6,7 @@ from typing import Any
 
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import RefusedError, UsageError
-from dcmtx.policy import CHOICES, LOSSY_PARAMETERS, RANGES, Policy, Quality, option_name
+from dcmtx.policy import CHOICES, LOSSY_PARAMETERS, RANGES, EncodingParameters, Policy, option_name
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, EXPLICIT, ROOT, Loss, Syntax, find, find_family, is_keyword
 
@@ -36,7 +36,7 @@ class Target(Record):
         return self.syntaxes[0].label if len(self.syntaxes) == 1 else self.name
 
 
-def resolve(name: str, quality: Quality) -> Target:
+def resolve(name: str, quality: EncodingParameters) -> Target:
     """Return the target that a family, alias, keyword or UID names; with consent to loss, a family's lossy members.
 
     Raises UsageError for a name that nothing has, for a parameter that is out of range or that no encoder of the target
@@ -60,7 +60,7 @@ def resolve(name: str, quality: Quality) -> Target:
     return target
 
 
-def _check_values(quality: Quality) -> None:
+def _check_values(quality: EncodingParameters) -> None:
     for name, value in quality.items():
         if name == "lossy" or value is None:
             continue
@@ -75,7 +75,7 @@ def _check_values(quality: Quality) -> None:
         raise UsageError("--ratio and --psnr each say how much may be lost; give one of them")
 
 
-def _check_parameters(target: Target, quality: Quality) -> None:
+def _check_parameters(target: Target, quality: EncodingParameters) -> None:
     """Raise UsageError for a coding parameter that no encoder of the target takes."""
     lossy = quality.lossy and quality.near != 0
     rows = [row for syntax in target.syntaxes for row in ENCODERS.rows(syntax.uid) if row.lossy == lossy]
@@ -88,7 +88,7 @@ def _check_parameters(target: Target, quality: Quality) -> None:
         raise UsageError(f"{names} does not go with {target.label}: no encoder of it takes that")
 
 
-def quality_for(target: Target, quality: Quality) -> Quality:
+def quality_for(target: Target, quality: EncodingParameters) -> EncodingParameters:
     """Return what was asked for, without what no encoder of this target takes, or consent that it does not need."""
     lossy = quality.lossy and any(syntax.loss in (Loss.LOSSY, Loss.BOTH) for syntax in target.syntaxes)
     rows = [row for syntax in target.syntaxes for row in ENCODERS.rows(syntax.uid) if row.lossy == lossy]
@@ -104,7 +104,7 @@ def check_backends(backend: Backend) -> None:
             raise UsageError(f"there is no {verb} {name!r}; there are {', '.join(registry.backends())}")
 
 
-def _check_consent(quality: Quality) -> None:
+def _check_consent(quality: EncodingParameters) -> None:
     losing = sorted(quality.asked() & LOSSY_PARAMETERS)
     if losing and not quality.lossy:
         names = ", ".join(option_name(name) for name in losing)
@@ -142,4 +142,4 @@ class Request(Record):
     target: Target
     policy: Policy = Policy()
     backend: Backend = Backend()
-    quality: Quality = Quality()
+    quality: EncodingParameters = EncodingParameters()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dcmtx._version import __version__
-from dcmtx.policy import Quality
+from dcmtx.policy import EncodingParameters
 from dcmtx.syntax import Syntax
 
 _NAMESPACE = "b5a9bb0a-3d0f-5e65-9a3b-52d3a3c8a4d1"
 
 
-def derived_uid(old: str, target: Syntax, quality: Quality, *others: str) -> str:
+def derived_uid(old: str, target: Syntax, quality: EncodingParameters, *others: str) -> str:
     """Return the SOP Instance UID of what is made from instance `old`: 2.25 and a UUID of all that decides it.
 
     `others` are what decides it beside the parameters of quality and the version of dcmtx: the backends with the

@@ -16,7 +16,7 @@ from dcmtx.dataset.header import Header
 from dcmtx.dataset.meta import SOP_CLASS_UID, SOP_INSTANCE_UID
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import Policy, Quality, Uid
+from dcmtx.policy import EncodingParameters, Policy, Uid
 from dcmtx.record import Record
 from dcmtx.rules.identity import derived_uid
 from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
@@ -133,7 +133,7 @@ class Derivation(Record):
 def derive(
     header: Header,
     target: Syntax,
-    quality: Quality,
+    quality: EncodingParameters,
     policy: Policy,
     history: History,
     deciders: tuple[str, ...] = (),

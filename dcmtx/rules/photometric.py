@@ -8,7 +8,7 @@ from __future__ import annotations
 from dcmtx.errors import InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import Quality
+from dcmtx.policy import EncodingParameters
 from dcmtx.record import Record
 from dcmtx.syntax import JPEG_BASELINE, Legal, Syntax
 
@@ -100,7 +100,7 @@ def _jpeg(said: str, stream: Codestream) -> Colour:
     return Colour(said, "RGB", (_JFIF_NOTE,) if rgb and stream.jfif else ())
 
 
-def coded(syntax: Syntax, given: PixelFormat, held: PixelFormat, quality: Quality) -> str:
+def coded(syntax: Syntax, given: PixelFormat, held: PixelFormat, quality: EncodingParameters) -> str:
     """Return the Photometric Interpretation of what an encoder of this syntax stores, given `given`.
 
     JPEG 2000 transforms RGB, reversibly or not; JPEG with loss shares chroma, unless asked not to, and then is not

@@ -14,7 +14,7 @@ from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, Unsup
 from dcmtx.pixel.codestream import END, KINDS, Codestream
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.plan import Plan
-from dcmtx.policy import Quality, UnusedBits
+from dcmtx.policy import EncodingParameters, UnusedBits
 from dcmtx.record import Record
 from dcmtx.syntax import Kind
 from dcmtx.transcoding.codestreams import call, read_colour, read_stream
@@ -327,7 +327,7 @@ class FrameCoder:
         return Measure(int(back.min()), int(back.max()), squares, worst)
 
 
-def _is_enough(length: int, fmt: PixelFormat, quality: Quality) -> bool:
+def _is_enough(length: int, fmt: PixelFormat, quality: EncodingParameters) -> bool:
     """Tell whether so many bytes without loss are the ratio that loss is to reach, or only they the PSNR."""
     from dcmtx.codec import rate
 

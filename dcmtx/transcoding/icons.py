@@ -18,7 +18,7 @@ from dcmtx.place.bytes import Memory
 from dcmtx.planning.plan import Contents, Plan, Route
 from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE, make
 from dcmtx.planning.request import Request, Target
-from dcmtx.policy import Icon, OffsetTable, OneBit, Policy, Quality, UnusedBits
+from dcmtx.policy import EncodingParameters, Icon, OffsetTable, OneBit, Policy, UnusedBits
 from dcmtx.rules import image
 from dcmtx.rules.lossy import LOSS_ATTRIBUTES
 from dcmtx.syntax import EXPLICIT, Encoding, Syntax
@@ -120,7 +120,7 @@ class PixelKeeper:
 
 
 def _request(syntax: Syntax, policy: Policy) -> Request:
-    return Request(Target(syntax.label, (syntax,)), policy, quality=Quality())
+    return Request(Target(syntax.label, (syntax,)), policy, quality=EncodingParameters())
 
 
 def changes_for(

@@ -18,13 +18,13 @@ from dcmtx.planning.plan import Contents, Plan, Route
 from dcmtx.planning.planner import make
 from dcmtx.planning.request import Backend, Request, Target, check_backends, memory_size, quality_for, resolve
 from dcmtx.policy import (
+    EncodingParameters,
     Icon,
     NoPixels,
     OffsetTable,
     OneBit,
     Overlays,
     Policy,
-    Quality,
     Signatures,
     Uid,
     UnusedBits,
@@ -160,7 +160,7 @@ def job(
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}, not 1 or more")
     check_backends(Backend(decoder, encoder))
-    coding = Quality(
+    coding = EncodingParameters(
         lossy, quality, ratio, psnr, near, subsampling, predictor, resolutions, progression, tile, code_block
     )  # fmt: skip
     return Job(
@@ -183,14 +183,14 @@ def _choice(kind: type[_Choice], value: str | _Choice) -> _Choice:
         raise UsageError(f"{value!r} is none of {names}") from None
 
 
-def _resolve_fallback(name: str, quality: Quality) -> Target:
+def _resolve_fallback(name: str, quality: EncodingParameters) -> Target:
     """Return a target to fall back to: with consent to loss where it can lose, without where it cannot."""
-    for attempt in (quality, Quality(lossy=quality.lossy)):
+    for attempt in (quality, EncodingParameters(lossy=quality.lossy)):
         try:
             return resolve(name, attempt)
         except UsageError:
             continue
-    return resolve(name, Quality())
+    return resolve(name, EncodingParameters())
 
 
 Cores = Callable[[], int]
