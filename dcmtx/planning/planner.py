@@ -323,12 +323,12 @@ class _Planner:
         row = ENCODERS.choose(JPEG_RECOMPRESSION.uid, JPEG_RECOMPRESSION.label, said, self._backend.encoder)
         size = max(worst_case(said), 2 * self._contents.coded_bytes)
         table = choose_table(self._policy.offset_table, said.frames, size)
-        confession = self._confess(said)
+        undeclared = self._undeclared_loss(said)
         edits = _common_edits(header) | _signature_edits(header) | _image_edits(header, said, written)
-        edits |= (confession.edits if confession else {}) | _table_edits(table, said)
+        edits |= (undeclared.edits if undeclared else {}) | _table_edits(table, said)
         return Plan(
             target, Route.RECOMPRESS, PIXEL_DATA, b"OB", said, coded_out=written, encoder=row, table=table, edits=edits,
-            notes=colour.notes + (confession.notes if confession else ()),
+            notes=colour.notes + (undeclared.notes if undeclared else ()),
         )  # fmt: skip
 
     def _check_recompressible(self) -> None:
@@ -365,23 +365,23 @@ class _Planner:
         verifier = DECODERS.choose(target.uid, target.label, coded_out) if self._policy.verify else None
         _check_signatures(header, self._policy)
         overlays = self._find_overlays(said)
-        confession = self._confess(said)
+        undeclared = self._undeclared_loss(said)
         table = OffsetTable.EMPTY
         if target.encapsulated:
             size = worst_case(coded_out, self._quality.tile)
             table = choose_table(self._policy.offset_table, coded_out.frames, size)
         edits = _common_edits(header) | _signature_edits(header) | _image_edits(header, said, coded_out)
         edits |= overlay.extraction(overlays, coded_out) | _table_edits(table, coded_out)
-        edits |= confession.edits if confession else {}
+        edits |= undeclared.edits if undeclared else {}
         vr = _pixel_vr(target, coded_out)
         plan = Plan(
             target, Route.RECODE, PIXEL_DATA, vr, coded_in, plain, given, coded_out,
             decoder, encoder, verifier, unused, tuple(overlays), self._quality, self._irreversible,
             self._contents.lost is not None, self._exact_encoder(coded_out),
             self._contents.stream.transform if self._contents.stream else None, word_bytes, table=table, edits=edits,
-            notes=colour.notes + (confession.notes if confession else ()) + _wide_note(target, coded_out.allocated, vr),
+            notes=colour.notes + (undeclared.notes if undeclared else ()) + _wide_note(target, coded_out.allocated, vr),
         )  # fmt: skip
-        return self._derive(plan, confession.history) if self._irreversible and confession else plan
+        return self._derive(plan, undeclared.history) if self._irreversible and undeclared else plan
 
     def _exact_encoder(self, coded_out: PixelFormat) -> Row | None:
         """Return the row that codes without loss what loss would not make smaller; None where there is none."""
@@ -412,13 +412,13 @@ class _Planner:
             notes=plan.notes + derivation.notes,
         )
 
-    def _confess(self, fmt: PixelFormat) -> lossy.Confession | None:
+    def _undeclared_loss(self, fmt: PixelFormat) -> lossy.UndeclaredLoss | None:
         """Return the losses so far, and what must be said of them; None where there is no codestream and no loss."""
         if self._contents.stream is None and not self._irreversible:
             return None
         from dcmtx.rules import lossy
 
-        return lossy.confess(self._header, self._contents.lost, fmt, self._contents.coded_bytes)
+        return lossy.undeclared_loss(self._header, self._contents.lost, fmt, self._contents.coded_bytes)
 
     def _find_overlays(self, said: PixelFormat) -> list[overlay.Embedded]:
         """Return the overlays to be extracted: before any compression, native cells keep them (PS3.5 8.1.2)."""

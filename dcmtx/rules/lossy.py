@@ -84,7 +84,7 @@ def _values(header: Header, tag: int) -> list[str]:
     return [value.strip() for value in text.split("\\")] if text else []
 
 
-class Confession(Record):
+class UndeclaredLoss(Record):
     """What a source that is lossy but does not say so should have said."""
 
     history: History
@@ -92,7 +92,7 @@ class Confession(Record):
     notes: tuple[str, ...]
 
 
-def confess(header: Header, lost: Codestream | None, fmt: PixelFormat, coded_bytes: int) -> Confession:
+def undeclared_loss(header: Header, lost: Codestream | None, fmt: PixelFormat, coded_bytes: int) -> UndeclaredLoss:
     """Return the losses so far, with that of the source's own codestreams if the data set is silent on it.
 
     `lost` is the first codestream that has lost something, by what it says of itself, whatever its syntax: JPEG by its
@@ -102,7 +102,7 @@ def confess(header: Header, lost: Codestream | None, fmt: PixelFormat, coded_byt
     own = METHODS[lost.kind][0] if lost is not None else None
     history = read_history(header, own)
     if own is None or header.text(LOSSY_IMAGE_COMPRESSION) == "01":
-        return Confession(history, {}, ())
+        return UndeclaredLoss(history, {}, ())
     ratio = ratio_text(fmt.stored_bytes, coded_bytes)
     if history.methods[-1:] != (own,):
         history = history.add(ratio, own)
@@ -114,7 +114,7 @@ def confess(header: Header, lost: Codestream | None, fmt: PixelFormat, coded_byt
         METHOD: Set(METHOD, b"CS", "\\".join(history.methods).encode("latin-1")),
     }
     note = "its codestream is lossy, but the data set does not say so; Lossy Image Compression (0028,2110) is 01 now"
-    return Confession(history, edits, (note,))
+    return UndeclaredLoss(history, edits, (note,))
 
 
 def ratio_text(uncompressed: float, compressed: int) -> str:
