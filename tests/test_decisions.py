@@ -894,7 +894,7 @@ def rgb_jpeg(frame: Words) -> bytes:
 
 
 @dataclass(frozen=True)
-class Coded:
+class EncodedFrame:
     """A codestream of RGB in some colour, what may be off, and what the data set must then say of its loss."""
 
     syntax: str
@@ -907,19 +907,19 @@ class Coded:
         return coded_image(self.photometric, self.stream, self.syntax)
 
 
-def coded_sources() -> dict[str, Coded]:
+def coded_sources() -> dict[str, EncodedFrame]:
     frame = waves(COLOUR)
     return {
-        "YBR_FULL_422 of JPEG": Coded(dicom.JPEG_BASELINE, "YBR_FULL_422", ybr_jpeg(frame), 24, "ISO_10918_1"),
-        "RGB of JPEG": Coded(dicom.JPEG_BASELINE, "RGB", rgb_jpeg(frame), 6, "ISO_10918_1"),
-        "YBR_RCT of JPEG 2000": Coded(dicom.J2K_LOSSLESS, "YBR_RCT", j2k(frame, reversible=True), 0),
-        "YBR_RCT of JPEG 2000 that may lose": Coded(dicom.J2K, "YBR_RCT", j2k(frame, reversible=True), 0),
-        "YBR_ICT of JPEG 2000": Coded(dicom.J2K, "YBR_ICT", j2k(frame, reversible=False), 2, "ISO_15444_1"),
-        "YBR_RCT of HTJ2K": Coded(
+        "YBR_FULL_422 of JPEG": EncodedFrame(dicom.JPEG_BASELINE, "YBR_FULL_422", ybr_jpeg(frame), 24, "ISO_10918_1"),
+        "RGB of JPEG": EncodedFrame(dicom.JPEG_BASELINE, "RGB", rgb_jpeg(frame), 6, "ISO_10918_1"),
+        "YBR_RCT of JPEG 2000": EncodedFrame(dicom.J2K_LOSSLESS, "YBR_RCT", j2k(frame, reversible=True), 0),
+        "YBR_RCT of JPEG 2000 that may lose": EncodedFrame(dicom.J2K, "YBR_RCT", j2k(frame, reversible=True), 0),
+        "YBR_ICT of JPEG 2000": EncodedFrame(dicom.J2K, "YBR_ICT", j2k(frame, reversible=False), 2, "ISO_15444_1"),
+        "YBR_RCT of HTJ2K": EncodedFrame(
             dicom.HTJ2K, "YBR_RCT", bytes(imagecodecs.htj2k_encode(frame, reversible=True, planar=False)), 0
         ),
-        "RGB of JPEG XL": Coded(oracle.JPEG_XL_LOSSLESS, "RGB", jpegxl(frame, lossless=True), 0),
-        "XYB of JPEG XL": Coded(JPEG_XL, "XYB", jpegxl(frame, distance=0.5), 32, "ISO_18181_1"),
+        "RGB of JPEG XL": EncodedFrame(oracle.JPEG_XL_LOSSLESS, "RGB", jpegxl(frame, lossless=True), 0),
+        "XYB of JPEG XL": EncodedFrame(JPEG_XL, "XYB", jpegxl(frame, distance=0.5), 32, "ISO_18181_1"),
     }
 
 
@@ -940,7 +940,9 @@ def test_the_codestreams_are_of_the_colours_that_they_are_called() -> None:
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES.keys())
 @pytest.mark.parametrize(("to", "photometric"), BECOMES.items(), ids=BECOMES.keys())
-def test_colours_of_codestreams_become_rgb(source: Coded, to: str, photometric: str, src: Path, dst: Path) -> None:
+def test_colours_of_codestreams_become_rgb(
+    source: EncodedFrame, to: str, photometric: str, src: Path, dst: Path
+) -> None:
     """PS3.5 8.2.1, 8.2.4. And a loss that the source keeps silent about is told of, without a new instance."""
     src.write_bytes(source.image().encode())
     outcome = transcode(src, dst, to=to)

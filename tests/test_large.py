@@ -34,7 +34,7 @@ from dcmtx.planning.planner import worst_case
 from dcmtx.policy import OffsetTable
 from dcmtx.rules.image import read_format
 from dcmtx.transcoding import engine
-from dcmtx.transcoding.frame import Coded, FrameCoder
+from dcmtx.transcoding.frame import EncodedFrame, FrameCoder
 from dcmtx.transcoding.job import Status
 from dcmtx.transcoding.source import Source
 
@@ -804,14 +804,14 @@ def test_frames_wait_for_one_another_in_a_bounded_window(slow: str, workers: int
     done = threading.Event()
     begun = []
 
-    def work(number: int) -> Coded:
+    def work(number: int) -> EncodedFrame:
         begun.append(number)
         if slow == "workers":
             time.sleep(0.001)
         if slow == "first frame" and number == 0 and workers > 1:
             # All the others that may begin have begun before the first is done.
             done.wait(0.2)
-        return Coded(Counted())
+        return EncodedFrame(Counted())
 
     seen = 0
     for _ in engine.run(work, 200, workers, lambda: workers):
@@ -827,9 +827,9 @@ def test_frames_wait_for_one_another_in_a_bounded_window(slow: str, workers: int
 def test_with_one_worker_nothing_runs_ahead() -> None:
     begun: list[int] = []
 
-    def work(number: int) -> Coded:
+    def work(number: int) -> EncodedFrame:
         begun.append(number)
-        return Coded(b"")
+        return EncodedFrame(b"")
 
     for number, _ in enumerate(engine.run(work, 50, 8, lambda: 1)):
         assert begun == list(range(number + 1))
@@ -861,7 +861,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         meet = threading.Barrier(together)
         coded = FrameCoder.__call__
 
-        def code(self: FrameCoder, number: int) -> Coded:
+        def code(self: FrameCoder, number: int) -> EncodedFrame:
             Frame.begin(1)
             # The last ones may be fewer than that.
             if number < self._source.header.integer(0x00280008) // together * together:
@@ -915,9 +915,9 @@ def test_a_job_that_has_a_part_of_the_cores_has_that_part_of_the_memory(
 ) -> None:
     begun: list[int] = []
 
-    def work(number: int) -> Coded:
+    def work(number: int) -> EncodedFrame:
         begun.append(number)
-        return Coded(b"")
+        return EncodedFrame(b"")
 
     for seen, _ in enumerate(engine.run(work, 50, most, lambda: allowed, memory=memory, frame_bytes=100)):
         # Those under way, and the one that is given out.

@@ -76,7 +76,7 @@ def abandon() -> None:
             os.unlink(path)
 
 
-def let_go() -> None:
+def release() -> None:
     """Let go of the files that the parent of this process, which was just forked, is writing: it holds their locks."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for fd in _unfinished.values():

@@ -44,7 +44,7 @@ def _start_child() -> None:
     _die_with_parent()
     sink = sys.modules.get("dcmtx.place.atomic")
     if sink is not None:
-        sink.let_go()
+        sink.release()
 
 
 def _do_forked(number: int) -> Any:

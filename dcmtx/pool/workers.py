@@ -76,7 +76,7 @@ def _start_worker(share: Any, memory: int, modules: Sequence[str]) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
-    _let_server_go()
+    _release_server()
     _die_with_parent()
     _limit_memory(memory)
     _share = share
@@ -226,14 +226,14 @@ class Pool(Generic[Task, Result]):
         unfinished = [task for task, _ in self._waiting]
         for worker in self._workers:
             worker.process.join(max(0.0, patience - time.monotonic()))
-            if worker.task is not None and not self._last_words(worker):
+            if worker.task is not None and not self._take_result(worker):
                 unfinished.append(worker.task)
             worker.end(0)
         self._workers.clear()
         self._waiting.clear()
         return unfinished
 
-    def _last_words(self, worker: _Worker[Task]) -> bool:
+    def _take_result(self, worker: _Worker[Task]) -> bool:
         """Take the result that a worker sent before it was ended, if there is one."""
         assert worker.task is not None
         try:
@@ -263,7 +263,7 @@ class Pool(Generic[Task, Result]):
         while True:
             yield from self.finished()
             wait = self._under_way() >= limit
-            if not self._listen(wait=wait) or (not wait and not self._done):
+            if not self._wait(wait=wait) or (not wait and not self._done):
                 return
 
     def wake(self) -> None:
@@ -310,7 +310,7 @@ class Pool(Generic[Task, Result]):
     def _too_slow(self) -> str:
         return f"was ready after {self._start_limit:g} s"
 
-    def _listen(self, *, wait: bool) -> bool:
+    def _wait(self, *, wait: bool) -> bool:
         """Take what workers have to say, waiting for it if asked to; return False if somebody wants an end of that."""
         from multiprocessing.connection import wait as wait_for
 
@@ -320,7 +320,7 @@ class Pool(Generic[Task, Result]):
             os.read(self._woken, 1)
             return False
         for worker in [worker for worker in self._workers if worker.pipe in ready]:
-            self._hear(worker)
+            self._receive(worker)
         now = time.monotonic()
         for worker in list(self._workers):
             if worker.deadline is not None and worker.deadline <= now:
@@ -335,21 +335,21 @@ class Pool(Generic[Task, Result]):
             late = f"no worker {self._too_slow()}"
             if self._waiting:
                 worker.task, worker.killed = self._waiting.popleft()
-        self._bury(worker, CodecError(late, code="E_TIMEOUT"))
+        self._remove_worker(worker, CodecError(late, code="E_TIMEOUT"))
 
     def _patience(self) -> float | None:
         deadlines = [worker.deadline for worker in self._workers if worker.deadline is not None]
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
-    def _hear(self, worker: _Worker[Task]) -> None:
+    def _receive(self, worker: _Worker[Task]) -> None:
         """Take the result of a worker's job, or that it is ready for one, or bury it."""
         try:
             said = worker.pipe.recv()
         except BlockingIOError:
-            self._bury(worker, CodecError("the worker stopped in the middle of its answer", code="E_CRASH"))
+            self._remove_worker(worker, CodecError("the worker stopped in the middle of its answer", code="E_CRASH"))
             return
         except Exception:  # noqa: BLE001 - whatever a dying worker leaves in its pipe
-            self._bury(worker)
+            self._remove_worker(worker)
             return
         task, worker.task, worker.deadline = worker.task, None, None
         if not worker.ready:
@@ -360,7 +360,7 @@ class Pool(Generic[Task, Result]):
         # It need not wait for its next job until somebody has looked at this result.
         self._feed()
 
-    def _bury(self, worker: _Worker[Task], error: DcmtxError | None = None) -> None:
+    def _remove_worker(self, worker: _Worker[Task], error: DcmtxError | None = None) -> None:
         """Take leave of a worker that is dead, or is to be. The job that it had ends with this error, or tells of that.
 
         The job of a worker that was killed is given to another, once. That came from outside, from the system when
@@ -430,7 +430,7 @@ def _limit_messages(pipe: Connection) -> None:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _MESSAGE_SECONDS, 0))
 
 
-def _let_server_go() -> None:
+def _release_server() -> None:
     """Give up what a worker inherits that would keep the process alive that it was forked from."""
     from multiprocessing import forkserver
 

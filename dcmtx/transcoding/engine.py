@@ -10,7 +10,7 @@ from typing import Any
 
 from dcmtx.errors import CodecError
 from dcmtx.record import Record
-from dcmtx.transcoding.frame import Coded
+from dcmtx.transcoding.frame import EncodedFrame
 
 # Frames being worked on or waiting to be written, per worker.
 _WINDOW_PER_WORKER = 2
@@ -21,7 +21,7 @@ _FEWEST = 2
 
 
 def run(
-    work: Callable[[int], Coded],
+    work: Callable[[int], EncodedFrame],
     frames: int,
     most: int,
     cores: Callable[[], int],
@@ -30,7 +30,7 @@ def run(
     memory: int = MEMORY,
     frame_bytes: int = 0,
     warm: Callable[[], None] | None = None,
-) -> Iterator[Coded]:
+) -> Iterator[EncodedFrame]:
     """Yield `work(number)` for each frame in order, a bounded number of frames being under way.
 
     `cores` tells how many workers may work now, `most` how many that can ever be: a batch gives more as it runs out of
@@ -76,11 +76,11 @@ def _waiting(allowed: int, most: int, memory: int, frame_bytes: int) -> int:
     return min(by_cores, max(memory * allowed // most // frame_bytes, _FEWEST) - 1)
 
 
-def _result(future: Any) -> Coded:
+def _result(future: Any) -> EncodedFrame:
     from concurrent.futures import BrokenExecutor
 
     try:
-        coded: Coded = future.result()
+        coded: EncodedFrame = future.result()
     except BrokenExecutor as error:
         raise _ended() from error
     return coded
@@ -116,7 +116,7 @@ class _Workers(Record):
         self.pool.shutdown()
 
 
-def _pool(work: Callable[[int], Coded], most: int, warm: Callable[[], None] | None, *, locked: bool) -> _Workers:
+def _pool(work: Callable[[int], EncodedFrame], most: int, warm: Callable[[], None] | None, *, locked: bool) -> _Workers:
     if locked:
         from dcmtx.pool.children import fork_pool, may_fork
 

@@ -35,7 +35,7 @@ class Measure(Record):
     worst: int
 
 
-class Coded(Record):
+class EncodedFrame(Record):
     """One frame as the target holds it: its bytes, the overlays taken out of it, and what was measured.
 
     `words` are what the source decodes to, if they were to be kept; `cleared` says how many lost what stood outside
@@ -112,7 +112,7 @@ class FrameCoder:
 
             warm.encoder(plan.exact, self._given, self._coded_out, rate.without_loss(plan.quality), plan.verifier)
 
-    def __call__(self, number: int) -> Coded:
+    def __call__(self, number: int) -> EncodedFrame:
         """Return one frame (0-based) as the encoder of the plan writes it.
 
         Raises InputError, RefusedError, CodecError or VerifyError, with the frame's number.
@@ -132,7 +132,7 @@ class FrameCoder:
             raise
         return coded.replace(overlays=overlays, measure=measure, words=decoded, cleared=cleared)
 
-    def _encoded(self, words: Frame) -> Coded:
+    def _encoded(self, words: Frame) -> EncodedFrame:
         """Return words encoded, without loss where loss was asked for but saves no bytes.
 
         Frames in colour are not mixed so: the colour transform is another, and the data set names one. Then the writer
@@ -140,23 +140,23 @@ class FrameCoder:
         """
         plan, exact = self._plan, self._plan.exact
         if exact is None or self._encode_exactly is None:
-            return Coded(call(self._encode, self._encoder, words, self._given, self._coded_out, plan.quality))
+            return EncodedFrame(call(self._encode, self._encoder, words, self._given, self._coded_out, plan.quality))
         from dcmtx.codec import rate
 
         out = self._coded_out.replace(photometric=self._coded_out.photometric.replace("YBR_ICT", "YBR_RCT"))
         may_mix = out.photometric == self._coded_out.photometric
         spare = call(self._encode_exactly, exact, words, self._given, out, rate.without_loss(plan.quality))
         if may_mix and _is_enough(len(spare), out, plan.quality):
-            return Coded(spare, exact=True, spare=len(spare))
+            return EncodedFrame(spare, exact=True, spare=len(spare))
         try:
             data = call(self._encode, self._encoder, words, self._given, self._coded_out, plan.quality)
         except RefusedError as error:
             if error.code != rate.UNREACHED or not may_mix:
                 raise
-            return Coded(spare, exact=True, spare=len(spare))
+            return EncodedFrame(spare, exact=True, spare=len(spare))
         if may_mix and len(spare) <= len(data):
-            return Coded(spare, exact=True, spare=len(spare))
-        return Coded(data, spare=len(spare))
+            return EncodedFrame(spare, exact=True, spare=len(spare))
+        return EncodedFrame(data, spare=len(spare))
 
     def _as_native(self, words: Frame) -> Frame:
         """Return decoded words as native cells have them: those that shared chroma do so again."""
@@ -359,10 +359,10 @@ class Recompressor:
         """Have the codec called once before several threads call it."""
         warm.recompressor(self._row, self._fmt)
 
-    def __call__(self, number: int) -> Coded:
+    def __call__(self, number: int) -> EncodedFrame:
         """Return one frame (0-based) in the target syntax. Raises InputError or CodecError, with its number."""
         try:
-            return Coded(self._turned(self._source.frame(number)))
+            return EncodedFrame(self._turned(self._source.frame(number)))
         except DcmtxError as error:
             if error.frame is None:
                 error.frame = number
@@ -393,17 +393,17 @@ class Rewrapper:
     def warm(self) -> None:
         """Do nothing: no codec is called."""
 
-    def __call__(self, number: int) -> Coded:
+    def __call__(self, number: int) -> EncodedFrame:
         """Return one frame (0-based). Raises InputError with its number."""
         data = self._source.frame(number)
         if self._source.syntax.family not in ("j2k", "htj2k"):
-            return Coded(data)
+            return EncodedFrame(data)
         try:
             stream = read_stream(self._source.syntax, data, self._fmt)
         except DcmtxError as error:
             error.frame = number
             raise
-        return Coded(data[stream.start : stream.end] if stream.boxed else data)
+        return EncodedFrame(data[stream.start : stream.end] if stream.boxed else data)
 
 
 def _unused(where: str, holds: str) -> RefusedError:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from dcmtx.record import Record
-from dcmtx.transcoding.frame import Coded, Frame
+from dcmtx.transcoding.frame import EncodedFrame, Frame
 
 if TYPE_CHECKING:
     from dcmtx.pixel.bits import BitPacker
@@ -40,7 +40,7 @@ class _Tally:
         self.smallest = 0
         self.largest = 0
 
-    def add(self, coded: Coded) -> None:
+    def add(self, coded: EncodedFrame) -> None:
         """Account for a frame."""
         self.frames += 1
         self.coded_bytes += len(coded.data)

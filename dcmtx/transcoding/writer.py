@@ -15,7 +15,7 @@ from dcmtx.pixel.encapsulation import Layout
 from dcmtx.place.atomic import Sink
 from dcmtx.planning.plan import Plan, Route
 from dcmtx.transcoding.engine import MEMORY, run
-from dcmtx.transcoding.frame import Coded, Frame, FrameCoder, Recompressor, Rewrapper, frame_memory
+from dcmtx.transcoding.frame import EncodedFrame, Frame, FrameCoder, Recompressor, Rewrapper, frame_memory
 from dcmtx.transcoding.inside import context_of, may_hold_items, rewritten
 from dcmtx.transcoding.source import Source
 from dcmtx.transcoding.tally import Written, _Digest, _Tally
@@ -143,7 +143,7 @@ class Writer:
         for offset, packer in self._overlays:
             self._sink.patch(offset, packer.flush())
 
-    def _frames(self) -> Iterator[Coded]:
+    def _frames(self) -> Iterator[EncodedFrame]:
         """Yield the frames as the target holds them, in order, and account for them."""
         plan = self._plan
         assert plan.coded_out is not None
