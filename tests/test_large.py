@@ -464,7 +464,7 @@ def test_what_just_fits_native_pixel_data_is_planned(target: str, tmp_path: Path
     quick(tmp_path / "in.dcm", [b"\3\0"] * 106, syntax=DEFLATED_FRAMES, **AT_MOST)
     outcome = transcode(tmp_path / "in.dcm", tmp_path / "out.dcm", to=target, dry_run=True)
     assert outcome.plan is not None
-    assert outcome.plan.coded_out.native_bytes == LARGEST
+    assert outcome.plan.target_format.native_bytes == LARGEST
 
 
 def test_a_fallback_takes_what_native_pixel_data_cannot_hold(tmp_path: Path) -> None:

@@ -65,10 +65,10 @@ _ROUTES = {
 def steps(plan: Plan) -> list[str]:
     """Return what happens to the pixels, step by step."""
     lines = [f"route: {_ROUTES[plan.route]}"]
-    if plan.decoder and plan.coded_in and plan.plain:
-        lines.append(f"decode by {plan.decoder.backend}: {plan.coded_in.describe()}")
-        if plan.plain.photometric != plan.coded_in.photometric:
-            lines.append(f"colour: {plan.coded_in.photometric} to {plan.plain.photometric}")
+    if plan.decoder and plan.source_format and plan.decoded_format:
+        lines.append(f"decode by {plan.decoder.backend}: {plan.source_format.describe()}")
+        if plan.decoded_format.photometric != plan.source_format.photometric:
+            lines.append(f"colour: {plan.source_format.photometric} to {plan.decoded_format.photometric}")
     if plan.word_bytes:
         lines.append(f"big endian: words of {8 * plan.word_bytes} bits")
     if plan.overlays:
@@ -76,10 +76,12 @@ def steps(plan: Plan) -> list[str]:
         lines.append(f"extract overlays: {groups}")
     if plan.unused_bits is not None:
         lines.append(f"content outside Bits Stored: {plan.unused_bits.value}")
-    if plan.encoder and plan.coded_out:
+    if plan.encoder and plan.target_format:
         loss = "with loss" if plan.irreversible else "without loss"
-        lines.append(f"encode by {plan.encoder.backend}, {loss}: {plan.coded_out.describe()}")
-    if plan.verifier and not (plan.syntax.kind is Kind.NATIVE and plan.coded_out and plan.coded_out.allocated == 1):
+        lines.append(f"encode by {plan.encoder.backend}, {loss}: {plan.target_format.describe()}")
+    if plan.verifier and not (
+        plan.syntax.kind is Kind.NATIVE and plan.target_format and plan.target_format.allocated == 1
+    ):
         lines.append(f"verify by {plan.verifier.backend}")
     if plan.table is not OffsetTable.EMPTY:
         lines.append(f"offset table: {plan.table.value}")

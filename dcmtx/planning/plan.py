@@ -53,7 +53,7 @@ class Detail(Record):
 class Plan(Record):
     """How one file is converted.
 
-    `coded_in` is what the source holds, `plain` the words it decodes to, `given` what the encoder gets, `coded_out`
+    `source_format` is what the source holds, `decoded_format` the words it decodes to, `encoder_format` what the encoder gets, `target_format`
     what the file written holds; `pixel_vr` is the VR of its pixel element. Rows are None where nothing is coded.
     `unused_bits` says what is done with words that hold something outside Bits Stored; None means that the target holds
     whole words. `overlays` are taken out of the pixels. `irreversible` says that something is lost, `lost`
@@ -67,10 +67,10 @@ class Plan(Record):
     route: Route
     pixel_tag: int = PIXEL_DATA
     pixel_vr: bytes = b"OW"
-    coded_in: PixelFormat | None = None
-    plain: PixelFormat | None = None
-    given: PixelFormat | None = None
-    coded_out: PixelFormat | None = None
+    source_format: PixelFormat | None = None
+    decoded_format: PixelFormat | None = None
+    encoder_format: PixelFormat | None = None
+    target_format: PixelFormat | None = None
     decoder: Row | None = None
     encoder: Row | None = None
     verifier: Row | None = None

@@ -250,7 +250,7 @@ class _Planner:
         if target.encoding.implicit:
             vr = b"OW"
         edits = _common_edits(header)
-        plan = Plan(target, Route.CARRY, PIXEL_DATA, vr, fmt, coded_out=fmt, edits=edits, notes=notes)
+        plan = Plan(target, Route.CARRY, PIXEL_DATA, vr, fmt, target_format=fmt, edits=edits, notes=notes)
         if header.encoding.big_endian and target.encoding.big_endian:
             # Not a byte moves, whatever the words are.
             known = not self._is_ambiguous(allocated) or self._policy.word_order is not WordOrder.REFUSE
@@ -303,7 +303,7 @@ class _Planner:
         size = max(worst_case(fmt), self._contents.coded_bytes + 8 * fmt.frames)
         table = choose_table(self._policy.offset_table, fmt.frames, size)
         edits = _common_edits(self._header) | _table_edits(table, fmt)
-        return Plan(self._target, Route.REWRAP, PIXEL_DATA, b"OB", fmt, coded_out=fmt, table=table, edits=edits)
+        return Plan(self._target, Route.REWRAP, PIXEL_DATA, b"OB", fmt, target_format=fmt, table=table, edits=edits)
 
     # --- JPEG recompressed -----------------------------------------------------------------------------------
 
@@ -327,7 +327,7 @@ class _Planner:
         edits = _common_edits(header) | _signature_edits(header) | _image_edits(header, said, written)
         edits |= (undeclared.edits if undeclared else {}) | _table_edits(table, said)
         return Plan(
-            target, Route.RECOMPRESS, PIXEL_DATA, b"OB", said, coded_out=written, encoder=row, table=table, edits=edits,
+            target, Route.RECOMPRESS, PIXEL_DATA, b"OB", said, target_format=written, encoder=row, table=table, edits=edits,
             notes=colour.notes + (undeclared.notes if undeclared else ()),
         )  # fmt: skip
 
@@ -350,40 +350,42 @@ class _Planner:
         image.check_format(said)
         word_bytes = self._word_bytes(said.allocated)
         colour = photometric.decoded(self._syntax_in, said, self._contents.stream)
-        coded_in = said.replace(photometric=colour.coded)
-        decoder = DECODERS.choose(self._syntax_in.uid, self._syntax_in.label, coded_in, self._backend.decoder)
-        plain = coded_in.replace(photometric=colour.plain, planar=0)
+        source_format = said.replace(photometric=colour.coded)
+        decoder = DECODERS.choose(self._syntax_in.uid, self._syntax_in.label, source_format, self._backend.decoder)
+        decoded_format = source_format.replace(photometric=colour.plain, planar=0)
         if self._irreversible:
-            objects.check_loss(header, plain)
-        given, unused = self._settle_bits(plain)
-        given = self._settle_colour(given)
-        coded_out = given.replace(photometric=photometric.coded(target, given, coded_in, self._quality))
-        self._check_result(said, coded_out)
-        encoder = ENCODERS.choose(target.uid, target.label, coded_out, self._backend.encoder, self._quality)
-        self._check_resolutions(coded_out)
+            objects.check_loss(header, decoded_format)
+        encoder_format, unused = self._settle_bits(decoded_format)
+        encoder_format = self._settle_colour(encoder_format)
+        target_format = encoder_format.replace(
+            photometric=photometric.coded(target, encoder_format, source_format, self._quality)
+        )
+        self._check_result(said, target_format)
+        encoder = ENCODERS.choose(target.uid, target.label, target_format, self._backend.encoder, self._quality)
+        self._check_resolutions(target_format)
         self._check_progression()
-        verifier = DECODERS.choose(target.uid, target.label, coded_out) if self._policy.verify else None
+        verifier = DECODERS.choose(target.uid, target.label, target_format) if self._policy.verify else None
         _check_signatures(header, self._policy)
         overlays = self._find_overlays(said)
         undeclared = self._undeclared_loss(said)
         table = OffsetTable.EMPTY
         if target.encapsulated:
-            size = worst_case(coded_out, self._quality.tile)
-            table = choose_table(self._policy.offset_table, coded_out.frames, size)
-        edits = _common_edits(header) | _signature_edits(header) | _image_edits(header, said, coded_out)
-        edits |= overlay.extraction(overlays, coded_out) | _table_edits(table, coded_out)
+            size = worst_case(target_format, self._quality.tile)
+            table = choose_table(self._policy.offset_table, target_format.frames, size)
+        edits = _common_edits(header) | _signature_edits(header) | _image_edits(header, said, target_format)
+        edits |= overlay.extraction(overlays, target_format) | _table_edits(table, target_format)
         edits |= undeclared.edits if undeclared else {}
-        vr = _pixel_vr(target, coded_out)
+        vr = _pixel_vr(target, target_format)
         plan = Plan(
-            target, Route.RECODE, PIXEL_DATA, vr, coded_in, plain, given, coded_out,
+            target, Route.RECODE, PIXEL_DATA, vr, source_format, decoded_format, encoder_format, target_format,
             decoder, encoder, verifier, unused, tuple(overlays), self._quality, self._irreversible,
-            self._contents.lost is not None, self._exact_encoder(coded_out),
+            self._contents.lost is not None, self._exact_encoder(target_format),
             self._contents.stream.transform if self._contents.stream else None, word_bytes, table=table, edits=edits,
-            notes=colour.notes + (undeclared.notes if undeclared else ()) + _wide_note(target, coded_out.allocated, vr),
+            notes=colour.notes + (undeclared.notes if undeclared else ()) + _wide_note(target, target_format.allocated, vr),
         )  # fmt: skip
         return self._derive(plan, undeclared.history) if self._irreversible and undeclared else plan
 
-    def _exact_encoder(self, coded_out: PixelFormat) -> Row | None:
+    def _exact_encoder(self, target_format: PixelFormat) -> Row | None:
         """Return the row that codes without loss what loss would not make smaller; None where there is none."""
         target = self._target
         if not self._irreversible or target.family not in ("j2k", "htj2k"):
@@ -392,7 +394,7 @@ class _Planner:
 
         quality = rate.without_loss(self._quality)
         try:
-            return ENCODERS.choose(target.uid, target.label, coded_out, self._backend.encoder, quality)
+            return ENCODERS.choose(target.uid, target.label, target_format, self._backend.encoder, quality)
         except (UnsupportedError, UsageError):
             return None
 
@@ -404,7 +406,7 @@ class _Planner:
         derivation = lossy.derive(
             self._header, self._target, self._quality, self._policy, history, deciders,
             # Their VRs hold 16 bits (PS3.6).
-            measured=plan.verifier is not None and plan.given is not None and plan.given.stored <= 16,
+            measured=plan.verifier is not None and plan.encoder_format is not None and plan.encoder_format.stored <= 16,
         )  # fmt: skip
         return plan.replace(
             edits={**plan.edits, **derivation.edits},
@@ -432,7 +434,7 @@ class _Planner:
             )
         return found
 
-    def _settle_bits(self, plain: PixelFormat) -> tuple[PixelFormat, UnusedBits | None]:
+    def _settle_bits(self, decoded_format: PixelFormat) -> tuple[PixelFormat, UnusedBits | None]:
         """Return the format that the encoder gets, and what to do with content outside Bits Stored (PS3.5 8.1.1).
 
         Native cells, also deflated ones, hold whole words, whatever High Bit is, and so does RLE once High Bit is Bits
@@ -442,19 +444,23 @@ class _Planner:
         keep = policy is UnusedBits.KEEP
         if target.family in ("native", "deflate"):
             # NumPy has no words of 24 and 40 bits.
-            return plain.replace(allocated={24: 32, 40: 64}.get(plain.allocated, plain.allocated)), None
-        if target.family == "rle" and (keep or plain.high_bit == plain.stored - 1):
-            return plain, None
-        if keep and plain.high_bit != plain.stored - 1:
+            return decoded_format.replace(
+                allocated={24: 32, 40: 64}.get(decoded_format.allocated, decoded_format.allocated)
+            ), None
+        if target.family == "rle" and (keep or decoded_format.high_bit == decoded_format.stored - 1):
+            return decoded_format, None
+        if keep and decoded_format.high_bit != decoded_format.stored - 1:
             raise RefusedError(
-                f"High Bit is {plain.high_bit} and Bits Stored {plain.stored}, so whole words are not the values "
+                f"High Bit is {decoded_format.high_bit} and Bits Stored {decoded_format.stored}, so whole words are not the values "
                 "(PS3.5 8.1.1), and --unused-bits keep would change them; use --unused-bits clear, or --to explicit",
                 code="E_UNUSED_BITS",
             )
-        if keep and plain.allocated > 1:
-            return plain.replace(stored=plain.allocated, high_bit=plain.allocated - 1), UnusedBits.KEEP
-        given = self._fit_jpeg(plain.replace(high_bit=plain.stored - 1))
-        return given, policy
+        if keep and decoded_format.allocated > 1:
+            return decoded_format.replace(
+                stored=decoded_format.allocated, high_bit=decoded_format.allocated - 1
+            ), UnusedBits.KEEP
+        encoder_format = self._fit_jpeg(decoded_format.replace(high_bit=decoded_format.stored - 1))
+        return encoder_format, policy
 
     def _fit_jpeg(self, fmt: PixelFormat) -> PixelFormat:
         """Return the format with Bits Stored as JPEG DCT has it, 8 or 12, values kept (PS3.5 8.2.1)."""
@@ -470,11 +476,11 @@ class _Planner:
             return fmt.replace(allocated=8, stored=8, high_bit=7)
         return fmt
 
-    def _settle_colour(self, given: PixelFormat) -> PixelFormat:
+    def _settle_colour(self, encoder_format: PixelFormat) -> PixelFormat:
         """Return the format with the colour that the encoder must be given: JPEG XL takes no YBR_FULL."""
-        if self._target.uid in _JPEG_XL and given.photometric == "YBR_FULL" and self._irreversible:
-            return given.replace(photometric="RGB")
-        return given
+        if self._target.uid in _JPEG_XL and encoder_format.photometric == "YBR_FULL" and self._irreversible:
+            return encoder_format.replace(photometric="RGB")
+        return encoder_format
 
     def _check_resolutions(self, fmt: PixelFormat) -> None:
         """Refuse a number of resolutions that the syntax or the encoder does not have."""
@@ -499,18 +505,18 @@ class _Planner:
                 code="E_RPCL",
             )
 
-    def _check_result(self, said: PixelFormat, coded_out: PixelFormat) -> None:
+    def _check_result(self, said: PixelFormat, target_format: PixelFormat) -> None:
         target = self._target
         if target.uid in _JPEG_XL:
-            photometric.check_proven(target, coded_out)
-        photometric.check_legal(target, coded_out, one_bit=self._policy.one_bit is OneBit.ALLOW)
-        if target.kind is Kind.NATIVE and coded_out.native_bytes > LARGEST_NATIVE:
+            photometric.check_proven(target, target_format)
+        photometric.check_legal(target, target_format, one_bit=self._policy.one_bit is OneBit.ALLOW)
+        if target.kind is Kind.NATIVE and target_format.native_bytes > LARGEST_NATIVE:
             raise RefusedError(
-                f"its pixels take {coded_out.native_bytes} bytes, native Pixel Data at most {LARGEST_NATIVE} "
+                f"its pixels take {target_format.native_bytes} bytes, native Pixel Data at most {LARGEST_NATIVE} "
                 "(PS3.5 8.1.1); keep it compressed, or use --to encapsulated or deflated-frames",
                 code="E_SIZE",
             )
-        objects.check_definition(self._header, said, coded_out)
+        objects.check_definition(self._header, said, target_format)
 
 
 def _pixel_vr(target: Syntax, fmt: PixelFormat) -> bytes:

@@ -154,7 +154,7 @@ def _pixels(plan: Plan, source: Source) -> Iterator[Detail]:
         return
     if pixel.vr not in (plan.pixel_vr, NO_VR) and not plan.syntax.encoding.implicit:
         yield Detail((), pixel.tag, f"gets VR {plan.pixel_vr.decode()}")
-    length = plan.coded_out.native_bytes if plan.coded_out else pixel.length
+    length = plan.target_format.native_bytes if plan.target_format else pixel.length
     behind = pixel.length - length - length % 2
     if behind:
         yield Detail((), pixel.tag, f"loses {behind} bytes behind its last frame" if behind > 0 else "is padded")

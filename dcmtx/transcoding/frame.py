@@ -63,15 +63,15 @@ def frame_memory(plan: Plan, source: PixelSource) -> int:
 
     Those are the frame encoded, decoded, given to the encoder, encoded again, and decoded to be compared.
     """
-    fmt = plan.coded_in
+    fmt = plan.source_format
     assert fmt is not None
     fragments = source.fragments
     encoded = fmt.frame_bytes if fragments is None else -(-sum(fragments.lengths) // fmt.frames)
-    plain, given = plan.plain, plan.given
-    if plain is None or given is None:
+    decoded_format, encoder_format = plan.decoded_format, plan.encoder_format
+    if decoded_format is None or encoder_format is None:
         return 2 * encoded
-    samples = plain.pixels * plain.samples
-    decoded, settled = samples * plain.word_bytes, samples * given.word_bytes
+    samples = decoded_format.pixels * decoded_format.samples
+    decoded, settled = samples * decoded_format.word_bytes, samples * encoder_format.word_bytes
     total = encoded + decoded + 2 * settled
     if plan.verifier is not None:
         total += settled + (samples * _MEASURE_BYTES if plan.irreversible else samples)
@@ -85,10 +85,10 @@ class FrameCoder:
     def __init__(self, plan: Plan, source: PixelSource, *, keep_words: bool = False) -> None:
         assert plan.decoder is not None
         assert plan.encoder is not None
-        assert plan.coded_in is not None
-        assert plan.plain is not None
-        assert plan.given is not None
-        assert plan.coded_out is not None
+        assert plan.source_format is not None
+        assert plan.decoded_format is not None
+        assert plan.encoder_format is not None
+        assert plan.target_format is not None
         self._plan = plan
         self._source = source
         self._decoder, self._encoder, self._verifier = plan.decoder, plan.encoder, plan.verifier
@@ -96,8 +96,8 @@ class FrameCoder:
         self._encode = ENCODERS.load(plan.encoder)
         self._encode_exactly = ENCODERS.load(plan.exact) if plan.exact else None
         self._check = DECODERS.load(plan.verifier) if plan.verifier else None
-        self._coded_in, self._plain = plan.coded_in, plan.plain
-        self._given, self._coded_out = plan.given, plan.coded_out
+        self._source_format, self._decoded_format = plan.source_format, plan.decoded_format
+        self._encoder_format, self._target_format = plan.encoder_format, plan.target_format
         self._keep_words = keep_words
         if warm.others_run():
             self.warm()
@@ -105,12 +105,14 @@ class FrameCoder:
     def warm(self) -> None:
         """Have every codec of the plan called once before several threads call it."""
         plan = self._plan
-        warm.decoder(self._decoder, self._coded_in)
-        warm.encoder(self._encoder, self._given, self._coded_out, plan.quality, plan.verifier)
+        warm.decoder(self._decoder, self._source_format)
+        warm.encoder(self._encoder, self._encoder_format, self._target_format, plan.quality, plan.verifier)
         if plan.exact is not None:
             from dcmtx.codec import rate
 
-            warm.encoder(plan.exact, self._given, self._coded_out, rate.without_loss(plan.quality), plan.verifier)
+            warm.encoder(
+                plan.exact, self._encoder_format, self._target_format, rate.without_loss(plan.quality), plan.verifier
+            )
 
     def __call__(self, number: int) -> EncodedFrame:
         """Return one frame (0-based) as the encoder of the plan writes it.
@@ -140,16 +142,18 @@ class FrameCoder:
         """
         plan, exact = self._plan, self._plan.exact
         if exact is None or self._encode_exactly is None:
-            return EncodedFrame(call(self._encode, self._encoder, words, self._given, self._coded_out, plan.quality))
+            return EncodedFrame(
+                call(self._encode, self._encoder, words, self._encoder_format, self._target_format, plan.quality)
+            )
         from dcmtx.codec import rate
 
-        out = self._coded_out.replace(photometric=self._coded_out.photometric.replace("YBR_ICT", "YBR_RCT"))
-        may_mix = out.photometric == self._coded_out.photometric
-        spare = call(self._encode_exactly, exact, words, self._given, out, rate.without_loss(plan.quality))
+        out = self._target_format.replace(photometric=self._target_format.photometric.replace("YBR_ICT", "YBR_RCT"))
+        may_mix = out.photometric == self._target_format.photometric
+        spare = call(self._encode_exactly, exact, words, self._encoder_format, out, rate.without_loss(plan.quality))
         if may_mix and _is_enough(len(spare), out, plan.quality):
             return EncodedFrame(spare, exact=True, spare=len(spare))
         try:
-            data = call(self._encode, self._encoder, words, self._given, self._coded_out, plan.quality)
+            data = call(self._encode, self._encoder, words, self._encoder_format, self._target_format, plan.quality)
         except RefusedError as error:
             if error.code != rate.UNREACHED or not may_mix:
                 raise
@@ -162,8 +166,8 @@ class FrameCoder:
         """Return decoded words as native cells have them: those that shared chroma do so again."""
         from dcmtx.pixel import color
 
-        held = self._coded_in
-        shared = held.subsampled and self._plain.photometric == "YBR_FULL" and held.columns % 2 == 0
+        held = self._source_format
+        shared = held.subsampled and self._decoded_format.photometric == "YBR_FULL" and held.columns % 2 == 0
         return color.share_422(words) if shared else words
 
     def _decoded(self, data: bytes) -> Frame:
@@ -172,7 +176,7 @@ class FrameCoder:
 
         stream = None
         if self._source.syntax.family in KINDS:
-            stream = read_colour(self._source.syntax, data, self._coded_in)
+            stream = read_colour(self._source.syntax, data, self._source_format)
             if stream.transform is not self._plan.transform:
                 raise InputError(
                     "its codestream is in another colour space than that of the first frame, and one Photometric "
@@ -183,18 +187,18 @@ class FrameCoder:
             if stream.start or stream.end < len(data):
                 data = data[stream.start : stream.end]
         try:
-            words = call(self._decode, self._decoder, data, self._coded_in, self._plain)
-            _check_shape(words, self._plain, self._decoder)
+            words = call(self._decode, self._decoder, data, self._source_format, self._decoded_format)
+            _check_shape(words, self._decoded_format, self._decoder)
         except CodecError as error:
             error.message += self._advice()
             raise
         if self._verifier is not None and stream is not None and stream.kind == "jpeg":
             self._check_scan(data, stream, words)
-        return bits.settle(words, stream, self._plain) if stream is not None else words
+        return bits.settle(words, stream, self._decoded_format) if stream is not None else words
 
     def _advice(self) -> str:
         """Return the end of a message that a frame cannot be decoded: what else might. Nothing is tried unasked."""
-        others = DECODERS.others(self._source.syntax.uid, self._coded_in, self._decoder.backend)
+        others = DECODERS.others(self._source.syntax.uid, self._source_format, self._decoder.backend)
         return f"; try --decoder {' or '.join(others)}" if others else ""
 
     def _check_sharing(self, stream: Codestream) -> None:
@@ -219,7 +223,9 @@ class FrameCoder:
 
         # The last EOI may stand in what is behind the first.
         end = (ends.in_scans(data, stream) or data.rfind(END) + len(END)) - len(END)
-        again = call(self._decode, self._decoder, data[:end] + _OTHER_BYTES + END, self._coded_in, self._plain)
+        again = call(
+            self._decode, self._decoder, data[:end] + _OTHER_BYTES + END, self._source_format, self._decoded_format
+        )
         if not np.array_equal(again, words):
             raise InputError(
                 "its JPEG scan ends before the image does; the pixel data is truncated or damaged", code="E_TRUNCATED"
@@ -230,21 +236,23 @@ class FrameCoder:
         from dcmtx.pixel import bits
 
         planes = [overlay.bit for overlay in self._plan.overlays]
-        return bits.without_bits(words, planes, self._plain), tuple(bits.bit_plane(words, bit) for bit in planes)
+        return bits.without_bits(words, planes, self._decoded_format), tuple(
+            bits.bit_plane(words, bit) for bit in planes
+        )
 
     def _settle(self, words: Frame) -> tuple[Frame, int]:
         """Give the encoder its colour and words; return them, and how many lost what stood outside Bits Stored."""
         from dcmtx.pixel import color
 
-        plain, given, policy = self._plain, self._given, self._plan.unused_bits
+        decoded_format, encoder_format, policy = self._decoded_format, self._encoder_format, self._plan.unused_bits
         cleared = 0
         if policy is not None and policy is not UnusedBits.KEEP:
             words, cleared = self._settle_unused(words, policy)
-        if given.photometric == "RGB" and plain.photometric == "YBR_FULL":
-            words = color.to_rgb(words, plain)
-        if given.allocated != plain.allocated:
-            words = words.astype(given.dtype, copy=False)
-        if self._plan.irreversible and given.signed and self._plan.syntax.family == "jpegls":
+        if encoder_format.photometric == "RGB" and decoded_format.photometric == "YBR_FULL":
+            words = color.to_rgb(words, decoded_format)
+        if encoder_format.allocated != decoded_format.allocated:
+            words = words.astype(encoder_format.dtype, copy=False)
+        if self._plan.irreversible and encoder_format.signed and self._plan.syntax.family == "jpegls":
             self._check_near(words)
         return words, cleared
 
@@ -252,20 +260,20 @@ class FrameCoder:
         """Make High Bit legal and see to what lies outside Bits Stored; return words, and how many were changed."""
         from dcmtx.pixel import bits
 
-        plain = self._plain
+        decoded_format = self._decoded_format
         cleared = 0
-        if plain.high_bit != plain.stored - 1:
-            below = bits.below_high_bit(words, plain)
+        if decoded_format.high_bit != decoded_format.stored - 1:
+            below = bits.below_high_bit(words, decoded_format)
             if below and policy is UnusedBits.REFUSE:
                 raise _unused("below the lowest stored bit", "deflated-frames or explicit")
             cleared += below
-            words = bits.lower_high_bit(words, plain)
-        if bits.has_unused_content(words, plain):
+            words = bits.lower_high_bit(words, decoded_format)
+        if bits.has_unused_content(words, decoded_format):
             if policy is UnusedBits.REFUSE:
-                widest = 8 if plain.photometric == "YBR_FULL" else 16
-                holds = "rle" if plain.allocated <= widest else "deflated-frames"
-                raise _unused(f"above Bits Stored ({plain.stored})", f"{holds} or explicit")
-            bare = bits.clear_unused(words, plain)
+                widest = 8 if decoded_format.photometric == "YBR_FULL" else 16
+                holds = "rle" if decoded_format.allocated <= widest else "deflated-frames"
+                raise _unused(f"above Bits Stored ({decoded_format.stored})", f"{holds} or explicit")
+            bare = bits.clear_unused(words, decoded_format)
             cleared += int((bare != words).sum())
             words = bare
         return words, cleared
@@ -274,8 +282,8 @@ class FrameCoder:
         """Refuse signed values so near the ends of their range that an error of NEAR would turn their sign."""
         from dcmtx.codec.jpegls import near
 
-        allowed = near(self._plan.quality, self._given.stored)
-        limit = 1 << (self._given.stored - 1)
+        allowed = near(self._plan.quality, self._encoder_format.stored)
+        limit = 1 << (self._encoder_format.stored - 1)
         if words.min() < allowed - limit or words.max() > limit - 1 - allowed:
             raise RefusedError(
                 f"signed values within NEAR ({allowed}) of the ends of their range would change sign (PS3.5 8.2.3); "
@@ -292,15 +300,15 @@ class FrameCoder:
         from dcmtx.pixel import bits
 
         target = self._plan.syntax
-        if self._coded_out.allocated == 1 and target.kind is Kind.NATIVE:
+        if self._target_format.allocated == 1 and target.kind is Kind.NATIVE:
             # Bits of several frames share bytes: `bits.BitPacker` packs them when they are written.
             return None
         # Cells are looked at where they are.
         data = bytes(data) if target.family in KINDS else data
-        back = call(self._check, self._verifier, data, self._coded_out, self._given)
-        _check_shape(back, self._given, self._verifier)
+        back = call(self._check, self._verifier, data, self._target_format, self._encoder_format)
+        _check_shape(back, self._encoder_format, self._verifier)
         if target.family in KINDS:
-            back = bits.settle(back, read_stream(target, data, self._coded_out), self._given)
+            back = bits.settle(back, read_stream(target, data, self._target_format), self._encoder_format)
         if self._plan.irreversible and not exact:
             return self._measure(words, back)
         if not np.array_equal(back, words):
@@ -319,7 +327,7 @@ class FrameCoder:
         if self._plan.syntax.family == "jpegls":
             from dcmtx.codec.jpegls import near
 
-            if worst > near(self._plan.quality, self._given.stored):
+            if worst > near(self._plan.quality, self._encoder_format.stored):
                 raise VerifyError(
                     f"a sample is off by {worst}, more than NEAR; nothing was written, please report this"
                 )
@@ -346,11 +354,11 @@ class Recompressor:
 
     def __init__(self, plan: Plan, source: PixelSource) -> None:
         assert plan.encoder is not None
-        assert plan.coded_in is not None
+        assert plan.source_format is not None
         self._plan = plan
         self._source = source
         self._row = plan.encoder
-        self._fmt = plan.coded_in
+        self._fmt = plan.source_format
         self._recompress = ENCODERS.load(plan.encoder)
         if warm.others_run():
             self.warm()
@@ -386,9 +394,9 @@ class Rewrapper:
     """Returns the codestream of one frame as it is, but for JP2 boxes, which do not belong there (PS3.5 A.4.4)."""
 
     def __init__(self, plan: Plan, source: PixelSource) -> None:
-        assert plan.coded_in is not None
+        assert plan.source_format is not None
         self._source = source
-        self._fmt = plan.coded_in
+        self._fmt = plan.source_format
 
     def warm(self) -> None:
         """Do nothing: no codec is called."""

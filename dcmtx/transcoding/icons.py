@@ -81,9 +81,9 @@ class PixelKeeper:
                 changes[tag] = element_bytes(tag, edit.vr, edit.value, self._encoding)
             elif isinstance(edit, Remove):
                 changes[tag] = b""
-        assert plan.coded_out is not None
+        assert plan.target_format is not None
         coder = Recompressor(plan, source) if plan.route is Route.RECOMPRESS else FrameCoder(plan, source)
-        frames = [bytes(coder(number).data) for number in range(plan.coded_out.frames)]
+        frames = [bytes(coder(number).data) for number in range(plan.target_format.frames)]
         changes[PIXEL_DATA] = self._encapsulated(frames) if plan.syntax.encapsulated else self._native(plan, frames)
         return changes
 

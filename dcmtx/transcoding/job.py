@@ -411,15 +411,15 @@ def _convert(
     if plan.route is not Route.SKIP and not job.brief:
         plan = complete(plan, source, request.policy.icon)
     source.word_bytes = plan.word_bytes
-    if plan.coded_in is not None and source.fragments is None:
-        source.map_frames(plan.coded_in)
+    if plan.source_format is not None and source.fragments is None:
+        source.map_frames(plan.source_format)
     instance = source.header.text(0x00080018)
     outcome = Outcome(
         job,
         Status.PLANNED,
         source.syntax.uid,
         plan.syntax.uid,
-        plan.coded_in.frames if plan.coded_in else 0,
+        plan.source_format.frames if plan.source_format else 0,
         source.file.size,
         decoder=plan.decoder.backend if plan.decoder else "",
         encoder=plan.encoder.backend if plan.encoder else "",

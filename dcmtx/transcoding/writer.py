@@ -146,9 +146,9 @@ class Writer:
     def _frames(self) -> Iterator[EncodedFrame]:
         """Yield the frames as the target holds them, in order, and account for them."""
         plan = self._plan
-        assert plan.coded_out is not None
+        assert plan.target_format is not None
         work = self._work()
-        frames = plan.coded_out.frames
+        frames = plan.target_format.frames
         size = frame_memory(plan, self._source)
         window = run(
             work, frames, *self._cores,
@@ -161,7 +161,7 @@ class Writer:
             if self._watch is not None:
                 self._watch(self._tally.frames, frames)
             if self._digest is not None and coded.words is not None:
-                self._digest.add(coded.words, one_bit=plan.coded_out.allocated == 1)
+                self._digest.add(coded.words, one_bit=plan.target_format.allocated == 1)
             for index, plane in enumerate(coded.overlays):
                 self._write_overlay(index, plane)
             yield coded
@@ -196,8 +196,8 @@ class Writer:
     def _encapsulate(self) -> None:
         """Write fragments, one per frame, and fill the offset table afterwards (PS3.5 A.4)."""
         plan, sink = self._plan, self._sink
-        assert plan.coded_out is not None
-        layout = Layout(plan.table, plan.coded_out.frames)
+        assert plan.target_format is not None
+        layout = Layout(plan.table, plan.target_format.frames)
         sink.write(element_header(plan.pixel_tag, plan.pixel_vr, UNDEFINED, self._encoding))
         self._slots["basic"] = [(sink.bytes + 8, 0)]
         sink.write(layout.header())
@@ -215,7 +215,7 @@ class Writer:
     def _write_native(self) -> None:
         """Write decoded frames as native cells (PS3.5 8.1.1)."""
         plan = self._plan
-        fmt = plan.coded_out
+        fmt = plan.target_format
         assert fmt is not None
         unit = SWAP_UNIT.get(plan.pixel_vr, 1) if self._encoding.big_endian else 1
         length = fmt.native_bytes
@@ -252,12 +252,12 @@ class Writer:
         plan, source = self._plan, self._source
         pixel = source.pixel
         assert pixel is not None
-        length = plan.coded_out.native_bytes if plan.coded_out else pixel.length
+        length = plan.target_format.native_bytes if plan.target_format else pixel.length
         unit = SWAP_UNIT.get(plan.pixel_vr, 1) if self._encoding.big_endian else 1
         if self._encoding.big_endian and source.header.encoding.big_endian:
             unit = source.swap_unit
         self._pixel_header(length)
-        fmt = plan.coded_in
+        fmt = plan.source_format
         by_plane = fmt is not None and fmt.planar == 1
         if self._digest is not None and fmt is not None and by_plane:
             from dcmtx.codec.native import decode
@@ -288,12 +288,12 @@ class Writer:
     def _account(self) -> Written:
         """Fill the places reserved for ratio and extremes, and say what the pixels have become."""
         plan, tally = self._plan, self._tally
-        fmt = plan.coded_out
+        fmt = plan.target_format
         if fmt is None or plan.route is not Route.RECODE or not plan.syntax.encapsulated:
             return Written()
-        if plan.plain is not None:
+        if plan.decoded_format is not None:
             # What the source stored is what is compressed, though the codec may have been given more bits for it.
-            fmt = fmt.replace(stored=min(fmt.stored, plan.plain.stored))
+            fmt = fmt.replace(stored=min(fmt.stored, plan.decoded_format.stored))
         ratio = fmt.stored_bytes / max(tally.coded_bytes, 1)
         if not plan.irreversible:
             return Written(ratio, notes=self._cleared_notes())
@@ -318,7 +318,7 @@ class Writer:
 
     def _loss_notes(self, ratio: float, psnr: float | None) -> tuple[str, ...]:
         notes: tuple[str, ...] = ()
-        tally, fmt = self._tally, self._plan.coded_out
+        tally, fmt = self._tally, self._plan.target_format
         if psnr is not None and math.isinf(psnr):
             notes = (f"lossy: ratio {ratio:.4g}, nothing was lost; called lossy all the same, as its coding is",)
         elif psnr is not None:
