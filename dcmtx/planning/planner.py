@@ -314,20 +314,20 @@ class _Planner:
         """Plan the way of whole JPEG streams into JPEG XL, or back: no pixel is touched, nothing is lost."""
         header, target = self._header, self._target
         self._check_recompressible()
-        said = image.read_format(header)
-        image.check_format(said)
-        colour = photometric.decoded(self._syntax_in, said, self._contents.stream)
-        written = said.replace(photometric=colour.coded)
+        declared = image.read_format(header)
+        image.check_format(declared)
+        colour = photometric.decoded(self._syntax_in, declared, self._contents.stream)
+        written = declared.replace(photometric=colour.coded)
         photometric.check_legal(target, written)
         _check_signatures(header, self._policy)
-        row = ENCODERS.choose(JPEG_RECOMPRESSION.uid, JPEG_RECOMPRESSION.label, said, self._backend.encoder)
-        size = max(worst_case(said), 2 * self._contents.coded_bytes)
-        table = choose_table(self._policy.offset_table, said.frames, size)
-        undeclared = self._undeclared_loss(said)
-        edits = _common_edits(header) | _signature_edits(header) | _image_edits(header, said, written)
-        edits |= (undeclared.edits if undeclared else {}) | _table_edits(table, said)
+        row = ENCODERS.choose(JPEG_RECOMPRESSION.uid, JPEG_RECOMPRESSION.label, declared, self._backend.encoder)
+        size = max(worst_case(declared), 2 * self._contents.coded_bytes)
+        table = choose_table(self._policy.offset_table, declared.frames, size)
+        undeclared = self._undeclared_loss(declared)
+        edits = _common_edits(header) | _signature_edits(header) | _image_edits(header, declared, written)
+        edits |= (undeclared.edits if undeclared else {}) | _table_edits(table, declared)
         return Plan(
-            target, Route.RECOMPRESS, PIXEL_DATA, b"OB", said, target_format=written, encoder=row, table=table, edits=edits,
+            target, Route.RECOMPRESS, PIXEL_DATA, b"OB", declared, target_format=written, encoder=row, table=table, edits=edits,
             notes=colour.notes + (undeclared.notes if undeclared else ()),
         )  # fmt: skip
 
@@ -346,11 +346,11 @@ class _Planner:
 
     def _recode(self) -> Plan:
         header, target = self._header, self._target
-        said = image.read_format(header)
-        image.check_format(said)
-        word_bytes = self._word_bytes(said.allocated)
-        colour = photometric.decoded(self._syntax_in, said, self._contents.stream)
-        source_format = said.replace(photometric=colour.coded)
+        declared = image.read_format(header)
+        image.check_format(declared)
+        word_bytes = self._word_bytes(declared.allocated)
+        colour = photometric.decoded(self._syntax_in, declared, self._contents.stream)
+        source_format = declared.replace(photometric=colour.coded)
         decoder = DECODERS.choose(self._syntax_in.uid, self._syntax_in.label, source_format, self._backend.decoder)
         decoded_format = source_format.replace(photometric=colour.plain, planar=0)
         if self._irreversible:
@@ -360,19 +360,19 @@ class _Planner:
         target_format = encoder_format.replace(
             photometric=photometric.coded(target, encoder_format, source_format, self._quality)
         )
-        self._check_result(said, target_format)
+        self._check_result(declared, target_format)
         encoder = ENCODERS.choose(target.uid, target.label, target_format, self._backend.encoder, self._quality)
         self._check_resolutions(target_format)
         self._check_progression()
         verifier = DECODERS.choose(target.uid, target.label, target_format) if self._policy.verify else None
         _check_signatures(header, self._policy)
-        overlays = self._find_overlays(said)
-        undeclared = self._undeclared_loss(said)
+        overlays = self._find_overlays(declared)
+        undeclared = self._undeclared_loss(declared)
         table = OffsetTable.EMPTY
         if target.encapsulated:
             size = worst_case(target_format, self._quality.tile)
             table = choose_table(self._policy.offset_table, target_format.frames, size)
-        edits = _common_edits(header) | _signature_edits(header) | _image_edits(header, said, target_format)
+        edits = _common_edits(header) | _signature_edits(header) | _image_edits(header, declared, target_format)
         edits |= overlay.extraction(overlays, target_format) | _table_edits(table, target_format)
         edits |= undeclared.edits if undeclared else {}
         vr = _pixel_vr(target, target_format)
@@ -422,11 +422,11 @@ class _Planner:
 
         return lossy.undeclared_loss(self._header, self._contents.lost, fmt, self._contents.coded_bytes)
 
-    def _find_overlays(self, said: PixelFormat) -> list[overlay.Embedded]:
+    def _find_overlays(self, declared: PixelFormat) -> list[overlay.Embedded]:
         """Return the overlays to be extracted: before any compression, native cells keep them (PS3.5 8.1.2)."""
         if self._target.family == "native":
             return []
-        found = overlay.find_embedded(self._header, said)
+        found = overlay.find_embedded(self._header, declared)
         if found and self._policy.overlays is Overlays.REFUSE:
             raise RefusedError(
                 f"overlay group {found[0].group:04X} is in bit {found[0].bit} of the pixels; use --overlays extract",
@@ -505,7 +505,7 @@ class _Planner:
                 code="E_RPCL",
             )
 
-    def _check_result(self, said: PixelFormat, target_format: PixelFormat) -> None:
+    def _check_result(self, declared: PixelFormat, target_format: PixelFormat) -> None:
         target = self._target
         if target.uid in _JPEG_XL:
             photometric.check_proven(target, target_format)
@@ -516,7 +516,7 @@ class _Planner:
                 "(PS3.5 8.1.1); keep it compressed, or use --to encapsulated or deflated-frames",
                 code="E_SIZE",
             )
-        objects.check_definition(self._header, said, target_format)
+        objects.check_definition(self._header, declared, target_format)
 
 
 def _pixel_vr(target: Syntax, fmt: PixelFormat) -> bytes:
@@ -581,13 +581,13 @@ def _table_edits(table: OffsetTable, fmt: PixelFormat) -> dict[int, Edit]:
     }
 
 
-def _image_edits(header: Header, said: PixelFormat, written: PixelFormat) -> dict[int, Edit]:
+def _image_edits(header: Header, declared: PixelFormat, written: PixelFormat) -> dict[int, Edit]:
     """Return the attributes of the image that are no longer true, and only those."""
     edits: dict[int, Edit] = {}
     numbers = [
-        (image.BITS_ALLOCATED, said.allocated, written.allocated),
-        (image.BITS_STORED, said.stored, written.stored),
-        (image.HIGH_BIT, said.high_bit, written.high_bit),
+        (image.BITS_ALLOCATED, declared.allocated, written.allocated),
+        (image.BITS_STORED, declared.stored, written.stored),
+        (image.HIGH_BIT, declared.high_bit, written.high_bit),
     ]
     if written.samples > 1:
         planar = header.number(image.PLANAR_CONFIGURATION)

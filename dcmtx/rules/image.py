@@ -43,12 +43,12 @@ def correct(header: Header, holds: Callable[[PixelFormat], bool]) -> list[str]:
     if not header.value(SAMPLES_PER_PIXEL) and SAMPLES.get(photometric) == 1:
         header.corrections[SAMPLES_PER_PIXEL] = Set(SAMPLES_PER_PIXEL, b"US", b"\1\0")
         notes.append(f"Samples per Pixel (0028,0002) is absent; taken and written as 1, since {photometric} has one")
-    said = header.text(NUMBER_OF_FRAMES)
-    if _ONE.fullmatch(said):
+    declared = header.text(NUMBER_OF_FRAMES)
+    if _ONE.fullmatch(declared):
         header.corrections[NUMBER_OF_FRAMES] = Set(NUMBER_OF_FRAMES, b"IS", b"1 ")
         if _describes(header, holds):
             notes.append(
-                f"Number of Frames (0028,0008) is '{said[:16]}'; taken and written as 1, since the bytes are one frame"
+                f"Number of Frames (0028,0008) is '{declared[:16]}'; taken and written as 1, since the bytes are one frame"
             )
         else:
             del header.corrections[NUMBER_OF_FRAMES]

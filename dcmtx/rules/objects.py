@@ -99,15 +99,15 @@ def check_loss(header: Header, fmt: PixelFormat) -> None:
         )
 
 
-def check_definition(header: Header, said: PixelFormat, written: PixelFormat) -> None:
+def check_definition(header: Header, declared: PixelFormat, written: PixelFormat) -> None:
     """Raise RefusedError, E_IOD, if the object's definition forbids what the conversion would change it to."""
     uid = header.text(SOP_CLASS_UID)
     for row in DEFINITIONS:
         if uid not in row.classes:
             continue
         changes = [
-            ("Photometric Interpretation", said.photometric, written.photometric, row.photometric),
-            ("Bits Allocated", said.allocated, written.allocated, row.allocated),
+            ("Photometric Interpretation", declared.photometric, written.photometric, row.photometric),
+            ("Bits Allocated", declared.allocated, written.allocated, row.allocated),
         ]
         for name, old, new, allowed in changes:
             if old != new and allowed and new not in allowed:

@@ -34,29 +34,29 @@ def decoded(syntax: Syntax, fmt: PixelFormat, stream: Codestream | None) -> Colo
 
     Raises InputError where the tag names a colour that this syntax cannot hold and nothing tells what is meant.
     """
-    said = fmt.photometric
+    declared = fmt.photometric
     if fmt.samples == 1:
-        return Colour(said, said)
+        return Colour(declared, declared)
     if stream is not None and syntax.family in _JPEG_2000:
-        return _jpeg_2000(said, stream)
+        return _jpeg_2000(declared, stream)
     if stream is not None and stream.kind == "jpeg" and not stream.lossless_process:
-        return _jpeg(said, stream)
+        return _jpeg(declared, stream)
     if syntax.family == "jpegxl":
         # What was recompressed is JPEG, whose YBR decodes to RGB; JPEG XL itself decodes to RGB always.
-        return Colour(said, "RGB")
-    if said in _TRANSFORMED or said in ("YBR_PARTIAL_420", "XYB"):
+        return Colour(declared, "RGB")
+    if declared in _TRANSFORMED or declared in ("YBR_PARTIAL_420", "XYB"):
         raise InputError(
-            f"Photometric Interpretation {said} cannot be in {syntax.name}; correct (0028,0004) first",
+            f"Photometric Interpretation {declared} cannot be in {syntax.name}; correct (0028,0004) first",
             code="E_INCONSISTENT",
             tag=0x00280004,
         )
-    if said == "YBR_FULL_422" and syntax.family in _CELLS:
+    if declared == "YBR_FULL_422" and syntax.family in _CELLS:
         # Native cells that share chroma are expanded when they are decoded (PS3.5 8.2.2 to 8.2.4 list no 4:2:2).
-        return Colour(said, "YBR_FULL")
-    if said == "YBR_FULL_422":
+        return Colour(declared, "YBR_FULL")
+    if declared == "YBR_FULL_422":
         return _unshared(stream)
-    jfif = stream is not None and stream.jfif and said == "RGB"
-    return Colour(said, said, (_JFIF_NOTE,) if jfif else ())
+    jfif = stream is not None and stream.jfif and declared == "RGB"
+    return Colour(declared, declared, (_JFIF_NOTE,) if jfif else ())
 
 
 def _unshared(stream: Codestream | None) -> Colour:
@@ -70,26 +70,28 @@ def _unshared(stream: Codestream | None) -> Colour:
     return Colour("YBR_FULL", "YBR_FULL", (note,))
 
 
-def _jpeg_2000(said: str, stream: Codestream) -> Colour:
+def _jpeg_2000(declared: str, stream: Codestream) -> Colour:
     """Believe the component transform of the stream, which decoding undoes (PS3.5 8.2.4)."""
     if stream.transform is Transform.NONE:
-        if said in _TRANSFORMED:
-            note = f"Photometric Interpretation is {said}, but the codestream has no component transform; taken as RGB"
+        if declared in _TRANSFORMED:
+            note = (
+                f"Photometric Interpretation is {declared}, but the codestream has no component transform; taken as RGB"
+            )
             return Colour("RGB", "RGB", (note,))
-        return _unshared(stream) if said == "YBR_FULL_422" else Colour(said, said)
+        return _unshared(stream) if declared == "YBR_FULL_422" else Colour(declared, declared)
     real = "YBR_RCT" if stream.transform is Transform.RCT else "YBR_ICT"
-    if said == real:
+    if declared == real:
         return Colour(real, "RGB")
     return Colour(
-        real, "RGB", (f"Photometric Interpretation is {said}, but the codestream is {real}; decoded as that",)
+        real, "RGB", (f"Photometric Interpretation is {declared}, but the codestream is {real}; decoded as that",)
     )
 
 
-def _jpeg(said: str, stream: Codestream) -> Colour:
+def _jpeg(declared: str, stream: Codestream) -> Colour:
     """Believe the tag, for interchange format has no colour space, unless the stream contradicts it (PS3.5 8.2.1)."""
-    rgb = said == "RGB"
+    rgb = declared == "RGB"
     if stream.transform is Transform.NONE and not rgb:
-        note = f"Photometric Interpretation is {said}, but the codestream is marked as RGB; decoded as that"
+        note = f"Photometric Interpretation is {declared}, but the codestream is marked as RGB; decoded as that"
         return Colour("RGB", "RGB", (note,))
     if rgb and stream.transform is Transform.YCC:
         note = "Photometric Interpretation is RGB, but the codestream is marked as YCbCr; decoded as that"
@@ -97,7 +99,7 @@ def _jpeg(said: str, stream: Codestream) -> Colour:
     if rgb and stream.transform is Transform.UNSAID and stream.subsampled:
         note = "Photometric Interpretation is RGB, but the codestream shares chroma, so it is YCbCr; decoded as that"
         return Colour("YBR_FULL_422", "RGB", (note,))
-    return Colour(said, "RGB", (_JFIF_NOTE,) if rgb and stream.jfif else ())
+    return Colour(declared, "RGB", (_JFIF_NOTE,) if rgb and stream.jfif else ())
 
 
 def coded(syntax: Syntax, given: PixelFormat, held: PixelFormat, quality: EncodingParameters) -> str:
