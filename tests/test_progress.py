@@ -21,7 +21,7 @@ import pytest
 from conftest import PATIENCE, contents, old_file, spawn, wait_until
 
 from dcmtx.cli import frames as frames_module
-from dcmtx.cli.frames import Frames
+from dcmtx.cli.frames import FrameProgress
 
 ROWS, COLUMNS, COUNT = 64, 64, 40
 PIXELS = np.random.default_rng(5).integers(0, 4096, (COUNT, ROWS, COLUMNS), np.uint16)
@@ -292,14 +292,14 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> tuple[Clock, list[tuple[float, int]
             told.append((clock.now - 1000, -1))
 
     monkeypatch.setattr(frames_module, "time", clock)
-    monkeypatch.setattr(frames_module.Frames, "_make", lambda *_: (Bar(), None))
+    monkeypatch.setattr(frames_module.FrameProgress, "_make", lambda *_: (Bar(), None))
     monkeypatch.setattr(frames_module, "sys", types.SimpleNamespace(stderr=types.SimpleNamespace(isatty=lambda: True)))
     return clock, told
 
 
 def test_the_bar_comes_after_a_second_and_moves_ten_times_a_second_at_most(bars: Any) -> None:
     clock, told = bars
-    with Frames(quiet=False) as frames:
+    with FrameProgress(quiet=False) as frames:
         for number in range(1, 301):
             clock.now += 0.01
             frames.advance(number, 300)
@@ -313,7 +313,7 @@ def test_the_bar_comes_after_a_second_and_moves_ten_times_a_second_at_most(bars:
 @pytest.mark.parametrize("seconds", [0.0, 0.5, 0.99])
 def test_the_bar_does_not_come_before(seconds: float, bars: Any) -> None:
     clock, told = bars
-    with Frames(quiet=False) as frames:
+    with FrameProgress(quiet=False) as frames:
         clock.now += seconds
         for number in range(1000):
             frames.advance(number, 1000)

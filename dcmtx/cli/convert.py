@@ -125,12 +125,12 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
 
 def _convert_one(pattern: Job, output: Output) -> int:
     """Convert one file in this process."""
-    from dcmtx.cli.frames import Frames
+    from dcmtx.cli.frames import FrameProgress
     from dcmtx.transcoding.job import run
 
     with output:
         try:
-            with Frames(quiet=output.quiet) as frames:
+            with FrameProgress(quiet=output.quiet) as frames:
                 outcome = run(pattern, watch=frames.advance)
         except DcmtxError as error:
             output.record(error, pattern.src, pattern.dst)

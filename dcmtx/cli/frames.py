@@ -13,7 +13,7 @@ _PATIENCE = 1.0
 _INTERVAL = 0.1
 
 
-class Frames:
+class FrameProgress:
     """A progress bar on a terminal that appears when somebody may have begun to wonder."""
 
     def __init__(self, *, quiet: bool) -> None:

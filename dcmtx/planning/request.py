@@ -13,7 +13,7 @@ from dcmtx.syntax import BY_UID, EXPLICIT, ROOT, Loss, Syntax, find, find_family
 _JPEG_LOSSLESS_SV1 = f"{ROOT}.4.70"
 
 
-class Backend(Record):
+class BackendChoice(Record):
     """The backends asked for by name; None leaves the choice to the registries."""
 
     decoder: str | None = None
@@ -97,7 +97,7 @@ def quality_for(target: Target, quality: EncodingParameters) -> EncodingParamete
     return quality.replace(lossy=lossy, **dropped)
 
 
-def check_backends(backend: Backend) -> None:
+def check_backends(backend: BackendChoice) -> None:
     """Raise UsageError for the name of a backend that there is not."""
     for name, registry, verb in ((backend.decoder, DECODERS, "decoder"), (backend.encoder, ENCODERS, "encoder")):
         if name is not None and name not in registry.backends():
@@ -141,5 +141,5 @@ class Request(Record):
 
     target: Target
     policy: Policy = Policy()
-    backend: Backend = Backend()
+    backend: BackendChoice = BackendChoice()
     quality: EncodingParameters = EncodingParameters()

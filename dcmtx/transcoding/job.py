@@ -16,7 +16,7 @@ from dcmtx.place.atomic import Sink, check_free
 from dcmtx.place.bytes import FileBytes, open_bytes
 from dcmtx.planning.plan import Contents, Plan, Route
 from dcmtx.planning.planner import make
-from dcmtx.planning.request import Backend, Request, Target, check_backends, memory_size, quality_for, resolve
+from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, quality_for, resolve
 from dcmtx.policy import (
     EncodingParameters,
     Icon,
@@ -159,14 +159,14 @@ def job(
     )  # fmt: skip
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}, not 1 or more")
-    check_backends(Backend(decoder, encoder))
+    check_backends(BackendChoice(decoder, encoder))
     coding = EncodingParameters(
         lossy, quality, ratio, psnr, near, subsampling, predictor, resolutions, progression, tile, code_block
     )  # fmt: skip
     return Job(
         os.fspath(src),
         os.fspath(dst),
-        Request(resolve(to, coding), policy, Backend(decoder, encoder), coding),
+        Request(resolve(to, coding), policy, BackendChoice(decoder, encoder), coding),
         tuple(_resolve_fallback(name, coding) for name in fallback),
         workers or available_cores(),
         dry_run,
