@@ -1,5 +1,8 @@
 """Records: frozen, slotted classes whose fields are their annotations.
 
+Three values at most are given by position, the others by name: neighbours of one type are not mistaken for one another
+so. A record is not derived from.
+
 What a frozen dataclass with slots or a NamedTuple is, but made in a hundredth of the time: those compile code for
 every class, and a process that converts one file has no time for that.
 """
@@ -8,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self, dataclass_transform
 
+# How many values may be given by position.
+MOST_POSITIONAL = 3
 # annotationlib.Format.VALUE: annotations as the objects that they name.
 _VALUE = 1
 
@@ -36,6 +41,9 @@ class _RecordType(type):
 
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> _RecordType:
         fields = _annotated(namespace) if bases else ()
+        for base in bases:
+            if base.__dict__["_fields"]:
+                raise TypeError(f"{name} cannot be derived from {base.__name__}, which is a record")
         namespace["_defaults"] = {field: namespace.pop(field) for field in fields if field in namespace}
         namespace["_fields"] = fields
         namespace["__slots__"] = fields
@@ -44,15 +52,18 @@ class _RecordType(type):
 
 @dataclass_transform(frozen_default=True)
 class Record(metaclass=_RecordType):
-    """Base of records. Arguments come in the order of the fields, or by name."""
+    """Base of records. The first three arguments may come in the order of the fields, the others by name."""
 
     _fields: ClassVar[tuple[str, ...]]
     _defaults: ClassVar[dict[str, Any]]
 
     def __init__(self, *values: Any, **named: Any) -> None:
         fields = self._fields
-        if len(values) > len(fields):
-            raise TypeError(f"{type(self).__name__} has {len(fields)} fields, {len(values)} values were given")
+        if len(values) > min(len(fields), MOST_POSITIONAL):
+            raise TypeError(
+                f"{type(self).__name__} has {len(fields)} fields, and takes {min(len(fields), MOST_POSITIONAL)} by "
+                f"position; {len(values)} were given"
+            )
         fill = object.__setattr__
         for field, value in zip(fields, values, strict=False):
             fill(self, field, value)
@@ -68,7 +79,7 @@ class Record(metaclass=_RecordType):
 
     def replace(self, **changes: Any) -> Self:
         """Return a record with some fields changed."""
-        return type(self)(*[changes.pop(field, getattr(self, field)) for field in self._fields], **changes)
+        return type(self)(**{field: getattr(self, field) for field in self._fields} | changes)
 
     def items(self) -> list[tuple[str, Any]]:
         """Return the names of the fields with their values, in order."""
@@ -89,5 +100,10 @@ class Record(metaclass=_RecordType):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{field}={value!r}' for field, value in self.items())})"
 
-    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
-        return type(self), tuple(value for _, value in self.items())
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), *[value for _, value in self.items()])
+
+
+def _restore(kind: type[Record], *values: Any) -> Record:
+    """Return a record of these values, as another process had it."""
+    return kind(**dict(zip(kind._fields, values, strict=True)))

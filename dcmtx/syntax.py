@@ -110,46 +110,57 @@ YBR_FULL = ("YBR_FULL",)
 YBR_FULL_422 = ("YBR_FULL_422",)
 
 _NATIVE = (
-    Legal(GREY, (1, 8, 16, 32, 64), (1, 64), True, "8.1.1, 8.2"),
-    Legal(PALETTE, (8, 16), (1, 16), False, "8.1.1, 8.2"),
-    Legal(RGB + YBR_FULL, (8, 16, 32), (1, 32), False, "8.1.1, 8.2"),
-    Legal(YBR_FULL_422, (8,), (8, 8), False, "PS3.3 C.7.6.3.1.2"),
+    Legal(GREY, (1, 8, 16, 32, 64), (1, 64), signed=True, section="8.1.1, 8.2"),
+    Legal(PALETTE, (8, 16), (1, 16), signed=False, section="8.1.1, 8.2"),
+    Legal(RGB + YBR_FULL, (8, 16, 32), (1, 32), signed=False, section="8.1.1, 8.2"),
+    Legal(YBR_FULL_422, (8,), (8, 8), signed=False, section="PS3.3 C.7.6.3.1.2"),
 )
 _RLE = (
-    Legal(GREY, (8, 16), (1, 16), True, "8.2.2"),
-    Legal(PALETTE, (8, 16), (1, 16), False, "8.2.2"),
-    Legal(RGB, (8, 16), (1, 16), False, "8.2.2"),
-    Legal(YBR_FULL, (8,), (1, 8), False, "8.2.2"),
+    Legal(GREY, (8, 16), (1, 16), signed=True, section="8.2.2"),
+    Legal(PALETTE, (8, 16), (1, 16), signed=False, section="8.2.2"),
+    Legal(RGB, (8, 16), (1, 16), signed=False, section="8.2.2"),
+    Legal(YBR_FULL, (8,), (1, 8), signed=False, section="8.2.2"),
 )
-_ONE_BIT = (Legal(GREY, (1,), (1, 1), False, "8.2.2, 8.2.4"),)
-_JPEG_BASELINE = (Legal(GREY + RGB + YBR_FULL_422, (8,), (8, 8), False, "8.2.1"),)
+_ONE_BIT = (Legal(GREY, (1,), (1, 1), signed=False, section="8.2.2, 8.2.4"),)
+_JPEG_BASELINE = (Legal(GREY + RGB + YBR_FULL_422, (8,), (8, 8), signed=False, section="8.2.1"),)
 _JPEG_EXTENDED = (
-    Legal(GREY, (8,), (8, 8), False, "8.2.1"),
-    Legal(GREY, (16,), (12, 12), False, "8.2.1"),
+    Legal(GREY, (8,), (8, 8), signed=False, section="8.2.1"),
+    Legal(GREY, (16,), (12, 12), signed=False, section="8.2.1"),
 )
 _JPEG_LOSSLESS = (
-    Legal(GREY, (8, 16), (1, 16), True, "8.2.1"),
-    Legal(PALETTE + RGB + YBR_FULL, (8, 16), (1, 16), False, "8.2.1"),
+    Legal(GREY, (8, 16), (1, 16), signed=True, section="8.2.1"),
+    Legal(PALETTE + RGB + YBR_FULL, (8, 16), (1, 16), signed=False, section="8.2.1"),
 )
 _JPEG_LS = (
-    Legal(GREY, (8, 16), (2, 16), True, "8.2.3"),
-    Legal(RGB, (8, 16), (2, 16), False, "8.2.3"),
-    Legal(YBR_FULL, (8,), (2, 8), False, "8.2.3"),
+    Legal(GREY, (8, 16), (2, 16), signed=True, section="8.2.3"),
+    Legal(RGB, (8, 16), (2, 16), signed=False, section="8.2.3"),
+    Legal(YBR_FULL, (8,), (2, 8), signed=False, section="8.2.3"),
 )
-_JPEG_LS_PALETTE = (Legal(PALETTE, (8, 16), (2, 16), False, "8.2.3"),)
-_J2K_GREY = (Legal(GREY, (8, 16, 24, 32, 40), (1, 38), True, "8.2.4"),)
-_J2K_PALETTE = (Legal(PALETTE, (8, 16), (1, 16), False, "8.2.4"),)
-_J2K_LOSSLESS = (Legal(("YBR_RCT", "RGB", "YBR_FULL"), (8, 16, 24, 32, 40), (1, 38), False, "8.2.4"),)
-_J2K_LOSSY = (Legal(("YBR_ICT",), (8, 16, 24, 32, 40), (1, 38), False, "8.2.4"),)
-_JPEG_XL = (Legal(GREY + RGB, (8, 16), (1, 16), False, "8.2.15"),)
-_JPEG_XL_JPEG = (Legal(("MONOCHROME2", "YBR_FULL_422", "RGB"), (8,), (8, 8), False, "8.2.15"),)
+_JPEG_LS_PALETTE = (Legal(PALETTE, (8, 16), (2, 16), signed=False, section="8.2.3"),)
+_J2K_GREY = (Legal(GREY, (8, 16, 24, 32, 40), (1, 38), signed=True, section="8.2.4"),)
+_J2K_PALETTE = (Legal(PALETTE, (8, 16), (1, 16), signed=False, section="8.2.4"),)
+_J2K_LOSSLESS = (Legal(("YBR_RCT", "RGB", "YBR_FULL"), (8, 16, 24, 32, 40), (1, 38), signed=False, section="8.2.4"),)
+_J2K_LOSSY = (Legal(("YBR_ICT",), (8, 16, 24, 32, 40), (1, 38), signed=False, section="8.2.4"),)
+_JPEG_XL = (Legal(GREY + RGB, (8, 16), (1, 16), signed=False, section="8.2.15"),)
+_JPEG_XL_JPEG = (Legal(("MONOCHROME2", "YBR_FULL_422", "RGB"), (8,), (8, 8), signed=False, section="8.2.15"),)
 _HTJ2K_LOSSLESS = tuple(row.replace(section="8.2.14") for row in _J2K_GREY + _J2K_PALETTE + _J2K_LOSSLESS)
 _HTJ2K = tuple(row.replace(section="8.2.14") for row in _J2K_GREY + _J2K_LOSSLESS + _J2K_LOSSY)
 
 
 def _native(last: str, keyword: str, name: str, section: str, alias: str, **more: Any) -> Syntax:
     uid = f"{ROOT}.{last}" if last else ROOT
-    return Syntax(uid, keyword, name, Kind.NATIVE, Loss.NONE, section, alias, "native", legal=_NATIVE, **more)
+    return Syntax(
+        uid,
+        keyword,
+        name,
+        kind=Kind.NATIVE,
+        loss=Loss.NONE,
+        section=section,
+        alias=alias,
+        family="native",
+        legal=_NATIVE,
+        **more,
+    )
 
 
 def _frames(
@@ -163,7 +174,18 @@ def _frames(
     legal: tuple[Legal, ...] = (),
     fragments: Fragments = Fragments.MANY,
 ) -> Syntax:
-    return Syntax(f"{ROOT}.{last}", keyword, name, Kind.FRAMES, loss, section, alias, family, fragments, legal=legal)
+    return Syntax(
+        f"{ROOT}.{last}",
+        keyword,
+        name,
+        kind=Kind.FRAMES,
+        loss=loss,
+        section=section,
+        alias=alias,
+        family=family,
+        fragments=fragments,
+        legal=legal,
+    )
 
 
 def _retired_jpeg(last: str, keyword: str, process: str, loss: Loss = Loss.LOSSY) -> Syntax:
@@ -172,11 +194,21 @@ def _retired_jpeg(last: str, keyword: str, process: str, loss: Loss = Loss.LOSSY
 
 def _video(last: str, keyword: str, name: str, section: str) -> Syntax:
     fragments = Fragments.MANY if keyword.endswith("F") or keyword.startswith("HEVC") else Fragments.STREAM
-    return Syntax(f"{ROOT}.4.{last}", keyword, name, Kind.STREAM, Loss.LOSSY, section, "", "video", fragments)
+    return Syntax(
+        f"{ROOT}.4.{last}",
+        keyword,
+        name,
+        kind=Kind.STREAM,
+        loss=Loss.LOSSY,
+        section=section,
+        alias="",
+        family="video",
+        fragments=fragments,
+    )
 
 
 def _other(last: str, keyword: str, name: str, kind: Kind, loss: Loss, section: str, **more: Any) -> Syntax:
-    return Syntax(f"{ROOT}.{last}", keyword, name, kind, loss, section, **more)
+    return Syntax(f"{ROOT}.{last}", keyword, name, kind=kind, loss=loss, section=section, **more)
 
 
 _LOSSLESS, _LOSSY, _BOTH, _ONE = Loss.LOSSLESS, Loss.LOSSY, Loss.BOTH, Fragments.ONE
@@ -278,8 +310,8 @@ SYNTAXES: tuple[Syntax, ...] = (
            "8.2.13, A.10"),
     _frames("8.1", "DeflatedImageFrameCompression", "Deflated Image Frame Compression", _LOSSLESS, "8.2.16, A.4.13",
             "deflated-frames", "deflate", _NATIVE, _ONE),
-    Syntax("1.2.840.10008.1.20", "Papyrus3ImplicitVRLittleEndian", "Papyrus 3 Implicit VR Little Endian", Kind.MESSAGE,
-           Loss.NONE, "PS3.6", encoding=IMPLICIT_LITTLE, retired=True),
+    Syntax("1.2.840.10008.1.20", "Papyrus3ImplicitVRLittleEndian", "Papyrus 3 Implicit VR Little Endian",
+           kind=Kind.MESSAGE, loss=Loss.NONE, section="PS3.6", encoding=IMPLICIT_LITTLE, retired=True),
 )
 # fmt: on
 

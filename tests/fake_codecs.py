@@ -242,7 +242,7 @@ def register() -> None:
     from dcmtx.codec.registry import Row
     from dcmtx.codec.table import ENCODERS
 
-    row = Row((dicom.RLE,), "fake", "fake_codecs:encode", "dcmtx")
+    row = Row((dicom.RLE,), "fake", "fake_codecs:encode", package="dcmtx")
     locked = row.replace(backend=LOCKED, frees_lock=False)
     ENCODERS._rows = (row, locked, *ENCODERS._rows)
 

@@ -45,7 +45,9 @@ def words_format(
     width: int, stored: int, *, signed: bool, high_bit: int | None = None, columns: int = 1
 ) -> PixelFormat:
     high_bit = stored - 1 if high_bit is None else high_bit
-    return PixelFormat(1, columns, 1, "MONOCHROME2", width, stored, high_bit, signed)
+    return PixelFormat(
+        1, columns, 1, photometric="MONOCHROME2", allocated=width, stored=stored, high_bit=high_bit, signed=signed
+    )
 
 
 WIDTHS = st.sampled_from([8, 16, 32])
@@ -183,7 +185,7 @@ def test_content_above_high_bit_is_above_bits_stored_once_it_is_lowered(pattern,
 
 
 def stream_of(precision: int, sign: bool | None, *, reversible: bool = True) -> Codestream:
-    return Codestream("j2k", 1, 1, 1, precision, signed=sign, reversible=reversible)
+    return Codestream("j2k", 1, 1, components=1, precision=precision, signed=sign, reversible=reversible)
 
 
 def container(precision: int) -> int:
@@ -317,7 +319,7 @@ def test_words_of_more_than_32_bits_are_not_narrowed_below_them(precision):
 
 
 def bit_format(rows: int, columns: int) -> PixelFormat:
-    return PixelFormat(rows, columns, 1, "MONOCHROME2", 1, 1, 0, signed=False)
+    return PixelFormat(rows, columns, 1, photometric="MONOCHROME2", allocated=1, stored=1, high_bit=0, signed=False)
 
 
 @repeatably(150)

@@ -20,7 +20,7 @@ def noise(shape: tuple[int, ...], word: type, seed: int) -> np.ndarray:
 
 
 def shared_format(rows: int, columns: int) -> PixelFormat:
-    return PixelFormat(rows, columns, 3, "YBR_FULL_422", 8, 8, 7, signed=False)
+    return PixelFormat(rows, columns, 3, photometric="YBR_FULL_422", allocated=8, stored=8, high_bit=7, signed=False)
 
 
 def expanded(samples: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -103,6 +103,6 @@ def test_rgb_of_8_bits_is_what_pydicom_gives(size, seed):
 
 
 def test_without_chroma_there_is_grey_and_beyond_the_range_there_is_its_end():
-    fmt = PixelFormat(1, 3, 3, "YBR_FULL", 8, 8, 7, signed=False)
+    fmt = PixelFormat(1, 3, 3, photometric="YBR_FULL", allocated=8, stored=8, high_bit=7, signed=False)
     full = np.array([[[77, 128, 128], [255, 255, 255], [0, 0, 0]]], np.uint8)
     assert color.to_rgb(full, fmt).tolist() == [[[77, 77, 77], [255, 121, 255], [0, 135, 0]]]

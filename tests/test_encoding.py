@@ -590,7 +590,7 @@ def test_edits_come_in_the_order_of_tags_in_the_new_encoding(source, target):
         KNOWN["PN"]: Remove(KNOWN["PN"]),
         KNOWN["US"]: Set(KNOWN["US"], b"US", b"\1\2"),
         0x00281000: Replace(0x00281000, b"<replaced>"),
-        0x7FE00001: Reserve(0x7FE00001, b"OV", 16, "offsets"),
+        0x7FE00001: Reserve(0x7FE00001, b"OV", 16, key="offsets"),
         0x00080008: Remove(0x00080008),
     }
     assert convert(write(nodes, source), source, target, edits=edits) == (

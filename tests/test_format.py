@@ -76,16 +76,19 @@ def test_words_in_memory_hold_every_cell(fmt):
     ],
 )  # fmt: skip
 def test_the_type_of_a_word(allocated, signed, dtype):
-    assert PixelFormat(1, 1, 1, "MONOCHROME2", allocated, 1, 0, signed).dtype == dtype
+    assert (
+        PixelFormat(1, 1, 1, photometric="MONOCHROME2", allocated=allocated, stored=1, high_bit=0, signed=signed).dtype
+        == dtype
+    )
 
 
 def test_one_bit_pixels_run_on_across_frames():
-    fmt = PixelFormat(3, 3, 1, "MONOCHROME2", 1, 1, 0, signed=False, frames=2)
+    fmt = PixelFormat(3, 3, 1, photometric="MONOCHROME2", allocated=1, stored=1, high_bit=0, signed=False, frames=2)
     assert (fmt.frame_bits, fmt.frame_bytes, fmt.native_bytes) == (9, 2, 3)
 
 
 def test_shared_chroma_takes_two_samples_a_pixel():
-    fmt = PixelFormat(2, 4, 3, "YBR_FULL_422", 8, 8, 7, signed=False)
+    fmt = PixelFormat(2, 4, 3, photometric="YBR_FULL_422", allocated=8, stored=8, high_bit=7, signed=False)
     assert fmt.subsampled
     assert fmt.frame_bytes == 16
     assert fmt.shape == (2, 4, 3)
@@ -100,6 +103,6 @@ def test_the_samples_of_each_photometric_interpretation():
 
 
 def test_a_format_describes_itself():
-    fmt = PixelFormat(512, 256, 1, "MONOCHROME2", 16, 12, 11, signed=True)
+    fmt = PixelFormat(512, 256, 1, photometric="MONOCHROME2", allocated=16, stored=12, high_bit=11, signed=True)
     assert fmt.describe() == "MONOCHROME2, Bits Allocated 16, Bits Stored 12, signed, 512x256"
     assert "unsigned" in fmt.replace(signed=False).describe()

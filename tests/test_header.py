@@ -550,7 +550,7 @@ def edits_of(tags: list[int]) -> st.SearchStrategy:
         return {
             "set": Set(tag, b"LO", value),
             "remove": Remove(tag),
-            "reserve": Reserve(tag, b"LO", len(value), "key", value[:3]),
+            "reserve": Reserve(tag, b"LO", len(value), key="key", prefix=value[:3]),
             "replace": Replace(tag, b"<" + value + b">"),
         }[kind]
 
@@ -637,7 +637,7 @@ def test_a_spliced_data_set_is_what_pydicom_reads():
         0x00080005: Set(0x00080005, b"CS", b"ISO_IR 100"),
         0x00100010: Remove(0x00100010),
         0x00280010: Set(0x00280010, b"US", b"\x01\x02"),
-        0x7FE00001: Reserve(0x7FE00001, b"OV", 16, "offsets"),
+        0x7FE00001: Reserve(0x7FE00001, b"OV", 16, key="offsets"),
     }
     spliced = assemble(source, splice(index(source).elements, edits, EXPLICIT_LITTLE))
     ds = pydicom.filereader.read_dataset(DicomBytesIO(spliced), False, True)
@@ -648,7 +648,7 @@ def test_a_spliced_data_set_is_what_pydicom_reads():
 
 
 def test_a_slot_has_the_key_the_width_and_the_header_of_what_is_reserved():
-    (slot,) = splice([], {0x7FE00001: Reserve(0x7FE00001, b"OV", 24, "offsets")}, EXPLICIT_LITTLE)
+    (slot,) = splice([], {0x7FE00001: Reserve(0x7FE00001, b"OV", 24, key="offsets")}, EXPLICIT_LITTLE)
     assert slot == Slot("offsets", dicom.header(0x7FE00001, "OV", 24), 24)
 
 
@@ -656,7 +656,7 @@ def test_a_slot_has_the_key_the_width_and_the_header_of_what_is_reserved():
     ("prefix", "width", "room"), [(b"", 5, 6), (b"12\\", 16, 17), (b"12\\", 15, 15), (b"", 16, 16)]
 )
 def test_a_slot_has_room_for_padding_behind_what_is_known(prefix, width, room):
-    edits = {0x00282112: Reserve(0x00282112, b"DS", width, "ratio", prefix)}
+    edits = {0x00282112: Reserve(0x00282112, b"DS", width, key="ratio", prefix=prefix)}
     (slot,) = splice([], edits, EXPLICIT_LITTLE)
     assert slot.before == dicom.header(0x00282112, "DS", len(prefix) + room) + prefix
     assert slot.width == room

@@ -110,7 +110,7 @@ def test_the_preamble_stays(preamble):
 
 
 def test_a_file_without_any_of_it_gets_all_of_it():
-    written = file_meta(FileMeta(b"", (), 0, None), header_of(), JPEGLS)
+    written = file_meta(FileMeta(b"", (), 0, declared=None), header_of(), JPEGLS)
     assert written.startswith(bytes(128) + b"DICM")
     assert list(walked(written).meta) == list(walked(file_meta(head_of(), header_of(), JPEGLS)).meta)
 

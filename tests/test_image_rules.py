@@ -16,8 +16,8 @@ from dcmtx.rules.image import check_format, read_format
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 ENCODINGS = {IMPLICIT: IMPLICIT_LITTLE, EXPLICIT: EXPLICIT_LITTLE, BIG_ENDIAN: EXPLICIT_BIG}
-GREY = PixelFormat(5, 7, 1, "MONOCHROME2", 16, 12, 11, signed=False)
-COLOUR = PixelFormat(5, 7, 3, "RGB", 8, 8, 7, signed=False)
+GREY = PixelFormat(5, 7, 1, photometric="MONOCHROME2", allocated=16, stored=12, high_bit=11, signed=False)
+COLOUR = PixelFormat(5, 7, 3, photometric="RGB", allocated=8, stored=8, high_bit=7, signed=False)
 
 
 def header_of(elements: dict[int, bytes], syntax: str = EXPLICIT) -> Header:

@@ -551,8 +551,17 @@ def test_no_encoder_makes_more_than_the_worst_case(options: dict[str, Any], tmp_
 
 def pixel_format(fmt: images.Format, rows: int, columns: int, frames: int) -> PixelFormat:
     return PixelFormat(
-        rows, columns, fmt.samples, fmt.photometric, fmt.allocated, fmt.stored, fmt.stored - 1, fmt.signed, 0, frames
-    )  # fmt: skip
+        rows,
+        columns,
+        fmt.samples,
+        photometric=fmt.photometric,
+        allocated=fmt.allocated,
+        stored=fmt.stored,
+        high_bit=fmt.stored - 1,
+        signed=fmt.signed,
+        planar=0,
+        frames=frames,
+    )
 
 
 SMALL = images.make_frames(GREY16, 40, 50, 3)

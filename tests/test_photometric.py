@@ -11,8 +11,8 @@ from dcmtx.policy import EncodingParameters
 from dcmtx.rules.photometric import Colour, check_legal, check_proven, coded, decoded
 from dcmtx.syntax import BY_UID, find
 
-GREY = PixelFormat(8, 8, 1, "MONOCHROME2", 16, 12, 11, signed=False)
-COLOUR = PixelFormat(8, 8, 3, "RGB", 8, 8, 7, signed=False)
+GREY = PixelFormat(8, 8, 1, photometric="MONOCHROME2", allocated=16, stored=12, high_bit=11, signed=False)
+COLOUR = PixelFormat(8, 8, 3, photometric="RGB", allocated=8, stored=8, high_bit=7, signed=False)
 
 
 def syntax(last: str):
@@ -21,7 +21,7 @@ def syntax(last: str):
 
 def stream(kind: str = "jpeg", transform: Transform = Transform.UNSAID, process: int = 0xC0, *, shared: bool = False):
     sampling = ((2, 1), (1, 1), (1, 1)) if shared else ((1, 1),) * 3
-    return Codestream(kind, 8, 8, 3, 8, transform=transform, process=process, sampling=sampling)
+    return Codestream(kind, 8, 8, components=3, precision=8, transform=transform, process=process, sampling=sampling)
 
 
 def j2k(transform: Transform) -> Codestream:
@@ -30,7 +30,7 @@ def j2k(transform: Transform) -> Codestream:
 
 LOSSLESS_JPEG = stream(process=0xC3)
 JPEG_LS = stream("jpegls", process=0xF7)
-RLE = Codestream("rle", 0, 0, 3, 8, transform=Transform.NONE)
+RLE = Codestream("rle", 0, 0, components=3, precision=8, transform=Transform.NONE)
 
 # Syntax, what the tag says, what the stream says, what is coded, what it decodes to, whether it is worth a note
 # (section 4 and 5 of the rules: PS3.5 8.2.1, 8.2.3, 8.2.4).
@@ -103,7 +103,7 @@ def test_what_a_source_holds_and_becomes(last, said, what, is_coded, plain, odd)
 @pytest.mark.parametrize("last", ["1", "5", "4.50", "4.51", "4.70", "4.80", "4.90", "4.201"])
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"])
 def test_grey_and_palette_stay_whatever_a_stream_says(last, photometric):
-    what = Codestream("jpeg", 8, 8, 1, 8, transform=Transform.YCC, process=0xC0)
+    what = Codestream("jpeg", 8, 8, components=1, precision=8, transform=Transform.YCC, process=0xC0)
     fmt = GREY.replace(photometric=photometric)
     assert decoded(syntax(last), fmt, what) == Colour(photometric, photometric)
 

@@ -112,12 +112,12 @@ def test_without_a_preamble_the_file_meta_is_read_all_the_same():
 @pytest.mark.parametrize("data", [b"", DATASET, b"no DICOM at all", bytes(200)],
                          ids=["empty", "a bare data set", "text", "zeros"])  # fmt: skip
 def test_what_has_neither_preamble_nor_group_2_gives_an_empty_head(data):
-    assert read_file_meta(data) == FileMeta(b"", (), 0, None)
+    assert read_file_meta(data) == FileMeta(b"", (), 0, declared=None)
 
 
 def test_a_preamble_may_stand_before_a_bare_data_set():
     head = read_file_meta(PREAMBLE + b"DICM" + DATASET)
-    assert head == FileMeta(PREAMBLE, (), 132, None)
+    assert head == FileMeta(PREAMBLE, (), 132, declared=None)
     assert head.syntax == ""
 
 

@@ -19,8 +19,8 @@ from dcmtx.policy import LOSSY_PARAMETERS, EncodingParameters
 from dcmtx.syntax import BIG_ENDIAN, BY_UID, Kind, Loss
 from dcmtx.transcoding.job import transcode
 
-FORMAT = PixelFormat(16, 16, 1, "MONOCHROME2", 16, 12, 11, signed=False)
-COLOUR = PixelFormat(16, 16, 3, "RGB", 8, 8, 7, signed=False)
+FORMAT = PixelFormat(16, 16, 1, photometric="MONOCHROME2", allocated=16, stored=12, high_bit=11, signed=False)
+COLOUR = PixelFormat(16, 16, 3, photometric="RGB", allocated=8, stored=8, high_bit=7, signed=False)
 UID, OTHER = "1.2.3", "1.2.4"
 
 # What pip installs, and the module that comes with it.
@@ -43,7 +43,7 @@ each_row = pytest.mark.parametrize(("registry", "row"), ROWS, ids=row_name)
 
 
 def row(backend: str = "first", call: str = "dcmtx.codec.native:encode", **more) -> Row:
-    return Row((UID,), backend, call, f"{backend}-package", **more)
+    return Row((UID,), backend, call, package=f"{backend}-package", **more)
 
 
 # --- choosing ----------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def test_a_backend_that_does_not_exist_is_a_usage_error_that_names_those_that_do
 
 
 def test_a_backend_that_does_not_know_the_syntax_is_unsupported():
-    registry = Registry(Direction.ENCODE, [row("first"), Row((OTHER,), "second", "a:b", "package")])
+    registry = Registry(Direction.ENCODE, [row("first"), Row((OTHER,), "second", "a:b", package="package")])
     with pytest.raises(UnsupportedError, match="second does not encode label") as caught:
         registry.choose(UID, "label", FORMAT, "second")
     assert caught.value.code == "E_UNSUPPORTED"
@@ -355,8 +355,8 @@ def test_pyjpegls_is_used_only_where_imagecodecs_cannot(of, backend, stored, los
 )  # fmt: skip
 def test_a_row_needs_its_version_and_is_superseded_by_another(found, old, monkeypatch):
     monkeypatch.setattr("imagecodecs.__version__", found)
-    new = Row((UID,), "imagecodecs", "a:new", "imagecodecs", since="2026.10.10")
-    former = Row((UID,), "imagecodecs", "a:former", "imagecodecs", before="2026.10.10")
+    new = Row((UID,), "imagecodecs", "a:new", package="imagecodecs", since="2026.10.10")
+    former = Row((UID,), "imagecodecs", "a:former", package="imagecodecs", before="2026.10.10")
     assert new.too_old() == (f"needs imagecodecs 2026.10.10, and {found} is installed" if old else "")
     assert former.superseded() is not old
     for rows in ([new, former], [former, new]):

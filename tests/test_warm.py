@@ -67,7 +67,7 @@ def codec(monkeypatch: pytest.MonkeyPatch, cold: None) -> Codec:
     monkeypatch.setattr("fake_codecs.planted_encode", codec.encode, raising=False)
     monkeypatch.setattr("fake_codecs.planted_decode", codec.decode, raising=False)
     for registry, call in ((ENCODERS, "fake_codecs:planted_encode"), (DECODERS, "fake_codecs:planted_decode")):
-        row = Row((dicom.RLE,), "planted", call, "imagecodecs")
+        row = Row((dicom.RLE,), "planted", call, package="imagecodecs")
         monkeypatch.setattr(registry, "_rows", (row, *registry._rows))
     return codec
 
@@ -174,9 +174,9 @@ def test_what_fails_then_is_told_by_the_frame_that_fails(
 
 # --- every row of the tables -----------------------------------------------------------------------------------
 
-GREY = PixelFormat(512, 512, 1, "MONOCHROME2", 16, 12, 11, signed=True)
-BYTE = PixelFormat(512, 512, 1, "MONOCHROME2", 8, 8, 7, signed=False)
-COLOUR = PixelFormat(512, 512, 3, "RGB", 8, 8, 7, signed=False)
+GREY = PixelFormat(512, 512, 1, photometric="MONOCHROME2", allocated=16, stored=12, high_bit=11, signed=True)
+BYTE = PixelFormat(512, 512, 1, photometric="MONOCHROME2", allocated=8, stored=8, high_bit=7, signed=False)
+COLOUR = PixelFormat(512, 512, 3, photometric="RGB", allocated=8, stored=8, high_bit=7, signed=False)
 FORMATS = {"grey": GREY, "byte": BYTE, "colour": COLOUR}
 
 
@@ -303,7 +303,7 @@ def test_no_two_threads_are_inside_a_library_that_holds_the_lock(
 
     monkeypatch.setattr("fake_codecs.planted_encode", code, raising=False)
     registry = Registry(Direction.ENCODE, [])
-    rows = [Row((dicom.RLE,), name, "fake_codecs:planted_encode", "p", frees_lock=frees_lock) for name in "ab"]
+    rows = [Row((dicom.RLE,), name, "fake_codecs:planted_encode", package="p", frees_lock=frees_lock) for name in "ab"]
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(lambda row: registry.load(row)(), rows)) == [met, met]
 

@@ -21,15 +21,15 @@ class Word(Record):
 
 
 WORDS: tuple[Word, ...] = (
-    Word("raw", "w", "raw", "Decompress to Explicit VR Little Endian; a native file stays as it is."),
-    Word("explicit", "X", "explicit", "Explicit VR Little Endian."),
-    Word("implicit", "M", "implicit", "Implicit VR Little Endian."),
-    Word("deflated", "d", "deflated", "Deflated Explicit VR Little Endian."),
-    Word("rle", "R", "rle", "RLE Lossless."),
-    Word("jpeg", "J", "jpeg", "JPEG lossless; with --lossy, Baseline or Extended."),
-    Word("jpegls", "L", "jpegls", "JPEG-LS lossless, or near-lossless."),
-    Word("j2k", "K", "j2k", "JPEG 2000 lossless, or lossy."),
-    Word("htj2k", "", "htj2k", "High-Throughput JPEG 2000 lossless, or lossy."),
+    Word("raw", "w", "raw", help="Decompress to Explicit VR Little Endian; a native file stays as it is."),
+    Word("explicit", "X", "explicit", help="Explicit VR Little Endian."),
+    Word("implicit", "M", "implicit", help="Implicit VR Little Endian."),
+    Word("deflated", "d", "deflated", help="Deflated Explicit VR Little Endian."),
+    Word("rle", "R", "rle", help="RLE Lossless."),
+    Word("jpeg", "J", "jpeg", help="JPEG lossless; with --lossy, Baseline or Extended."),
+    Word("jpegls", "L", "jpegls", help="JPEG-LS lossless, or near-lossless."),
+    Word("j2k", "K", "j2k", help="JPEG 2000 lossless, or lossy."),
+    Word("htj2k", "", "htj2k", help="High-Throughput JPEG 2000 lossless, or lossy."),
 )
 
 

@@ -421,7 +421,7 @@ class Rewriting:
             return self._made.get(start, {})
         stop = end if end is not None else self._skip(encoding, in_item=True) - 8
         path = tuple(outer.tag for outer in self._levels[: 2 * _LONGEST_PATH] if outer.items)
-        view = Item(path, self._parse(start, stop, encoding), self._slices, encoding)
+        view = Item(path, self._parse(start, stop, encoding), self._slices, encoding=encoding)
         made: dict[int, bytes] = {}
         for change in self._changes:
             made.update(change(view))

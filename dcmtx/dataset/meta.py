@@ -91,7 +91,7 @@ def read_file_meta(data: bytes) -> FileMeta:
             declared = int.from_bytes(element.value, "little")
     if position >= len(data) and declared is not None and position < start + 12 + declared:
         raise _truncated()
-    return FileMeta(preamble, tuple(meta), position, declared)
+    return FileMeta(preamble, tuple(meta), position, declared=declared)
 
 
 def _is_deflated(meta: list[MetaElement]) -> bool:

@@ -188,7 +188,7 @@ def _frame_header(marker: int, segment: bytes) -> Codestream:
     entries = [segment[6 + 3 * number : 9 + 3 * number] for number in range(components)]
     return Codestream(
         "jpegls" if marker == 0xF7 else "jpeg",
-        rows, columns, components, precision,
+        rows, columns, components=components, precision=precision,
         reversible=marker in _LOSSLESS_SOF,
         process=marker,
         sampling=tuple((entry[1] >> 4, entry[1] & 15) for entry in entries),
@@ -288,7 +288,7 @@ def _siz(data: bytes, position: int) -> Codestream:
         )
     depth = depths.pop()
     return Codestream(
-        "j2k", y - y0, x - x0, components, (depth & 0x7F) + 1,
+        "j2k", y - y0, x - x0, components=components, precision=(depth & 0x7F) + 1,
         signed=bool(depth & 0x80),
         tiles=-(-(x - tile_x0) // tile_x) * -(-(y - tile_y0) // tile_y),
         sampling=tuple((entries[3 * number + 1], entries[3 * number + 2]) for number in range(components)),
@@ -377,8 +377,14 @@ def _jpegxl(data: bytes) -> Codestream:
             grey = bits.choice(((0, 0), (0, 1), (4, 2), (6, 18))) == 1
     recompressed = boxed and b"jbrd" in data[:64]
     return Codestream(
-        "jpegxl", rows, columns, 1 if grey else 3, precision, reversible=not xyb or recompressed, end=len(data)
-    )  # fmt: skip
+        "jpegxl",
+        rows,
+        columns,
+        components=1 if grey else 3,
+        precision=precision,
+        reversible=not xyb or recompressed,
+        end=len(data),
+    )
 
 
 def _jpegxl_codestream(data: bytes) -> bytes:
@@ -436,4 +442,6 @@ def _rle(data: bytes, samples: int) -> Codestream:
             f"the RLE codestream has {count} segments, which {samples} samples per pixel do not divide",
             code="E_CODESTREAM",
         )
-    return Codestream("rle", 0, 0, samples, 8 * count // samples, transform=Transform.NONE, end=len(data))
+    return Codestream(
+        "rle", 0, 0, components=samples, precision=8 * count // samples, transform=Transform.NONE, end=len(data)
+    )

@@ -88,10 +88,10 @@ def read_fragments(pread: Pread, start: int, size: int, frames: int | None = Non
             position += 8 + length
             continue
         if kind == SEQUENCE_END and len(buffer) >= at + 8:
-            return Fragments(first, table, values, lengths, position + 8)
+            return Fragments(first, table, values, lengths=lengths, end=position + 8)
         place = _Place(table, position - first, frames)
         if values and not place.missing(len(values)) and _is_blank(pread, position, size):
-            return Fragments(first, table, values, lengths, position, unended=True)
+            return Fragments(first, table, values, lengths=lengths, end=position, unended=True)
         raise _broken(kind, position, size, len(values), place)
 
 

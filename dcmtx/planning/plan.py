@@ -53,14 +53,15 @@ class Detail(Record):
 class Plan(Record):
     """How one file is converted.
 
-    `source_format` is what the source holds, `decoded_format` the words it decodes to, `encoder_format` what the encoder gets, `target_format`
-    what the file written holds; `pixel_vr` is the VR of its pixel element. Rows are None where nothing is coded.
-    `unused_bits` says what is done with words that hold something outside Bits Stored; None means that the target holds
-    whole words. `overlays` are taken out of the pixels. `irreversible` says that something is lost, `lost`
-    that codestreams of the source have lost something; `exact` encodes the frames that loss would not make smaller.
-    `transform` is that of the first codestream, which all must share. `word_bytes` is how wide the words of a source in
-    big endian are where its VR does not tell; `order_known` is False where nobody can tell and nobody needs to. `edits`
-    go by tag; `instance` is a new SOP Instance UID. `details` are what a dry run finds out beside the edits.
+    `source_format` is what the source holds, `decoded_format` the words it decodes to, `encoder_format` what the
+    encoder gets, `target_format` what the file written holds; `pixel_vr` is the VR of its pixel element. Rows are
+    None where nothing is coded. `unused_bits` says what is done with words that hold something outside Bits Stored;
+    None means that the target holds whole words. `overlays` are taken out of the pixels. `irreversible` says that
+    something is lost, `lost` that codestreams of the source have lost something; `exact` encodes the frames that
+    loss would not make smaller. `transform` is that of the first codestream, which all must share. `word_bytes` is
+    how wide the words of a source in big endian are where its VR does not tell; `order_known` is False where nobody
+    can tell and nobody needs to. `edits` go by tag; `instance` is a new SOP Instance UID. `details` are what a dry
+    run finds out beside the edits.
     """
 
     syntax: Syntax

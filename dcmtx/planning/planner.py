@@ -219,7 +219,7 @@ class _Planner:
                 code="E_FLOAT",
             )
         vr = b"OF" if tag == FLOAT_PIXEL_DATA else b"OD"
-        return Plan(self._target, Route.CARRY, tag, vr, edits=_common_edits(self._header))
+        return Plan(self._target, Route.CARRY, tag, pixel_vr=vr, edits=_common_edits(self._header))
 
     # --- pixels that stay what they are ----------------------------------------------------------------------
 
@@ -250,7 +250,9 @@ class _Planner:
         if target.encoding.implicit:
             vr = b"OW"
         edits = _common_edits(header)
-        plan = Plan(target, Route.CARRY, PIXEL_DATA, vr, fmt, target_format=fmt, edits=edits, notes=notes)
+        plan = Plan(
+            target, Route.CARRY, PIXEL_DATA, pixel_vr=vr, source_format=fmt, target_format=fmt, edits=edits, notes=notes
+        )
         if header.encoding.big_endian and target.encoding.big_endian:
             # Not a byte moves, whatever the words are.
             known = not self._is_ambiguous(allocated) or self._policy.word_order is not WordOrder.REFUSE
@@ -303,7 +305,16 @@ class _Planner:
         size = max(worst_case(fmt), self._contents.coded_bytes + 8 * fmt.frames)
         table = choose_table(self._policy.offset_table, fmt.frames, size)
         edits = _common_edits(self._header) | _table_edits(table, fmt)
-        return Plan(self._target, Route.REWRAP, PIXEL_DATA, b"OB", fmt, target_format=fmt, table=table, edits=edits)
+        return Plan(
+            self._target,
+            Route.REWRAP,
+            PIXEL_DATA,
+            pixel_vr=b"OB",
+            source_format=fmt,
+            target_format=fmt,
+            table=table,
+            edits=edits,
+        )
 
     # --- JPEG recompressed -----------------------------------------------------------------------------------
 
@@ -327,9 +338,17 @@ class _Planner:
         edits = _common_edits(header) | _signature_edits(header) | _image_edits(header, declared, written)
         edits |= (undeclared.edits if undeclared else {}) | _table_edits(table, declared)
         return Plan(
-            target, Route.RECOMPRESS, PIXEL_DATA, b"OB", declared, target_format=written, encoder=row, table=table, edits=edits,
+            target,
+            Route.RECOMPRESS,
+            PIXEL_DATA,
+            pixel_vr=b"OB",
+            source_format=declared,
+            target_format=written,
+            encoder=row,
+            table=table,
+            edits=edits,
             notes=colour.notes + (undeclared.notes if undeclared else ()),
-        )  # fmt: skip
+        )
 
     def _check_recompressible(self) -> None:
         """Refuse what JPEG XL does not recompress: anything but the DCT of 8 bits, whatever the syntax says of it."""
@@ -377,12 +396,31 @@ class _Planner:
         edits |= undeclared.edits if undeclared else {}
         vr = _pixel_vr(target, target_format)
         plan = Plan(
-            target, Route.RECODE, PIXEL_DATA, vr, source_format, decoded_format, encoder_format, target_format,
-            decoder, encoder, verifier, unused, tuple(overlays), self._quality, self._irreversible,
-            self._contents.lost is not None, self._exact_encoder(target_format),
-            self._contents.stream.transform if self._contents.stream else None, word_bytes, table=table, edits=edits,
-            notes=colour.notes + (undeclared.notes if undeclared else ()) + _wide_note(target, target_format.allocated, vr),
-        )  # fmt: skip
+            target,
+            Route.RECODE,
+            PIXEL_DATA,
+            pixel_vr=vr,
+            source_format=source_format,
+            decoded_format=decoded_format,
+            encoder_format=encoder_format,
+            target_format=target_format,
+            decoder=decoder,
+            encoder=encoder,
+            verifier=verifier,
+            unused_bits=unused,
+            overlays=tuple(overlays),
+            quality=self._quality,
+            irreversible=self._irreversible,
+            lost=self._contents.lost is not None,
+            exact=self._exact_encoder(target_format),
+            transform=self._contents.stream.transform if self._contents.stream else None,
+            word_bytes=word_bytes,
+            table=table,
+            edits=edits,
+            notes=colour.notes
+            + (undeclared.notes if undeclared else ())
+            + _wide_note(target, target_format.allocated, vr),
+        )
         return self._derive(plan, undeclared.history) if self._irreversible and undeclared else plan
 
     def _exact_encoder(self, target_format: PixelFormat) -> Row | None:
@@ -451,8 +489,9 @@ class _Planner:
             return decoded_format, None
         if keep and decoded_format.high_bit != decoded_format.stored - 1:
             raise RefusedError(
-                f"High Bit is {decoded_format.high_bit} and Bits Stored {decoded_format.stored}, so whole words are not the values "
-                "(PS3.5 8.1.1), and --unused-bits keep would change them; use --unused-bits clear, or --to explicit",
+                f"High Bit is {decoded_format.high_bit} and Bits Stored {decoded_format.stored}, so whole words "
+                "are not the values (PS3.5 8.1.1), and --unused-bits keep would change them; use --unused-bits clear, "
+                "or --to explicit",
                 code="E_UNUSED_BITS",
             )
         if keep and decoded_format.allocated > 1:
@@ -576,8 +615,8 @@ def _table_edits(table: OffsetTable, fmt: PixelFormat) -> dict[int, Edit]:
     if table is not OffsetTable.EXTENDED:
         return {}
     return {
-        _OFFSETS: Reserve(_OFFSETS, b"OV", 8 * fmt.frames, "offsets"),
-        _OFFSET_LENGTHS: Reserve(_OFFSET_LENGTHS, b"OV", 8 * fmt.frames, "lengths"),
+        _OFFSETS: Reserve(_OFFSETS, b"OV", 8 * fmt.frames, key="offsets"),
+        _OFFSET_LENGTHS: Reserve(_OFFSET_LENGTHS, b"OV", 8 * fmt.frames, key="lengths"),
     }
 
 

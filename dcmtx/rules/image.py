@@ -48,7 +48,8 @@ def correct(header: Header, holds: Callable[[PixelFormat], bool]) -> list[str]:
         header.corrections[NUMBER_OF_FRAMES] = Set(NUMBER_OF_FRAMES, b"IS", b"1 ")
         if _describes(header, holds):
             notes.append(
-                f"Number of Frames (0028,0008) is '{declared[:16]}'; taken and written as 1, since the bytes are one frame"
+                f"Number of Frames (0028,0008) is '{declared[:16]}'; taken and written as 1, since the bytes are one "
+                "frame"
             )
         else:
             del header.corrections[NUMBER_OF_FRAMES]

@@ -178,7 +178,7 @@ def _loss_edits(history: History, term: str) -> dict[int, Edit]:
     prefix = "".join(f"{ratio}\\" for ratio in history.ratios).encode("latin-1")
     return {
         LOSSY_IMAGE_COMPRESSION: Set(LOSSY_IMAGE_COMPRESSION, b"CS", b"01"),
-        RATIO: Reserve(RATIO, b"DS", RATIO_WIDTH, "ratio", prefix),
+        RATIO: Reserve(RATIO, b"DS", RATIO_WIDTH, key="ratio", prefix=prefix),
         METHOD: Set(METHOD, b"CS", methods),
     }
 
@@ -191,7 +191,7 @@ def _extremes(header: Header, *, measured: bool) -> dict[int, Edit]:
         if element is None:
             continue
         signed = header.number(0x00280103) == 1
-        edits[tag] = Reserve(tag, b"SS" if signed else b"US", 2, key) if measured else Remove(tag)
+        edits[tag] = Reserve(tag, b"SS" if signed else b"US", 2, key=key) if measured else Remove(tag)
     return edits
 
 
@@ -258,7 +258,7 @@ def _derivation(header: Header, name: str, source: bytes) -> dict[int, Edit]:
     told = _cut(told, _LONGEST_DESCRIPTION - len(added) - RATIO_WIDTH - 2)
     prefix = (told + b"; " if told else b"") + added
     edits: dict[int, Edit] = {
-        DERIVATION_DESCRIPTION: Reserve(DERIVATION_DESCRIPTION, b"ST", RATIO_WIDTH, "ratio", prefix),
+        DERIVATION_DESCRIPTION: Reserve(DERIVATION_DESCRIPTION, b"ST", RATIO_WIDTH, key="ratio", prefix=prefix),
         DERIVATION_CODES: Append(DERIVATION_CODES, _LOSSY_CODE),
     }
     if source:

@@ -74,7 +74,7 @@ def extraction(overlays: list[Embedded], fmt: PixelFormat) -> dict[int, Edit]:
         base = overlay.group << 16
         edits[base | _ALLOCATED] = Set(base | _ALLOCATED, b"US", b"\x01\x00")
         edits[base | _POSITION] = Set(base | _POSITION, b"US", b"\x00\x00")
-        edits[base | _DATA] = Reserve(base | _DATA, b"OW", data_bytes(fmt), overlay.key)
+        edits[base | _DATA] = Reserve(base | _DATA, b"OW", data_bytes(fmt), key=overlay.key)
         if fmt.frames > 1:
             frames = str(fmt.frames).encode("ascii")
             edits[base | _FRAMES] = Set(base | _FRAMES, b"IS", frames)

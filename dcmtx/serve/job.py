@@ -64,7 +64,13 @@ def _decode(body: bytes, descriptors: tuple[int, ...]) -> Job:
     mask, opened, count, *fields = map(os.fsdecode, body.split(b"\0")[:-1])
     variables = dict(field.split("=", 1) for field in fields[: int(count)])
     environment = {name: value for name, value in variables.items() if name in FORWARDED}
-    job = Job(int(mask, 8), tuple(map(int, opened)), environment, tuple(fields[int(count) :]), descriptors)
+    job = Job(
+        int(mask, 8),
+        tuple(map(int, opened)),
+        environment,
+        arguments=tuple(fields[int(count) :]),
+        descriptors=descriptors,
+    )
     if len(descriptors) != len(job.streams) + 1 or not set(job.streams) <= {0, 1, 2}:
         raise ValueError("a job without its descriptors")
     return job

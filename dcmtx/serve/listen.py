@@ -146,7 +146,7 @@ def _bind(path: str, lock: int) -> Listener:
     finally:
         os.umask(before)
     made.listen(_BACKLOG)
-    return Listener(made, path, lock, _identity(os.lstat(path)))
+    return Listener(made, path, lock, identity=_identity(os.lstat(path)))
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

@@ -332,7 +332,7 @@ class FrameCoder:
                     f"a sample is off by {worst}, more than NEAR; nothing was written, please report this"
                 )
         squares = float(np.square(error, dtype=np.float64).sum())
-        return Measure(int(back.min()), int(back.max()), squares, worst)
+        return Measure(int(back.min()), int(back.max()), squares, worst=worst)
 
 
 def _is_enough(length: int, fmt: PixelFormat, quality: EncodingParameters) -> bool:

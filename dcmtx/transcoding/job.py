@@ -152,25 +152,44 @@ def job(
     Raises UsageError for options that make no sense, RefusedError for one that loses without consent.
     """
     policy = Policy(
-        _choice(OffsetTable, offset_table), _choice(UnusedBits, unused_bits), _choice(NoPixels, no_pixels),
-        _choice(Uid, uid), _choice(Overlays, overlays), _choice(Icon, icon), _choice(Signatures, signatures),
-        _choice(OneBit, one_bit), _choice(WordOrder, word_order), verify=verify, force=force, clobber=clobber,
+        _choice(OffsetTable, offset_table),
+        _choice(UnusedBits, unused_bits),
+        _choice(NoPixels, no_pixels),
+        uid=_choice(Uid, uid),
+        overlays=_choice(Overlays, overlays),
+        icon=_choice(Icon, icon),
+        signatures=_choice(Signatures, signatures),
+        one_bit=_choice(OneBit, one_bit),
+        word_order=_choice(WordOrder, word_order),
+        verify=verify,
+        force=force,
+        clobber=clobber,
         created=time.time(),
-    )  # fmt: skip
+    )
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}, not 1 or more")
     check_backends(BackendChoice(decoder, encoder))
     coding = EncodingParameters(
-        lossy, quality, ratio, psnr, near, subsampling, predictor, resolutions, progression, tile, code_block
-    )  # fmt: skip
+        lossy,
+        quality,
+        ratio,
+        psnr=psnr,
+        near=near,
+        subsampling=subsampling,
+        predictor=predictor,
+        resolutions=resolutions,
+        progression=progression,
+        tile=tile,
+        code_block=code_block,
+    )
     return Job(
         os.fspath(src),
         os.fspath(dst),
-        Request(resolve(to, coding), policy, BackendChoice(decoder, encoder), coding),
-        tuple(_resolve_fallback(name, coding) for name in fallback),
-        workers or available_cores(),
-        dry_run,
-        digest,
+        Request(resolve(to, coding), policy, BackendChoice(decoder, encoder), quality=coding),
+        fallbacks=tuple(_resolve_fallback(name, coding) for name in fallback),
+        workers=workers or available_cores(),
+        dry_run=dry_run,
+        digest=digest,
         memory=MEMORY if memory is None else memory_size(memory),
     )
 
@@ -392,7 +411,13 @@ def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
             sink.commit()
         notes = sink.notes
     return Outcome(
-        job, status, syntax.uid, syntax.uid, bytes_in=file.size, bytes_out=file.size, notes=tuple(dict.fromkeys(notes))
+        job,
+        status,
+        syntax.uid,
+        syntax_out=syntax.uid,
+        bytes_in=file.size,
+        bytes_out=file.size,
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
@@ -418,9 +443,9 @@ def _convert(
         job,
         Status.PLANNED,
         source.syntax.uid,
-        plan.syntax.uid,
-        plan.source_format.frames if plan.source_format else 0,
-        source.file.size,
+        syntax_out=plan.syntax.uid,
+        frames=plan.source_format.frames if plan.source_format else 0,
+        bytes_in=source.file.size,
         decoder=plan.decoder.backend if plan.decoder else "",
         encoder=plan.encoder.backend if plan.encoder else "",
         instance_in=instance,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from array import array
 from collections.abc import Iterator
 
@@ -15,8 +14,7 @@ from dcmtx.errors import InputError, UnsupportedError
 from dcmtx.pixel import encapsulation
 from dcmtx.pixel.codestream import END, KINDS, ends_frame, starts_frame
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.pixel.promise import LARGE, LARGE_RATIO
-from dcmtx.place.bytes import FileBytes, Reader, Spool
+from dcmtx.place.bytes import FileBytes, Reader
 from dcmtx.rules import image
 from dcmtx.syntax import (
     BIG_ENDIAN,
@@ -32,9 +30,6 @@ from dcmtx.syntax import (
 )
 
 _PIECE = 1 << 20
-# Pixel Data of 4 GiB, and a GiB of all else.
-_LARGEST_INFLATED = 5 << 30
-
 _UNENDED = "the Sequence Delimitation Item of Pixel Data is missing at the end of the file; its fragments are whole"
 _NUMBER_OF_FRAMES = 0x00280008
 OFFSETS = 0x7FE00001
@@ -354,7 +349,7 @@ class Source(PixelSource):
             )
         start = head.dataset
         if syntax.deflated:
-            self._spool, start = self._inflate(start), 0
+            start = self._inflate(start)
         shown = guess_encoding(self._spool or self.file, start, syntax.encoding)
         if shown is not None and shown != syntax.encoding:
             self.notes.append(
@@ -362,6 +357,15 @@ class Source(PixelSource):
             )
             return syntax, shown, start
         return syntax, syntax.encoding, start
+
+    def _inflate(self, start: int) -> int:
+        """Inflate the data set, and return where it starts then."""
+        from dcmtx.place.inflate import inflate
+
+        self._spool, wrapped = inflate(self.file, start, self._spool_in)
+        if wrapped:
+            self.notes.append("the data set is wrapped by zlib, which the standard does not allow; read all the same")
+        return 0
 
     def _declared_end(self, head: FileMeta) -> int:
         start = len(head.preamble) + 4 if head.preamble else 0
@@ -409,62 +413,3 @@ class Source(PixelSource):
         tags = list(header.tags())
         if tags != sorted(tags):
             raise InputError("the file names no transfer syntax, and its elements are in disorder", code=self._nameless)
-
-    def _inflate(self, start: int) -> FileBytes:
-        """Inflate the data set to an unnamed file, piece by piece (PS3.5 A.5)."""
-        from isal import isal_zlib
-
-        damaged: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment]  # its stub says otherwise
-        first = self.file.pread(2, start)
-        wrapped = len(first) == 2 and first[0] & 15 == 8 and int.from_bytes(first, "big") % 31 == 0
-        try:
-            return self._inflate_as(start, zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
-        except damaged as error:
-            if not wrapped:
-                raise InputError(f"the deflated data set is damaged: {error}", code="E_DEFLATE") from error
-        try:
-            return self._inflate_as(start, -zlib.MAX_WBITS)
-        except damaged as error:
-            raise InputError(f"the deflated data set is damaged: {error}", code="E_DEFLATE") from error
-
-    def _inflate_as(self, start: int, window: int) -> FileBytes:
-        from isal import isal_zlib
-
-        # Twice as fast as zlib.
-        inflater = isal_zlib.decompressobj(window)
-        inflated = Spool(self._spool_in)
-        size = 0
-        try:
-            position = start
-            while not inflater.eof:
-                piece = inflater.unconsumed_tail
-                if not piece:
-                    piece = self.file.pread(_PIECE, position)
-                    position += len(piece)
-                # There may be more to come out when all has gone in.
-                data = inflater.decompress(piece, _PIECE)
-                if not piece and not data:
-                    raise InputError("the deflated data set ends early; the file is truncated", code="E_TRUNCATED")
-                inflated.write(data)
-                size += len(data)
-                _check_inflated(size, position - start)
-        except BaseException:
-            inflated.close()
-            raise
-        if window > 0:
-            self.notes.append("the data set is wrapped by zlib, which the standard does not allow; read all the same")
-        return inflated.read_back()
-
-
-def _check_inflated(size: int, deflated: int) -> None:
-    """Raise InputError, E_BOMB, for a deflated data set that is more than any: it would fill the disk.
-
-    What is real stays below: native Pixel Data has 4 GiB at most (PS3.5 8.1.1), and an image that deflates by more than
-    500, as black ones do, is no GiB.
-    """
-    if size > _LARGEST_INFLATED or (size > LARGE and size > LARGE_RATIO * deflated):
-        raise InputError(
-            f"the deflated data set inflates to more than {size} bytes, {size // max(deflated, 1)} times its own; it "
-            "is damaged, or was made to do harm",
-            code="E_BOMB",
-        )
