@@ -23,7 +23,8 @@ from backends import usable
 from conftest import ROOT, contents, old_file
 
 import dcmtx
-from dcmtx import DcmtxError, Job, Outcome, transcode, transcoding
+from dcmtx import DcmtxError, Job, Outcome, transcode
+from dcmtx.transcoding import job as transcoding
 from dcmtx.codec.table import ENCODERS
 from dcmtx.errors import (
     CodecError,

@@ -82,7 +82,15 @@ def test_planes_and_pixels_are_the_same_samples_in_another_order(size, word, see
 @given(SIZES, st.sampled_from([8, 10, 12, 16]), st.integers(0, 1 << 30))
 def test_rgb_is_what_the_matrix_of_the_standard_gives(size, stored, seed):
     top, half = (1 << stored) - 1, 1 << (stored - 1)
-    fmt = PixelFormat(*size, 3, "YBR_FULL", 8 if stored == 8 else 16, stored, stored - 1, signed=False)
+    fmt = PixelFormat(
+        *size,
+        3,
+        photometric="YBR_FULL",
+        allocated=8 if stored == 8 else 16,
+        stored=stored,
+        high_bit=stored - 1,
+        signed=False,
+    )
     rgb = np.random.default_rng(seed).integers(0, top, (*size, 3), endpoint=True)
     # PS3.3 C.7.6.3.1.2, on values of this many bits.
     matrix = np.array([[0.2990, 0.5870, 0.1140], [-0.1687, -0.3313, 0.5000], [0.5000, -0.4187, -0.0813]])
@@ -97,7 +105,7 @@ def test_rgb_is_what_the_matrix_of_the_standard_gives(size, stored, seed):
 @given(SIZES, st.integers(0, 1 << 30))
 def test_rgb_of_8_bits_is_what_pydicom_gives(size, seed):
     full = noise((*size, 3), np.uint8, seed)
-    fmt = PixelFormat(*size, 3, "YBR_FULL", 8, 8, 7, signed=False)
+    fmt = PixelFormat(*size, 3, photometric="YBR_FULL", allocated=8, stored=8, high_bit=7, signed=False)
     theirs = convert_color_space(full, "YBR_FULL", "RGB")
     assert np.abs(color.to_rgb(full, fmt).astype(int) - theirs).max() <= 1
 

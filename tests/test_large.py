@@ -23,7 +23,8 @@ import pydicom
 import pytest
 from conftest import Ran
 
-from dcmtx import transcode, transcoding
+from dcmtx import transcode
+from dcmtx.transcoding import job as transcoding
 from dcmtx.dataset.meta import peek
 from dcmtx.errors import CodecError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel import encapsulation

@@ -18,7 +18,8 @@ import pytest
 from conftest import Ran
 from dicom import BIG_ENDIAN, EXPLICIT, IMPLICIT, UNDEFINED, element
 
-from dcmtx import transcode, transcoding
+from dcmtx import transcode
+from dcmtx.transcoding import job as transcoding
 from dcmtx.dataset.dictionary import Context
 from dcmtx.dataset.edit import Span
 from dcmtx.dataset.encoding import Rewriting, rewrite
