@@ -24,7 +24,6 @@ from conftest import ROOT, contents, old_file
 
 import dcmtx
 from dcmtx import DcmtxError, Job, Outcome, transcode
-from dcmtx.transcoding import job as transcoding
 from dcmtx.codec.table import ENCODERS
 from dcmtx.errors import (
     CodecError,
@@ -36,6 +35,7 @@ from dcmtx.errors import (
     VerifyError,
 )
 from dcmtx.policy import Uid
+from dcmtx.transcoding import job as transcoding
 from dcmtx.transcoding.job import Status
 
 PIXELS = (np.arange(3 * 40 * 48, dtype="<u2") * 2503 % 4096).reshape(3, 40, 48)

@@ -24,7 +24,6 @@ import pytest
 from conftest import Ran
 
 from dcmtx import transcode
-from dcmtx.transcoding import job as transcoding
 from dcmtx.dataset.meta import peek
 from dcmtx.errors import CodecError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel import encapsulation
@@ -35,6 +34,7 @@ from dcmtx.planning.planner import worst_case
 from dcmtx.policy import OffsetTable
 from dcmtx.rules.image import read_format
 from dcmtx.transcoding import engine
+from dcmtx.transcoding import job as transcoding
 from dcmtx.transcoding.frame import EncodedFrame, FrameCoder
 from dcmtx.transcoding.job import Status
 from dcmtx.transcoding.source import Source

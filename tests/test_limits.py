@@ -19,7 +19,6 @@ from conftest import Ran
 from dicom import BIG_ENDIAN, EXPLICIT, IMPLICIT, UNDEFINED, element
 
 from dcmtx import transcode
-from dcmtx.transcoding import job as transcoding
 from dcmtx.dataset.dictionary import Context
 from dcmtx.dataset.edit import Span
 from dcmtx.dataset.encoding import Rewriting, rewrite
@@ -29,6 +28,7 @@ from dcmtx.pixel.codestream import inspect
 from dcmtx.pixel.promise import check_promise
 from dcmtx.place.bytes import Memory, open_bytes
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from dcmtx.transcoding import job as transcoding
 from dcmtx.transcoding import source as source_module
 
 Command = Callable[..., Ran]
