@@ -56,7 +56,10 @@ def _readings(head: bytes, encoding: Encoding) -> Iterator[Reading]:
     named = vr if capitals else NO_VR
     by_short = (tag, named, 8, short)
     implicit = (tag, NO_VR, 8, struct.unpack_from(f"{order}I", head, 4)[0])
-    by_long = (tag, named, 12, struct.unpack_from(f"{order}I", head, 8)[0]) if len(head) == _HEADER else None
+    by_long = None
+    # Two reserved bytes stand before a length of 32 bits (PS3.5 7.1.2): zeros, or it is none.
+    if len(head) == _HEADER and (capitals or not short):
+        by_long = (tag, named, 12, struct.unpack_from(f"{order}I", head, 8)[0])
     if capitals and by_long:
         yield by_long
     if not capitals:
@@ -91,26 +94,25 @@ def _merit(
         # Padding behind the last element.
         return _NOTHING if nested else _POSSIBLE
     rises = following > tag
-    if head[4:6] in VRS:
-        return _named_merit(head, behind, encoding, end, rises=rises)
+    # Where tags do not rise, bytes are missing or too many most likely: nothing must be swallowed then.
     if not rises:
         return _NOTHING
+    if head[4:6] in VRS:
+        return _named_merit(head, behind, encoding, end)
     if depth == 0:
         return _POSSIBLE
     ways = (_merit(reader, way, behind, encoding, end, nested, depth - 1) for way in _readings(head, encoding))
     return min(max(ways), _LIKELY)
 
 
-def _named_merit(head: bytes, position: int, encoding: Encoding, end: int, *, rises: bool) -> int:
-    """Say how well an element with a VR can follow: its tag is greater, and it is whole."""
+def _named_merit(head: bytes, position: int, encoding: Encoding, end: int) -> int:
+    """Say how well an element with a VR can follow: whether it is whole."""
     header = element_at(head, 0, encoding)
     if header is None:
         return _NOTHING
     tag, _, size, length = header
     whole = length == UNDEFINED or position + size + length <= end or tag in PIXEL_TAGS
-    if rises and whole:
-        return _CERTAIN
-    return _POSSIBLE if rises or whole else _NOTHING
+    return _CERTAIN if whole else _POSSIBLE
 
 
 def weigh(reader: Reader, start: int, end: int, candidates: list[Encoding], *, nested: bool = False) -> Encoding | None:
