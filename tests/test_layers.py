@@ -275,7 +275,14 @@ def test_what_a_server_does_is_handed_over_by_four_small_modules(tmp_path):
             thread.join()
     finally:
         shutil.rmtree(directory)
-    assert set(imported) <= {"dcmtx", "dcmtx.__main__", "dcmtx.serve", "dcmtx.serve.client", "_socket"}
+    # Some Pythons import more for `-c` itself.
+    assert set(imported) - set(imports_of("pass")) <= {
+        "dcmtx",
+        "dcmtx.__main__",
+        "dcmtx.serve",
+        "dcmtx.serve.client",
+        "_socket",
+    }
     assert served[0].startswith(b"dcmtx ")
     assert served[1].endswith(b"\0a.dcm\0b.dcm\0--raw\0")
 
