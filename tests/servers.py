@@ -20,6 +20,8 @@ from conftest import Ran
 
 PATIENCE = 30.0
 CLIENT = (sys.executable, "-m", "dcmtx")
+# Where dcmtx is not installed, even an empty environment says where it is.
+NEEDED = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:

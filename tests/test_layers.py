@@ -306,7 +306,8 @@ def test_what_a_server_does_is_handed_over_by_four_small_modules(tmp_path):
             thread.join()
     finally:
         shutil.rmtree(directory)
-    assert set(imported) <= {
+    # Some Pythons import more for `-c` itself.
+    assert set(imported) - set(imports_of("pass")) <= {
         "dcmtx",
         "dcmtx.__main__",
         "dcmtx._version",

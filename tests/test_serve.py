@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 from conftest import Ran, contents, need_tool, old_file, spawn
 from fake_codecs import Mood, Stage
-from servers import CLIENT, PATIENCE, Server, wait_for, without_figures
+from servers import CLIENT, NEEDED, PATIENCE, Server, wait_for, without_figures
 
 import dcmtx
 from dcmtx import __version__
@@ -283,9 +283,9 @@ def test_a_hook_needs_nothing_and_hears_nothing_but_failures(
         listening.listen()
         before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         try:
-            for environment in ({"DCMTX_SOCKET": os.fspath(server.socket)}, {"DCMTX_SOCKET": ""}):
+            for path in (os.fspath(server.socket), ""):
                 options = {
-                    "client": client, "env": environment, "cwd": "/", "restore_signals": False,
+                    "client": client, "env": NEEDED | {"DCMTX_SOCKET": path}, "cwd": "/", "restore_signals": False,
                     "pass_fds": [listening.fileno()],
                 }  # fmt: skip
                 assert server.call(src, dst, "--to", "jpegls", **options) == Ran(0, "", "")
@@ -341,14 +341,14 @@ def test_nothing_of_the_clients_environment_counts_but_what_a_job_depends_on(
         "PYTHONPATH": "/evil", "PYTHONSTARTUP": "/evil", "LD_LIBRARY_PATH": "/evil", "OF": "client", "HOME": "/evil",
         "IFS": "/evil", "LC_ALL": "C", "OPENBLAS_NUM_THREADS": "7",
     }  # fmt: skip
-    environment = {"DCMTX_SOCKET": os.fspath(probe.socket), "PATH": os.environ["PATH"]} | harmless | harmful
+    environment = {"DCMTX_SOCKET": os.fspath(probe.socket), "PATH": os.environ["PATH"]} | harmless | harmful | NEEDED
     found = json.loads(probe.call("report", client=client, env=environment, cwd=tmp_path).out)
     assert harmless.items() <= found["environment"].items()
-    assert not [name for name in harmful if found["environment"].get(name) == harmful[name]]
+    assert not [name for name in harmful if found["environment"].get(name) == harmful[name]], found
     assert found["environment"]["OF"] == "server"
     assert found["timezone"] == "XYZ"
     assert found["cwd"] == os.fspath(tmp_path)
-    bare = json.loads(probe.call("report", client=client, env={"DCMTX_SOCKET": os.fspath(probe.socket)}).out)
+    bare = json.loads(probe.call("report", client=client, env=NEEDED | {"DCMTX_SOCKET": os.fspath(probe.socket)}).out)
     assert not set(clients.FORWARDED) & bare["environment"].keys()
 
 
@@ -1122,7 +1122,7 @@ def test_odd_paths_of_python_stay_what_they_are(monkeypatch: pytest.MonkeyPatch,
 def test_the_client_in_c_without_a_server_is_dcmtx(thin: Path, src: Path, dst: Path) -> None:
     def run(*arguments: str | Path) -> tuple[int, str, str]:
         ran = subprocess.run(
-            [thin, *arguments], env={"DCMTX_SOCKET": "/none"}, cwd="/", capture_output=True, text=True,
+            [thin, *arguments], env=NEEDED | {"DCMTX_SOCKET": "/none"}, cwd="/", capture_output=True, text=True,
             timeout=PATIENCE, check=False,
         )  # fmt: skip
         return ran.returncode, ran.stdout, ran.stderr
