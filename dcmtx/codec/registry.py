@@ -234,21 +234,23 @@ class Registry:
                 code="E_UNSUPPORTED_TS",
             )
         objections: dict[Row, str] = {}
-        old = False
+        lacking: list[bool] = []
         for row in rows:
             objection = row.objection(fmt, quality)
             if row.superseded():
                 continue
-            if not objection:
-                objection = row.too_old()
-                if not objection:
-                    return row
-                old = True
-            objections[row] = objection
+            newer = "" if objection else row.too_old()
+            if not objection and not newer:
+                return row
+            objections[row] = objection or newer
+            if not newer:
+                lacking.append(bool(quality.asked() - row.options))
         reasons = "; ".join(dict.fromkeys(f"{row.backend}: {objection}" for row, objection in objections.items()))
-        if all(quality.asked() - row.options for row in rows):
+        if all(lacking) and len(lacking) == len(objections):
             raise UsageError(f"no codec for {label} takes what was asked: {reasons}")
-        raise UnsupportedError(f"no codec can {verb} it as {label}: {reasons}", code="E_BACKEND" if old else "E_LIMIT")
+        # A newer library is what is missing where only that takes what was asked.
+        code = "E_BACKEND" if all(lacking) else "E_LIMIT"
+        raise UnsupportedError(f"no codec can {verb} it as {label}: {reasons}", code=code)
 
     def others(self, uid: str, fmt: PixelFormat, but: str) -> list[str]:
         """Return the installed backends that could code this format too, other than one, in order of preference."""
