@@ -323,7 +323,7 @@ SHORT = "native_bytes, frame and sink.copy give less than was asked for without 
 def test_a_source_that_becomes_shorter_after_it_was_opened(
     source: str, target: str, keep: float, src: Path, dst: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dcmtx import transcoding
+    from dcmtx.transcoding import job as transcoding
 
     src.write_bytes(dicom.Image(BIG.tobytes(), rows=300, columns=300, stored=12, frames=4).encode())
     if source != "explicit":
@@ -345,7 +345,7 @@ def test_a_source_that_becomes_shorter_after_it_was_opened(
 def test_a_source_that_is_removed_after_it_was_opened_is_still_read(
     src: Path, dst: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dcmtx import transcoding
+    from dcmtx.transcoding import job as transcoding
 
     real = transcoding.Sink
 
