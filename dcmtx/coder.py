@@ -109,6 +109,8 @@ class FrameCoder:
                     "Interpretation cannot say both",
                     code="E_INCONSISTENT",
                 )
+            fmt = self._coded_in
+            check_promise(stream, len(data), fmt.pixels * fmt.samples, fmt.frame_bytes)
             if stream.boxed:
                 data = data[stream.start : stream.end]
         words = call(self._decode, self._decoder, data, self._coded_in, self._plain)
@@ -342,7 +344,6 @@ def read_stream(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
         )
     if stream.precision > max(8, fmt.allocated):
         raise _contradicts(f"{stream.precision} bits", f"Bits Allocated {fmt.allocated}")
-    check_promise(stream, len(data), fmt.pixels * fmt.samples, fmt.frame_bytes)
     check_end(stream, data)
     return stream
 
