@@ -26,10 +26,10 @@ from dcmtx.dataset.header import Header
 from dcmtx.errors import CodecError, DcmtxError, InputError
 from dcmtx.pixel.codestream import inspect
 from dcmtx.pixel.promise import check_promise
+from dcmtx.place import inflate
 from dcmtx.place.bytes import Memory, open_bytes
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dcmtx.transcoding import job as transcoding
-from dcmtx.place import inflate
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]
@@ -228,7 +228,7 @@ def test_a_codestream_that_promises_what_it_cannot_hold_is_refused_before_it_is_
     stream = small.replace(b"\x00\x10\x00\x10", b"\xea\x60\xea\x60")
     image = dicom.Image([stream], rows=60_000, columns=60_000, allocated=bits, stored=bits, syntax=syntax)
     (tmp_path / "in.dcm").write_bytes(image.encode())
-    monkeypatch.setattr("dcmtx.transcoding.frame.FrameCoder.__call__", None)
+    monkeypatch.setattr("dcmtx.transcoding.frame.call", None)
     line = fails(3, tmp_path / "in.dcm", tmp_path / "out.dcm", "--to", "deflated-frames")
     assert "which so few cannot hold" in line
 

@@ -37,7 +37,6 @@ DAMAGED = {
     "badVR.dcm": "E_INCONSISTENT",
     "meta_missing_tsyntax.dcm": "E_NO_SYNTAX",
     "no_meta.dcm": "E_NOT_DICOM",
-    "emri_small_jpeg_2k_lossless_too_short.dcm": "E_TRUNCATED",
 }
 # Files that hold the tag of Pixel Data, but no image at top level.
 NO_IMAGE = ("nested_priv_SQ.dcm",)
@@ -67,7 +66,9 @@ def is_one_of_many(key: str) -> bool:
 
 
 FILES = real_files()
-SOUND = [key for key, path in FILES.items() if path.name not in DAMAGED]
+# Without a Sequence Delimitation Item, pydicom finds no Pixel Data: test_refusals has it read with one.
+UNENDED = {"emri_small_jpeg_2k_lossless_too_short.dcm"}
+SOUND = [key for key, path in FILES.items() if path.name not in DAMAGED.keys() | UNENDED]
 
 
 def syntax_of(path: Path) -> str:

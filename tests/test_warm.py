@@ -231,7 +231,7 @@ _RACE = """
 import os, sys, threading
 import numpy as np, imagecodecs
 from dcmtx.codec import warm
-from dcmtx.policy import Quality
+from dcmtx.policy import EncodingParameters
 from dcmtx.codec.table import ENCODERS
 from dcmtx.pixel.format import PixelFormat
 
@@ -239,9 +239,9 @@ imagecodecs.htj2k_encode
 grey = PixelFormat(48, 48, 1, "MONOCHROME2", 16, 12, 11, signed=False)
 colour = PixelFormat(48, 48, 3, "RGB", 8, 8, 7, signed=False)
 codings = [
-    (grey, grey, Quality()), (colour, colour.replace(photometric="YBR_RCT"), Quality()),
-    (grey, grey, Quality(lossy=True, ratio=4.0)),
-    (colour, colour.replace(photometric="YBR_ICT"), Quality(lossy=True, ratio=4.0)),
+    (grey, grey, EncodingParameters()), (colour, colour.replace(photometric="YBR_RCT"), EncodingParameters()),
+    (grey, grey, EncodingParameters(lossy=True, ratio=4.0)),
+    (colour, colour.replace(photometric="YBR_ICT"), EncodingParameters(lossy=True, ratio=4.0)),
 ]
 loaded = [ENCODERS.choose("1.2.840.10008.1.2.4.203", "", coded, quality=quality) for _, coded, quality in codings]
 [ENCODERS.load(row) for row in loaded]
@@ -311,14 +311,14 @@ def test_no_two_threads_are_inside_a_library_that_holds_the_lock(
 def test_two_threads_that_encode_by_pylibjpeg_openjpeg_live() -> None:
     row = next(row for row in ENCODERS.rows(dicom.J2K_LOSSLESS) if row.backend == "pylibjpeg-openjpeg")
     program = (
-        "import sys, threading, numpy as np; from dcmtx.codec.registry import Quality\n"
+        "import sys, threading, numpy as np; from dcmtx.codec.registry import EncodingParameters\n"
         "from dcmtx.codec.table import ENCODERS; from dcmtx.pixel.format import PixelFormat\n"
         "sys.setswitchinterval(1e-6)\n"
         "fmt = PixelFormat(48, 48, 1, 'MONOCHROME2', 16, 12, 11, signed=False)\n"
         f"row = next(row for row in ENCODERS.rows({row.syntaxes[0]!r}) if row.backend == {row.backend!r})\n"
         "words = (np.arange(48 * 48).reshape(48, 48) % 4096).astype('u2')\n"
         "encode = ENCODERS.load(row)\n"
-        "def work():\n for _ in range(60): encode(words, fmt, fmt, Quality())\n"
+        "def work():\n for _ in range(60): encode(words, fmt, fmt, EncodingParameters())\n"
         "threads = [threading.Thread(target=work) for _ in range(2)]\n"
         "[thread.start() for thread in threads]; [thread.join() for thread in threads]; print('alive')"
     )

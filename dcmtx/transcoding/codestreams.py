@@ -10,7 +10,6 @@ from dcmtx.codec.table import DECODERS
 from dcmtx.errors import CodecError, DcmtxError, InputError, Stopped
 from dcmtx.pixel.codestream import KINDS, NAMES, Codestream, check_end, inspect
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.pixel.promise import check_promise
 from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION, Syntax
 
 
@@ -52,7 +51,6 @@ def read_stream(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
         )
     if stream.precision > max(8, fmt.allocated):
         raise _contradicts(f"{stream.precision} bits", f"Bits Allocated {fmt.allocated}")
-    check_promise(stream, len(data), fmt.pixels * fmt.samples, fmt.frame_bytes)
     return check_end(stream, data)
 
 

@@ -13,6 +13,7 @@ from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, VerifyError
 from dcmtx.pixel.codestream import END, KINDS, Codestream
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.pixel.promise import check_promise
 from dcmtx.planning.plan import Plan
 from dcmtx.policy import EncodingParameters, UnusedBits
 from dcmtx.record import Record
@@ -183,6 +184,8 @@ class FrameCoder:
                     "Interpretation cannot say both",
                     code="E_INCONSISTENT",
                 )
+            fmt = self._source_format
+            check_promise(stream, len(data), fmt.pixels * fmt.samples, fmt.frame_bytes)
             self._check_sharing(stream)
             if stream.start or stream.end < len(data):
                 data = data[stream.start : stream.end]
