@@ -176,8 +176,8 @@ def test_cells_that_share_no_chroma_are_not_cut_to_those_that_do(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("behind", "fine"), [(b"\x07", True), (bytes(20), True), (b"\0\0\0\7", False), (bytes(60), False)],
-    ids=["a pad byte", "zeros", "something", "as many as a frame"],
+    ("behind", "fine"), [(b"\x07", True), (bytes(20), True), (b"\0\0\0\7", False), (bytes(70), False)],
+    ids=["a pad byte", "zeros", "something", "as many as two frames"],
 )  # fmt: skip
 def test_what_is_behind_the_cells_of_a_fragment_is_padding_or_refused(
     behind: bytes, fine: bool, tmp_path: Path

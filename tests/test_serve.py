@@ -806,7 +806,10 @@ def alone(server: Server, *arguments: str | Path, client: tuple[str, ...] = CLIE
 
 @pytest.mark.parametrize(
     ("patch", "why"),
-    [("dcmtx.__version__ = '0.0.0'", "version"), ("import os; c.view = lambda: '1:2:3'", "files")],
+    [
+        ("import dcmtx._version; dcmtx._version.__version__ = '0.0.0'", "version"),
+        ("import os; c.view = lambda: '1:2:3'", "files"),
+    ],
     ids=["another version", "other files"],
 )
 def test_a_client_that_the_server_cannot_stand_for_does_it_itself(

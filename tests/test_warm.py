@@ -236,8 +236,8 @@ from dcmtx.codec.table import ENCODERS
 from dcmtx.pixel.format import PixelFormat
 
 imagecodecs.htj2k_encode
-grey = PixelFormat(48, 48, 1, "MONOCHROME2", 16, 12, 11, signed=False)
-colour = PixelFormat(48, 48, 3, "RGB", 8, 8, 7, signed=False)
+grey = PixelFormat(48, 48, 1, photometric="MONOCHROME2", allocated=16, stored=12, high_bit=11, signed=False)
+colour = PixelFormat(48, 48, 3, photometric="RGB", allocated=8, stored=8, high_bit=7, signed=False)
 codings = [
     (grey, grey, EncodingParameters()), (colour, colour.replace(photometric="YBR_RCT"), EncodingParameters()),
     (grey, grey, EncodingParameters(lossy=True, ratio=4.0)),
@@ -314,7 +314,7 @@ def test_two_threads_that_encode_by_pylibjpeg_openjpeg_live() -> None:
         "import sys, threading, numpy as np; from dcmtx.codec.registry import EncodingParameters\n"
         "from dcmtx.codec.table import ENCODERS; from dcmtx.pixel.format import PixelFormat\n"
         "sys.setswitchinterval(1e-6)\n"
-        "fmt = PixelFormat(48, 48, 1, 'MONOCHROME2', 16, 12, 11, signed=False)\n"
+        "fmt = PixelFormat(48, 48, 1, photometric='MONOCHROME2', allocated=16, stored=12, high_bit=11, signed=False)\n"
         f"row = next(row for row in ENCODERS.rows({row.syntaxes[0]!r}) if row.backend == {row.backend!r})\n"
         "words = (np.arange(48 * 48).reshape(48, 48) % 4096).astype('u2')\n"
         "encode = ENCODERS.load(row)\n"
