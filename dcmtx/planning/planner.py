@@ -96,7 +96,7 @@ def _finish(plan: Plan, header: Header, request: Request) -> Plan:
     if request.policy.uid is Uid.NEW and instance is None and plan.route is not Route.SKIP:
         old = header.text(SOP_INSTANCE_UID)
         if old:
-            instance = identity.derived_uid(old, plan.syntax, request.quality, *_deciders(plan))
+            instance = identity.derived_uid(old, plan.syntax, request.parameters, *_deciders(plan))
             edits[SOP_INSTANCE_UID] = Set(SOP_INSTANCE_UID, b"UI", instance.encode("ascii"))
     signed = _signature_edits(header)
     drops_icon = request.policy.icon is Icon.DROP and ICON_IMAGE_SEQUENCE in header
@@ -149,7 +149,7 @@ class _Planner:
         self._policy = request.policy
         self._backend = request.backend
         # NEAR 0 loses nothing.
-        quality = request.quality
+        quality = request.parameters
         self._asked = quality.asked()
         self._irreversible = quality.lossy and quality.near != 0
         self._quality = quality if self._irreversible else quality.replace(lossy=False, near=None)
@@ -409,7 +409,7 @@ class _Planner:
             verifier=verifier,
             unused_bits=unused,
             overlays=tuple(overlays),
-            quality=self._quality,
+            parameters=self._quality,
             irreversible=self._irreversible,
             lost=self._contents.lost is not None,
             exact=self._exact_encoder(target_format),
@@ -660,7 +660,7 @@ def _nearest(syntax_in: Syntax, header: Header, contents: Contents, request: Req
             continue
         try:
             _Planner(
-                syntax_in, header, contents, target.syntaxes[0], request.replace(target=target, quality=lossless)
+                syntax_in, header, contents, target.syntaxes[0], request.replace(target=target, parameters=lossless)
             ).plan()
         except DcmtxError:
             continue

@@ -106,12 +106,12 @@ class FrameCoder:
         """Have every codec of the plan called once before several threads call it."""
         plan = self._plan
         warm.decoder(self._decoder, self._source_format)
-        warm.encoder(self._encoder, self._encoder_format, self._target_format, plan.quality, plan.verifier)
+        warm.encoder(self._encoder, self._encoder_format, self._target_format, plan.parameters, plan.verifier)
         if plan.exact is not None:
             from dcmtx.codec import rate
 
             warm.encoder(
-                plan.exact, self._encoder_format, self._target_format, rate.without_loss(plan.quality), plan.verifier
+                plan.exact, self._encoder_format, self._target_format, rate.without_loss(plan.parameters), plan.verifier
             )
 
     def __call__(self, number: int) -> EncodedFrame:
@@ -143,17 +143,17 @@ class FrameCoder:
         plan, exact = self._plan, self._plan.exact
         if exact is None or self._encode_exactly is None:
             return EncodedFrame(
-                call(self._encode, self._encoder, words, self._encoder_format, self._target_format, plan.quality)
+                call(self._encode, self._encoder, words, self._encoder_format, self._target_format, plan.parameters)
             )
         from dcmtx.codec import rate
 
         out = self._target_format.replace(photometric=self._target_format.photometric.replace("YBR_ICT", "YBR_RCT"))
         may_mix = out.photometric == self._target_format.photometric
-        spare = call(self._encode_exactly, exact, words, self._encoder_format, out, rate.without_loss(plan.quality))
-        if may_mix and _is_enough(len(spare), out, plan.quality):
+        spare = call(self._encode_exactly, exact, words, self._encoder_format, out, rate.without_loss(plan.parameters))
+        if may_mix and _is_enough(len(spare), out, plan.parameters):
             return EncodedFrame(spare, exact=True, spare=len(spare))
         try:
-            data = call(self._encode, self._encoder, words, self._encoder_format, self._target_format, plan.quality)
+            data = call(self._encode, self._encoder, words, self._encoder_format, self._target_format, plan.parameters)
         except RefusedError as error:
             if error.code != rate.UNREACHED or not may_mix:
                 raise
@@ -282,7 +282,7 @@ class FrameCoder:
         """Refuse signed values so near the ends of their range that an error of NEAR would turn their sign."""
         from dcmtx.codec.jpegls import near
 
-        allowed = near(self._plan.quality, self._encoder_format.stored)
+        allowed = near(self._plan.parameters, self._encoder_format.stored)
         limit = 1 << (self._encoder_format.stored - 1)
         if words.min() < allowed - limit or words.max() > limit - 1 - allowed:
             raise RefusedError(
@@ -327,7 +327,7 @@ class FrameCoder:
         if self._plan.syntax.family == "jpegls":
             from dcmtx.codec.jpegls import near
 
-            if worst > near(self._plan.quality, self._encoder_format.stored):
+            if worst > near(self._plan.parameters, self._encoder_format.stored):
                 raise VerifyError(
                     f"a sample is off by {worst}, more than NEAR; nothing was written, please report this"
                 )

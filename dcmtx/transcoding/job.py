@@ -16,7 +16,7 @@ from dcmtx.place.atomic import Sink, check_free
 from dcmtx.place.bytes import FileBytes, open_bytes
 from dcmtx.planning.plan import Contents, Plan, Route
 from dcmtx.planning.planner import make
-from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, quality_for, resolve
+from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, parameters_for, resolve
 from dcmtx.policy import (
     EncodingParameters,
     Icon,
@@ -185,7 +185,7 @@ def job(
     return Job(
         os.fspath(src),
         os.fspath(dst),
-        Request(resolve(to, coding), policy, BackendChoice(decoder, encoder), quality=coding),
+        Request(resolve(to, coding), policy, BackendChoice(decoder, encoder), parameters=coding),
         fallbacks=tuple(_resolve_fallback(name, coding) for name in fallback),
         workers=workers or available_cores(),
         dry_run=dry_run,
@@ -202,9 +202,9 @@ def _choice(kind: type[_Choice], value: str | _Choice) -> _Choice:
         raise UsageError(f"{value!r} is none of {names}") from None
 
 
-def _resolve_fallback(name: str, quality: EncodingParameters) -> Target:
+def _resolve_fallback(name: str, parameters: EncodingParameters) -> Target:
     """Return a target to fall back to: with consent to loss where it can lose, without where it cannot."""
-    for attempt in (quality, EncodingParameters(lossy=quality.lossy)):
+    for attempt in (parameters, EncodingParameters(lossy=parameters.lossy)):
         try:
             return resolve(name, attempt)
         except UsageError:
@@ -340,11 +340,11 @@ def _with_fallbacks(job: Job, file: FileBytes, cores: Cores, watch: Watch | None
         except (RefusedError, UnsupportedError) as error:
             why = str(error).split("; use --to")[0]
             refused.append(f"refused as {request.target.label} ({why})")
-        quality = quality_for(fallback, job.request.quality)
-        lost = sorted(option_name(name) for name in job.request.quality.asked() - quality.asked())
+        parameters = parameters_for(fallback, job.request.parameters)
+        lost = sorted(option_name(name) for name in job.request.parameters.asked() - parameters.asked())
         without = f" without {', '.join(lost)}, which it does not have" if lost else ""
         notes += (f"{refused[-1]}; fell back to {fallback.label}{without}",)
-        request = job.request.replace(target=fallback, quality=quality)
+        request = job.request.replace(target=fallback, parameters=parameters)
     try:
         outcome = _run_open(job, file, request, cores, watch)
     except (RefusedError, UnsupportedError) as error:
@@ -366,7 +366,7 @@ def _run_open(job: Job, file: FileBytes, request: Request, cores: Cores, watch: 
     head = peek(file)
     syntax = find(head.syntax)
     stays = syntax is not None and _nothing_to_do(request, syntax)
-    if syntax is not None and stays and not request.quality.lossy:
+    if syntax is not None and stays and not request.parameters.lossy:
         return _copy(job, file, syntax)
     source = Source(file, head, _spool_directory(job))
     try:
@@ -385,7 +385,7 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
     another loss. A coding parameter asks for a file that is coded by it.
     """
     policy = request.policy
-    if request.quality.asked():
+    if request.parameters.asked():
         return False
     if policy.force or policy.offset_table is not OffsetTable.AUTO:
         return False
@@ -497,7 +497,7 @@ def _convert_exactly(
     """
     from dcmtx.codec import rate
 
-    exact = request.replace(quality=rate.without_loss(request.quality), policy=request.policy.replace(force=True))
+    exact = request.replace(parameters=rate.without_loss(request.parameters), policy=request.policy.replace(force=True))
     outcome = _convert(job, source, contents, exact, cores, watch)
     return outcome.replace(notes=(*outcome.notes, _NEEDLESS))
 
@@ -521,7 +521,7 @@ def _look_inside(source: Source, request: Request) -> Contents:
     except DcmtxError as error:
         error.frame = 0
         raise
-    told = source.header.text(LOSSY_IMAGE_COMPRESSION) == "01" and not request.quality.lossy
+    told = source.header.text(LOSSY_IMAGE_COMPRESSION) == "01" and not request.parameters.lossy
     lost = None if told and stream.reversible else _first_lost(source, stream, fmt)
     return Contents(stream, coded_bytes, lost)
 
