@@ -6,7 +6,7 @@ from typing import Any
 
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import RefusedError, UsageError
-from dcmtx.policy import CHOICES, LOSSY_PARAMETERS, RANGES, EncodingParameters, Policy, option_name
+from dcmtx.policy import LOSSY_PARAMETERS, OPTIONS, EncodingParameters, Policy, option_name
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, EXPLICIT, ROOT, Loss, Syntax, find, find_family, is_keyword
 
@@ -62,13 +62,7 @@ def resolve(name: str, parameters: EncodingParameters) -> Target:
 
 def _check_values(parameters: EncodingParameters) -> None:
     for name, value in parameters.items():
-        if name == "lossy" or value is None:
-            continue
-        if name in CHOICES and value not in CHOICES[name]:
-            raise UsageError(f"{option_name(name)} is {value!r}, not one of {', '.join(CHOICES[name])}")
-        if name in RANGES and not RANGES[name][0] <= value <= RANGES[name][1]:
-            low, high = RANGES[name]
-            raise UsageError(f"{option_name(name)} is {value}, not in the range from {low:g} to {high:g}")
+        OPTIONS[name].checked(value)
     if parameters.code_block is not None and parameters.code_block.bit_count() != 1:
         raise UsageError(f"--code-block is {parameters.code_block}, not a power of 2 (T.800 A.6.1)")
     if parameters.ratio is not None and parameters.psnr is not None:

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import TypeVar
 
 from dcmtx.dataset.meta import is_tiff, peek
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
@@ -18,17 +17,18 @@ from dcmtx.planning.plan import Contents, Plan, Route
 from dcmtx.planning.planner import make
 from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, parameters_for, resolve
 from dcmtx.policy import (
+    OPTIONS,
     EncodingParameters,
     Icon,
     NoPixels,
     OffsetTable,
     OneBit,
     Overlays,
-    Policy,
     Signatures,
     Uid,
     UnusedBits,
     WordOrder,
+    make_policy,
     option_name,
 )
 from dcmtx.pool.machine import available_cores
@@ -108,8 +108,6 @@ _MAY_LOSE = frozenset(["jpeg", "jpegls", "j2k", "htj2k", "jpegxl"])
 
 _NEEDLESS = "coded without loss, so no loss is told of: loss saves no bytes, or leaves less than was asked for"
 
-_Choice = TypeVar("_Choice", bound=Enum)
-
 
 def job(
     src: str | os.PathLike[str],
@@ -151,23 +149,22 @@ def job(
 
     Raises UsageError for options that make no sense, RefusedError for one that loses without consent.
     """
-    policy = Policy(
-        _choice(OffsetTable, offset_table),
-        _choice(UnusedBits, unused_bits),
-        _choice(NoPixels, no_pixels),
-        uid=_choice(Uid, uid),
-        overlays=_choice(Overlays, overlays),
-        icon=_choice(Icon, icon),
-        signatures=_choice(Signatures, signatures),
-        one_bit=_choice(OneBit, one_bit),
-        word_order=_choice(WordOrder, word_order),
+    policy = make_policy(
+        time.time(),
+        offset_table=offset_table,
+        unused_bits=unused_bits,
+        no_pixels=no_pixels,
+        uid=uid,
+        overlays=overlays,
+        icon=icon,
+        signatures=signatures,
+        one_bit=one_bit,
+        word_order=word_order,
         verify=verify,
         force=force,
         clobber=clobber,
-        created=time.time(),
     )
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers is {workers}, not 1 or more")
+    OPTIONS["workers"].checked(workers)
     check_backends(BackendChoice(decoder, encoder))
     coding = EncodingParameters(
         lossy,
@@ -192,14 +189,6 @@ def job(
         digest=digest,
         memory=MEMORY if memory is None else memory_size(memory),
     )
-
-
-def _choice(kind: type[_Choice], value: str | _Choice) -> _Choice:
-    try:
-        return kind(value)
-    except ValueError:
-        names = ", ".join(member.value for member in kind)
-        raise UsageError(f"{value!r} is none of {names}") from None
 
 
 def _resolve_fallback(name: str, parameters: EncodingParameters) -> Target:
