@@ -1,8 +1,8 @@
 """Make the man pages of this directory from the commands: `python man/make.py`; `--check` says whether they are stale.
 
-One page per command of `dcmtx.cli.COMMANDS`, dcmtx.1, and the table of transfer syntaxes in README.md. What a page says
-stands in the command's docstring, options and epilog, and in the tables of transfer syntaxes and backends; there is no
-date, so the same code gives the same page.
+One page per command of `dcmtx.cli.COMMANDS`, dcmtx.1, dcmtx-api.7 of the package's public names, and two tables in
+README.md: transfer syntaxes, exit statuses. What a page says stands in docstrings, options and epilogs, and in the
+tables of transfer syntaxes and backends; there is no date, so the same code gives the same page.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from dcmtx import __version__
 from dcmtx.cli import COMMANDS, DEFAULT_COMMAND, cli
 from dcmtx.codec.registry import Registry
 from dcmtx.codec.table import DECODERS, ENCODERS
+from dcmtx.errors import ExitStatus
 from dcmtx.syntax import FAMILIES, ROOT, SYNTAXES, Loss, Syntax
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
 TABLE_BEGINS, TABLE_ENDS = "<!-- syntaxes: made by man/make.py -->\n", "<!-- end -->\n"
+STATUS_BEGINS = "<!-- exit statuses: made by man/make.py -->\n"
 ELSEWHERE = ("dcmconv", "dcmdump", "gdcmconv")
 EXIT_HEADING = "Exit status:"
 
@@ -402,13 +404,21 @@ def readme_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def status_table() -> str:
+    """Return the exit statuses as Markdown."""
+    rows = [f"| {status.value} | {status.description} |" for status in ExitStatus]
+    return "\n".join(["| | |", "|---|---|", *rows]) + "\n"
+
+
 def readme(text: str) -> str:
-    """Return the text of README.md with the table as it is now."""
-    before, begins, rest = text.partition(TABLE_BEGINS)
-    _, ends, after = rest.partition(TABLE_ENDS)
-    assert begins, f"README.md has no line {TABLE_BEGINS}"
-    assert ends, f"README.md has no line {TABLE_ENDS}"
-    return before + begins + readme_table() + ends + after
+    """Return the text of README.md with its tables as they are now."""
+    for begins, table in ((TABLE_BEGINS, readme_table), (STATUS_BEGINS, status_table)):
+        before, found, rest = text.partition(begins)
+        _, ends, after = rest.partition(TABLE_ENDS)
+        assert found, f"README.md has no line {begins}"
+        assert ends, f"README.md has no line {TABLE_ENDS} behind {begins}"
+        text = before + begins + table() + ends + after
+    return text
 
 
 # --- pages -----------------------------------------------------------------------------------------------------

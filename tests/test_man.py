@@ -62,7 +62,7 @@ def test_check_reports_and_writing_mends(tmp_path, monkeypatch, capsys, spoil):
     monkeypatch.setattr(make, "HERE", tmp_path / "man")
     monkeypatch.setattr(make, "README", tmp_path / "README.md")
     make.HERE.mkdir()
-    make.README.write_text(make.TABLE_BEGINS + make.TABLE_ENDS)
+    make.README.write_text(make.TABLE_BEGINS + make.TABLE_ENDS + make.STATUS_BEGINS + make.TABLE_ENDS)
     assert make.main([]) == 0
     assert make.main(["--check"]) == 0
     spoil(make.HERE)
@@ -142,10 +142,12 @@ def test_every_option_is_there_with_its_choices(page):
                 assert "|".join(map(str, param.type.choices)) in options
 
 
-def test_every_status_of_an_error_is_there():
-    found = set(re.findall(r"^\.TP\n(\d+)", section("dcmtx-convert", "EXIT STATUS"), re.MULTILINE))
-    assert {str(kind.status) for kind in errors.DcmtxError.__subclasses__()} | {"0", "1"} <= found
+def test_every_exit_status_is_there_with_its_meaning():
+    found = re.findall(r"^\.TP\n(\d+)\n(.*)$", section("dcmtx-convert", "EXIT STATUS"), re.MULTILINE)
+    assert found == [(str(status.value), status.description) for status in errors.ExitStatus]
     assert section("dcmtx", "EXIT STATUS") == section("dcmtx-convert", "EXIT STATUS")
+    lines = make.README.read_text("utf-8").splitlines()
+    assert {f"| {status.value} | {status.description} |" for status in errors.ExitStatus} <= set(lines)
 
 
 def test_the_examples_are_those_of_the_help():

@@ -11,21 +11,16 @@ import click
 from dcmtx.cli import SETTINGS
 from dcmtx.cli.options import WORDS, chosen_target, policy_options, target_options
 from dcmtx.cli.output import Output
-from dcmtx.errors import DcmtxError
+from dcmtx.errors import DcmtxError, ExitStatus
 from dcmtx.policy import Group
 
 if TYPE_CHECKING:
     from dcmtx.transcoding.job import Job
 
-_EXIT = """\b
-Exit status:
-  0  done, or nothing to do        5  refused by the standard or by policy
-  1  a bug in dcmtx                6  a codec failed
-  2  usage                         7  verification failed
-  3  bad, missing, unreadable SRC  8  DST could not be written
-  4  not supported                 9  several files, some failed or refused
-  129, 130, 143  hung up, interrupted, terminated
-Unless a file's is 0, its DST is as it was before; SRC always is untouched."""
+_EXIT = "\n".join([
+    "\b", "Exit status:", *(f"  {status.value:<3}  {status.description}" for status in ExitStatus),
+    "Unless a file's is 0, its DST is as it was before; SRC always is untouched.",
+])  # fmt: skip
 
 
 @click.command(epilog=_EXIT, options_metavar="[OPTIONS]", context_settings=SETTINGS)
@@ -103,4 +98,4 @@ def _convert_one(pattern: Job, output: Output) -> int:
             raise
         output.record(outcome, pattern.src, pattern.dst)
     output.tell(outcome)
-    return 0
+    return ExitStatus.OK

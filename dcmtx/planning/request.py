@@ -53,7 +53,7 @@ def resolve(name: str, parameters: EncodingParameters) -> Target:
     elif syntax := find(name):
         target = Target(name, (syntax,))
     else:
-        raise UsageError(f"there is no transfer syntax {name!r}; `dcmtx syntaxes` lists them")
+        raise UsageError(f"there is no transfer syntax {name!r}", advice="`dcmtx syntaxes` lists them")
     if parameters.lossy and all(syntax.loss in (Loss.NONE, Loss.LOSSLESS) for syntax in target.syntaxes):
         raise UsageError(f"--lossy does not go with {target.label}, which cannot lose anything")
     _check_parameters(target, parameters)
@@ -66,7 +66,7 @@ def _check_values(parameters: EncodingParameters) -> None:
     if parameters.code_block is not None and parameters.code_block.bit_count() != 1:
         raise UsageError(f"--code-block is {parameters.code_block}, not a power of 2 (T.800 A.6.1)")
     if parameters.ratio is not None and parameters.psnr is not None:
-        raise UsageError("--ratio and --psnr each say how much may be lost; give one of them")
+        raise UsageError("--ratio and --psnr each say how much may be lost", advice="give one of them")
 
 
 def _check_parameters(target: Target, parameters: EncodingParameters) -> None:
@@ -75,7 +75,7 @@ def _check_parameters(target: Target, parameters: EncodingParameters) -> None:
     rows = [row for syntax in target.syntaxes for row in ENCODERS.rows(syntax.uid) if row.lossy == lossy]
     taken = frozenset[str]().union(*(row.options for row in rows))
     if target.syntaxes[0].uid == _JPEG_LOSSLESS_SV1 and parameters.predictor not in (None, 1):
-        raise UsageError(f"{target.label} is predictor 1 always; use --to jpeg-lossless-p14 for another")
+        raise UsageError(f"{target.label} is predictor 1 always", advice="use --to jpeg-lossless-p14 for another")
     strange = sorted(parameters.asked() - taken - ({"near"} if parameters.near == 0 else set()))
     if strange and rows:
         names = ", ".join(option_name(name) for name in strange)
@@ -102,7 +102,7 @@ def _check_consent(parameters: EncodingParameters) -> None:
     losing = sorted(parameters.asked() & LOSSY_PARAMETERS)
     if losing and not parameters.lossy:
         names = ", ".join(option_name(name) for name in losing)
-        raise RefusedError(f"{names} would lose information; say --lossy to consent", code="E_LOSSY")
+        raise RefusedError(f"{names} would lose information", advice="say --lossy to consent", code="E_LOSSY")
 
 
 # Of 1000 as the SI has them, of 1024 with an i.

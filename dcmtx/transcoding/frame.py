@@ -190,23 +190,24 @@ class FrameCoder:
             words = call(self._decode, self._decoder, data, self._source_format, self._decoded_format)
             _check_shape(words, self._decoded_format, self._decoder)
         except CodecError as error:
-            error.message += self._advice()
+            error.advise(self._advice())
             raise
         if self._verifier is not None and stream is not None and stream.kind == "jpeg":
             self._check_scan(data, stream, words)
         return bits.settle(words, stream, self._decoded_format) if stream is not None else words
 
     def _advice(self) -> str:
-        """Return the end of a message that a frame cannot be decoded: what else might. Nothing is tried unasked."""
+        """Return what to do where a frame cannot be decoded: what else might. Nothing is tried unasked."""
         others = DECODERS.others(self._source.syntax.uid, self._source_format, self._decoder.backend)
-        return f"; try --decoder {' or '.join(others)}" if others else ""
+        return f"try --decoder {' or '.join(others)}" if others else ""
 
     def _check_sharing(self, stream: Codestream) -> None:
         """Refuse a decoder that makes up the chroma samples that a lossless stream lacks, instead of repeating them."""
         if stream.lossless_process and stream.subsampled and self._decoder.backend == "pylibjpeg-libjpeg":
             raise UnsupportedError(
                 "the components of its lossless codestream are subsampled, and pylibjpeg-libjpeg would interpolate "
-                "them; use --decoder imagecodecs",
+                "them",
+                advice="use --decoder imagecodecs",
                 code="E_LIMIT",
             )
 
@@ -286,8 +287,8 @@ class FrameCoder:
         limit = 1 << (self._encoder_format.stored - 1)
         if words.min() < allowed - limit or words.max() > limit - 1 - allowed:
             raise RefusedError(
-                f"signed values within NEAR ({allowed}) of the ends of their range would change sign (PS3.5 8.2.3); "
-                "use --to jpegls without --lossy",
+                f"signed values within NEAR ({allowed}) of the ends of their range would change sign (PS3.5 8.2.3)",
+                advice="use --to jpegls without --lossy",
                 code="E_SIGN",
             )
 
@@ -416,7 +417,7 @@ class Rewrapper:
 
 def _unused(where: str, holds: str) -> RefusedError:
     return RefusedError(
-        f"some words hold something {where} that this codec would drop; use --to {holds} which holds it, or "
-        "--unused-bits keep or clear",
+        f"some words hold something {where} that this codec would drop",
+        advice=f"use --to {holds} which holds it, or --unused-bits keep or clear",
         code="E_UNUSED_BITS",
     )

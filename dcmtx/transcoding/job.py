@@ -224,7 +224,7 @@ def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Out
         raise
     except MemoryError as error:
         raise CodecError(
-            "there is not enough memory for it; use fewer --workers", code="E_MEMORY", path=job.src
+            "there is not enough memory for it", advice="use fewer --workers", code="E_MEMORY", path=job.src
         ) from error
     except OSError as error:
         raise InputError(f"the system failed: {error.strerror or error}", code="E_UNREADABLE", path=job.src) from error
@@ -327,8 +327,7 @@ def _with_fallbacks(job: Job, file: FileBytes, cores: Cores, watch: Watch | None
             outcome = _run_open(job, file, request, cores, watch)
             return outcome.replace(notes=notes + outcome.notes)
         except (RefusedError, UnsupportedError) as error:
-            why = str(error).split("; use --to")[0]
-            refused.append(f"refused as {request.target.label} ({why})")
+            refused.append(f"refused as {request.target.label} ({error.reason})")
         parameters = parameters_for(fallback, job.request.parameters)
         lost = sorted(option_name(name) for name in job.request.parameters.asked() - parameters.asked())
         without = f" without {', '.join(lost)}, which it does not have" if lost else ""
@@ -338,7 +337,7 @@ def _with_fallbacks(job: Job, file: FileBytes, cores: Cores, watch: Watch | None
         outcome = _run_open(job, file, request, cores, watch)
     except (RefusedError, UnsupportedError) as error:
         if refused:
-            error.message = f"{'; '.join(refused)}; as {request.target.label}: {error.message}"
+            error.what = f"{'; '.join(refused)}; as {request.target.label}: {error.what}"
         raise
     return outcome.replace(notes=notes + outcome.notes)
 
