@@ -136,12 +136,14 @@ class Policy(Record):
 class Group(Enum):
     """What options are about."""
 
+    TARGET = "target"  # the transfer syntax
     LOSS = "loss"  # fields of EncodingParameters: those that lose
     CODING = "coding"  # fields of EncodingParameters: those that do not
     RULE = "rule"  # fields of Policy: what the standard leaves open
     CARE = "care"  # fields of Policy: what is done beside
     WORK = "work"  # how a job is done
     BATCH = "batch"  # how many jobs are done
+    LIBRARY = "library"  # what the library alone is asked
 
 
 class Kind(Enum):
@@ -233,12 +235,18 @@ class Option(Record):
 
 FAMILY_NAMES = {"jpeg": "JPEG", "jpegls": "JPEG-LS", "j2k": "JPEG 2000", "htj2k": "HTJ2K", "jpegxl": "JPEG XL"}
 
-_LOSS, _CODING, _RULE, _CARE, _WORK, _BATCH = Group
+_TARGET, _LOSS, _CODING, _RULE, _CARE, _WORK, _BATCH, _LIBRARY = Group
 _CHOICE, _WHOLE, _NUMBER, _TEXT = Kind.CHOICE, Kind.WHOLE, Kind.NUMBER, Kind.TEXT
 _NEWER = ", by imagecodecs 2026.10.10 or newer"
 
 # In the order in which they are shown.
 _TABLE: tuple[Option, ...] = (
+    Option(
+        "to", _TARGET,
+        "Target transfer syntax: a family (jpeg, jpegls, j2k, htj2k, jpegxl), a name that `dcmtx syntaxes` lists, "
+        "a keyword or a UID.",
+        kind=_TEXT, flags=("-t", "--to"), metavar="SYNTAX",
+    ),
     Option(
         "lossy", _LOSS,
         "Consent to loss; a family then means its lossy member. A file that has lost something under the target syntax "
@@ -358,6 +366,7 @@ _TABLE: tuple[Option, ...] = (
     Option(
         "dry_run", _WORK, "Only print what would be done: route, backends, attributes that change.", default=False
     ),
+    Option("digest", _LIBRARY, "Hash the pixels as they are decoded; the outcome has the SHA-256.", default=False),
 )  # fmt: skip
 
 OPTIONS: dict[str, Option] = {option.name: option for option in _TABLE}

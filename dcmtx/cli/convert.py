@@ -26,7 +26,7 @@ _EXIT = "\n".join([
 @click.command(epilog=_EXIT, options_metavar="[OPTIONS]", context_settings=SETTINGS)
 @click.argument("paths", metavar="SRC... DST", nargs=-1, required=True)
 @target_options
-@policy_options(*Group)
+@policy_options(Group.LOSS, Group.CODING, Group.RULE, Group.CARE, Group.WORK, Group.BATCH)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
 @click.option(
     "--report",

@@ -88,16 +88,7 @@ def _whole(bound: float | None) -> int | None:
     return None if bound is None else int(bound)
 
 
-target_options = _options(
-    click.option(
-        "-t",
-        "--to",
-        metavar="SYNTAX",
-        help="Target transfer syntax: a family (jpeg, jpegls, j2k, htj2k, jpegxl), a name that `dcmtx syntaxes` lists, "
-        "a keyword or a UID.",
-    ),
-    *map(_word, WORDS),
-)
+target_options = _options(policy_options(Group.TARGET), *map(_word, WORDS))
 
 
 def chosen_target(to: str | None, words: dict[str, bool]) -> str:

@@ -277,6 +277,14 @@ def transcode(
 
     Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
     for options that make no sense), whose `path` is `src` or `dst`; the destination is then as it was.
+
+    >>> import dcmtx
+    >>> outcome = dcmtx.transcode("us-rgb-by-pixel.dcm", "us.dcm", to="jpeg", lossy=True, quality=85)
+    >>> outcome.syntax_out, outcome.encoder, outcome.ratio > 1
+    ('1.2.840.10008.1.2.4.50', 'imagecodecs', True)
+    >>> outcome = dcmtx.transcode("us.dcm", "never.dcm", to="explicit", dry_run=True)
+    >>> outcome.status.value, outcome.plan.syntax.label, outcome.plan.route.value
+    ('planned', 'explicit', 'recode')
     """
     return run(
         job(
