@@ -1,8 +1,9 @@
 """Make the man pages of this directory from the commands: `python man/make.py`; `--check` says whether they are stale.
 
-One page per command of `dcmtx.cli.COMMANDS`, dcmtx.1, dcmtx-api.7 of the package's public names, and two tables in
-README.md: transfer syntaxes, exit statuses. What a page says stands in docstrings, options and epilogs, and in the
-tables of transfer syntaxes and backends; there is no date, so the same code gives the same page.
+One page per command of `dcmtx.cli.COMMANDS`, dcmtx.1, dcmtx-api.7 of the package's public names, the scripts that have
+shells complete, and two tables in README.md: transfer syntaxes, exit statuses. What a page says stands in docstrings,
+options and epilogs, and in the tables of transfer syntaxes and backends; there is no date, so the same code gives the
+same page.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import click
 import dcmtx
 from dcmtx import __version__
 from dcmtx.cli import COMMANDS, DEFAULT_COMMAND, cli
+from dcmtx.cli.completion import FILE_NAMES, SHELLS
 from dcmtx.codec.registry import Registry
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import ExitStatus
@@ -540,18 +542,23 @@ def render(page: Page) -> str:
 
 
 def all_pages() -> dict[str, str]:
-    """Return every page by file name."""
-    return {f"{page.title}.1": render(page) for page in pages()} | {f"{API}.7": api_page()}
+    """Return every page and script by file name."""
+    return {f"{page.title}.1": render(page) for page in pages()} | {f"{API}.7": api_page()} | scripts()
+
+
+def scripts() -> dict[str, str]:
+    """Return the scripts that have shells complete what follows dcmtx, by file name."""
+    return {f"completion/{FILE_NAMES[shell]}": make() for shell, make in SHELLS.items()}
 
 
 def _there(directory: Path) -> list[Path]:
-    return sorted(directory.glob("*.[17]"))
+    return sorted([*directory.glob("*.[17]"), *directory.glob("completion/*")])
 
 
 def stale(directory: Path) -> list[str]:
     """Return the names of files that are missing, different, or no longer made."""
     wanted = all_pages()
-    there = {path.name: path.read_text("ascii") for path in _there(directory)}
+    there = {str(path.relative_to(directory)): path.read_text("ascii") for path in _there(directory)}
     return sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
 
 
@@ -559,9 +566,10 @@ def write(directory: Path) -> None:
     """Write every page and remove those of commands that are gone."""
     wanted = all_pages()
     for path in _there(directory):
-        if path.name not in wanted:
+        if str(path.relative_to(directory)) not in wanted:
             path.unlink()
     for name, text in wanted.items():
+        (directory / name).parent.mkdir(exist_ok=True)
         (directory / name).write_text(text, encoding="ascii")
 
 

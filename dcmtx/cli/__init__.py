@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("dcmtx.cli.convert:convert", "Convert DICOM files to another transfer syntax."),
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
     "serve": ("dcmtx.cli.serve:serve", "Do the work of every dcmtx called, with codecs loaded."),
+    "completion": ("dcmtx.cli.completion:completion", "Print a script that has a shell complete what follows dcmtx."),
 }
 DEFAULT_COMMAND = "convert"
 # Of every command.
