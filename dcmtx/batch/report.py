@@ -150,7 +150,10 @@ def as_record(result: Outcome | DcmtxError, src: str, dst: str) -> dict[str, Any
     record = _FIELDS | {"source": src, "destination": dst}
     if isinstance(result, DcmtxError):
         frame = None if result.frame is None else result.frame + 1
-        error = {"code": result.code, "status": result.status, "message": result.message, "frame": frame}
+        error = {
+            "code": result.code, "status": int(result.status), "message": result.message, "what": result.what,
+            "advice": result.advice or None, "frame": frame,
+        }  # fmt: skip
         return record | {"status": "failed", "error": error}
     plan = result.plan
     record |= {

@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from dcmtx.cli import SETTINGS
-from dcmtx.codec.registry import Registry, Row
-from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.syntax import FAMILIES, ROOT, SYNTAXES, Syntax
+from dcmtx.codec.listing import syntaxes as records
+from dcmtx.syntax import ROOT
 
 
 @click.command(context_settings=SETTINGS)
@@ -22,7 +21,7 @@ def syntaxes(as_json: bool) -> None:
     behind it, one whose newer release does more here has that release; a syntax without any is known by name only.
     Each name may follow `--to`; a family means its lossless member.
     """
-    rows = [describe(syntax) for syntax in SYNTAXES]
+    rows = records()
     if as_json:
         import json
 
@@ -32,47 +31,6 @@ def syntaxes(as_json: bool) -> None:
         _print_table(rows)
     else:
         _print_plain(rows)
-
-
-def describe(syntax: Syntax) -> dict[str, Any]:
-    """Return what there is to say of a syntax, for JSON."""
-    families = [family.name for family in FAMILIES if syntax.uid == family.lossless]
-    return {
-        "uid": syntax.uid,
-        "name": syntax.name,
-        "keyword": syntax.keyword,
-        "aliases": [*families, *([syntax.alias] if syntax.alias else [])],
-        "kind": syntax.kind.value,
-        "loss": syntax.loss.value,
-        "retired": syntax.retired,
-        "section": syntax.section,
-        "decode": _backends(DECODERS, syntax),
-        "encode": _backends(ENCODERS, syntax),
-    }
-
-
-def _backends(registry: Registry, syntax: Syntax) -> list[dict[str, Any]]:
-    """Return the backends of one direction; `needs` is the version of the package that does more than this one."""
-    backends: dict[str, dict[str, Any]] = {}
-    for row in registry.rows(syntax.uid):
-        found = {"backend": row.backend, "package": row.package, "installed": installed(row), "needs": None}
-        entry = backends.setdefault(row.backend, found)
-        if entry["installed"] and row.too_old():
-            entry["needs"] = row.since
-    return list(backends.values())
-
-
-def installed(row: Row) -> bool:
-    """Tell whether the library of a row is installed, without importing it."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    if row.package == "dcmtx":
-        return True
-    try:
-        version(row.package)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 def _names(row: dict[str, Any]) -> str:

@@ -77,7 +77,7 @@ class Plan(Record):
     verifier: Row | None = None
     unused_bits: UnusedBits | None = None
     overlays: tuple[overlay.Embedded, ...] = ()
-    quality: EncodingParameters = EncodingParameters()
+    parameters: EncodingParameters = EncodingParameters()
     irreversible: bool = False
     lost: bool = False
     exact: Row | None = None

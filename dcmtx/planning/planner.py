@@ -73,17 +73,18 @@ def make(syntax_in: Syntax, header: Header, contents: Contents, request: Request
         return _finish(plan, header, request)
     refusal = errors[-1 if header.number(image.SAMPLES_PER_PIXEL) == 1 else 0]
     if refusal.code in _SUGGESTED and request.backend.encoder is None:
-        refusal.message += _nearest(syntax_in, header, contents, request)
+        refusal.advise(_nearest(syntax_in, header, contents, request))
     raise refusal
 
 
 def check_target(syntax: Syntax, quality: EncodingParameters) -> None:
     """Raise UnsupportedError or RefusedError if no file can be written in this syntax, whatever the file."""
     if syntax.loss is Loss.LOSSY and ENCODERS.rows(syntax.uid) and not quality.lossy:
-        raise RefusedError(f"{syntax.name} loses information; say --lossy to consent", code="E_LOSSY")
+        raise RefusedError(f"{syntax.name} loses information", advice="say --lossy to consent", code="E_LOSSY")
     if not ENCODERS.rows(syntax.uid):
         raise UnsupportedError(
-            f"dcmtx does not write {syntax.name} ({syntax.uid}); `dcmtx syntaxes` shows what it writes",
+            f"dcmtx does not write {syntax.name} ({syntax.uid})",
+            advice="`dcmtx syntaxes` shows what it writes",
             code="E_UNSUPPORTED_TS",
         )
 
@@ -96,7 +97,7 @@ def _finish(plan: Plan, header: Header, request: Request) -> Plan:
     if request.policy.uid is Uid.NEW and instance is None and plan.route is not Route.SKIP:
         old = header.text(SOP_INSTANCE_UID)
         if old:
-            instance = identity.derived_uid(old, plan.syntax, request.quality, *_deciders(plan))
+            instance = identity.derived_uid(old, plan.syntax, request.parameters, *_deciders(plan))
             edits[SOP_INSTANCE_UID] = Set(SOP_INSTANCE_UID, b"UI", instance.encode("ascii"))
     signed = _signature_edits(header)
     drops_icon = request.policy.icon is Icon.DROP and ICON_IMAGE_SEQUENCE in header
@@ -120,7 +121,8 @@ def _check_signatures(header: Header, policy: Policy) -> None:
     """Raise RefusedError for a signed file whose signatures would not be valid any more, unless they may go."""
     if objects.is_signed(header) and policy.signatures is Signatures.REFUSE:
         raise RefusedError(
-            "it has digital signatures, which this conversion would make invalid; use --signatures remove",
+            "it has digital signatures, which this conversion would make invalid",
+            advice="use --signatures remove",
             code="E_SIGNATURE",
         )
 
@@ -149,7 +151,7 @@ class _Planner:
         self._policy = request.policy
         self._backend = request.backend
         # NEAR 0 loses nothing.
-        quality = request.quality
+        quality = request.parameters
         self._asked = quality.asked()
         self._irreversible = quality.lossy and quality.near != 0
         self._quality = quality if self._irreversible else quality.replace(lossy=False, near=None)
@@ -203,7 +205,8 @@ class _Planner:
         policy = self._policy.no_pixels
         if policy is NoPixels.FAIL:
             raise RefusedError(
-                f"it has no pixels, which {self._target.name} needs (PS3.5 A.4); use --to explicit",
+                f"it has no pixels, which {self._target.name} needs (PS3.5 A.4)",
+                advice="use --to explicit",
                 code="E_NO_PIXELDATA",
             )
         why = f"it has no pixels, so it cannot be {self._target.label}"
@@ -214,8 +217,8 @@ class _Planner:
     def _float(self, tag: int) -> Plan:
         if self._target.kind is not Kind.NATIVE:
             raise RefusedError(
-                f"its pixels are floating point, which {self._target.name} does not hold "
-                "(PS3.5 8.2); use --to deflated",
+                f"its pixels are floating point, which {self._target.name} does not hold (PS3.5 8.2)",
+                advice="use --to deflated",
                 code="E_FLOAT",
             )
         vr = b"OF" if tag == FLOAT_PIXEL_DATA else b"OD"
@@ -243,7 +246,7 @@ class _Planner:
             if error.tag == image.NUMBER_OF_FRAMES:
                 raise
             fmt = None
-            why = error.message.split(";")[0]
+            why = error.what
             notes = (f"the image is not understood ({why}); its pixels are carried as they are",)
         allocated = header.number(image.BITS_ALLOCATED) or 16
         vr = pixel.vr if pixel.vr in (b"OB", b"OW") else b"OW" if allocated > 8 else b"OB"
@@ -285,7 +288,8 @@ class _Planner:
             return self._policy.word_order.bytes
         raise RefusedError(
             f"Bits Allocated is {allocated} in big endian, where some writers reverse 16-bit words (PS3.5 7.3) and "
-            f"some whole pixels; say which by --word-order {' or '.join(order.value for order in fitting)}",
+            f"some whole pixels",
+            advice=f"say which by --word-order {' or '.join(order.value for order in fitting)}",
             code="E_AMBIGUOUS",
             tag=PIXEL_DATA,
         )
@@ -409,7 +413,7 @@ class _Planner:
             verifier=verifier,
             unused_bits=unused,
             overlays=tuple(overlays),
-            quality=self._quality,
+            parameters=self._quality,
             irreversible=self._irreversible,
             lost=self._contents.lost is not None,
             exact=self._exact_encoder(target_format),
@@ -467,7 +471,8 @@ class _Planner:
         found = overlay.find_embedded(self._header, declared)
         if found and self._policy.overlays is Overlays.REFUSE:
             raise RefusedError(
-                f"overlay group {found[0].group:04X} is in bit {found[0].bit} of the pixels; use --overlays extract",
+                f"overlay group {found[0].group:04X} is in bit {found[0].bit} of the pixels",
+                advice="use --overlays extract",
                 code="E_OVERLAY",
             )
         return found
@@ -490,8 +495,8 @@ class _Planner:
         if keep and decoded_format.high_bit != decoded_format.stored - 1:
             raise RefusedError(
                 f"High Bit is {decoded_format.high_bit} and Bits Stored {decoded_format.stored}, so whole words "
-                "are not the values (PS3.5 8.1.1), and --unused-bits keep would change them; use --unused-bits clear, "
-                "or --to explicit",
+                "are not the values (PS3.5 8.1.1), and --unused-bits keep would change them",
+                advice="use --unused-bits clear, or --to explicit",
                 code="E_UNUSED_BITS",
             )
         if keep and decoded_format.allocated > 1:
@@ -531,7 +536,8 @@ class _Planner:
         if self._target.uid == _HTJ2K_RPCL and max(fmt.rows, fmt.columns) > _LOWEST_RESOLUTION << (asked - 1):
             raise RefusedError(
                 f"{asked} resolutions leave more than {_LOWEST_RESOLUTION}x{_LOWEST_RESOLUTION} pixels in the lowest, "
-                f"which {self._target.label} forbids (PS3.5 10.18); ask for more, or for none",
+                f"which {self._target.label} forbids (PS3.5 10.18)",
+                advice="ask for more, or for none",
                 code="E_RPCL",
             )
 
@@ -540,7 +546,8 @@ class _Planner:
         asked = self._quality.progression
         if asked not in (None, "RPCL") and self._target.uid == _HTJ2K_RPCL:
             raise RefusedError(
-                f"{self._target.label} is RPCL always (PS3.5 10.18), not {asked}; use --to htj2k-lossless",
+                f"{self._target.label} is RPCL always (PS3.5 10.18), not {asked}",
+                advice="use --to htj2k-lossless",
                 code="E_RPCL",
             )
 
@@ -552,7 +559,8 @@ class _Planner:
         if target.kind is Kind.NATIVE and target_format.native_bytes > LARGEST_NATIVE:
             raise RefusedError(
                 f"its pixels take {target_format.native_bytes} bytes, native Pixel Data at most {LARGEST_NATIVE} "
-                "(PS3.5 8.1.1); keep it compressed, or use --to encapsulated or deflated-frames",
+                "(PS3.5 8.1.1)",
+                advice="keep it compressed, or use --to encapsulated or deflated-frames",
                 code="E_SIZE",
             )
         objects.check_definition(self._header, declared, target_format)
@@ -650,7 +658,7 @@ _CANDIDATES = ("j2k", "htj2k", "jpegls", "jpeg", "rle", "deflated-frames", "defl
 
 
 def _nearest(syntax_in: Syntax, header: Header, contents: Contents, request: Request) -> str:
-    """Return the end of a refusal: the nearest target that takes the file, without loss."""
+    """Return the advice of a refusal: the nearest target that takes the file, without loss."""
     refused = request.target.syntaxes
     lossless = EncodingParameters()
     names = sorted(_CANDIDATES, key=lambda name: resolve(name, lossless).syntaxes[0].family != refused[0].family)
@@ -660,9 +668,9 @@ def _nearest(syntax_in: Syntax, header: Header, contents: Contents, request: Req
             continue
         try:
             _Planner(
-                syntax_in, header, contents, target.syntaxes[0], request.replace(target=target, quality=lossless)
+                syntax_in, header, contents, target.syntaxes[0], request.replace(target=target, parameters=lossless)
             ).plan()
         except DcmtxError:
             continue
-        return f"; use --to {name}"
+        return f"use --to {name}"
     return ""

@@ -107,12 +107,12 @@ class FrameCoder:
         """Have every codec of the plan called once before several threads call it."""
         plan = self._plan
         warm.decoder(self._decoder, self._source_format)
-        warm.encoder(self._encoder, self._encoder_format, self._target_format, plan.quality, plan.verifier)
+        warm.encoder(self._encoder, self._encoder_format, self._target_format, plan.parameters, plan.verifier)
         if plan.exact is not None:
             from dcmtx.codec import rate
 
             warm.encoder(
-                plan.exact, self._encoder_format, self._target_format, rate.without_loss(plan.quality), plan.verifier
+                plan.exact, self._encoder_format, self._target_format, rate.without_loss(plan.parameters), plan.verifier
             )
 
     def __call__(self, number: int) -> EncodedFrame:
@@ -144,17 +144,17 @@ class FrameCoder:
         plan, exact = self._plan, self._plan.exact
         if exact is None or self._encode_exactly is None:
             return EncodedFrame(
-                call(self._encode, self._encoder, words, self._encoder_format, self._target_format, plan.quality)
+                call(self._encode, self._encoder, words, self._encoder_format, self._target_format, plan.parameters)
             )
         from dcmtx.codec import rate
 
         out = self._target_format.replace(photometric=self._target_format.photometric.replace("YBR_ICT", "YBR_RCT"))
         may_mix = out.photometric == self._target_format.photometric
-        spare = call(self._encode_exactly, exact, words, self._encoder_format, out, rate.without_loss(plan.quality))
-        if may_mix and _is_enough(len(spare), out, plan.quality):
+        spare = call(self._encode_exactly, exact, words, self._encoder_format, out, rate.without_loss(plan.parameters))
+        if may_mix and _is_enough(len(spare), out, plan.parameters):
             return EncodedFrame(spare, exact=True, spare=len(spare))
         try:
-            data = call(self._encode, self._encoder, words, self._encoder_format, self._target_format, plan.quality)
+            data = call(self._encode, self._encoder, words, self._encoder_format, self._target_format, plan.parameters)
         except RefusedError as error:
             if error.code != rate.UNREACHED or not may_mix:
                 raise
@@ -193,23 +193,24 @@ class FrameCoder:
             words = call(self._decode, self._decoder, data, self._source_format, self._decoded_format)
             _check_shape(words, self._decoded_format, self._decoder)
         except CodecError as error:
-            error.message += self._advice()
+            error.advise(self._advice())
             raise
         if self._verifier is not None and stream is not None and stream.kind == "jpeg":
             self._check_scan(data, stream, words)
         return bits.settle(words, stream, self._decoded_format) if stream is not None else words
 
     def _advice(self) -> str:
-        """Return the end of a message that a frame cannot be decoded: what else might. Nothing is tried unasked."""
+        """Return what to do where a frame cannot be decoded: what else might. Nothing is tried unasked."""
         others = DECODERS.others(self._source.syntax.uid, self._source_format, self._decoder.backend)
-        return f"; try --decoder {' or '.join(others)}" if others else ""
+        return f"try --decoder {' or '.join(others)}" if others else ""
 
     def _check_sharing(self, stream: Codestream) -> None:
         """Refuse a decoder that makes up the chroma samples that a lossless stream lacks, instead of repeating them."""
         if stream.lossless_process and stream.subsampled and self._decoder.backend == "pylibjpeg-libjpeg":
             raise UnsupportedError(
                 "the components of its lossless codestream are subsampled, and pylibjpeg-libjpeg would interpolate "
-                "them; use --decoder imagecodecs",
+                "them",
+                advice="use --decoder imagecodecs",
                 code="E_LIMIT",
             )
 
@@ -285,12 +286,12 @@ class FrameCoder:
         """Refuse signed values so near the ends of their range that an error of NEAR would turn their sign."""
         from dcmtx.codec.jpegls import near
 
-        allowed = near(self._plan.quality, self._encoder_format.stored)
+        allowed = near(self._plan.parameters, self._encoder_format.stored)
         limit = 1 << (self._encoder_format.stored - 1)
         if words.min() < allowed - limit or words.max() > limit - 1 - allowed:
             raise RefusedError(
-                f"signed values within NEAR ({allowed}) of the ends of their range would change sign (PS3.5 8.2.3); "
-                "use --to jpegls without --lossy",
+                f"signed values within NEAR ({allowed}) of the ends of their range would change sign (PS3.5 8.2.3)",
+                advice="use --to jpegls without --lossy",
                 code="E_SIGN",
             )
 
@@ -330,7 +331,7 @@ class FrameCoder:
         if self._plan.syntax.family == "jpegls":
             from dcmtx.codec.jpegls import near
 
-            if worst > near(self._plan.quality, self._encoder_format.stored):
+            if worst > near(self._plan.parameters, self._encoder_format.stored):
                 raise VerifyError(
                     f"a sample is off by {worst}, more than NEAR; nothing was written, please report this"
                 )
@@ -419,7 +420,7 @@ class Rewrapper:
 
 def _unused(where: str, holds: str) -> RefusedError:
     return RefusedError(
-        f"some words hold something {where} that this codec would drop; use --to {holds} which holds it, or "
-        "--unused-bits keep or clear",
+        f"some words hold something {where} that this codec would drop",
+        advice=f"use --to {holds} which holds it, or --unused-bits keep or clear",
         code="E_UNUSED_BITS",
     )

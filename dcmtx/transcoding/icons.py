@@ -120,7 +120,7 @@ class PixelKeeper:
 
 
 def _request(syntax: Syntax, policy: Policy) -> Request:
-    return Request(Target(syntax.label, (syntax,)), policy, quality=EncodingParameters())
+    return Request(Target(syntax.label, (syntax,)), policy, parameters=EncodingParameters())
 
 
 def changes_for(

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import TypeVar
 
 from dcmtx.dataset.meta import is_tiff, peek
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
@@ -16,19 +15,20 @@ from dcmtx.place.atomic import Sink, check_free
 from dcmtx.place.bytes import FileBytes, open_bytes
 from dcmtx.planning.plan import Contents, Plan, Route
 from dcmtx.planning.planner import make
-from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, quality_for, resolve
+from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, parameters_for, resolve
 from dcmtx.policy import (
+    OPTIONS,
     EncodingParameters,
     Icon,
     NoPixels,
     OffsetTable,
     OneBit,
     Overlays,
-    Policy,
     Signatures,
     Uid,
     UnusedBits,
     WordOrder,
+    make_policy,
     option_name,
 )
 from dcmtx.pool.machine import available_cores
@@ -108,8 +108,6 @@ _MAY_LOSE = frozenset(["jpeg", "jpegls", "j2k", "htj2k", "jpegxl"])
 
 _NEEDLESS = "coded without loss, so no loss is told of: loss saves no bytes, or leaves less than was asked for"
 
-_Choice = TypeVar("_Choice", bound=Enum)
-
 
 def job(
     src: str | os.PathLike[str],
@@ -151,23 +149,22 @@ def job(
 
     Raises UsageError for options that make no sense, RefusedError for one that loses without consent.
     """
-    policy = Policy(
-        _choice(OffsetTable, offset_table),
-        _choice(UnusedBits, unused_bits),
-        _choice(NoPixels, no_pixels),
-        uid=_choice(Uid, uid),
-        overlays=_choice(Overlays, overlays),
-        icon=_choice(Icon, icon),
-        signatures=_choice(Signatures, signatures),
-        one_bit=_choice(OneBit, one_bit),
-        word_order=_choice(WordOrder, word_order),
+    policy = make_policy(
+        time.time(),
+        offset_table=offset_table,
+        unused_bits=unused_bits,
+        no_pixels=no_pixels,
+        uid=uid,
+        overlays=overlays,
+        icon=icon,
+        signatures=signatures,
+        one_bit=one_bit,
+        word_order=word_order,
         verify=verify,
         force=force,
         clobber=clobber,
-        created=time.time(),
     )
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers is {workers}, not 1 or more")
+    OPTIONS["workers"].checked(workers)
     check_backends(BackendChoice(decoder, encoder))
     coding = EncodingParameters(
         lossy,
@@ -185,7 +182,7 @@ def job(
     return Job(
         os.fspath(src),
         os.fspath(dst),
-        Request(resolve(to, coding), policy, BackendChoice(decoder, encoder), quality=coding),
+        Request(resolve(to, coding), policy, BackendChoice(decoder, encoder), parameters=coding),
         fallbacks=tuple(_resolve_fallback(name, coding) for name in fallback),
         workers=workers or available_cores(),
         dry_run=dry_run,
@@ -194,17 +191,9 @@ def job(
     )
 
 
-def _choice(kind: type[_Choice], value: str | _Choice) -> _Choice:
-    try:
-        return kind(value)
-    except ValueError:
-        names = ", ".join(member.value for member in kind)
-        raise UsageError(f"{value!r} is none of {names}") from None
-
-
-def _resolve_fallback(name: str, quality: EncodingParameters) -> Target:
+def _resolve_fallback(name: str, parameters: EncodingParameters) -> Target:
     """Return a target to fall back to: with consent to loss where it can lose, without where it cannot."""
-    for attempt in (quality, EncodingParameters(lossy=quality.lossy)):
+    for attempt in (parameters, EncodingParameters(lossy=parameters.lossy)):
         try:
             return resolve(name, attempt)
         except UsageError:
@@ -235,7 +224,7 @@ def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Out
         raise
     except MemoryError as error:
         raise CodecError(
-            "there is not enough memory for it; use fewer --workers", code="E_MEMORY", path=job.src
+            "there is not enough memory for it", advice="use fewer --workers", code="E_MEMORY", path=job.src
         ) from error
     except OSError as error:
         raise InputError(f"the system failed: {error.strerror or error}", code="E_UNREADABLE", path=job.src) from error
@@ -288,6 +277,14 @@ def transcode(
 
     Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
     for options that make no sense), whose `path` is `src` or `dst`; the destination is then as it was.
+
+    >>> import dcmtx
+    >>> outcome = dcmtx.transcode("us-rgb-by-pixel.dcm", "us.dcm", to="jpeg", lossy=True, quality=85)
+    >>> outcome.syntax_out, outcome.encoder, outcome.ratio > 1
+    ('1.2.840.10008.1.2.4.50', 'imagecodecs', True)
+    >>> outcome = dcmtx.transcode("us.dcm", "never.dcm", to="explicit", dry_run=True)
+    >>> outcome.status.value, outcome.plan.syntax.label, outcome.plan.route.value
+    ('planned', 'explicit', 'recode')
     """
     return run(
         job(
@@ -338,18 +335,17 @@ def _with_fallbacks(job: Job, file: FileBytes, cores: Cores, watch: Watch | None
             outcome = _run_open(job, file, request, cores, watch)
             return outcome.replace(notes=notes + outcome.notes)
         except (RefusedError, UnsupportedError) as error:
-            why = str(error).split("; use --to")[0]
-            refused.append(f"refused as {request.target.label} ({why})")
-        quality = quality_for(fallback, job.request.quality)
-        lost = sorted(option_name(name) for name in job.request.quality.asked() - quality.asked())
+            refused.append(f"refused as {request.target.label} ({error.reason})")
+        parameters = parameters_for(fallback, job.request.parameters)
+        lost = sorted(option_name(name) for name in job.request.parameters.asked() - parameters.asked())
         without = f" without {', '.join(lost)}, which it does not have" if lost else ""
         notes += (f"{refused[-1]}; fell back to {fallback.label}{without}",)
-        request = job.request.replace(target=fallback, quality=quality)
+        request = job.request.replace(target=fallback, parameters=parameters)
     try:
         outcome = _run_open(job, file, request, cores, watch)
     except (RefusedError, UnsupportedError) as error:
         if refused:
-            error.message = f"{'; '.join(refused)}; as {request.target.label}: {error.message}"
+            error.what = f"{'; '.join(refused)}; as {request.target.label}: {error.what}"
         raise
     return outcome.replace(notes=notes + outcome.notes)
 
@@ -366,7 +362,7 @@ def _run_open(job: Job, file: FileBytes, request: Request, cores: Cores, watch: 
     head = peek(file)
     syntax = find(head.syntax)
     stays = syntax is not None and _nothing_to_do(request, syntax)
-    if syntax is not None and stays and not request.quality.lossy:
+    if syntax is not None and stays and not request.parameters.lossy:
         return _copy(job, file, syntax)
     source = Source(file, head, _spool_directory(job))
     try:
@@ -385,7 +381,7 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
     another loss. A coding parameter asks for a file that is coded by it.
     """
     policy = request.policy
-    if request.quality.asked():
+    if request.parameters.asked():
         return False
     if policy.force or policy.offset_table is not OffsetTable.AUTO:
         return False
@@ -497,7 +493,7 @@ def _convert_exactly(
     """
     from dcmtx.codec import rate
 
-    exact = request.replace(quality=rate.without_loss(request.quality), policy=request.policy.replace(force=True))
+    exact = request.replace(parameters=rate.without_loss(request.parameters), policy=request.policy.replace(force=True))
     outcome = _convert(job, source, contents, exact, cores, watch)
     return outcome.replace(notes=(*outcome.notes, _NEEDLESS))
 
@@ -521,7 +517,7 @@ def _look_inside(source: Source, request: Request) -> Contents:
     except DcmtxError as error:
         error.frame = 0
         raise
-    told = source.header.text(LOSSY_IMAGE_COMPRESSION) == "01" and not request.quality.lossy
+    told = source.header.text(LOSSY_IMAGE_COMPRESSION) == "01" and not request.parameters.lossy
     lost = None if told and stream.reversible else _first_lost(source, stream, fmt)
     return Contents(stream, coded_bytes, lost)
 

@@ -325,7 +325,7 @@ class Writer:
             notes = (f"lossy: ratio {ratio:.4g}, PSNR {psnr:.1f} dB, largest error {tally.worst}",)
         if tally.exact and fmt is not None:
             notes += (f"{tally.exact} of {fmt.frames} frames are coded without loss, which takes no more bytes",)
-        asked, wanted = self._plan.quality.ratio, self._plan.quality.psnr
+        asked, wanted = self._plan.parameters.ratio, self._plan.parameters.psnr
         if wanted is not None and psnr is not None and psnr < wanted - 1:
             notes += (f"the PSNR is {psnr:.1f} dB, not the {wanted:g} asked for: these pixels do not give it",)
         if asked is not None and abs(ratio / asked - 1) > 0.1:
