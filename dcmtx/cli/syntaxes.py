@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from dcmtx.cli import SETTINGS
-from dcmtx.codec.registry import Registry, Row
+from dcmtx.codec.registry import Registry
+from dcmtx.codec.row import OWN, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.syntax import FAMILIES, ROOT, SYNTAXES, Syntax
 
@@ -19,10 +20,13 @@ def syntaxes(as_json: bool) -> None:
     """List every transfer syntax, and what dcmtx can do with it.
 
     `decode` and `encode` name the backends, the preferred one first. One that is not installed has what to install
-    behind it, one whose newer release does more here has that release; a syntax without any is known by name only.
-    Each name may follow `--to`; a family means its lossless member.
+    behind it, one whose newer release does more here has that release, one that another distribution adds has that
+    distribution; a syntax without any is known by name only. Each name may follow `--to`; a family means its lossless
+    member.
     """
     rows = [describe(syntax) for syntax in SYNTAXES]
+    for fault in dict.fromkeys([*DECODERS.faults(), *ENCODERS.faults()]):
+        click.echo(f"dcmtx: warning: {fault}", err=True)
     if as_json:
         import json
 
@@ -54,11 +58,19 @@ def describe(syntax: Syntax) -> dict[str, Any]:
 def _backends(registry: Registry, syntax: Syntax) -> list[dict[str, Any]]:
     """Return the backends of one direction; `needs` is the version of the package that does more than this one."""
     backends: dict[str, dict[str, Any]] = {}
-    for row in registry.rows(syntax.uid):
-        found = {"backend": row.backend, "package": row.package, "installed": installed(row), "needs": None}
+    for row in registry.every_row(syntax.uid):
+        found = {
+            "backend": row.backend,
+            "package": row.package,
+            "installed": installed(row),
+            "needs": None,
+            "runs": row.runs.value,
+            "batch": row.batch,
+            "distribution": row.distribution,
+        }
         entry = backends.setdefault(row.backend, found)
-        if entry["installed"] and row.too_old():
-            entry["needs"] = row.since
+        if entry["installed"] and row.needs is not None and row.too_old():
+            entry["needs"] = row.needs.since
     return list(backends.values())
 
 
@@ -66,7 +78,7 @@ def installed(row: Row) -> bool:
     """Tell whether the library of a row is installed, without importing it."""
     from importlib.metadata import PackageNotFoundError, version
 
-    if row.package == "dcmtx":
+    if row.package == OWN:
         return True
     try:
         version(row.package)
@@ -80,13 +92,16 @@ def _names(row: dict[str, Any]) -> str:
 
 
 def _coders(backends: list[dict[str, Any]]) -> str:
-    return ", ".join(_coder(**entry) for entry in backends)
+    return ", ".join(map(_coder, backends))
 
 
-def _coder(backend: str, package: str, needs: str | None, *, installed: bool) -> str:
-    if not installed:
-        return f"{backend} (pip install {package})"
-    return f"{backend} (more from {needs} on)" if needs else backend
+def _coder(entry: dict[str, Any]) -> str:
+    backend = entry["backend"]
+    if not entry["installed"]:
+        return f"{backend} (pip install {entry['package']})"
+    if entry["distribution"] != OWN:
+        return f"{backend} (of {entry['distribution']})"
+    return f"{backend} (more from {entry['needs']} on)" if entry["needs"] else str(backend)
 
 
 def _print_plain(rows: list[dict[str, Any]]) -> None:
