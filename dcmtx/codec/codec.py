@@ -51,13 +51,16 @@ class Function:
         """Remember the formats, and the parameters if the function takes them."""
         self._arguments = (given, made, parameters) if self._takes_parameters else (given, made)
 
+    def one(self, frame: Any) -> Any:
+        """Return what the function makes of one frame."""
+        return self._function(frame, *self._arguments)
+
     def code(self, batch: list[Any]) -> list[Any]:
         """Return what the function makes of each frame, or raises on it."""
-        arguments = self._arguments
         results: list[Any] = []
         for frame in batch:
             try:
-                results.append(self._function(frame, *arguments))
+                results.append(self.one(frame))
             except Exception as error:  # noqa: BLE001 - it is the result of this frame
                 results.append(error)
         return results

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
-from dcmtx.codec.codec import Codec, Maker
+from dcmtx.codec.codec import Codec, Function, Maker
 from dcmtx.codec.registry import Registry
 from dcmtx.codec.row import Row, Runs
 from dcmtx.errors import CodecError, DcmtxError, Stopped
@@ -58,7 +58,7 @@ class Coder:
     Each is made, and opened, where it is used first. Safe to call from several threads, and in forked processes.
     """
 
-    __slots__ = ("_arguments", "_code", "_device", "_lock", "_maker", "_opened", "_process", "row")
+    __slots__ = ("_arguments", "_code", "_device", "_lock", "_maker", "_one", "_opened", "_process", "row")
 
     def __init__(
         self,
@@ -76,6 +76,7 @@ class Coder:
         self._lock = _thread.allocate_lock()
         self._process = os.getpid()
         self._device: ThreadPoolExecutor | None = None
+        self._one: Callable[[Any], Any] = self._code_one
         self._code: Callable[[list[Any]], list[Any]] = (
             self._code_on_device if row.runs is Runs.DEVICE else self._code_here
         )
@@ -83,6 +84,27 @@ class Coder:
             codec = self._maker.make()
             codec.open(*self._arguments)
             self._code = codec.code
+            if isinstance(codec, Function):
+                self._one = codec.one
+
+    def one(self, frame: Any) -> Any:
+        """Return what a frame that is alone has become, or raise the DcmtxError why not."""
+        try:
+            result = self._one(frame)
+        except (KeyboardInterrupt, Stopped):
+            raise
+        except BaseException as error:  # noqa: BLE001 - what it is becomes the cause of another
+            told = failed(self.row, error)
+            raise told from told.__cause__
+        if result is None:
+            raise failed(self.row, None)
+        return result
+
+    def _code_one(self, frame: Any) -> Any:
+        (result,) = self.code([frame])
+        if isinstance(result, DcmtxError):
+            raise result
+        return result
 
     def code(self, frames: list[Any]) -> list[Any]:
         """Return what each of some frames has become, or the DcmtxError why not, in their order."""
@@ -195,12 +217,15 @@ def carry_out(numbers: list[int], asking: Callable[[int], Asking]) -> list[Any]:
 
 def _alone(number: int, work: Asking) -> Any:
     """Return what one frame becomes, or the DcmtxError why not."""
-    answer = None
     try:
+        coder, frame = work.send(None)
         while True:
-            coder, frame = work.throw(answer) if isinstance(answer, DcmtxError) else work.send(answer)
-            (answer,) = coder.code([frame])
-            del frame
+            try:
+                answer = coder.one(frame)
+            except DcmtxError as error:
+                coder, frame = work.throw(error)
+            else:
+                coder, frame = work.send(answer)
     except StopIteration as done:
         return done.value
     except DcmtxError as error:

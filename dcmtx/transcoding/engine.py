@@ -66,18 +66,21 @@ def run(
 
     window: deque[Any] = deque()
     pool: Any = None
-    start = 0
+    batch, start = work.batch, 0
     try:
         while start < frames:
             allowed = min(cores(), most)
             share = memory * allowed // most
-            together = _together(work.batch, share, frame_bytes)
-            numbers = list(range(start, min(start + together, frames)))
-            start += len(numbers)
-            if allowed == 1 or len(numbers) == frames:
+            together = 1 if batch == 1 else _together(batch, share, frame_bytes)
+            numbers = [start] if together == 1 else list(range(start, min(start + together, frames)))
+            start += together
+            if allowed == 1 or together >= frames:
                 while window:
                     yield from _each(_result(window.popleft()))
-                yield from _each(work.code(numbers))
+                if together == 1:
+                    yield _checked(work.code(numbers)[0])
+                else:
+                    yield from _each(work.code(numbers))
                 continue
             if pool is None:
                 pool = _pool(work, most)
@@ -96,7 +99,7 @@ def run(
 
 def _together(batch: int, memory: int, frame_bytes: int) -> int:
     """Return how many frames are coded at once: no more than leave memory for as many again."""
-    if batch == 1 or not frame_bytes:
+    if not frame_bytes:
         return batch
     return max(min(batch, memory // frame_bytes // _FEWEST), 1)
 
@@ -105,11 +108,13 @@ def _each(results: list[EncodedFrame | DcmtxError]) -> Iterator[EncodedFrame]:
     """Yield results one by one, holding none that was given out; raise the first that is an error."""
     results.reverse()
     while results:
-        result = results.pop()
-        if isinstance(result, DcmtxError):
-            raise result
-        yield result
-        del result
+        yield _checked(results.pop())
+
+
+def _checked(result: EncodedFrame | DcmtxError) -> EncodedFrame:
+    if isinstance(result, DcmtxError):
+        raise result
+    return result
 
 
 def _waiting(allowed: int, most: int, memory: int, batch_bytes: int) -> int:

@@ -123,6 +123,8 @@ class FrameCoder:
         self._check = (
             Coder(DECODERS, plan.verifier, self._target_format, made=self._encoder_format) if plan.verifier else None
         )
+        # Bits of several frames share bytes: `bits.BitPacker` packs them when they are written.
+        self._unverified = self._target_format.allocated == 1 and plan.syntax.kind is Kind.NATIVE
         rows = [row for row in (plan.decoder, plan.encoder, plan.exact, plan.verifier) if row is not None]
         self.batch = max(row.batch for row in rows)
         self.processes = _in_processes(rows)
@@ -180,35 +182,42 @@ class FrameCoder:
         if self._plan.overlays:
             words, overlays = self._take_overlays(words)
         words, cleared = self._settle(words)
-        coded = yield from self._encoded(words)
-        measure = yield from self._verify(words, coded.data, exact=coded.exact)
-        return coded.replace(overlays=overlays, measure=measure, words=decoded, cleared=cleared)
+        exact, spare = False, 0
+        if self._encode_exactly is None:
+            data = yield self._encode, words
+        else:
+            data, exact, spare = yield from self._encoded(words, self._encode_exactly)
+        measure = None
+        if self._check is not None and not self._unverified:
+            stream = bytes(data) if self._plan.syntax.family in KINDS else data
+            measure = self._verify(words, (yield self._check, stream), stream, exact=exact)
+        return EncodedFrame(
+            data, overlays=overlays, measure=measure, words=decoded, cleared=cleared, exact=exact, spare=spare
+        )
 
-    def _encoded(self, words: Frame) -> Asking:
+    def _encoded(self, words: Frame, exactly: Coder) -> Asking:
         """Return words encoded, without loss where loss was asked for but saves no bytes.
 
-        Frames in colour are not mixed so: the colour transform is another, and the data set names one. Then the writer
-        decides on all of them together.
+        That is the bytes, whether they are without loss, and how many bytes that takes. Frames in colour are not mixed
+        so: the colour transform is another, and the data set names one. Then the writer decides on all of them
+        together.
         """
-        plan, exactly = self._plan, self._encode_exactly
-        if exactly is None:
-            return EncodedFrame((yield self._encode, words))
         from dcmtx.codec import rate
 
-        out = self._exact_format()
+        quality, out = self._plan.quality, self._exact_format()
         may_mix = out.photometric == self._target_format.photometric
         spare = yield exactly, words
-        if may_mix and _is_enough(len(spare), out, plan.quality):
-            return EncodedFrame(spare, exact=True, spare=len(spare))
+        if may_mix and _is_enough(len(spare), out, quality):
+            return spare, True, len(spare)
         try:
             data = yield self._encode, words
         except RefusedError as error:
             if error.code != rate.UNREACHED or not may_mix:
                 raise
-            return EncodedFrame(spare, exact=True, spare=len(spare))
+            return spare, True, len(spare)
         if may_mix and len(spare) <= len(data):
-            return EncodedFrame(spare, exact=True, spare=len(spare))
-        return EncodedFrame(data, spare=len(spare))
+            return spare, True, len(spare)
+        return data, False, len(spare)
 
     def _as_native(self, words: Frame) -> Frame:
         """Return decoded words as native cells have them: those that shared chroma do so again."""
@@ -337,21 +346,14 @@ class FrameCoder:
                 code="E_SIGN",
             )
 
-    def _verify(self, words: Frame, data: Frame, *, exact: bool) -> Asking:
-        """Decode what was encoded and compare whole words, unless it may lose; measure what it lost then."""
-        if self._check is None or self._verifier is None:
-            return None
+    def _verify(self, words: Frame, back: Frame, data: Frame, *, exact: bool) -> Measure | None:
+        """Compare whole words with what the data decodes to, unless it may lose; measure what it lost then."""
         import numpy as np
 
         from dcmtx.pixel import bits
 
         target = self._plan.syntax
-        if self._target_format.allocated == 1 and target.kind is Kind.NATIVE:
-            # Bits of several frames share bytes: `bits.BitPacker` packs them when they are written.
-            return None
-        # Cells are looked at where they are.
-        data = bytes(data) if target.family in KINDS else data
-        back = yield self._check, data
+        assert self._verifier is not None
         _check_shape(back, self._encoder_format, self._verifier)
         if target.family in KINDS:
             back = bits.settle(back, read_stream(target, data, self._target_format), self._encoder_format)
