@@ -24,6 +24,7 @@ from dcmtx import __version__
 from dcmtx.cli import COMMANDS, DEFAULT_COMMAND, cli
 from dcmtx.cli.completion import FILE_NAMES, SHELLS
 from dcmtx.codec.registry import Registry
+from dcmtx.codec.row import OWN
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import ExitStatus
 from dcmtx.policy import OPTIONS
@@ -389,7 +390,7 @@ def _backends(registry: Registry, syntax: Syntax) -> str:
 
 
 def _plain_backends(registry: Registry, syntax: Syntax) -> list[str]:
-    return list(dict.fromkeys(row.backend for row in registry.rows(syntax.uid)))
+    return list(dict.fromkeys(row.backend for row in registry.rows(syntax.uid) if row.distribution == OWN))
 
 
 def readme_table() -> str:

@@ -21,6 +21,7 @@ import images
 import numpy as np
 import pydicom
 import pytest
+import works
 from conftest import Ran
 
 from dcmtx import transcode
@@ -824,7 +825,7 @@ def test_frames_wait_for_one_another_in_a_bounded_window(slow: str, workers: int
         return EncodedFrame(Counted())
 
     seen = 0
-    for _ in engine.run(work, 200, workers, lambda: workers):
+    for _ in engine.run(works.Each(work), 200, workers, lambda: workers):
         if slow == "writer" and seen % 20 == 0:
             time.sleep(0.01)
         assert len(begun) <= seen + 2 * workers + 2
@@ -841,7 +842,7 @@ def test_with_one_worker_nothing_runs_ahead() -> None:
         begun.append(number)
         return EncodedFrame(b"")
 
-    for number, _ in enumerate(engine.run(work, 50, 8, lambda: 1)):
+    for number, _ in enumerate(engine.run(works.Each(work), 50, 8, lambda: 1)):
         assert begun == list(range(number + 1))
 
 
@@ -869,17 +870,18 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def plant(together: int) -> None:
         Frame.under_way = Frame.most = 0
         meet = threading.Barrier(together)
-        coded = FrameCoder.__call__
+        coded = FrameCoder.code
 
-        def code(self: FrameCoder, number: int) -> EncodedFrame:
+        def code(self: FrameCoder, numbers: list[int]) -> list[EncodedFrame]:
             Frame.begin(1)
             # The last ones may be fewer than that.
-            if number < self._source.header.integer(0x00280008) // together * together:
+            if numbers[0] < self._source.header.integer(0x00280008) // together * together:
                 meet.wait(10)
-            done = coded(self, number)
-            return done.replace(data=Frame(bytes(done.data)))
+            (done,) = coded(self, numbers)
+            assert isinstance(done, EncodedFrame)
+            return [done.replace(data=Frame(bytes(done.data)))]
 
-        monkeypatch.setattr(FrameCoder, "__call__", code)
+        monkeypatch.setattr(FrameCoder, "code", code)
 
     return plant
 
@@ -929,7 +931,7 @@ def test_a_job_that_has_a_part_of_the_cores_has_that_part_of_the_memory(
         begun.append(number)
         return EncodedFrame(b"")
 
-    for seen, _ in enumerate(engine.run(work, 50, most, lambda: allowed, memory=memory, frame_bytes=100)):
+    for seen, _ in enumerate(engine.run(works.Each(work), 50, most, lambda: allowed, memory=memory, frame_bytes=100)):
         # Those under way, and the one that is given out.
         assert len(begun) <= seen + frames
     assert len(begun) == 50

@@ -9,6 +9,8 @@ import click
 
 from dcmtx.cli import SETTINGS
 from dcmtx.codec.listing import syntaxes as records
+from dcmtx.codec.row import OWN
+from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.syntax import ROOT
 
 
@@ -18,10 +20,13 @@ def syntaxes(as_json: bool) -> None:
     """List every transfer syntax, and what dcmtx can do with it.
 
     `decode` and `encode` name the backends, the preferred one first. One that is not installed has what to install
-    behind it, one whose newer release does more here has that release; a syntax without any is known by name only.
-    Each name may follow `--to`; a family means its lossless member.
+    behind it, one whose newer release does more here has that release, one that another distribution adds has that
+    distribution; a syntax without any is known by name only. Each name may follow `--to`; a family means its lossless
+    member.
     """
     rows = records()
+    for fault in dict.fromkeys([*DECODERS.faults(), *ENCODERS.faults()]):
+        click.echo(f"dcmtx: warning: {fault}", err=True)
     if as_json:
         import json
 
@@ -38,13 +43,16 @@ def _names(row: dict[str, Any]) -> str:
 
 
 def _coders(backends: list[dict[str, Any]]) -> str:
-    return ", ".join(_coder(**entry) for entry in backends)
+    return ", ".join(map(_coder, backends))
 
 
-def _coder(backend: str, package: str, needs: str | None, *, installed: bool) -> str:
-    if not installed:
-        return f"{backend} (pip install {package})"
-    return f"{backend} (more from {needs} on)" if needs else backend
+def _coder(entry: dict[str, Any]) -> str:
+    backend = entry["backend"]
+    if not entry["installed"]:
+        return f"{backend} (pip install {entry['package']})"
+    if entry["distribution"] != OWN:
+        return f"{backend} (of {entry['distribution']})"
+    return f"{backend} (more from {entry['needs']} on)" if entry["needs"] else str(backend)
 
 
 def _print_plain(rows: list[dict[str, Any]]) -> None:

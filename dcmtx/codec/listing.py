@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dcmtx.codec.registry import Registry, Row
+from dcmtx.codec.registry import Registry
+from dcmtx.codec.row import OWN, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.syntax import FAMILIES, SYNTAXES, Syntax
 
@@ -14,7 +15,8 @@ def syntaxes() -> list[dict[str, Any]]:
 
     A record has `uid`, `name`, `keyword`, `aliases`, `kind`, `loss`, `retired`, `section` (of PS3.5, or where it is
     defined), and `decode` and `encode`: lists of backends, preferred first, each with `backend`, `package`, whether it
-    is `installed`, and `needs`, the version of the package that does more than the one here, or None.
+    is `installed`, `needs`, the version of the package that does more than the one here, or None, where it `runs`, how
+    many frames its `batch` has, and the `distribution` that adds it.
 
     >>> import dcmtx
     >>> found = {record["keyword"]: record for record in dcmtx.syntaxes()}
@@ -46,11 +48,19 @@ def describe(syntax: Syntax) -> dict[str, Any]:
 def _backends(registry: Registry, syntax: Syntax) -> list[dict[str, Any]]:
     """Return the backends of one direction; `needs` is the version of the package that does more than this one."""
     backends: dict[str, dict[str, Any]] = {}
-    for row in registry.rows(syntax.uid):
-        found = {"backend": row.backend, "package": row.package, "installed": installed(row), "needs": None}
+    for row in registry.every_row(syntax.uid):
+        found = {
+            "backend": row.backend,
+            "package": row.package,
+            "installed": installed(row),
+            "needs": None,
+            "runs": row.runs.value,
+            "batch": row.batch,
+            "distribution": row.distribution,
+        }
         entry = backends.setdefault(row.backend, found)
-        if entry["installed"] and row.too_old():
-            entry["needs"] = row.since
+        if entry["installed"] and row.needs is not None and row.too_old():
+            entry["needs"] = row.needs.since
     return list(backends.values())
 
 
@@ -58,7 +68,7 @@ def installed(row: Row) -> bool:
     """Tell whether the library of a row is installed, without importing it."""
     from importlib.metadata import PackageNotFoundError, version
 
-    if row.package == "dcmtx":
+    if row.package == OWN:
         return True
     try:
         version(row.package)

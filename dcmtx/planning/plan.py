@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
 
-from dcmtx.codec.registry import Row
+from dcmtx.codec.row import Row
 from dcmtx.dataset.edit import Edit
 from dcmtx.dataset.element import PIXEL_DATA
 from dcmtx.pixel.codestream import Codestream, Transform

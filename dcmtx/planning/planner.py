@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from dcmtx.codec.registry import Row
+from dcmtx.codec.row import Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.dataset.edit import Edit, Remove, Reserve, Set
 from dcmtx.dataset.element import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA, TRAILING_PADDING, tag_text

@@ -72,30 +72,43 @@ def _check_values(parameters: EncodingParameters) -> None:
 def _check_parameters(target: Target, parameters: EncodingParameters) -> None:
     """Raise UsageError for a coding parameter that no encoder of the target takes."""
     lossy = parameters.lossy and parameters.near != 0
-    rows = [row for syntax in target.syntaxes for row in ENCODERS.rows(syntax.uid) if row.lossy == lossy]
-    taken = frozenset[str]().union(*(row.options for row in rows))
     if target.syntaxes[0].uid == _JPEG_LOSSLESS_SV1 and parameters.predictor not in (None, 1):
         raise UsageError(f"{target.label} is predictor 1 always", advice="use --to jpeg-lossless-p14 for another")
-    strange = sorted(parameters.asked() - taken - ({"near"} if parameters.near == 0 else set()))
-    if strange and rows:
-        names = ", ".join(option_name(name) for name in strange)
+    strange, known = _strange(target, parameters, lossy=lossy)
+    strange -= {"near"} if parameters.near == 0 else set()
+    if strange and known:
+        names = ", ".join(option_name(name) for name in sorted(strange))
         raise UsageError(f"{names} does not go with {target.label}: no encoder of it takes that")
 
 
 def parameters_for(target: Target, parameters: EncodingParameters) -> EncodingParameters:
     """Return what was asked for, without what no encoder of this target takes, or consent that it does not need."""
     lossy = parameters.lossy and any(syntax.loss in (Loss.LOSSY, Loss.BOTH) for syntax in target.syntaxes)
-    rows = [row for syntax in target.syntaxes for row in ENCODERS.rows(syntax.uid) if row.lossy == lossy]
-    taken = frozenset[str]().union(*(row.options for row in rows))
-    dropped: dict[str, Any] = dict.fromkeys(parameters.asked() - taken)
+    strange, _ = _strange(target, parameters, lossy=lossy)
+    dropped: dict[str, Any] = dict.fromkeys(strange)
     return parameters.replace(lossy=lossy, **dropped)
+
+
+def _strange(target: Target, parameters: EncodingParameters, *, lossy: bool) -> tuple[frozenset[str], bool]:
+    """Return the parameters asked for that no encoder of the target takes, and whether there is an encoder at all.
+
+    Those of other distributions are looked for where the known ones do not take all.
+    """
+    strange, known = parameters.asked(), False
+    for rows_of in (ENCODERS.rows, ENCODERS.every_row):
+        rows = [row for syntax in target.syntaxes for row in rows_of(syntax.uid) if row.lossy == lossy]
+        known = bool(rows)
+        strange = parameters.asked() - frozenset[str]().union(*(row.options for row in rows))
+        if not strange:
+            break
+    return strange, known
 
 
 def check_backends(backend: BackendChoice) -> None:
     """Raise UsageError for the name of a backend that there is not."""
-    for name, registry, verb in ((backend.decoder, DECODERS, "decoder"), (backend.encoder, ENCODERS, "encoder")):
-        if name is not None and name not in registry.backends():
-            raise UsageError(f"there is no {verb} {name!r}; there are {', '.join(registry.backends())}")
+    for name, registry in ((backend.decoder, DECODERS), (backend.encoder, ENCODERS)):
+        if name is not None:
+            registry.check_backend(name)
 
 
 def _check_consent(parameters: EncodingParameters) -> None:

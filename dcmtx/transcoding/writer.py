@@ -150,10 +150,7 @@ class Writer:
         work = self._work()
         frames = plan.target_format.frames
         size = frame_memory(plan, self._source)
-        window = run(
-            work, frames, *self._cores,
-            locked=self._holds_lock(), memory=self._memory, frame_bytes=size, warm=work.warm,
-        )  # fmt: skip
+        window = run(work, frames, *self._cores, memory=self._memory, frame_bytes=size)
         # What was written is let go before the next is asked for, here and by whoever goes through these frames: else
         # there would be one more than memory is allowed for.
         for coded in window:
@@ -174,11 +171,6 @@ class Writer:
         if self._plan.route is Route.RECOMPRESS:
             return Recompressor(self._plan, self._source)
         return FrameCoder(self._plan, self._source, keep_words=self._digest is not None)
-
-    def _holds_lock(self) -> bool:
-        """Tell whether a backend keeps the interpreter to itself while it codes, so that threads would wait in turn."""
-        rows = (self._plan.decoder, self._plan.encoder, self._plan.verifier)
-        return any(row is not None and not row.frees_lock for row in rows)
 
     def _reserve_overlays(self) -> None:
         """Remember where the data of each overlay goes."""
