@@ -86,16 +86,16 @@ def test_without_an_error_it_is_converted_by_that_executor(
 KILLED = """
 import os, signal, time
 from dcmtx.transcoding import engine
-from dcmtx.pool import workers
+from dcmtx.pool import children
 from dcmtx.errors import CodecError
 
 pools = []
-real = workers.fork_pool
+real = children.fork_pool
 def fork_pool(*arguments):
     pool, function = real(*arguments)
     pools.append(pool)
     return pool, function
-workers.fork_pool = fork_pool
+children.fork_pool = fork_pool
 
 def work(number):
     os.kill(os.getpid(), signal.SIGKILL)
