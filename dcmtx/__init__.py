@@ -10,18 +10,20 @@ The public names are loaded when they are used.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dcmtx._version import __version__ as __version__
+    from dcmtx.batch.many import convert_many as convert_many
     from dcmtx.errors import DcmtxError as DcmtxError
     from dcmtx.transcoding.job import Job as Job
     from dcmtx.transcoding.job import Outcome as Outcome
     from dcmtx.transcoding.job import transcode as transcode
 
-__all__ = ["DcmtxError", "Job", "Outcome", "__version__", "transcode"]
+__all__ = ["DcmtxError", "Job", "Outcome", "__version__", "convert_many", "transcode"]
 
 _HOMES = {
     "DcmtxError": "dcmtx.errors",
     "Job": "dcmtx.transcoding.job",
     "Outcome": "dcmtx.transcoding.job",
     "__version__": "dcmtx._version",
+    "convert_many": "dcmtx.batch.many",
     "transcode": "dcmtx.transcoding.job",
 }
 
