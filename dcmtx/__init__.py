@@ -57,6 +57,7 @@ To add
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dcmtx._version import __version__ as __version__
+    from dcmtx.batch.many import convert_many as convert_many
     from dcmtx.codec.listing import syntaxes as syntaxes
     from dcmtx.errors import CodecError as CodecError
     from dcmtx.errors import DcmtxError as DcmtxError
@@ -88,6 +89,7 @@ __all__ = [
     "UsageError",
     "VerifyError",
     "__version__",
+    "convert_many",
     "syntaxes",
     "transcode",
 ]
@@ -109,6 +111,7 @@ _HOMES = {
     "VerifyError": "dcmtx.errors",
     "__version__": "dcmtx._version",
     "syntaxes": "dcmtx.codec.listing",
+    "convert_many": "dcmtx.batch.many",
     "transcode": "dcmtx.transcoding.job",
 }
 

@@ -476,7 +476,7 @@ def test_a_fallback_takes_what_native_pixel_data_cannot_hold(tmp_path: Path) -> 
         tmp_path / "in.dcm", tmp_path / "out.dcm", to="explicit", fallback=["deflated-frames"], dry_run=True
     )
     assert outcome.syntax_out == DEFLATED_FRAMES
-    assert any("refused" in note and "fell back to deflated-frames" in note for note in outcome.notes)
+    assert any("refused" in note.text and "fell back to deflated-frames" in note.text for note in outcome.notes)
 
 
 # --- which table -------------------------------------------------------------------------------------------------
@@ -655,7 +655,7 @@ def test_a_frame_far_beyond_4_gib(
     assert source.fragments.offset(5) > 9 * GIB
     assert [source.frame(number) for number in (0, 3, 5)] == [FIRST, b"\0\0", LAST]
     assert reads.bytes < LITTLE
-    assert [note in one for one in source.notes] == [True] * bool(note)
+    assert [note in one.text for one in source.notes] == [True] * bool(note)
     assert file.on_disk < LITTLE
 
 
@@ -684,7 +684,7 @@ def test_a_basic_table_at_the_border(
             raw.write(b"\xff\xd9")
     source = opened(file.path)
     assert source.frame(1) == LAST
-    assert [("Basic Offset Table" in note) for note in source.notes] == [True] * (offset >= 1 << 32)
+    assert [("Basic Offset Table" in note.text) for note in source.notes] == [True] * (offset >= 1 << 32)
     assert reads.bytes < LITTLE
 
 

@@ -45,7 +45,7 @@ def check(source: Path, out: Path, frames: Sequence[Words], said: str, **options
     outcome = transcode(source, out, force=True, **options)
     assert not oracle.different(list(frames), oracle.decoded(out.read_bytes()))
     assert photometric(out) == said
-    return outcome.notes
+    return tuple(note.text for note in outcome.notes)
 
 
 # --- files found odd -------------------------------------------------------------------------------------------

@@ -218,7 +218,7 @@ def test_odd_frames_of_bytes_in_big_endian_keep_their_pixels(
 def test_padding_behind_the_last_frame_is_dropped_with_a_note(opened: Opened) -> None:
     source = opened(image(pixels=PIXELS.tobytes() + bytes(100)).encode())
     assert source.frame(0) == PIXELS.tobytes()
-    assert any("100 bytes of padding" in note for note in source.notes)
+    assert any("100 bytes of padding" in note.text for note in source.notes)
 
 
 def test_the_pad_byte_is_no_padding_to_speak_of(opened: Opened) -> None:
@@ -272,7 +272,7 @@ def test_a_deflated_data_set_is_inflated(stream: bytes, opened: Opened, tmp_path
     source = opened(HEAD + stream)
     assert source.frame(0) == PIXELS.tobytes()
     assert source.data.pread(len(DATASET) + 1, 0) == DATASET
-    wrapped = any("zlib" in note for note in source.notes)
+    wrapped = any("zlib" in note.text for note in source.notes)
     assert wrapped == (stream in (STREAMS["wrapped by zlib"], STREAMS["wrapped by zlib, with a small window"]))
     assert os.listdir(tmp_path) == ["in0.dcm"]
 
@@ -409,7 +409,7 @@ def test_frames_are_found_in_their_fragments(data: bytes, note: str, opened: Ope
     assert [source.frame(number).rstrip(b"\0") for number in range(count)] == [
         stream.rstrip(b"\0") for stream in CODED[:count]
     ]
-    assert any(note in one for one in source.notes) if note else source.notes == []
+    assert any(note in one.text for one in source.notes) if note else source.notes == []
 
 
 @pytest.mark.parametrize(("data", "note"), ARRANGED.values(), ids=ARRANGED.keys())

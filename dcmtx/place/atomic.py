@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from dcmtx.errors import InputError, OutputError
+from dcmtx.finding import Finding
 from dcmtx.place.bytes import FileBytes, Spool
 from dcmtx.place.filesystem import keep_rights, make_directories, sync_directory, sync_file
 
@@ -105,7 +106,7 @@ class Sink:
 
     def __init__(self, path: str, *, clobber: bool = True, parents: bool = False) -> None:
         self.path = path
-        self.notes: list[str] = []
+        self.notes: list[Finding] = []
         self._temporary = ""
         self._file: IO[bytes] | None = None
         self._deflater: _Deflater | None = None

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from dcmtx.codec.row import Row
 from dcmtx.dataset.edit import Edit
 from dcmtx.dataset.element import PIXEL_DATA
+from dcmtx.finding import Finding
 from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters, OffsetTable, UnusedBits
@@ -87,5 +88,5 @@ class Plan(Record):
     table: OffsetTable = OffsetTable.EMPTY
     edits: Mapping[int, Edit] = MappingProxyType({})
     instance: str | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
     details: tuple[Detail, ...] = ()

@@ -16,6 +16,7 @@ from dcmtx.dataset.element import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, PIX
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.meta import SOP_INSTANCE_UID
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
+from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.encapsulation import choose_table
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.plan import Contents, Plan, Route
@@ -105,10 +106,16 @@ def _finish(plan: Plan, header: Header, request: Request) -> Plan:
         _check_signatures(header, request.policy)
         edits |= signed
     if any(tag in edits for tag in signed):
-        notes += ("its digital signatures, which would not be valid any more, were removed",)
+        notes += (
+            Finding(
+                "N_SIGNATURES",
+                "its digital signatures, which would not be valid any more, were removed",
+                Severity.WARNING,
+            ),
+        )
     _check_order(header, edits)
     if plan.syntax.retired:
-        notes += (f"{plan.syntax.name} is retired; few programs still read it",)
+        notes += (Finding("N_RETIRED", f"{plan.syntax.name} is retired; few programs still read it"),)
     return plan.replace(notes=notes, edits=edits, instance=instance)
 
 
@@ -192,14 +199,14 @@ class _Planner:
         edits = _common_edits(header)
         if not header.elements:
             raise InputError("there is no data set behind its File Meta Information", code="E_TRUNCATED")
-        notes: tuple[str, ...] = ()
+        notes: tuple[Finding, ...] = ()
         if objects.is_image(header):
             if self._syntax_in.encapsulated or self._target.encapsulated:
                 raise InputError(
                     "it is an image without Pixel Data; it is truncated, or was never whole",
                     code="E_NO_PIXELDATA",
                 )
-            notes = ("it is an image without Pixel Data",)
+            notes = (Finding("N_NO_PIXEL_DATA", "it is an image without Pixel Data", Severity.WARNING, tag=0x7FE00010),)
         if not self._target.encapsulated:
             return Plan(self._target, Route.NONE, edits=edits, notes=notes)
         policy = self._policy.no_pixels
@@ -211,8 +218,10 @@ class _Planner:
             )
         why = f"it has no pixels, so it cannot be {self._target.label}"
         if policy is NoPixels.SKIP:
-            return Plan(EXPLICIT, Route.SKIP, notes=(f"{why}; skipped",))
-        return Plan(EXPLICIT, Route.NONE, edits=edits, notes=(f"{why}; written as {EXPLICIT.name}",))
+            return Plan(EXPLICIT, Route.SKIP, notes=(Finding("N_NO_PIXELS", f"{why}; skipped"),))
+        return Plan(
+            EXPLICIT, Route.NONE, edits=edits, notes=(Finding("N_NO_PIXELS", f"{why}; written as {EXPLICIT.name}"),)
+        )
 
     def _float(self, tag: int) -> Plan:
         if self._target.kind is not Kind.NATIVE:
@@ -238,7 +247,7 @@ class _Planner:
         pixel = header.pixel
         assert pixel is not None
         fmt: PixelFormat | None
-        notes: tuple[str, ...] = ()
+        notes: tuple[Finding, ...] = ()
         try:
             fmt = image.read_format(header)
             image.check_format(fmt)
@@ -246,8 +255,13 @@ class _Planner:
             if error.tag == image.NUMBER_OF_FRAMES:
                 raise
             fmt = None
-            why = error.what
-            notes = (f"the image is not understood ({why}); its pixels are carried as they are",)
+            notes = (
+                Finding(
+                    "N_NOT_UNDERSTOOD",
+                    f"the image is not understood ({error.what}); its pixels are carried as they are",
+                    Severity.WARNING,
+                ),
+            )
         allocated = header.number(image.BITS_ALLOCATED) or 16
         vr = pixel.vr if pixel.vr in (b"OB", b"OW") else b"OW" if allocated > 8 else b"OB"
         if target.encoding.implicit:
@@ -573,11 +587,18 @@ def _pixel_vr(target: Syntax, fmt: PixelFormat) -> bytes:
     return b"OW" if target.encoding.implicit or fmt.allocated > 8 else b"OB"
 
 
-def _wide_note(target: Syntax, allocated: int, vr: bytes) -> tuple[str, ...]:
+def _wide_note(target: Syntax, allocated: int, vr: bytes) -> tuple[Finding, ...]:
     """Return a note where what is written in big endian may not be read alike everywhere."""
     if not target.encoding.big_endian or allocated <= 16 or vr != b"OW":
         return ()
-    return (f"Bits Allocated is {allocated} in big endian, where readers differ; written as 16-bit words (PS3.5 7.3)",)
+    return (
+        Finding(
+            "N_WIDE_WORDS",
+            f"Bits Allocated is {allocated} in big endian, where readers differ; written as 16-bit words (PS3.5 7.3)",
+            Severity.WARNING,
+            tag=0x00280100,
+        ),
+    )
 
 
 def worst_case(fmt: PixelFormat, tile: int | None = None) -> int:

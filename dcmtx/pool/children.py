@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from dcmtx.pool.workers import _die_with_parent
+from dcmtx.pool.worker import die_with_parent
 
 
 def may_fork() -> bool:
@@ -41,7 +41,7 @@ def _start_child() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    _die_with_parent()
+    die_with_parent()
     sink = sys.modules.get("dcmtx.place.atomic")
     if sink is not None:
         sink.release()

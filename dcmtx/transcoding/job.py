@@ -9,6 +9,7 @@ from enum import Enum
 
 from dcmtx.dataset.meta import is_tiff, peek
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
+from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.codestream import KINDS, Codestream, inspect
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.place.atomic import Sink, check_free
@@ -100,13 +101,15 @@ class Outcome(Record):
     ratio: float | None = None
     psnr: float | None = None
     digest: str | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
 
 # Families whose codestreams each say of themselves whether they have lost something.
 _MAY_LOSE = frozenset(["jpeg", "jpegls", "j2k", "htj2k", "jpegxl"])
 
-_NEEDLESS = "coded without loss, so no loss is told of: loss saves no bytes, or leaves less than was asked for"
+_NEEDLESS = Finding(
+    "N_LOSSLESS", "coded without loss, so no loss is told of: loss saves no bytes, or leaves less than was asked for"
+)
 
 
 def job(
@@ -327,7 +330,7 @@ def transcode(
 
 def _with_fallbacks(job: Job, file: FileBytes, cores: Cores, watch: Watch | None) -> Outcome:
     """Try the targets in order; only a refusal leads to the next, and every refusal is told."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
     refused: list[str] = []
     request = job.request
     for fallback in job.fallbacks:
@@ -339,7 +342,7 @@ def _with_fallbacks(job: Job, file: FileBytes, cores: Cores, watch: Watch | None
         parameters = parameters_for(fallback, job.request.parameters)
         lost = sorted(option_name(name) for name in job.request.parameters.asked() - parameters.asked())
         without = f" without {', '.join(lost)}, which it does not have" if lost else ""
-        notes += (f"{refused[-1]}; fell back to {fallback.label}{without}",)
+        notes += (Finding("N_FALLBACK", f"{refused[-1]}; fell back to {fallback.label}{without}", Severity.WARNING),)
         request = job.request.replace(target=fallback, parameters=parameters)
     try:
         outcome = _run_open(job, file, request, cores, watch)
@@ -395,7 +398,7 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
 def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
     """Put the same bytes at the destination."""
     status = Status.COPIED
-    notes: list[str] = []
+    notes: list[Finding] = []
     if job.dry_run:
         check_free(job.dst, clobber=job.request.policy.clobber)
         status = Status.PLANNED
@@ -449,13 +452,24 @@ def _convert(
     )
     notes = (*source.notes, *source.header.notes, *plan.notes)
     if is_tiff(source.head.preamble):
-        notes += ("its preamble, which is kept, made it a TIFF file too; what that says of offsets is true no longer",)
+        notes += (
+            Finding(
+                "N_TIFF",
+                "its preamble, which is kept, made it a TIFF file too; what that says of offsets is true no longer",
+                Severity.WARNING,
+            ),
+        )
     if plan.route is Route.SKIP:
         return outcome.replace(status=Status.SKIPPED, notes=notes, plan=plan if job.dry_run else None)
     if job.dry_run:
         check_free(job.dst, clobber=request.policy.clobber)
         if plan.exact is not None:
-            notes += ("if that takes no more bytes, it is coded without loss, and then no loss is told of",)
+            notes += (
+                Finding(
+                    "N_MAY_BE_LOSSLESS",
+                    "if that takes no more bytes, it is coded without loss, and then no loss is told of",
+                ),
+            )
         if not job.brief:
             from dcmtx.transcoding.announce import announced
 

@@ -11,6 +11,7 @@ from dcmtx.dataset.header import Header, guess_encoding
 from dcmtx.dataset.meta import FileMeta
 from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import InputError, UnsupportedError
+from dcmtx.finding import Finding, Severity
 from dcmtx.pixel import encapsulation
 from dcmtx.pixel.codestream import END, KINDS, ends_frame, starts_frame
 from dcmtx.pixel.format import PixelFormat
@@ -30,7 +31,12 @@ from dcmtx.syntax import (
 )
 
 _PIECE = 1 << 20
-_UNENDED = "the Sequence Delimitation Item of Pixel Data is missing at the end of the file; its fragments are whole"
+_UNENDED = Finding(
+    "N_DELIMITER",
+    "the Sequence Delimitation Item of Pixel Data is missing at the end of the file; its fragments are whole",
+    Severity.WARNING,
+    tag=0x7FE00010,
+)
 _NUMBER_OF_FRAMES = 0x00280008
 OFFSETS = 0x7FE00001
 OFFSET_LENGTHS = 0x7FE00002
@@ -51,7 +57,7 @@ class PixelSource:
         self.data = data
         self.header = header
         self.syntax = syntax
-        self.notes: list[str] = []
+        self.notes: list[Finding] = []
         # Bytes of a word of native pixels in big endian, where their VR does not tell.
         self.word_bytes: int | None = None
         self.fragments: encapsulation.Fragments | None = None
@@ -200,7 +206,14 @@ class PixelSource:
                 code="E_INCONSISTENT",
             )
         if fmt.subsampled and fmt.planar == 1:
-            self.notes.append("Planar Configuration is 1, which pixels that share chroma cannot have; read as by pixel")
+            self.notes.append(
+                Finding(
+                    "N_PLANAR",
+                    "Planar Configuration is 1, which pixels that share chroma cannot have; read as by pixel",
+                    Severity.WARNING,
+                    tag=0x00280006,
+                )
+            )
         if excess > 1 and excess >= fmt.frame_bytes:
             raise InputError(
                 f"Pixel Data has {pixel.length} bytes, but {fmt.frames} frame{'s' * (fmt.frames != 1)} of "
@@ -215,7 +228,9 @@ class PixelSource:
                 code="E_INCONSISTENT",
             )
         if excess > need % 2:
-            self.notes.append(f"dropped {excess} bytes of padding behind the last frame")
+            self.notes.append(
+                Finding("N_PIXEL_PADDING", f"dropped {excess} bytes of padding behind the last frame", tag=0x7FE00010)
+            )
 
     def frame(self, number: int) -> bytes:
         """Return the bytes of one frame (0-based): its codestream, or its native cells in little endian.
@@ -317,7 +332,7 @@ class Source(PixelSource):
     def __init__(self, file: FileBytes, head: FileMeta, spool_in: str | None = None) -> None:
         self.file = file
         self.head = head
-        self.notes: list[str] = []
+        self.notes: list[Finding] = []
         self._spool_in = spool_in
         self._spool: FileBytes | None = None
         syntax, encoding, start = self._decide()
@@ -339,9 +354,22 @@ class Source(PixelSource):
         if not head.syntax:
             return self._decide_without_meta()
         if not head.preamble:
-            self.notes.append("the file has no preamble; read from its File Meta Information on")
+            self.notes.append(
+                Finding(
+                    "N_NO_PREAMBLE",
+                    "the file has no preamble; read from its File Meta Information on",
+                    Severity.WARNING,
+                )
+            )
         if head.declared is not None and head.meta and head.dataset != self._declared_end(head):
-            self.notes.append("File Meta Information Group Length (0002,0000) is wrong; its elements were walked")
+            self.notes.append(
+                Finding(
+                    "N_GROUP_LENGTH",
+                    "File Meta Information Group Length (0002,0000) is wrong; its elements were walked",
+                    Severity.WARNING,
+                    tag=0x00020000,
+                )
+            )
         syntax = find(head.syntax)
         if syntax is None:
             raise UnsupportedError(
@@ -353,7 +381,12 @@ class Source(PixelSource):
         shown = guess_encoding(self._spool or self.file, start, syntax.encoding)
         if shown is not None and shown != syntax.encoding:
             self.notes.append(
-                f"the data set is {_encoding_name(shown)}, but its transfer syntax is {syntax.name}; read as it is"
+                Finding(
+                    "N_ENCODING",
+                    f"the data set is {_encoding_name(shown)}, but its transfer syntax is {syntax.name}; read as it is",
+                    Severity.WARNING,
+                    tag=0x00020010,
+                )
             )
             return syntax, shown, start
         return syntax, syntax.encoding, start
@@ -364,7 +397,13 @@ class Source(PixelSource):
 
         self._spool, wrapped = inflate(self.file, start, self._spool_in)
         if wrapped:
-            self.notes.append("the data set is wrapped by zlib, which the standard does not allow; read all the same")
+            self.notes.append(
+                Finding(
+                    "N_ZLIB",
+                    "the data set is wrapped by zlib, which the standard does not allow; read all the same",
+                    Severity.WARNING,
+                )
+            )
         return 0
 
     def _declared_end(self, head: FileMeta) -> int:
@@ -381,7 +420,14 @@ class Source(PixelSource):
             what = "names no transfer syntax" if self._is_dicom else "is not a DICOM file"
             raise InputError(f"the file {what}, and its bytes do not show one for certain", code=self._nameless)
         syntax = BIG_ENDIAN if shown.big_endian else IMPLICIT if shown.implicit else EXPLICIT
-        self.notes.append(f"the file names no transfer syntax; its data set shows {syntax.name}")
+        self.notes.append(
+            Finding(
+                "N_NO_SYNTAX",
+                f"the file names no transfer syntax; its data set shows {syntax.name}",
+                Severity.WARNING,
+                tag=0x00020010,
+            )
+        )
         return syntax, shown, start
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from dcmtx.finding import Finding
 from dcmtx.record import Record
 from dcmtx.transcoding.frame import EncodedFrame, Frame
 
@@ -22,7 +23,7 @@ class Written(Record):
     psnr: float | None = None
     digest: str | None = None
     needless: bool = False
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
 
 class _Tally:

@@ -11,6 +11,7 @@ from dcmtx.dataset.element import UNDEFINED, Element, element_header, swap
 from dcmtx.dataset.meta import file_meta
 from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import InputError, OutputError
+from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.encapsulation import Layout
 from dcmtx.place.atomic import Sink
 from dcmtx.planning.plan import Plan, Route
@@ -304,24 +305,58 @@ class Writer:
         for offset, width in self._slots.get(key, []):
             self._sink.patch(offset, value.ljust(width, pad))
 
-    def _cleared_notes(self) -> tuple[str, ...]:
+    def _cleared_notes(self) -> tuple[Finding, ...]:
         count = self._tally.cleared
-        return (f"cleared what stood outside Bits Stored, in {count} word{'s' * (count != 1)}",) if count else ()
+        return (
+            (
+                Finding(
+                    "N_UNUSED_BITS",
+                    f"cleared what stood outside Bits Stored, in {count} word{'s' * (count != 1)}",
+                    tag=0x00280101,
+                ),
+            )
+            if count
+            else ()
+        )
 
-    def _loss_notes(self, ratio: float, psnr: float | None) -> tuple[str, ...]:
-        notes: tuple[str, ...] = ()
+    def _loss_notes(self, ratio: float, psnr: float | None) -> tuple[Finding, ...]:
+        notes: tuple[Finding, ...] = ()
         tally, fmt = self._tally, self._plan.target_format
         if psnr is not None and math.isinf(psnr):
-            notes = (f"lossy: ratio {ratio:.4g}, nothing was lost; called lossy all the same, as its coding is",)
+            notes = (
+                Finding(
+                    "N_LOSSY",
+                    f"lossy: ratio {ratio:.4g}, nothing was lost; called lossy all the same, as its coding is",
+                ),
+            )
         elif psnr is not None:
-            notes = (f"lossy: ratio {ratio:.4g}, PSNR {psnr:.1f} dB, largest error {tally.worst}",)
+            notes = (Finding("N_LOSSY", f"lossy: ratio {ratio:.4g}, PSNR {psnr:.1f} dB, largest error {tally.worst}"),)
         if tally.exact and fmt is not None:
-            notes += (f"{tally.exact} of {fmt.frames} frames are coded without loss, which takes no more bytes",)
+            notes += (
+                Finding(
+                    "N_LOSSLESS_FRAMES",
+                    f"{tally.exact} of {fmt.frames} frames are coded without loss, which takes no more bytes",
+                ),
+            )
         asked, wanted = self._plan.parameters.ratio, self._plan.parameters.psnr
         if wanted is not None and psnr is not None and psnr < wanted - 1:
-            notes += (f"the PSNR is {psnr:.1f} dB, not the {wanted:g} asked for: these pixels do not give it",)
+            notes += (
+                Finding(
+                    "N_PSNR",
+                    f"the PSNR is {psnr:.1f} dB, not the {wanted:g} asked for: these pixels do not give it",
+                    Severity.WARNING,
+                ),
+            )
         if asked is not None and abs(ratio / asked - 1) > 0.1:
-            notes += (f"the ratio is {ratio:.4g}, not the {asked:g} asked for: these pixels do not give it",)
+            notes += (
+                Finding(
+                    "N_RATIO",
+                    f"the ratio is {ratio:.4g}, not the {asked:g} asked for: these pixels do not give it",
+                    Severity.WARNING,
+                ),
+            )
         if psnr is not None and psnr < _POOR and (asked or wanted):
-            notes += (f"the PSNR is below {_POOR:g} dB, where loss may be seen",)
+            notes += (
+                Finding("N_PSNR_LOW", f"the PSNR is below {_POOR:g} dB, where loss may be seen", Severity.WARNING),
+            )
         return notes
