@@ -12,7 +12,6 @@ from dcmtx.dataset.meta import file_meta
 from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import InputError, OutputError
 from dcmtx.pixel.encapsulation import Layout
-from dcmtx.place.atomic import Sink
 from dcmtx.planning.plan import Plan, Route
 from dcmtx.transcoding.engine import MEMORY, run
 from dcmtx.transcoding.frame import EncodedFrame, Frame, FrameCoder, Recompressor, Rewrapper, frame_memory
@@ -23,6 +22,8 @@ from dcmtx.transcoding.tally import Written, _Digest, _Tally
 if TYPE_CHECKING:
     from dcmtx.dataset.encoding import Rewriting
     from dcmtx.pixel.bits import BitPacker
+    from dcmtx.place.deflate import Deflating
+    from dcmtx.place.sink import Sink
 
 _PIECE = 1 << 20
 # Decibels below which what was lost is worth a word, though it was asked for.
@@ -46,7 +47,8 @@ class Writer:
     ) -> None:
         self._source = source
         self._plan = plan
-        self._sink = sink
+        self._file_sink = sink
+        self._sink: Sink | Deflating = sink
         self._cores = (most, cores)
         self._memory = memory
         self._encoding = plan.syntax.encoding
@@ -60,8 +62,7 @@ class Writer:
         """Write everything. Raises whatever the frames or the destination give reason for."""
         source, plan = self._source, self._plan
         self._sink.write(file_meta(source.head, source.header, plan.syntax, plan.instance))
-        if plan.syntax.deflated:
-            self._sink.deflate()
+        deflating = self._deflate() if plan.syntax.deflated else None
         header = source.header
         last = plan.pixel_tag if header.pixel is not None else UNDEFINED
         before = {tag: edit for tag, edit in plan.edits.items() if tag < last}
@@ -71,9 +72,18 @@ class Writer:
         if header.pixel is not None:
             self._write_pixels()
         self._write_elements(header.tail, behind)
+        if deflating is not None:
+            deflating.finish()
         # Where only codestreams passed, or nothing, decoded pixels were not seen.
         seen = self._digest is not None and plan.route in (Route.RECODE, Route.CARRY) and plan.order_known
         return self._account().replace(digest=self._digest.hexdigest() if self._digest and seen else None)
+
+    def _deflate(self) -> Deflating:
+        """Have everything from here on deflated."""
+        from dcmtx.place.deflate import Deflating
+
+        self._sink = deflating = Deflating(self._file_sink)
+        return deflating
 
     # --- elements --------------------------------------------------------------------------------------------
 
@@ -177,6 +187,8 @@ class Writer:
 
     def _holds_lock(self) -> bool:
         """Tell whether a backend keeps the interpreter to itself while it codes, so that threads would wait in turn."""
+        if not self._source.file.forks:
+            return False
         rows = (self._plan.decoder, self._plan.encoder, self._plan.verifier)
         return any(row is not None and not row.frees_lock for row in rows)
 
@@ -279,8 +291,7 @@ class Writer:
         even = length + length % 2
         if even >= UNDEFINED:
             raise OutputError(f"{even} bytes of native pixels do not fit a 32-bit length")
-        if not self._plan.syntax.deflated:
-            self._sink.need(even)
+        self._sink.reserve(even)
         self._sink.write(element_header(self._plan.pixel_tag, self._plan.pixel_vr, even, self._encoding))
 
     # --- what is known at the end ----------------------------------------------------------------------------
