@@ -103,6 +103,9 @@ def _open_file(file: Any, spool_in: str | None) -> Reader:
     if isinstance(file, io.TextIOBase):
         raise UsageError("the file object gives text; open it as binary")
     try:
+        readable = getattr(file, "readable", None)
+        if readable is not None and not readable():
+            raise InputError("it cannot be read: the file object is open for writing only", code="E_UNREADABLE")
         if type(file) is io.BytesIO:
             # Its own bytes, not a copy, where it stands at the start.
             whole = file.getvalue()
@@ -124,7 +127,7 @@ def _of_descriptor(file: Any) -> Reader | None:
     """Return a reader of the file behind a file object that stands at its start, without moving that; else None."""
     try:
         status = os.fstat(file.fileno())
-        if not file.readable() or not stat.S_ISREG(status.st_mode) or file.tell() != 0:
+        if not stat.S_ISREG(status.st_mode) or file.tell() != 0:
             return None
         return FileBytes(os.dup(file.fileno()), status.st_size)
     except OSError as error:

@@ -219,6 +219,8 @@ def job(
         tile=tile,
         code_block=code_block,
     )
+    if src is None:
+        raise UsageError("there is no src; give a path, bytes or a binary file object")
     source, target = _path(src), _path(dst)
     if target is None and dst is src:
         raise UsageError("src and dst are one file object; give another, or none for bytes")
