@@ -54,12 +54,12 @@ def test_a_data_set_becomes_what_its_file_becomes(path: Path, target: str) -> No
 def test_what_has_been_looked_at_and_changed_is_what_is_converted() -> None:
     ds = read(SOURCE)
     ds.PatientName = "Else^Somebody"
-    ds.PixelData = (PIXELS + 1).tobytes()
+    ds.PixelData = (PIXELS ^ 1).tobytes()
     new = transcode_dataset(ds, to="rle")
     assert new.PatientName == "Else^Somebody"
-    assert np.array_equal(new.pixel_array, PIXELS + 1)
+    assert np.array_equal(new.pixel_array, PIXELS ^ 1)
     assert ds.file_meta.TransferSyntaxUID == dicom.EXPLICIT
-    assert ds.PixelData == (PIXELS + 1).tobytes()
+    assert ds.PixelData == (PIXELS ^ 1).tobytes()
 
 
 def made() -> Dataset:

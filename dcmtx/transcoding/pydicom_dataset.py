@@ -37,8 +37,11 @@ def transcode_dataset(ds: Dataset, *, to: str, **options: Unpack[Options]) -> Fi
         try:
             # It makes VRs definite in what it writes; bytes are shared by a copy, not copied.
             pydicom.dcmwrite(file, copy.deepcopy(ds))
-        except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError, OverflowError) as error:
-            reason = " ".join(str(error).split())
+        except MemoryError:
+            raise
+        except Exception as error:
+            # It raises whatever its parts raise; what is behind the first line is its traceback.
+            reason = str(error).partition("\n")[0] or type(error).__name__
             raise InputError(f"pydicom cannot write the data set: {reason[:200]}") from error
         written = file.getvalue()
     return pydicom.dcmread(io.BytesIO(transcode(written, to=to, **options)))
