@@ -127,6 +127,19 @@ def _loaded(name: str, scheme: str, verb: str) -> Any:
     return getattr(importlib.import_module(module), function)
 
 
+def path_of(place: SourcePlace | TargetPlace | None) -> str | None:
+    """Return a place as it is named: a path as text, `-`, `scheme://...`; None for bytes and file objects.
+
+    Raises UsageError for a scheme that is not known.
+    """
+    if not isinstance(place, str):
+        if not isinstance(place, os.PathLike):
+            return None
+        place = os.fsdecode(place)
+    scheme_of(place)
+    return place
+
+
 def name_of(place: object) -> str:
     """Return what messages call a place that has no path."""
     if not hasattr(place, "read") and not hasattr(place, "write"):

@@ -14,14 +14,14 @@ from dcmtx.dataset.meta import peek
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.codestream import END, KINDS, Codestream
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.place.places import SourcePlace, name_of, open_reader
+from dcmtx.place.places import SourcePlace, open_reader
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.planner import make
-from dcmtx.planning.request import BackendChoice, Request, check_backends, resolve
-from dcmtx.policy import LOSSLESS, Overlays, Policy, Signatures, Uid, WordOrder
+from dcmtx.planning.request import Request, resolve
+from dcmtx.policy import LOSSLESS, Signatures, Uid, WordOrder
 from dcmtx.rules import image
 from dcmtx.transcoding.codestreams import call, read_colour
-from dcmtx.transcoding.job import _choice, _look_inside, _path
+from dcmtx.transcoding.job import Job, _look_inside, job
 from dcmtx.transcoding.source import PixelSource, Source
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _SOI = b"\xff\xd8"
 # Entropy-coded data of no image, without a marker in it, nor with the last byte before it: a zero makes FF no marker.
 _OTHER_BYTES = bytes(range(250)) * 8
-# Beyond the size of native Pixel Data, what is the same but for fragments says what frames are.
-_TARGETS = ("explicit", "encapsulated")
+# What frames are is what they are in a file without compression; beyond the size of native Pixel Data, in fragments.
+_TARGET, _LARGE_TARGET = "explicit", "encapsulated"
 
 
 class DecodedFrames:
@@ -44,17 +44,16 @@ class DecodedFrames:
     A frame that cannot be decoded raises InputError, CodecError or UnsupportedError with its number.
     """
 
-    def __init__(self, place: SourcePlace, policy: Policy, backend: BackendChoice) -> None:
-        path = _path(place)
-        self._name = name_of(place) if path is None else path
+    def __init__(self, job: Job) -> None:
+        self._name = job.src
         self._source: Source | None = None
         self._reader = None
         with self._named():
-            reader = open_reader(place if path is None else path)
+            reader = open_reader(job.source_place)
             self._reader = reader
             try:
                 self._source = source = Source(reader, peek(reader))
-                plan = _plan(source, policy, backend)
+                plan = _plan(source, job.request)
                 source.word_bytes = plan.word_bytes
                 self._decoder = _FrameDecoder(plan, source)
             except BaseException:
@@ -134,34 +133,34 @@ def frames(
     RefusedError where nobody can tell what its words are.
     """
     # What forbids to write the file again does not forbid to look at it.
-    policy = Policy(
-        signatures=Signatures.REMOVE,
-        overlays=Overlays.EXTRACT,
-        uid=Uid.KEEP,
-        word_order=_choice(WordOrder, word_order),
-        verify=False,
-        force=True,
+    return DecodedFrames(
+        job(
+            src,
+            to=_TARGET,
+            decoder=decoder,
+            word_order=word_order,
+            signatures=Signatures.REMOVE,
+            uid=Uid.KEEP,
+            verify=False,
+            force=True,
+        )
     )
-    backend = BackendChoice(decoder)
-    check_backends(backend)
-    return DecodedFrames(src, policy, backend)
 
 
-def _plan(source: Source, policy: Policy, backend: BackendChoice) -> Plan:
+def _plan(source: Source, request: Request) -> Plan:
     """Return the plan of a conversion without compression, with frames mapped; it decodes as frames are decoded."""
-    requests = [Request(resolve(name, LOSSLESS), policy, backend) for name in _TARGETS]
-    contents = _look_inside(source, requests[0])
+    contents = _look_inside(source, request)
     pixel = source.header.pixel
     if pixel is None:
         raise InputError("it has no pixels", code="E_NO_PIXELDATA")
     if pixel.tag != PIXEL_DATA:
         raise UnsupportedError("its pixels are floating point, which are no frames yet", code="E_FLOAT")
     try:
-        plan = make(source.syntax, source.header, contents, requests[0])
+        plan = make(source.syntax, source.header, contents, request)
     except RefusedError as error:
         if error.code != "E_SIZE":
             raise
-        plan = make(source.syntax, source.header, contents, requests[1])
+        plan = make(source.syntax, source.header, contents, request.replace(target=resolve(_LARGE_TARGET, LOSSLESS)))
     fmt = plan.source_format
     if fmt is None:
         # Native cells are carried where the image is not understood; to decode it, it must be.

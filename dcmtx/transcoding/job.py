@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -22,7 +21,7 @@ from dcmtx.place.places import (
     name_of,
     open_reader,
     open_sink,
-    scheme_of,
+    path_of,
 )
 from dcmtx.planning.plan import Contents, Plan, Route
 from dcmtx.planning.planner import make
@@ -221,7 +220,7 @@ def job(
     )
     if src is None:
         raise UsageError("there is no src; give a path, bytes or a binary file object")
-    source, target = _path(src), _path(dst)
+    source, target = path_of(src), path_of(dst)
     if target is None and dst is src:
         raise UsageError("src and dst are one file object; give another, or none for bytes")
     return Job(
@@ -245,19 +244,6 @@ def _object(dst: Any) -> Any:
     from dcmtx.place.stream import InMemory
 
     return InMemory()
-
-
-def _path(place: SourcePlace | TargetPlace | None) -> str | None:
-    """Return a place as it is named: a path as text, `-`, `scheme://...`; None for bytes and file objects.
-
-    Raises UsageError for a scheme that is not known.
-    """
-    if not isinstance(place, str):
-        if not isinstance(place, os.PathLike):
-            return None
-        place = os.fsdecode(place)
-    scheme_of(place)
-    return place
 
 
 def _choice(kind: type[_Choice], value: str | _Choice) -> _Choice:
