@@ -69,10 +69,14 @@ if TYPE_CHECKING:
     from dcmtx.errors import UsageError as UsageError
     from dcmtx.errors import VerifyError as VerifyError
     from dcmtx.planning.plan import Plan as Plan
+    from dcmtx.transcoding.api import plan as plan
+    from dcmtx.transcoding.decode import frames as frames
+    from dcmtx.transcoding.form import job_from_json as job_from_json
     from dcmtx.transcoding.job import Job as Job
     from dcmtx.transcoding.job import Outcome as Outcome
     from dcmtx.transcoding.job import Status as Status
     from dcmtx.transcoding.job import transcode as transcode
+    from dcmtx.transcoding.pydicom_dataset import transcode_dataset as transcode_dataset
 
 __all__ = [
     "CodecError",
@@ -90,8 +94,12 @@ __all__ = [
     "VerifyError",
     "__version__",
     "convert_many",
+    "frames",
+    "job_from_json",
+    "plan",
     "syntaxes",
     "transcode",
+    "transcode_dataset",
 ]
 
 # A public name, and the module that it is loaded from.
@@ -112,7 +120,11 @@ _HOMES = {
     "__version__": "dcmtx._version",
     "syntaxes": "dcmtx.codec.listing",
     "convert_many": "dcmtx.batch.many",
+    "frames": "dcmtx.transcoding.decode",
+    "job_from_json": "dcmtx.transcoding.form",
+    "plan": "dcmtx.transcoding.api",
     "transcode": "dcmtx.transcoding.job",
+    "transcode_dataset": "dcmtx.transcoding.pydicom_dataset",
 }
 
 

@@ -29,7 +29,8 @@ from dcmtx.dataset.meta import peek
 from dcmtx.errors import CodecError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel import encapsulation
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.place.atomic import Sink
+from dcmtx.place import places
+from dcmtx.place.atomic import AtomicSink
 from dcmtx.place.bytes import FileBytes, open_bytes
 from dcmtx.planning.planner import worst_case
 from dcmtx.policy import OffsetTable
@@ -215,8 +216,8 @@ class Hole:
         return self
 
 
-class HollowSink(Sink):
-    """A Sink that leaves holes where it is given them, and does not ask whether the disk has room for those."""
+class HollowSink(AtomicSink):
+    """An AtomicSink that leaves holes where it is given them, and does not ask whether the disk has room for those."""
 
     needed: list[int]
 
@@ -229,7 +230,7 @@ class HollowSink(Sink):
         self._file.seek(0, os.SEEK_END)
         self.bytes += len(data)
 
-    def need(self, length: int) -> None:
+    def reserve(self, length: int) -> None:
         self.needed.append(length)
 
 
@@ -250,7 +251,7 @@ def hollow(monkeypatch: pytest.MonkeyPatch) -> Callable[[Hollow], type[HollowSin
             return real(self, length, offset)
 
         monkeypatch.setattr(FileBytes, "pread", pread)
-        monkeypatch.setattr(transcoding, "Sink", HollowSink)
+        monkeypatch.setattr(places, "AtomicSink", HollowSink)
         monkeypatch.setattr(HollowSink, "needed", [], raising=False)
         return HollowSink
 
@@ -430,7 +431,7 @@ def too_long(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def test_what_native_pixel_data_cannot_hold_is_refused_before_any_work(
     target: str, too_long: Path, tmp_path: Path, fails: Fails, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transcoding, "Sink", None)
+    monkeypatch.setattr(places, "AtomicSink", None)
     monkeypatch.setattr(transcoding, "Writer", None)
     line = fails(5, too_long, tmp_path / "out.dcm", "--to", target)
     assert f"native Pixel Data at most {LARGEST} (PS3.5 8.1.1)" in line
@@ -446,7 +447,7 @@ def test_native_pixels_that_grow_beyond_what_native_pixel_data_can_hold(
     # Shared between an odd number of columns, chroma must be expanded: from 2 bytes per pixel to 3.
     image = {"rows": 512, "columns": 511, "frames": 6000, "samples": 3, "photometric": "YBR_FULL_422", **EIGHT}
     native(tmp_path / "in.dcm", 512 * 511 * 2 * 6000, syntax=dicom.IMPLICIT, **image)
-    monkeypatch.setattr(transcoding, "Sink", None)
+    monkeypatch.setattr(places, "AtomicSink", None)
     with pytest.raises(RefusedError, match=f"its pixels take {512 * 511 * 3 * 6000} bytes") as caught:
         transcode(tmp_path / "in.dcm", tmp_path / "out.dcm", to=target)
     assert caught.value.code == "E_SIZE"

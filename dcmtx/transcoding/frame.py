@@ -128,7 +128,7 @@ class FrameCoder:
         self._unverified = self._target_format.allocated == 1 and plan.syntax.kind is Kind.NATIVE
         rows = [row for row in (plan.decoder, plan.encoder, plan.exact, plan.verifier) if row is not None]
         self.batch = max(row.batch for row in rows)
-        self.processes = _in_processes(rows)
+        self.processes = source.data.forks and _in_processes(rows)
         self._keep_words = keep_words
         if warm.others_run():
             self.warm()

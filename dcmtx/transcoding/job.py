@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from enum import Enum
+from typing import TYPE_CHECKING, Any, overload
 
 from dcmtx.dataset.meta import is_tiff, peek
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.codestream import KINDS, Codestream, inspect
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.place.atomic import Sink, check_free
-from dcmtx.place.bytes import FileBytes, open_bytes
+from dcmtx.place.bytes import Reader
+from dcmtx.place.places import (
+    SourcePlace,
+    TargetPlace,
+    check_free,
+    directory_of,
+    is_same,
+    name_of,
+    open_reader,
+    open_sink,
+    path_of,
+)
 from dcmtx.planning.plan import Contents, Plan, Route
 from dcmtx.planning.planner import make
 from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, parameters_for, resolve
@@ -44,6 +54,12 @@ from dcmtx.transcoding.source import Source
 from dcmtx.transcoding.tally import Written
 from dcmtx.transcoding.writer import Writer
 
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from dcmtx.place.sink import Sink
+    from dcmtx.transcoding.options import Options
+
 
 class Job(Record):
     """One file to convert. `src` and `dst` are paths, or `-`; `workers` is how many frames are coded at a time at most.
@@ -51,6 +67,9 @@ class Job(Record):
     `fallbacks` are targets to try in order when the first is refused; `dry_run` only plans; `digest` has the decoded
     pixels hashed; `parents` has directories made where there are none; `memory` is how many bytes frames under way may
     take together; `brief` has a dry run leave out what changes inside sequences.
+
+    `source` and `target` are places that have no name: bytes, binary file objects, an InMemory. Then `src` and `dst`
+    are only what messages call them, and the job is one of this process: it is not sent to another, nor put into JSON.
     """
 
     src: str
@@ -63,6 +82,24 @@ class Job(Record):
     parents: bool = False
     memory: int = MEMORY
     brief: bool = False
+    source: Any = None
+    target: Any = None
+
+    @property
+    def source_place(self) -> Any:
+        """Where the file is read, as `place.places` opens it."""
+        return self.src if self.source is None else self.source
+
+    @property
+    def target_place(self) -> Any:
+        """Where the file is written, as `place.places` opens it."""
+        return self.dst if self.target is None else self.target
+
+    def to_json(self) -> str:
+        """Return the job as JSON, which `transcoding.form.job_from_json` reads. Raises UsageError, see there."""
+        from dcmtx.transcoding.form import job_to_json
+
+        return job_to_json(self)
 
 
 class Status(Enum):
@@ -113,8 +150,8 @@ _NEEDLESS = Finding(
 
 
 def job(
-    src: str | os.PathLike[str],
-    dst: str | os.PathLike[str],
+    src: SourcePlace,
+    dst: TargetPlace | None = None,
     *,
     to: str,
     lossy: bool = False,
@@ -148,7 +185,7 @@ def job(
     dry_run: bool = False,
     digest: bool = False,
 ) -> Job:
-    """Return the job that `transcode` does with these arguments.
+    """Return the job that `transcode` does with these arguments; without `dst`, its target is an InMemory.
 
     Raises UsageError for options that make no sense, RefusedError for one that loses without consent.
     """
@@ -182,16 +219,32 @@ def job(
         tile=tile,
         code_block=code_block,
     )
+    if src is None:
+        raise UsageError("there is no src; give a path, bytes or a binary file object")
+    source, target = path_of(src), path_of(dst)
+    if target is None and dst is src:
+        raise UsageError("src and dst are one file object; give another, or none for bytes")
     return Job(
-        os.fspath(src),
-        os.fspath(dst),
+        name_of(src) if source is None else source,
+        name_of(dst) if target is None else target,
         Request(resolve(to, coding), policy, BackendChoice(decoder, encoder), parameters=coding),
         fallbacks=tuple(_resolve_fallback(name, coding) for name in fallback),
         workers=workers or available_cores(),
         dry_run=dry_run,
         digest=digest,
         memory=MEMORY if memory is None else memory_size(memory),
+        source=src if source is None else None,
+        target=_object(dst) if target is None else None,
     )
+
+
+def _object(dst: Any) -> Any:
+    """Return a destination that has no path: a file object, or memory where there is none."""
+    if dst is not None:
+        return dst
+    from dcmtx.place.stream import InMemory
+
+    return InMemory()
 
 
 def _resolve_fallback(name: str, parameters: EncodingParameters) -> Target:
@@ -216,7 +269,7 @@ def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Out
     """
     started = time.perf_counter()
     try:
-        file = open_bytes(job.src, _spool_directory(job))
+        file = open_reader(job.source_place, directory_of(job.target_place))
         try:
             outcome = _with_fallbacks(job, file, cores or (lambda: job.workers), watch)
         finally:
@@ -231,12 +284,23 @@ def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Out
         ) from error
     except OSError as error:
         raise InputError(f"the system failed: {error.strerror or error}", code="E_UNREADABLE", path=job.src) from error
+    if job.source is not None or job.target is not None:
+        # Whoever keeps the outcome does not keep the file.
+        outcome = outcome.replace(job=job.replace(source=None, target=None))
     return outcome.replace(seconds=time.perf_counter() - started)
 
 
+@overload
+def transcode(src: SourcePlace, dst: None = None, *, to: str, **options: Unpack[Options]) -> bytes: ...
+
+
+@overload
+def transcode(src: SourcePlace, dst: TargetPlace, *, to: str, **options: Unpack[Options]) -> Outcome: ...
+
+
 def transcode(
-    src: str | os.PathLike[str],
-    dst: str | os.PathLike[str],
+    src: SourcePlace,
+    dst: TargetPlace | None = None,
     *,
     to: str,
     lossy: bool = False,
@@ -269,17 +333,23 @@ def transcode(
     memory: int | str | None = None,
     dry_run: bool = False,
     digest: bool = False,
-) -> Outcome:
+) -> Outcome | bytes:
     """Convert the DICOM file `src` to the transfer syntax `to` and put it at `dst`, whole or not.
 
-    `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID. `src` may be `dst`.
+    `src` is a path, `-` for standard input, bytes or another buffer, or a binary file object, which is read from where
+    it stands; one that can seek is left there. `dst` is a path, which may be that of `src`, `-`, or a binary file
+    object, which is written from where it stands, and only when the whole file is there; it is not closed. Returns the
+    Outcome; without `dst`, the bytes of the new file instead.
+
+    `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID.
     The other options are those of the command line, with its defaults; `workers` is the number of frames coded at
     a time, by default as many as the process may use cores; `memory` is how much frames under way may take together, in
     bytes or as text such as "512MiB". With `dry_run` the outcome has the plan and `dst` is left
     alone.
 
     Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
-    for options that make no sense), whose `path` is `src` or `dst`; the destination is then as it was.
+    for options that make no sense), whose `path` is `src` or `dst`; the destination is then as it was, unless it is a
+    file object that fails while it is written.
 
     >>> import dcmtx
     >>> outcome = dcmtx.transcode("us-rgb-by-pixel.dcm", "us.dcm", to="jpeg", lossy=True, quality=85)
@@ -289,46 +359,56 @@ def transcode(
     >>> outcome.status.value, outcome.plan.syntax.label, outcome.plan.route.value
     ('planned', 'explicit', 'recode')
     """
-    return run(
-        job(
-            src,
-            dst,
-            to=to,
-            lossy=lossy,
-            quality=quality,
-            ratio=ratio,
-            psnr=psnr,
-            near=near,
-            subsampling=subsampling,
-            predictor=predictor,
-            resolutions=resolutions,
-            progression=progression,
-            tile=tile,
-            code_block=code_block,
-            uid=uid,
-            offset_table=offset_table,
-            overlays=overlays,
-            icon=icon,
-            signatures=signatures,
-            unused_bits=unused_bits,
-            one_bit=one_bit,
-            word_order=word_order,
-            no_pixels=no_pixels,
-            fallback=fallback,
-            verify=verify,
-            force=force,
-            clobber=clobber,
-            decoder=decoder,
-            encoder=encoder,
-            workers=workers,
-            memory=memory,
-            dry_run=dry_run,
-            digest=digest,
-        )
+    if dst is None and dry_run:
+        raise UsageError("a dry run returns no bytes; give a dst, or ask dcmtx.plan")
+    todo = job(
+        src,
+        dst,
+        to=to,
+        lossy=lossy,
+        quality=quality,
+        ratio=ratio,
+        psnr=psnr,
+        near=near,
+        subsampling=subsampling,
+        predictor=predictor,
+        resolutions=resolutions,
+        progression=progression,
+        tile=tile,
+        code_block=code_block,
+        uid=uid,
+        offset_table=offset_table,
+        overlays=overlays,
+        icon=icon,
+        signatures=signatures,
+        unused_bits=unused_bits,
+        one_bit=one_bit,
+        word_order=word_order,
+        no_pixels=no_pixels,
+        fallback=fallback,
+        verify=verify,
+        force=force,
+        clobber=clobber,
+        decoder=decoder,
+        encoder=encoder,
+        workers=workers,
+        memory=memory,
+        dry_run=dry_run,
+        digest=digest,
     )
+    outcome = run(todo)
+    return outcome if dst is not None else _bytes(todo, outcome)
 
 
-def _with_fallbacks(job: Job, file: FileBytes, cores: Cores, watch: Watch | None) -> Outcome:
+def _bytes(job: Job, outcome: Outcome) -> bytes:
+    """Return the file that was written into memory. Raises RefusedError if it was skipped."""
+    written: bytes | None = job.target.value
+    if written is None:
+        raise RefusedError(outcome.notes[0].text, code="E_NO_PIXELDATA", path=job.src)
+    return written
+
+
+def _with_fallbacks(job: Job, file: Reader, cores: Cores, watch: Watch | None) -> Outcome:
     """Try the targets in order; only a refusal leads to the next, and every refusal is told."""
     notes: tuple[Finding, ...] = ()
     refused: list[str] = []
@@ -353,21 +433,13 @@ def _with_fallbacks(job: Job, file: FileBytes, cores: Cores, watch: Watch | None
     return outcome.replace(notes=notes + outcome.notes)
 
 
-def _spool_directory(job: Job) -> str | None:
-    """Return where streams are spooled: beside the destination, where there must be room anyway."""
-    if job.dst == "-" or "\0" in job.dst:
-        return None
-    directory = os.path.dirname(os.path.realpath(job.dst))
-    return directory if os.path.isdir(directory) and os.access(directory, os.W_OK) else None
-
-
-def _run_open(job: Job, file: FileBytes, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
+def _run_open(job: Job, file: Reader, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
     head = peek(file)
     syntax = find(head.syntax)
     stays = syntax is not None and _nothing_to_do(request, syntax)
     if syntax is not None and stays and not request.parameters.lossy:
         return _copy(job, file, syntax)
-    source = Source(file, head, _spool_directory(job))
+    source = Source(file, head, directory_of(job.target_place))
     try:
         contents = _look_inside(source, request)
         if stays and (contents.stream is None or contents.lost is not None):
@@ -395,17 +467,17 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
     return syntax in request.target.syntaxes
 
 
-def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
+def _copy(job: Job, file: Reader, syntax: Syntax) -> Outcome:
     """Put the same bytes at the destination."""
     status = Status.COPIED
     notes: list[Finding] = []
     if job.dry_run:
-        check_free(job.dst, clobber=job.request.policy.clobber)
+        check_free(job.target_place, clobber=job.request.policy.clobber)
         status = Status.PLANNED
-    elif is_same_file(job.src, job.dst):
+    elif is_same(job.source_place, job.target_place):
         status = Status.UNCHANGED
     else:
-        with Sink(job.dst, clobber=job.request.policy.clobber, parents=job.parents) as sink:
+        with _sink(job) as sink:
             sink.copy(file)
             sink.commit()
         notes = sink.notes
@@ -420,12 +492,8 @@ def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
     )
 
 
-def is_same_file(one: str, other: str) -> bool:
-    """Tell whether two paths lead to one file."""
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False
+def _sink(job: Job) -> Sink:
+    return open_sink(job.target_place, job.dst, clobber=job.request.policy.clobber, parents=job.parents)
 
 
 def _convert(
@@ -462,7 +530,7 @@ def _convert(
     if plan.route is Route.SKIP:
         return outcome.replace(status=Status.SKIPPED, notes=notes, plan=plan if job.dry_run else None)
     if job.dry_run:
-        check_free(job.dst, clobber=request.policy.clobber)
+        check_free(job.target_place, clobber=request.policy.clobber)
         if plan.exact is not None:
             notes += (
                 Finding(
@@ -476,7 +544,7 @@ def _convert(
             plan = announced(plan, source)
         return outcome.replace(plan=plan, notes=tuple(dict.fromkeys(notes)))
     try:
-        with Sink(job.dst, clobber=request.policy.clobber, parents=job.parents) as sink:
+        with _sink(job) as sink:
             writer = Writer(source, plan, sink, job.workers, cores, memory=job.memory, digest=job.digest, watch=watch)
             written = writer.write()
             if not written.needless:

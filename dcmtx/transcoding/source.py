@@ -329,7 +329,7 @@ class Source(PixelSource):
     Raises InputError when it is not DICOM or is damaged, UnsupportedError when its syntax is unknown.
     """
 
-    def __init__(self, file: FileBytes, head: FileMeta, spool_in: str | None = None) -> None:
+    def __init__(self, file: Reader, head: FileMeta, spool_in: str | None = None) -> None:
         self.file = file
         self.head = head
         self.notes: list[Finding] = []

@@ -13,7 +13,6 @@ from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import InputError, OutputError
 from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.encapsulation import Layout
-from dcmtx.place.atomic import Sink
 from dcmtx.planning.plan import Plan, Route
 from dcmtx.transcoding.engine import MEMORY, run
 from dcmtx.transcoding.frame import EncodedFrame, Frame, FrameCoder, Recompressor, Rewrapper, frame_memory
@@ -24,6 +23,8 @@ from dcmtx.transcoding.tally import Written, _Digest, _Tally
 if TYPE_CHECKING:
     from dcmtx.dataset.encoding import Rewriting
     from dcmtx.pixel.bits import BitPacker
+    from dcmtx.place.deflate import Deflating
+    from dcmtx.place.sink import Sink
 
 _PIECE = 1 << 20
 # Decibels below which what was lost is worth a word, though it was asked for.
@@ -47,7 +48,8 @@ class Writer:
     ) -> None:
         self._source = source
         self._plan = plan
-        self._sink = sink
+        self._file_sink = sink
+        self._sink: Sink | Deflating = sink
         self._cores = (most, cores)
         self._memory = memory
         self._encoding = plan.syntax.encoding
@@ -61,8 +63,7 @@ class Writer:
         """Write everything. Raises whatever the frames or the destination give reason for."""
         source, plan = self._source, self._plan
         self._sink.write(file_meta(source.head, source.header, plan.syntax, plan.instance))
-        if plan.syntax.deflated:
-            self._sink.deflate()
+        deflating = self._deflate() if plan.syntax.deflated else None
         header = source.header
         last = plan.pixel_tag if header.pixel is not None else UNDEFINED
         before = {tag: edit for tag, edit in plan.edits.items() if tag < last}
@@ -72,9 +73,18 @@ class Writer:
         if header.pixel is not None:
             self._write_pixels()
         self._write_elements(header.tail, behind)
+        if deflating is not None:
+            deflating.finish()
         # Where only codestreams passed, or nothing, decoded pixels were not seen.
         seen = self._digest is not None and plan.route in (Route.RECODE, Route.CARRY) and plan.order_known
         return self._account().replace(digest=self._digest.hexdigest() if self._digest and seen else None)
+
+    def _deflate(self) -> Deflating:
+        """Have everything from here on deflated."""
+        from dcmtx.place.deflate import Deflating
+
+        self._sink = deflating = Deflating(self._file_sink)
+        return deflating
 
     # --- elements --------------------------------------------------------------------------------------------
 
@@ -272,8 +282,7 @@ class Writer:
         even = length + length % 2
         if even >= UNDEFINED:
             raise OutputError(f"{even} bytes of native pixels do not fit a 32-bit length")
-        if not self._plan.syntax.deflated:
-            self._sink.need(even)
+        self._sink.reserve(even)
         self._sink.write(element_header(self._plan.pixel_tag, self._plan.pixel_vr, even, self._encoding))
 
     # --- what is known at the end ----------------------------------------------------------------------------
