@@ -9,7 +9,7 @@ from types import MappingProxyType
 from dcmtx.codec.registry import Row
 from dcmtx.dataset.edit import Edit
 from dcmtx.dataset.element import PIXEL_DATA
-from dcmtx.pixel.codestream import Codestream, Transform
+from dcmtx.pixel.codestream import Transform
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters, OffsetTable, UnusedBits
 from dcmtx.record import Record
@@ -26,17 +26,6 @@ class Route(Enum):
     REWRAP = "rewrap"  # codestreams that stay what they are, in new fragments
     RECOMPRESS = "recompress"  # JPEG streams into JPEG XL or out of it, bit for bit
     RECODE = "recode"
-
-
-class Contents(Record):
-    """What encapsulated pixels hold, without decoding: the first codestream's header, and the bytes of all of them.
-
-    `lost` is the header of the first codestream that has lost something.
-    """
-
-    stream: Codestream | None = None
-    coded_bytes: int = 0
-    lost: Codestream | None = None
 
 
 class Detail(Record):

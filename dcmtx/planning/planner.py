@@ -18,7 +18,8 @@ from dcmtx.dataset.meta import SOP_INSTANCE_UID
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.pixel.encapsulation import choose_table
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.planning.plan import Contents, Plan, Route
+from dcmtx.planning.inputs import DataSet, Frames
+from dcmtx.planning.plan import Plan, Route
 from dcmtx.planning.request import Request, resolve
 from dcmtx.policy import (
     EncodingParameters,
@@ -55,25 +56,31 @@ _LOWEST_RESOLUTION = 64
 _JPEG_XL = frozenset([f"{ROOT}.4.110", f"{ROOT}.4.112"])
 
 
-def make(syntax_in: Syntax, header: Header, contents: Contents, request: Request) -> Plan:
+def make(dataset: DataSet, frames: Frames, request: Request) -> Plan:
     """Return the plan for one file.
 
-    `header` is closed (its tail is indexed). Follows the decision table: the first condition that matches decides. A
-    target of several syntaxes, a family with loss, is the first of them that takes the file.
+    Follows the decision table: the first condition that matches decides. A target of several syntaxes, a family with
+    loss, is the first of them that takes the file.
 
     Raises InputError, UnsupportedError, RefusedError or UsageError, with the codes of the table.
     """
+    if frames.encapsulated:
+        # Codestreams that contradict the data set are damage, whatever is asked for.
+        frames.check()
     errors: list[DcmtxError] = []
     for target in request.target.syntaxes:
         try:
-            plan = _Planner(syntax_in, header, contents, target, request).plan()
+            plan = _Planner(dataset, frames, target, request).plan()
         except (RefusedError, UnsupportedError) as error:
             errors.append(error)
             continue
-        return _finish(plan, header, request)
-    refusal = errors[-1 if header.number(image.SAMPLES_PER_PIXEL) == 1 else 0]
+        plan = _finish(plan, dataset.header, request)
+        if plan.source_format is not None:
+            frames.check()
+        return plan
+    refusal = errors[-1 if dataset.header.number(image.SAMPLES_PER_PIXEL) == 1 else 0]
     if refusal.code in _SUGGESTED and request.backend.encoder is None:
-        refusal.message += _nearest(syntax_in, header, contents, request)
+        refusal.message += _nearest(dataset, frames, request)
     raise refusal
 
 
@@ -141,10 +148,10 @@ def _check_order(header: Header, edits: Mapping[int, Edit]) -> None:
 class _Planner:
     """Makes the plan for one syntax."""
 
-    def __init__(self, syntax_in: Syntax, header: Header, contents: Contents, target: Syntax, request: Request) -> None:
-        self._syntax_in = syntax_in
-        self._header = header
-        self._contents = contents
+    def __init__(self, dataset: DataSet, frames: Frames, target: Syntax, request: Request) -> None:
+        self._syntax_in = dataset.syntax
+        self._header = dataset.header
+        self._frames = frames
         self._target = target
         self._policy = request.policy
         self._backend = request.backend
@@ -182,6 +189,12 @@ class _Planner:
         if target is JPEG_RECOMPRESSION or self._restores_jpeg():
             return self._recompress()
         return self._recode()
+
+    def _declared(self) -> PixelFormat:
+        """Return the format of the pixels. Raises InputError where the data set does not say it."""
+        if self._frames.format is None:
+            raise self._frames.fault or InputError("its pixels are not described", code="E_INCONSISTENT")
+        return self._frames.format
 
     # --- objects ---------------------------------------------------------------------------------------------
 
@@ -234,16 +247,12 @@ class _Planner:
         header, target = self._header, self._target
         pixel = header.pixel
         assert pixel is not None
-        fmt: PixelFormat | None
+        fmt, fault = self._frames.format, self._frames.fault
         notes: tuple[str, ...] = ()
-        try:
-            fmt = image.read_format(header)
-            image.check_format(fmt)
-        except InputError as error:
-            if error.tag == image.NUMBER_OF_FRAMES:
-                raise
-            fmt = None
-            why = error.message.split(";")[0]
+        if fmt is None and fault is not None:
+            if fault.tag == image.NUMBER_OF_FRAMES:
+                raise fault
+            why = fault.message.split(";")[0]
             notes = (f"the image is not understood ({why}); its pixels are carried as they are",)
         allocated = header.number(image.BITS_ALLOCATED) or 16
         vr = pixel.vr if pixel.vr in (b"OB", b"OW") else b"OW" if allocated > 8 else b"OB"
@@ -295,14 +304,14 @@ class _Planner:
 
         That is a coding parameter, or a loss where they have none yet.
         """
-        loses = self._irreversible and self._contents.lost is None
+        loses = self._irreversible and self._frames.lost is None
         return self._policy.force or bool(self._asked) or loses
 
     def _rewrap(self) -> Plan:
         """Plan new fragments for codestreams that stay: the file has the target syntax, but an option changes them."""
-        fmt = image.read_format(self._header)
+        fmt = self._declared()
         # Codestreams may be longer than any that would be made of these pixels: padded, with markers of their own.
-        size = max(worst_case(fmt), self._contents.coded_bytes + 8 * fmt.frames)
+        size = max(worst_case(fmt), self._frames.coded_bytes + 8 * fmt.frames)
         table = choose_table(self._policy.offset_table, fmt.frames, size)
         edits = _common_edits(self._header) | _table_edits(table, fmt)
         return Plan(
@@ -325,14 +334,13 @@ class _Planner:
         """Plan the way of whole JPEG streams into JPEG XL, or back: no pixel is touched, nothing is lost."""
         header, target = self._header, self._target
         self._check_recompressible()
-        declared = image.read_format(header)
-        image.check_format(declared)
-        colour = photometric.decoded(self._syntax_in, declared, self._contents.stream)
+        declared = self._declared()
+        colour = photometric.decoded(self._syntax_in, declared, self._frames.stream)
         written = declared.replace(photometric=colour.coded)
         photometric.check_legal(target, written)
         _check_signatures(header, self._policy)
         row = ENCODERS.choose(JPEG_RECOMPRESSION.uid, JPEG_RECOMPRESSION.label, declared, self._backend.encoder)
-        size = max(worst_case(declared), 2 * self._contents.coded_bytes)
+        size = max(worst_case(declared), 2 * self._frames.coded_bytes)
         table = choose_table(self._policy.offset_table, declared.frames, size)
         undeclared = self._undeclared_loss(declared)
         edits = _common_edits(header) | _signature_edits(header) | _image_edits(header, declared, written)
@@ -352,7 +360,7 @@ class _Planner:
 
     def _check_recompressible(self) -> None:
         """Refuse what JPEG XL does not recompress: anything but the DCT of 8 bits, whatever the syntax says of it."""
-        stream = self._contents.stream
+        stream = self._frames.stream
         if not self._restores_jpeg() and self._syntax_in is not JPEG_BASELINE:
             what = f"this file is {self._syntax_in.label}"
         elif stream is not None and (stream.reversible or stream.precision != 8):
@@ -365,10 +373,9 @@ class _Planner:
 
     def _recode(self) -> Plan:
         header, target = self._header, self._target
-        declared = image.read_format(header)
-        image.check_format(declared)
+        declared = self._declared()
         word_bytes = self._word_bytes(declared.allocated)
-        colour = photometric.decoded(self._syntax_in, declared, self._contents.stream)
+        colour = photometric.decoded(self._syntax_in, declared, self._frames.stream)
         source_format = declared.replace(photometric=colour.coded)
         decoder = DECODERS.choose(self._syntax_in.uid, self._syntax_in.label, source_format, self._backend.decoder)
         decoded_format = source_format.replace(photometric=colour.plain, planar=0)
@@ -411,9 +418,9 @@ class _Planner:
             overlays=tuple(overlays),
             quality=self._quality,
             irreversible=self._irreversible,
-            lost=self._contents.lost is not None,
+            lost=self._frames.lost is not None,
             exact=self._exact_encoder(target_format),
-            transform=self._contents.stream.transform if self._contents.stream else None,
+            transform=self._frames.stream.transform if self._frames.stream else None,
             word_bytes=word_bytes,
             table=table,
             edits=edits,
@@ -454,11 +461,11 @@ class _Planner:
 
     def _undeclared_loss(self, fmt: PixelFormat) -> lossy.UndeclaredLoss | None:
         """Return the losses so far, and what must be said of them; None where there is no codestream and no loss."""
-        if self._contents.stream is None and not self._irreversible:
+        if self._frames.stream is None and not self._irreversible:
             return None
         from dcmtx.rules import lossy
 
-        return lossy.undeclared_loss(self._header, self._contents.lost, fmt, self._contents.coded_bytes)
+        return lossy.undeclared_loss(self._header, self._frames.lost, fmt, self._frames.coded_bytes)
 
     def _find_overlays(self, declared: PixelFormat) -> list[overlay.Embedded]:
         """Return the overlays to be extracted: before any compression, native cells keep them (PS3.5 8.1.2)."""
@@ -649,19 +656,17 @@ _SUGGESTED = frozenset(
 _CANDIDATES = ("j2k", "htj2k", "jpegls", "jpeg", "rle", "deflated-frames", "deflated", "explicit", "jpegxl")
 
 
-def _nearest(syntax_in: Syntax, header: Header, contents: Contents, request: Request) -> str:
+def _nearest(dataset: DataSet, frames: Frames, request: Request) -> str:
     """Return the end of a refusal: the nearest target that takes the file, without loss."""
     refused = request.target.syntaxes
     lossless = EncodingParameters()
     names = sorted(_CANDIDATES, key=lambda name: resolve(name, lossless).syntaxes[0].family != refused[0].family)
     for name in names:
         target = resolve(name, lossless)
-        if target.syntaxes[0] in refused or target.syntaxes[0] is syntax_in:
+        if target.syntaxes[0] in refused or target.syntaxes[0] is dataset.syntax:
             continue
         try:
-            _Planner(
-                syntax_in, header, contents, target.syntaxes[0], request.replace(target=target, quality=lossless)
-            ).plan()
+            _Planner(dataset, frames, target.syntaxes[0], request.replace(target=target, quality=lossless)).plan()
         except DcmtxError:
             continue
         return f"; use --to {name}"

@@ -18,7 +18,7 @@ from dcmtx.policy import EncodingParameters, UnusedBits
 from dcmtx.record import Record
 from dcmtx.syntax import Kind
 from dcmtx.transcoding.codestreams import call, read_colour, read_stream
-from dcmtx.transcoding.source import PixelSource
+from dcmtx.transcoding.frames import Frames
 
 Frame = Any
 _SOI = b"\xff\xd8"
@@ -58,15 +58,14 @@ _WIDE_FAMILIES = frozenset(["j2k", "htj2k", "jpegxl"])
 _MEASURE_BYTES = 24
 
 
-def frame_memory(plan: Plan, source: PixelSource) -> int:
+def frame_memory(plan: Plan, frames: Frames) -> int:
     """Return about how many bytes one frame takes while a plan is carried out on it: every copy there is at once.
 
     Those are the frame encoded, decoded, given to the encoder, encoded again, and decoded to be compared.
     """
     fmt = plan.source_format
     assert fmt is not None
-    fragments = source.fragments
-    encoded = fmt.frame_bytes if fragments is None else -(-sum(fragments.lengths) // fmt.frames)
+    encoded = -(-frames.coded_bytes // fmt.frames) if frames.encapsulated else fmt.frame_bytes
     decoded_format, encoder_format = plan.decoded_format, plan.encoder_format
     if decoded_format is None or encoder_format is None:
         return 2 * encoded
@@ -75,14 +74,14 @@ def frame_memory(plan: Plan, source: PixelSource) -> int:
     total = encoded + decoded + 2 * settled
     if plan.verifier is not None:
         total += settled + (samples * _MEASURE_BYTES if plan.irreversible else samples)
-    wide = {plan.syntax.family, source.syntax.family} & _WIDE_FAMILIES
+    wide = {plan.syntax.family, frames.syntax.family} & _WIDE_FAMILIES
     return total + (4 * samples if wide else 0)
 
 
 class FrameCoder:
     """Does to one frame what a plan says. Safe to call from several threads."""
 
-    def __init__(self, plan: Plan, source: PixelSource, *, keep_words: bool = False) -> None:
+    def __init__(self, plan: Plan, frames: Frames, *, keep_words: bool = False) -> None:
         assert plan.decoder is not None
         assert plan.encoder is not None
         assert plan.source_format is not None
@@ -90,7 +89,7 @@ class FrameCoder:
         assert plan.encoder_format is not None
         assert plan.target_format is not None
         self._plan = plan
-        self._source = source
+        self._frames = frames
         self._decoder, self._encoder, self._verifier = plan.decoder, plan.encoder, plan.verifier
         self._decode = DECODERS.load(plan.decoder)
         self._encode = ENCODERS.load(plan.encoder)
@@ -120,7 +119,7 @@ class FrameCoder:
         Raises InputError, RefusedError, CodecError or VerifyError, with the frame's number.
         """
         try:
-            words = self._decoded(self._source.frame(number))
+            words = self._decoded(self._frames.frame(number))
             decoded = self._as_native(words) if self._keep_words else None
             overlays: tuple[Frame, ...] = ()
             if self._plan.overlays:
@@ -175,8 +174,8 @@ class FrameCoder:
         from dcmtx.pixel import bits
 
         stream = None
-        if self._source.syntax.family in KINDS:
-            stream = read_colour(self._source.syntax, data, self._source_format)
+        if self._frames.syntax.family in KINDS:
+            stream = read_colour(self._frames.syntax, data, self._source_format)
             if stream.transform is not self._plan.transform:
                 raise InputError(
                     "its codestream is in another colour space than that of the first frame, and one Photometric "
@@ -198,7 +197,7 @@ class FrameCoder:
 
     def _advice(self) -> str:
         """Return the end of a message that a frame cannot be decoded: what else might. Nothing is tried unasked."""
-        others = DECODERS.others(self._source.syntax.uid, self._source_format, self._decoder.backend)
+        others = DECODERS.others(self._frames.syntax.uid, self._source_format, self._decoder.backend)
         return f"; try --decoder {' or '.join(others)}" if others else ""
 
     def _check_sharing(self, stream: Codestream) -> None:
@@ -352,11 +351,11 @@ def _check_shape(samples: Frame, fmt: PixelFormat, row: Row) -> None:
 class Recompressor:
     """Turns the JPEG stream of one frame into JPEG XL, or back, and proves that it can be turned again."""
 
-    def __init__(self, plan: Plan, source: PixelSource) -> None:
+    def __init__(self, plan: Plan, frames: Frames) -> None:
         assert plan.encoder is not None
         assert plan.source_format is not None
         self._plan = plan
-        self._source = source
+        self._frames = frames
         self._row = plan.encoder
         self._fmt = plan.source_format
         self._recompress = ENCODERS.load(plan.encoder)
@@ -370,7 +369,7 @@ class Recompressor:
     def __call__(self, number: int) -> EncodedFrame:
         """Return one frame (0-based) in the target syntax. Raises InputError or CodecError, with its number."""
         try:
-            return EncodedFrame(self._turned(self._source.frame(number)))
+            return EncodedFrame(self._turned(self._frames.frame(number)))
         except DcmtxError as error:
             if error.frame is None:
                 error.frame = number
@@ -380,8 +379,8 @@ class Recompressor:
         from dcmtx.codec.jpegxl import restore
         from dcmtx.policy import LOSSLESS
 
-        read_stream(self._source.syntax, data, self._fmt)
-        if self._source.syntax.family == "jpegxl":
+        read_stream(self._frames.syntax, data, self._fmt)
+        if self._frames.syntax.family == "jpegxl":
             stream: bytes = call(restore, self._row, data)
             read_stream(self._plan.syntax, stream, self._fmt)
             return stream
@@ -393,9 +392,9 @@ class Recompressor:
 class Rewrapper:
     """Returns the codestream of one frame as it is, but for JP2 boxes, which do not belong there (PS3.5 A.4.4)."""
 
-    def __init__(self, plan: Plan, source: PixelSource) -> None:
+    def __init__(self, plan: Plan, frames: Frames) -> None:
         assert plan.source_format is not None
-        self._source = source
+        self._frames = frames
         self._fmt = plan.source_format
 
     def warm(self) -> None:
@@ -403,11 +402,11 @@ class Rewrapper:
 
     def __call__(self, number: int) -> EncodedFrame:
         """Return one frame (0-based). Raises InputError with its number."""
-        data = self._source.frame(number)
-        if self._source.syntax.family not in ("j2k", "htj2k"):
+        data = self._frames.frame(number)
+        if self._frames.syntax.family not in ("j2k", "htj2k"):
             return EncodedFrame(data)
         try:
-            stream = read_stream(self._source.syntax, data, self._fmt)
+            stream = read_stream(self._frames.syntax, data, self._fmt)
         except DcmtxError as error:
             error.frame = number
             raise

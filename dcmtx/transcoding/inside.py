@@ -16,7 +16,7 @@ from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE
 from dcmtx.policy import Icon
 from dcmtx.rules import image
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
-from dcmtx.transcoding.source import Source
+from dcmtx.transcoding.source import DataSet
 
 if TYPE_CHECKING:
     from dcmtx.dataset.encoding import Change, Context, Rewriting
@@ -30,18 +30,18 @@ _GROUP_LENGTH = {
 _WAVEFORM_BITS_ALLOCATED = 0x54001004
 
 
-def complete(plan: Plan, source: Source, icon: Icon) -> Plan:
+def complete(plan: Plan, dataset: DataSet, icon: Icon) -> Plan:
     """Return the plan with an edit for every sequence that holds what must change: Within, or more of an Append.
 
     What looks like pixels or a group length may be neither; then its edit changes nothing.
     """
     edits: dict[int, Edit] = dict(plan.edits)
-    for element in (*source.header.elements, *source.header.tail):
+    for element in (*dataset.header.elements, *dataset.header.tail):
         edit = plan.edits.get(element.tag)
         if icon is Icon.DROP and element.tag == ICON_IMAGE_SEQUENCE:
             edits[element.tag] = Remove(element.tag)
-        elif (edit is None and may_hold_items(source, element)) or isinstance(edit, Append | Within):
-            found = _found(plan, source, icon, element)
+        elif (edit is None and may_hold_items(dataset, element)) or isinstance(edit, Append | Within):
+            found = _found(plan, dataset, icon, element)
             if found is not None:
                 edits[element.tag] = _more(edit, element.tag, found)
     return plan.replace(edits=edits)
@@ -53,43 +53,43 @@ def _more(edit: Edit | None, tag: int, changes: tuple[Change, ...]) -> Edit:
     return Within(tag, changes)
 
 
-def _found(plan: Plan, source: Source, icon: Icon, element: Element) -> tuple[Change, ...] | None:
+def _found(plan: Plan, dataset: DataSet, icon: Icon, element: Element) -> tuple[Change, ...] | None:
     """Return what must be done to the items of a sequence, nothing where only group lengths go; None to leave it."""
-    encoding = source.header.encoding
+    encoding = dataset.header.encoding
     unknown = element.vr == b"UN"
     lengths: list[bytes] = []
     pixels: list[bytes] = []
     # Where the encoding changes, all is written anew, without group lengths.
     if encoding == plan.syntax.encoding and not unknown:
         lengths = [_GROUP_LENGTH[encoding]]
-    if icon is Icon.DROP or source.syntax.encapsulated:
+    if icon is Icon.DROP or dataset.syntax.encapsulated:
         # What UN holds is little endian always, also inside a sequence in big endian (PS3.5 6.2.2).
         pixels = [tag_bytes(PIXEL_DATA, encoding), tag_bytes(PIXEL_DATA, IMPLICIT_LITTLE)]
-    held = _held(source, element, lengths + pixels)
-    if held & set(pixels) and (not unknown or is_sequence(source, element)):
+    held = _held(dataset, element, lengths + pixels)
+    if held & set(pixels) and (not unknown or is_sequence(dataset, element)):
         from dcmtx.transcoding.icons import changes_for
 
-        changes = changes_for(source.syntax, plan.syntax, plan.syntax.encoding, icon)
+        changes = changes_for(dataset.syntax, plan.syntax, plan.syntax.encoding, icon)
         if changes:
             return changes
     return () if held & set(lengths) else None
 
 
-def is_sequence(source: Source, element: Element) -> bool:
+def is_sequence(dataset: DataSet, element: Element) -> bool:
     """Tell whether an element that is called UN is a sequence."""
     from dcmtx.dataset.encoding import is_sequence as holds_items
 
-    return holds_items(source.header.reader, element)
+    return holds_items(dataset.header.reader, element)
 
 
-def _held(source: Source, element: Element, patterns: list[bytes]) -> set[bytes]:
+def _held(dataset: DataSet, element: Element, patterns: list[bytes]) -> set[bytes]:
     """Return those of the patterns that the bytes of an element hold."""
     held: set[bytes] = set()
     if not patterns:
         return held
     longest = max(map(len, patterns))
     rest = b""
-    for data in source.pieces(Span(element.value, element.end)):
+    for data in dataset.pieces(Span(element.value, element.end)):
         held.update(pattern for pattern in patterns if pattern in rest + data)
         rest = data[1 - longest :]
         if len(held) == len(patterns):
@@ -97,15 +97,15 @@ def _held(source: Source, element: Element, patterns: list[bytes]) -> set[bytes]
     return held
 
 
-def may_hold_items(source: Source, element: Element) -> bool:
+def may_hold_items(dataset: DataSet, element: Element) -> bool:
     """Tell whether an element is a sequence, or may be one: without VR, UN, or of undefined length."""
     if element.vr == b"SQ" or element.length == UNDEFINED:
         return True
     if element.vr not in (b"UN", NO_VR) or element.length < 8:
         return False
     # What UN holds is little endian always (PS3.5 6.2.2).
-    encoding = IMPLICIT_LITTLE if element.vr == b"UN" else source.header.encoding
-    return source.data.pread(4, element.value) == tag_bytes(ITEM, encoding)
+    encoding = IMPLICIT_LITTLE if element.vr == b"UN" else dataset.header.encoding
+    return dataset.reader.pread(4, element.value) == tag_bytes(ITEM, encoding)
 
 
 def context_of(header: Header) -> Context:
@@ -119,7 +119,7 @@ def context_of(header: Header) -> Context:
     )
 
 
-def rewritten(source: Source, element: Element, changes: tuple[Change, ...], target: Encoding) -> Rewriting | None:
+def rewritten(dataset: DataSet, element: Element, changes: tuple[Change, ...], target: Encoding) -> Rewriting | None:
     """Return a sequence with these changes in the target's encoding; None for one called UN that is empty.
 
     Raises InputError where it is damaged, or what the changes raise.
@@ -128,5 +128,5 @@ def rewritten(source: Source, element: Element, changes: tuple[Change, ...], tar
         return None
     from dcmtx.dataset.encoding import rewriting
 
-    header = source.header
+    header = dataset.header
     return rewriting(header.reader, element, header.encoding, target, context_of(header), changes)

@@ -16,8 +16,9 @@ from dcmtx.place.atomic import Sink
 from dcmtx.planning.plan import Plan, Route
 from dcmtx.transcoding.engine import MEMORY, run
 from dcmtx.transcoding.frame import EncodedFrame, Frame, FrameCoder, Recompressor, Rewrapper, frame_memory
+from dcmtx.transcoding.frames import Frames
 from dcmtx.transcoding.inside import context_of, may_hold_items, rewritten
-from dcmtx.transcoding.source import Source
+from dcmtx.transcoding.source import DataSet
 from dcmtx.transcoding.tally import Written, _Digest, _Tally
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class Writer:
 
     def __init__(
         self,
-        source: Source,
+        dataset: DataSet,
+        frames: Frames,
         plan: Plan,
         sink: Sink,
         most: int,
@@ -44,7 +46,8 @@ class Writer:
         digest: bool = False,
         watch: Callable[[int, int], None] | None = None,
     ) -> None:
-        self._source = source
+        self._dataset = dataset
+        self._frames = frames.in_words(plan.word_bytes)
         self._plan = plan
         self._sink = sink
         self._cores = (most, cores)
@@ -58,11 +61,11 @@ class Writer:
 
     def write(self) -> Written:
         """Write everything. Raises whatever the frames or the destination give reason for."""
-        source, plan = self._source, self._plan
-        self._sink.write(file_meta(source.head, source.header, plan.syntax, plan.instance))
+        dataset, plan = self._dataset, self._plan
+        self._sink.write(file_meta(dataset.meta, dataset.header, plan.syntax, plan.instance))
         if plan.syntax.deflated:
             self._sink.deflate()
-        header = source.header
+        header = dataset.header
         last = plan.pixel_tag if header.pixel is not None else UNDEFINED
         before = {tag: edit for tag, edit in plan.edits.items() if tag < last}
         # In a file in disorder, what goes before the pixels may stand behind them; there it is changed where it is.
@@ -80,7 +83,7 @@ class Writer:
     def _write_elements(self, elements: list[Element], edits: dict[int, Edit]) -> None:
         for piece in self._pieces(elements, edits):
             if isinstance(piece, Span):
-                for data in self._source.pieces(piece):
+                for data in self._dataset.pieces(piece):
                     self._sink.write(data)
             elif isinstance(piece, Slot):
                 self._sink.write(piece.before)
@@ -90,7 +93,7 @@ class Writer:
                 self._sink.write(piece)
 
     def _pieces(self, elements: list[Element], edits: dict[int, Edit]) -> Iterator[Piece]:
-        header = self._source.header
+        header = self._dataset.header
         resolved = self._resolve(elements, edits)
         if header.encoding == self._encoding:
             return splice(elements, resolved, self._encoding)
@@ -106,7 +109,7 @@ class Writer:
             edit = edits.get(element.tag)
             if element.tag in resolved or not isinstance(edit, Append | Within):
                 continue
-            if element.vr == b"UN" or may_hold_items(self._source, element):
+            if element.vr == b"UN" or may_hold_items(self._dataset, element):
                 new = self._rewritten(element, edit)
                 if new is not None:
                     sequences[element.tag] = new
@@ -121,12 +124,12 @@ class Writer:
 
     def _rewritten(self, element: Element, edit: Append | Within) -> Rewriting | None:
         """Return a sequence as it must be written, or None if it stays what it is."""
-        new = rewritten(self._source, element, edit.changes, self._encoding)
+        new = rewritten(self._dataset, element, edit.changes, self._encoding)
         if new is None or isinstance(edit, Append):
             return new
         if element.vr == b"UN":
             return new if new.changed else None
-        same = self._source.header.encoding == self._encoding
+        same = self._dataset.header.encoding == self._encoding
         unchanged = same and not edit.changes and new.size == element.end - element.start
         return None if unchanged else new
 
@@ -143,13 +146,13 @@ class Writer:
         for offset, packer in self._overlays:
             self._sink.patch(offset, packer.flush())
 
-    def _frames(self) -> Iterator[EncodedFrame]:
+    def _coded(self) -> Iterator[EncodedFrame]:
         """Yield the frames as the target holds them, in order, and account for them."""
         plan = self._plan
         assert plan.target_format is not None
         work = self._work()
         frames = plan.target_format.frames
-        size = frame_memory(plan, self._source)
+        size = frame_memory(plan, self._frames)
         window = run(
             work, frames, *self._cores,
             locked=self._holds_lock(), memory=self._memory, frame_bytes=size, warm=work.warm,
@@ -170,10 +173,10 @@ class Writer:
     def _work(self) -> Rewrapper | Recompressor | FrameCoder:
         """Return what is done to one frame."""
         if self._plan.route is Route.REWRAP:
-            return Rewrapper(self._plan, self._source)
+            return Rewrapper(self._plan, self._frames)
         if self._plan.route is Route.RECOMPRESS:
-            return Recompressor(self._plan, self._source)
-        return FrameCoder(self._plan, self._source, keep_words=self._digest is not None)
+            return Recompressor(self._plan, self._frames)
+        return FrameCoder(self._plan, self._frames, keep_words=self._digest is not None)
 
     def _holds_lock(self) -> bool:
         """Tell whether a backend keeps the interpreter to itself while it codes, so that threads would wait in turn."""
@@ -201,7 +204,7 @@ class Writer:
         sink.write(element_header(plan.pixel_tag, plan.pixel_vr, UNDEFINED, self._encoding))
         self._slots["basic"] = [(sink.bytes + 8, 0)]
         sink.write(layout.header())
-        for coded in self._frames():
+        for coded in self._coded():
             item, pad = layout.item(len(coded.data))
             sink.write(item)
             sink.write(coded.data)
@@ -231,7 +234,7 @@ class Writer:
 
     def _unpacked(self) -> Iterator[Frame]:
         """Yield frames as they are."""
-        for coded in self._frames():
+        for coded in self._coded():
             data = coded.data
             del coded
             yield data
@@ -242,20 +245,20 @@ class Writer:
         from dcmtx.pixel.bits import BitPacker
 
         packer = BitPacker()
-        for coded in self._frames():
+        for coded in self._coded():
             yield packer.pack(coded.data)
             del coded
         yield packer.flush()
 
     def _carry(self) -> None:
         """Write native cells that stay what they are, swapped where the byte order changes."""
-        plan, source = self._plan, self._source
-        pixel = source.pixel
+        plan, held = self._plan, self._frames
+        pixel = held.pixel
         assert pixel is not None
         length = plan.target_format.native_bytes if plan.target_format else pixel.length
         unit = SWAP_UNIT.get(plan.pixel_vr, 1) if self._encoding.big_endian else 1
-        if self._encoding.big_endian and source.header.encoding.big_endian:
-            unit = source.swap_unit
+        if self._encoding.big_endian and held.big_endian:
+            unit = held.swap_unit
         self._pixel_header(length)
         fmt = plan.source_format
         by_plane = fmt is not None and fmt.planar == 1
@@ -263,12 +266,12 @@ class Writer:
             from dcmtx.codec.native import decode
 
             for number in range(fmt.frames):
-                self._digest.add(decode(source.frame(number), fmt, fmt), one_bit=False)
+                self._digest.add(decode(held.frame(number), fmt, fmt), one_bit=False)
         frames = 0 if fmt is None else fmt.frames
         for offset in range(0, length, _PIECE):
             if self._watch is not None and frames > 1:
                 self._watch(offset * frames // length, frames)
-            data = source.native_bytes(offset, min(_PIECE, length - offset))
+            data = held.native_bytes(offset, min(_PIECE, length - offset))
             if self._digest is not None and not by_plane:
                 self._digest.add_bytes(data)
             last = offset + _PIECE >= length
