@@ -29,7 +29,7 @@ from dcmtx.pixel import encapsulation
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.place.atomic import Sink
 from dcmtx.place.bytes import FileBytes, open_bytes
-from dcmtx.planning.planner import worst_case
+from dcmtx.planning.formats import worst_case
 from dcmtx.policy import OffsetTable
 from dcmtx.transcoding import engine
 from dcmtx.transcoding import job as transcoding

@@ -1,4 +1,4 @@
-"""What a plan is made of, as it sees that: a data set and its frames, whoever has made the pair of them."""
+"""What a plan is made of: a data set and its frames, whoever has made the pair of them, and what is asked for."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Protocol
 from dcmtx.dataset.edit import Span
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.meta import FileMeta
-from dcmtx.errors import DcmtxError
+from dcmtx.errors import DcmtxError, InputError
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.syntax import Syntax
+from dcmtx.planning.request import Request
+from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION, Syntax
 
 
 class DataSet(Protocol):
@@ -62,3 +63,39 @@ class Frames(Protocol):
 
     def check(self) -> None:
         """Raise what is wrong, if anything is."""
+
+
+class Case:
+    """One file and one target syntax: what every rule is asked about.
+
+    `source` is the syntax of the file; `quality` is what is asked of the encoder, and `irreversible` whether that loses
+    something; `asked` has the names of the parameters that were given.
+    """
+
+    __slots__ = (
+        "asked", "backend", "frames", "header", "irreversible", "policy", "quality", "source", "target",
+    )  # fmt: skip
+
+    def __init__(self, dataset: DataSet, frames: Frames, target: Syntax, request: Request) -> None:
+        self.source = dataset.syntax
+        self.header = dataset.header
+        self.frames = frames
+        self.target = target
+        self.policy = request.policy
+        self.backend = request.backend
+        # NEAR 0 loses nothing.
+        quality = request.quality
+        self.asked = quality.asked()
+        self.irreversible = quality.lossy and quality.near != 0
+        self.quality = quality if self.irreversible else quality.replace(lossy=False, near=None)
+
+    @property
+    def restores_jpeg(self) -> bool:
+        """Whether JPEG streams that JPEG XL has recompressed come out again."""
+        return self.source is JPEG_RECOMPRESSION and self.target is JPEG_BASELINE
+
+    def declared(self) -> PixelFormat:
+        """Return the format of the pixels. Raises InputError where the data set does not say it."""
+        if self.frames.format is None:
+            raise self.frames.fault or InputError("its pixels are not described", code="E_INCONSISTENT")
+        return self.frames.format

@@ -15,8 +15,9 @@ from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import DcmtxError, RefusedError, UnsupportedError
 from dcmtx.pixel.encapsulation import Layout
 from dcmtx.place.bytes import Memory
+from dcmtx.planning.edits import ICON_IMAGE_SEQUENCE
 from dcmtx.planning.plan import Plan, Route
-from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE, make
+from dcmtx.planning.planner import make
 from dcmtx.planning.request import Request, Target
 from dcmtx.policy import EncodingParameters, Icon, OffsetTable, OneBit, Policy, UnusedBits
 from dcmtx.rules.lossy import LOSS_ATTRIBUTES

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from dcmtx.dataset.edit import Append, Edit, Remove, Span, Within
 from dcmtx.dataset.element import ITEM, NO_VR, PIXEL_DATA, UNDEFINED, Element, tag_bytes
 from dcmtx.dataset.header import Header
+from dcmtx.planning.edits import ICON_IMAGE_SEQUENCE
 from dcmtx.planning.plan import Plan
-from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE
 from dcmtx.policy import Icon
 from dcmtx.rules import image
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
