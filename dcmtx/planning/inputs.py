@@ -12,6 +12,8 @@ from dcmtx.errors import DcmtxError, InputError
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.request import Request
+from dcmtx.record import Record
+from dcmtx.rules import image
 from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION, Syntax
 
 
@@ -49,13 +51,11 @@ class Frames(Protocol):
     def fault(self) -> DcmtxError | None:
         """What is wrong with the format or with the frames."""
 
-    @property
-    def stream(self) -> Codestream | None:
-        """The header of the first codestream."""
+    def first_stream(self) -> Codestream | None:
+        """Return the header of the first codestream. Raises InputError where it contradicts the data set."""
 
-    @property
-    def lost(self) -> Codestream | None:
-        """The header of the first codestream that has lost something."""
+    def find_lost(self, first: Codestream) -> Codestream | None:
+        """Return the header of the first codestream that has lost something, if any has."""
 
     @property
     def coded_bytes(self) -> int:
@@ -65,21 +65,49 @@ class Frames(Protocol):
         """Raise what is wrong, if anything is."""
 
 
+class Contents(Record):
+    """What codestreams say of themselves: the header of the first, and of the first one that has lost something."""
+
+    stream: Codestream | None = None
+    lost: Codestream | None = None
+
+
+def look_inside(header: Header, frames: Frames, request: Request) -> Contents:
+    """Return what the codestreams say, as far as anything depends on it.
+
+    A loss that the data set declares already, and no other comes on top of, need not be looked for in every frame.
+
+    Raises InputError where codestreams contradict the data set: that is damage, whatever is asked for.
+    """
+    if not frames.encapsulated:
+        return Contents()
+    frames.check()
+    stream = frames.first_stream()
+    declared = header.text(image.LOSSY_IMAGE_COMPRESSION) == "01" and not request.quality.lossy
+    if stream is None or (declared and stream.reversible):
+        return Contents(stream)
+    return Contents(stream, frames.find_lost(stream))
+
+
 class Case:
     """One file and one target syntax: what every rule is asked about.
 
-    `source` is the syntax of the file; `quality` is what is asked of the encoder, and `irreversible` whether that loses
-    something; `asked` has the names of the parameters that were given.
+    `source` is the syntax of the file; `stream` and `lost` are those of its Contents; `quality` is what is asked of the
+    encoder, and `irreversible` whether that loses something; `asked` has the names of the parameters that were given.
     """
 
     __slots__ = (
-        "asked", "backend", "frames", "header", "irreversible", "policy", "quality", "source", "target",
+        "asked", "backend", "frames", "header", "irreversible", "lost", "policy", "quality", "source", "stream",
+        "target",
     )  # fmt: skip
 
-    def __init__(self, dataset: DataSet, frames: Frames, target: Syntax, request: Request) -> None:
+    def __init__(
+        self, dataset: DataSet, frames: Frames, contents: Contents, *, target: Syntax, request: Request
+    ) -> None:
         self.source = dataset.syntax
         self.header = dataset.header
         self.frames = frames
+        self.stream, self.lost = contents.stream, contents.lost
         self.target = target
         self.policy = request.policy
         self.backend = request.backend

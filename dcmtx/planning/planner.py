@@ -14,7 +14,7 @@ from dcmtx.dataset.meta import SOP_INSTANCE_UID
 from dcmtx.errors import RefusedError, UnsupportedError
 from dcmtx.planning.carrying import carry, float_pixels, must_expand, rewrap, without_pixels
 from dcmtx.planning.edits import ICON_IMAGE_SEQUENCE, check_order, check_signatures, signature_edits
-from dcmtx.planning.inputs import Case, DataSet, Frames
+from dcmtx.planning.inputs import Case, DataSet, Frames, look_inside
 from dcmtx.planning.plan import Plan, Route
 from dcmtx.planning.recoding import deciders, must_encode, recode, recompress
 from dcmtx.planning.request import Request
@@ -32,13 +32,11 @@ def make(dataset: DataSet, frames: Frames, request: Request) -> Plan:
 
     Raises InputError, UnsupportedError, RefusedError or UsageError, with the codes of the table.
     """
-    if frames.encapsulated:
-        # Codestreams that contradict the data set are damage, whatever is asked for.
-        frames.check()
+    contents = look_inside(dataset.header, frames, request)
     errors: list[RefusedError | UnsupportedError] = []
     for target in request.target.syntaxes:
         try:
-            plan = _plan(Case(dataset, frames, target, request))
+            plan = _plan(Case(dataset, frames, contents, target=target, request=request))
         except (RefusedError, UnsupportedError) as error:
             errors.append(error)
             continue
@@ -51,7 +49,7 @@ def make(dataset: DataSet, frames: Frames, request: Request) -> Plan:
         refusal,
         dataset.syntax,
         request,
-        lambda other: _plan(Case(dataset, frames, other.target.syntaxes[0], other)),
+        lambda other: _plan(Case(dataset, frames, contents, target=other.target.syntaxes[0], request=other)),
     )
     raise refusal
 

@@ -27,7 +27,7 @@ def must_encode(case: Case) -> bool:
 
     That is a coding parameter, or a loss where they have none yet.
     """
-    loses = case.irreversible and case.frames.lost is None
+    loses = case.irreversible and case.lost is None
     return case.policy.force or bool(case.asked) or loses
 
 
@@ -36,7 +36,7 @@ def recompress(case: Case) -> Plan:
     header, target = case.header, case.target
     _check_recompressible(case)
     declared = case.declared()
-    colour = photometric.decoded(case.source, declared, case.frames.stream)
+    colour = photometric.decoded(case.source, declared, case.stream)
     written = declared.replace(photometric=colour.coded)
     photometric.check_legal(target, written)
     check_signatures(header, case.policy)
@@ -62,7 +62,7 @@ def recompress(case: Case) -> Plan:
 
 def _check_recompressible(case: Case) -> None:
     """Refuse what JPEG XL does not recompress: anything but the DCT of 8 bits, whatever the syntax says of it."""
-    stream = case.frames.stream
+    stream = case.stream
     if not case.restores_jpeg and case.source is not JPEG_BASELINE:
         what = f"this file is {case.source.label}"
     elif stream is not None and (stream.reversible or stream.precision != 8):
@@ -77,7 +77,7 @@ def recode(case: Case) -> Plan:
     header, target = case.header, case.target
     declared = case.declared()
     word_bytes = formats.word_bytes(header, case.source, declared.allocated, case.policy.word_order)
-    colour = photometric.decoded(case.source, declared, case.frames.stream)
+    colour = photometric.decoded(case.source, declared, case.stream)
     source_format = declared.replace(photometric=colour.coded)
     decoder = DECODERS.choose(case.source.uid, case.source.label, source_format, case.backend.decoder)
     decoded_format = source_format.replace(photometric=colour.plain, planar=0)
@@ -120,9 +120,9 @@ def recode(case: Case) -> Plan:
         overlays=tuple(overlays),
         quality=case.quality,
         irreversible=case.irreversible,
-        lost=case.frames.lost is not None,
+        lost=case.lost is not None,
         exact=_exact_encoder(case, target_format),
-        transform=case.frames.stream.transform if case.frames.stream else None,
+        transform=case.stream.transform if case.stream else None,
         word_bytes=word_bytes,
         table=table,
         edits=edits,
@@ -166,11 +166,11 @@ def _derive(case: Case, plan: Plan, history: lossy.History) -> Plan:
 
 def _undeclared_loss(case: Case, fmt: PixelFormat) -> lossy.UndeclaredLoss | None:
     """Return the losses so far, and what must be said of them; None where there is no codestream and no loss."""
-    if case.frames.stream is None and not case.irreversible:
+    if case.stream is None and not case.irreversible:
         return None
     from dcmtx.rules import lossy
 
-    return lossy.undeclared_loss(case.header, case.frames.lost, fmt, case.frames.coded_bytes)
+    return lossy.undeclared_loss(case.header, case.lost, fmt, case.frames.coded_bytes)
 
 
 def _find_overlays(case: Case, declared: PixelFormat) -> list[overlay.Embedded]:

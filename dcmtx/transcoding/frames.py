@@ -33,9 +33,8 @@ class Frames(Record):
 
     `reader` has the bytes, `pixel` says where they are; `syntax` is the transfer syntax of the pixels. `format` is what
     the header says of them, None where that makes no sense or nobody asks; `fault` is what is wrong with format or
-    frames. `stream` is the header of the first codestream, `lost` that of the first one that has lost something.
-    `word_bytes` is how wide the words of native pixels in big endian are where their VR does not tell. `notes` say what
-    was odd.
+    frames. `word_bytes` is how wide words of native pixels in big endian are where their VR does not tell. `notes` say
+    what was odd.
     """
 
     reader: Reader
@@ -47,8 +46,6 @@ class Frames(Record):
     fragments: Fragments | None = None
     # Frame i has fragments starts[i] up to, not including, starts[i + 1].
     starts: Sequence[int] = ()
-    stream: Codestream | None = None
-    lost: Codestream | None = None
     word_bytes: int | None = None
     notes: tuple[str, ...] = ()
 
@@ -106,6 +103,45 @@ class Frames(Record):
             return self.frame(number)[:_OPENING]
         first = self.starts[number]
         return _read(self.reader, min(_OPENING, self.fragments.lengths[first]), self.fragments.values[first])
+
+    def first_stream(self) -> Codestream | None:
+        """Return the header of the first codestream, after comparing it with the data set; None where there is none.
+
+        Raises InputError where they contradict each other, or the file ends inside the last frame.
+        """
+        fmt, fragments = self.format, self.fragments
+        if fmt is None or fragments is None:
+            return None
+        if fragments.unended:
+            _check_last(self, fragments, fmt)
+        if self.syntax.family not in KINDS:
+            return None
+        try:
+            return read_colour(self.syntax, self.frame(0), fmt)
+        except DcmtxError as error:
+            error.frame = 0
+            raise
+
+    def find_lost(self, first: Codestream) -> Codestream | None:
+        """Return the header of the first codestream that has lost something; None if there is none.
+
+        `first` is that of the first frame; those of all others may be read. One frame that has is enough (PS3.3
+        C.7.6.1.1.5). What is wrong with others is found when they are decoded.
+        """
+        if not first.reversible:
+            return first
+        if self.syntax.family not in _MAY_LOSE:
+            return None
+        for number in range(1, len(self)):
+            for read in (self.opening, self.frame):
+                try:
+                    found = inspect(self.syntax.family, read(number))
+                except InputError:
+                    continue
+                if not found.reversible:
+                    return found
+                break
+        return None
 
     def _bit_frame(self, number: int, fmt: PixelFormat) -> bytes:
         first = number * fmt.frame_bits
@@ -184,51 +220,16 @@ def _described(frames: Frames, header: Header) -> Frames:
 
 
 def _coded(frames: Frames, header: Header, fragments: Fragments) -> Frames:
-    """Return encapsulated frames with their places, and with what the codestreams say of themselves."""
+    """Return encapsulated frames with their places."""
     frames = _described(frames, header)
     fmt = frames.format
     if fmt is None:
         return frames
     try:
         mapping = FragmentReader(frames.reader, fragments, frames.syntax).map_frames(header, fmt.frames)
-        frames = frames.replace(starts=mapping.starts, notes=tuple(mapping.notes))
-        if fragments.unended:
-            _check_last(frames, fragments, fmt)
-        if frames.syntax.family not in KINDS:
-            return frames
-        stream = _first_stream(frames, fmt)
-        return frames.replace(stream=stream, lost=_first_lost(frames, stream, fmt))
-    except DcmtxError as error:
+    except InputError as error:
         return frames.replace(fault=error)
-
-
-def _first_stream(frames: Frames, fmt: PixelFormat) -> Codestream:
-    try:
-        return read_colour(frames.syntax, frames.frame(0), fmt)
-    except DcmtxError as error:
-        error.frame = 0
-        raise
-
-
-def _first_lost(frames: Frames, stream: Codestream, fmt: PixelFormat) -> Codestream | None:
-    """Return the header of the first codestream that has lost something; `stream` is that of the first frame.
-
-    One frame that has is enough (PS3.3 C.7.6.1.1.5). What is wrong with others is found when they are decoded.
-    """
-    if not stream.reversible:
-        return stream
-    if frames.syntax.family not in _MAY_LOSE:
-        return None
-    for number in range(1, fmt.frames):
-        for data in (frames.opening(number), frames.frame(number)):
-            try:
-                found = inspect(frames.syntax.family, data)
-            except InputError:
-                continue
-            if not found.reversible:
-                return found
-            break
-    return None
+    return frames.replace(starts=mapping.starts, notes=tuple(mapping.notes))
 
 
 def _check_last(frames: Frames, fragments: Fragments, fmt: PixelFormat) -> None:

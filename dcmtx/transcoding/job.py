@@ -12,6 +12,7 @@ from dcmtx.dataset.meta import is_tiff, peek
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.place.atomic import Sink, check_free
 from dcmtx.place.bytes import FileBytes, open_bytes
+from dcmtx.planning.inputs import look_inside
 from dcmtx.planning.plan import Plan, Route
 from dcmtx.planning.planner import make
 from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, quality_for, resolve
@@ -363,9 +364,8 @@ def _run_open(job: Job, file: FileBytes, request: Request, cores: Cores, watch: 
     opened = open_source(file, _spool_directory(job), meta=meta)
     try:
         if stays:
-            frames = opened.frames
-            frames.check()
-            if frames.stream is None or frames.lost is not None:
+            contents = look_inside(opened.dataset.header, opened.frames, request)
+            if contents.stream is None or contents.lost is not None:
                 return _copy(job, file, opened.dataset.syntax)
         return _convert(job, file.size, opened, request, cores, watch)
     finally:
