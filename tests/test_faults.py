@@ -273,8 +273,8 @@ def test_an_encoder_that_returns_no_codestream_is_blamed_not_the_source(
 
 PLACES = [
     "dcmtx.transcoding.job.make",
-    "dcmtx.transcoding.writer.file_meta",
-    "dcmtx.transcoding.writer.Layout",
+    "dcmtx.transcoding.writer.edited",
+    "dcmtx.transcoding.pixels.Layout",
     "dcmtx.place.atomic.Sink.commit",
 ]
 

@@ -15,7 +15,7 @@ from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID, S
 from dcmtx.errors import DcmtxError
 from dcmtx.place.atomic import remove_stale, sweep, temporary_name
 from dcmtx.place.bytes import open_bytes
-from dcmtx.planning.plan import Route
+from dcmtx.planning.routes import Route
 from dcmtx.record import Record
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
 from dcmtx.transcoding.job import Job, Outcome, is_same_file, run

@@ -8,7 +8,7 @@ from dcmtx.batch.summary import Summary
 from dcmtx.dataset.edit import Append, Edit, Remove, Reserve, Set, Within
 from dcmtx.dataset.element import tag_text
 from dcmtx.errors import DcmtxError
-from dcmtx.planning.plan import Plan, Route
+from dcmtx.planning.plan import Plan
 from dcmtx.policy import OffsetTable
 from dcmtx.syntax import Kind, find
 from dcmtx.transcoding.announce import line, shown_value
@@ -52,19 +52,9 @@ def plan_lines(outcome: Outcome, name: str) -> list[str]:
     return lines
 
 
-_ROUTES = {
-    Route.NONE: "no pixels: the data set is encoded anew",
-    Route.SKIP: "skip",
-    Route.CARRY: "carry: native pixels stay what they are",
-    Route.REWRAP: "rewrap: codestreams stay what they are, in new fragments",
-    Route.RECOMPRESS: "recompress: JPEG streams stay what they are, bit for bit",
-    Route.RECODE: "recode",
-}
-
-
 def steps(plan: Plan) -> list[str]:
     """Return what happens to the pixels, step by step."""
-    lines = [f"route: {_ROUTES[plan.route]}"]
+    lines = [f"route: {plan.route.describe()}"]
     if plan.decoder and plan.source_format and plan.decoded_format:
         lines.append(f"decode by {plan.decoder.backend}: {plan.source_format.describe()}")
         if plan.decoded_format.photometric != plan.source_format.photometric:

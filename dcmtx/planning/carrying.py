@@ -8,7 +8,8 @@ from dcmtx.pixel.encapsulation import choose_table
 from dcmtx.planning import formats
 from dcmtx.planning.edits import common_edits, table_edits
 from dcmtx.planning.inputs import Case
-from dcmtx.planning.plan import Plan, Route
+from dcmtx.planning.plan import Plan
+from dcmtx.planning.routes import Route
 from dcmtx.policy import NoPixels, WordOrder
 from dcmtx.rules import image, objects
 from dcmtx.syntax import EXPLICIT, Kind

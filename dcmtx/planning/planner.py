@@ -9,23 +9,24 @@ from __future__ import annotations
 from dcmtx.codec.table import ENCODERS
 from dcmtx.dataset.edit import Set
 from dcmtx.dataset.element import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA
-from dcmtx.dataset.header import Header
-from dcmtx.dataset.meta import SOP_INSTANCE_UID
+from dcmtx.dataset.meta import SOP_INSTANCE_UID, file_meta
 from dcmtx.errors import RefusedError, UnsupportedError
 from dcmtx.planning.carrying import carry, float_pixels, must_expand, rewrap, without_pixels
 from dcmtx.planning.edits import ICON_IMAGE_SEQUENCE, check_order, check_signatures, signature_edits
 from dcmtx.planning.inputs import Case, DataSet, Frames, look_inside
-from dcmtx.planning.plan import Plan, Route
+from dcmtx.planning.inside import complete
+from dcmtx.planning.plan import Plan
 from dcmtx.planning.recoding import deciders, must_encode, recode, recompress
 from dcmtx.planning.request import Request
+from dcmtx.planning.routes import Route
 from dcmtx.planning.suggest import advice
 from dcmtx.policy import EncodingParameters, Icon, Uid
 from dcmtx.rules import identity, image, objects
 from dcmtx.syntax import JPEG_RECOMPRESSION, Kind, Loss, Syntax
 
 
-def make(dataset: DataSet, frames: Frames, request: Request) -> Plan:
-    """Return the plan for one file.
+def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = True) -> Plan:
+    """Return the plan for one file: all that is done, also `inside` sequences, which are searched for it.
 
     Follows the decision table: the first condition that matches decides. A target of several syntaxes, a family with
     loss, is the first of them that takes the file.
@@ -40,7 +41,9 @@ def make(dataset: DataSet, frames: Frames, request: Request) -> Plan:
         except (RefusedError, UnsupportedError) as error:
             errors.append(error)
             continue
-        plan = _finish(plan, dataset.header, request)
+        plan = _finish(plan, dataset, request)
+        if inside and plan.route is not Route.SKIP:
+            plan = complete(plan, dataset, request.policy.icon)
         if plan.source_format is not None:
             frames.check()
         return plan
@@ -95,8 +98,9 @@ def _plan(case: Case) -> Plan:
     return recode(case)
 
 
-def _finish(plan: Plan, header: Header, request: Request) -> Plan:
-    """Add what does not depend on the route: a new SOP Instance UID where one was asked for, and notes."""
+def _finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
+    """Add what does not depend on the route: SOP Instance UID, signatures, File Meta Information, and notes."""
+    header = dataset.header
     notes = plan.notes
     edits = dict(plan.edits)
     instance = plan.instance
@@ -115,4 +119,5 @@ def _finish(plan: Plan, header: Header, request: Request) -> Plan:
     check_order(header, edits)
     if plan.syntax.retired:
         notes += (f"{plan.syntax.name} is retired; few programs still read it",)
-    return plan.replace(notes=notes, edits=edits, instance=instance)
+    meta = file_meta(dataset.meta, header, plan.syntax, instance)
+    return plan.replace(notes=notes, edits=edits, instance=instance, file_meta=meta)

@@ -13,7 +13,8 @@ from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning import formats
 from dcmtx.planning.edits import check_signatures, common_edits, image_edits, signature_edits, table_edits
 from dcmtx.planning.inputs import Case
-from dcmtx.planning.plan import Plan, Route
+from dcmtx.planning.plan import Plan
+from dcmtx.planning.routes import Route
 from dcmtx.policy import OffsetTable, Overlays, Uid
 from dcmtx.rules import objects, overlay, photometric
 from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION

@@ -16,9 +16,11 @@ from dcmtx.dataset.encoding import fitting
 from dcmtx.dataset.header import Header, element_at
 from dcmtx.dataset.meta import meta_changes
 from dcmtx.dataset.vr import SWAP_UNIT
-from dcmtx.planning.plan import Detail, Plan, Route
+from dcmtx.planning.inside import InnerChange, context_of
+from dcmtx.planning.plan import Detail, Plan
+from dcmtx.planning.routes import Route
 from dcmtx.syntax import EXPLICIT_LITTLE, Encoding
-from dcmtx.transcoding.inside import context_of, rewritten
+from dcmtx.transcoding.elements import rewritten, with_codecs
 from dcmtx.transcoding.source import DataSet
 
 if TYPE_CHECKING:
@@ -85,8 +87,8 @@ def _encoded_anew(plan: Plan, dataset: DataSet, element: Element) -> Iterator[De
         yield Detail((), element.tag, f"gets VR {vr.decode()}")
 
 
-def _inside(plan: Plan, dataset: DataSet, element: Element, changes: tuple[Change, ...]) -> Iterator[Detail]:
-    recorder = _Recorder(changes, plan.syntax.encoding)
+def _inside(plan: Plan, dataset: DataSet, element: Element, changes: tuple[InnerChange, ...]) -> Iterator[Detail]:
+    recorder = _Recorder(with_codecs(changes, plan.syntax.encoding), plan.syntax.encoding)
     new = rewritten(dataset, element, (recorder,), plan.syntax.encoding)
     if element.vr == b"UN" and new is not None and new.changed:
         yield Detail((), element.tag, "gets VR SQ")

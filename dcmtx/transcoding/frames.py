@@ -63,6 +63,11 @@ class Frames(Record):
         return self.pixel is not None and self.pixel.length == UNDEFINED
 
     @property
+    def native_length(self) -> int:
+        """Bytes of native Pixel Data, with all that stands behind the last frame; 0 for encapsulated pixels."""
+        return 0 if self.pixel is None or self.encapsulated else self.pixel.length
+
+    @property
     def coded_bytes(self) -> int:
         """Bytes of all codestreams together; 0 for native pixels."""
         return sum(self.fragments.lengths) if self.fragments is not None else 0

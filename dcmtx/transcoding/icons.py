@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from dcmtx.dataset.edit import Remove, Set
 from dcmtx.dataset.element import PIXEL_DATA, UNDEFINED, element_bytes, element_header, swap
-from dcmtx.dataset.encoding import Item
+from dcmtx.dataset.encoding import Change, Item
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.meta import FileMeta
 from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import DcmtxError, RefusedError, UnsupportedError
 from dcmtx.pixel.encapsulation import Layout
 from dcmtx.place.bytes import Memory
-from dcmtx.planning.edits import ICON_IMAGE_SEQUENCE
-from dcmtx.planning.plan import Plan, Route
+from dcmtx.planning.inside import InnerChange, RecodeIcons
+from dcmtx.planning.plan import Plan
 from dcmtx.planning.planner import make
 from dcmtx.planning.request import Request, Target
-from dcmtx.policy import EncodingParameters, Icon, OffsetTable, OneBit, Policy, UnusedBits
+from dcmtx.policy import EncodingParameters, OffsetTable, OneBit, Policy, UnusedBits
 from dcmtx.rules.lossy import LOSS_ATTRIBUTES
 from dcmtx.syntax import EXPLICIT, Encoding, Syntax
-from dcmtx.transcoding.frame import FrameCoder, Recompressor
 from dcmtx.transcoding.frames import read_frames
+from dcmtx.transcoding.routes import work_of
 from dcmtx.transcoding.source import DataSet, Opened, close_header
 
 # There is no File Meta Information inside a sequence.
@@ -31,14 +31,6 @@ _NO_META = FileMeta(b"", (), 0, declared=None)
 # What an icon may be given, so that it is coded without loss whatever it holds.
 _POLICY = Policy(OffsetTable.EMPTY, unused_bits=UnusedBits.REFUSE, one_bit=OneBit.REFUSE, force=True)
 _WHOLE_WORDS = _POLICY.replace(unused_bits=UnusedBits.KEEP)
-
-
-class IconDropper:
-    """Leaves icons out of the items they are in."""
-
-    def __call__(self, item: Item) -> dict[int, bytes]:
-        """Return what changes in an item."""
-        return {ICON_IMAGE_SEQUENCE: b""} if item.find(ICON_IMAGE_SEQUENCE) is not None else {}
 
 
 class PixelKeeper:
@@ -82,18 +74,18 @@ class PixelKeeper:
             elif isinstance(edit, Remove):
                 changes[tag] = b""
         assert plan.target_format is not None
-        coder = (Recompressor if plan.route is Route.RECOMPRESS else FrameCoder)(plan, opened.frames)
-        frames = [bytes(coder(number).data) for number in range(plan.target_format.frames)]
+        work = work_of(plan, opened.frames)
+        frames = [bytes(work(number).data) for number in range(plan.target_format.frames)]
         changes[PIXEL_DATA] = self._encapsulated(frames) if plan.syntax.encapsulated else self._native(plan, frames)
         return changes
 
     def _plan(self, opened: Opened, policy: Policy) -> Plan:
         if self._syntax_out.encapsulated:
             try:
-                return make(opened.dataset, opened.frames, _request(self._syntax_out, policy))
+                return make(opened.dataset, opened.frames, _request(self._syntax_out, policy), inside=False)
             except (RefusedError, UnsupportedError):
                 pass
-        return make(opened.dataset, opened.frames, _request(EXPLICIT, policy))
+        return make(opened.dataset, opened.frames, _request(EXPLICIT, policy), inside=False)
 
     def _encapsulated(self, frames: list[bytes]) -> bytes:
         layout = Layout(OffsetTable.EMPTY, len(frames))
@@ -124,12 +116,9 @@ def _request(syntax: Syntax, policy: Policy) -> Request:
     return Request(Target(syntax.label, (syntax,)), policy, quality=EncodingParameters())
 
 
-def changes_for(
-    syntax_in: Syntax, syntax_out: Syntax, encoding: Encoding, icon: Icon
-) -> tuple[IconDropper | PixelKeeper, ...]:
-    """Return what must be done to the items of sequences that hold pixels."""
-    if icon is Icon.DROP:
-        return (IconDropper(),)
-    if syntax_in.encapsulated and syntax_in is not syntax_out:
-        return (PixelKeeper(syntax_in, syntax_out, encoding),)
-    return ()
+def with_coders(changes: tuple[InnerChange, ...], encoding: Encoding) -> tuple[Change, ...]:
+    """Return the changes of a plan as functions of an item, in the target's encoding: icons get their codecs."""
+    return tuple(
+        PixelKeeper(change.source, change.target, encoding) if isinstance(change, RecodeIcons) else change
+        for change in changes
+    )

@@ -13,9 +13,10 @@ from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, Unsup
 from dcmtx.place.atomic import Sink, check_free
 from dcmtx.place.bytes import FileBytes, open_bytes
 from dcmtx.planning.inputs import look_inside
-from dcmtx.planning.plan import Plan, Route
+from dcmtx.planning.plan import Plan
 from dcmtx.planning.planner import make
 from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, quality_for, resolve
+from dcmtx.planning.routes import Route
 from dcmtx.policy import (
     EncodingParameters,
     Icon,
@@ -34,7 +35,7 @@ from dcmtx.pool.machine import available_cores
 from dcmtx.record import Record
 from dcmtx.syntax import Kind, Syntax, find
 from dcmtx.transcoding.engine import MEMORY
-from dcmtx.transcoding.inside import complete
+from dcmtx.transcoding.pixels import Window
 from dcmtx.transcoding.source import Opened, open_source
 from dcmtx.transcoding.tally import Written
 from dcmtx.transcoding.writer import Writer
@@ -425,9 +426,7 @@ def is_same_file(one: str, other: str) -> bool:
 
 def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
     dataset, frames = opened.dataset, opened.frames
-    plan = make(dataset, frames, request)
-    if plan.route is not Route.SKIP and not job.brief:
-        plan = complete(plan, dataset, request.policy.icon)
+    plan = make(dataset, frames, request, inside=not job.brief)
     instance = dataset.header.text(0x00080018)
     outcome = Outcome(
         job,
@@ -457,9 +456,8 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
         return outcome.replace(plan=plan, notes=tuple(dict.fromkeys(notes)))
     try:
         with Sink(job.dst, clobber=request.policy.clobber, parents=job.parents) as sink:
-            writer = Writer(
-                dataset, frames, plan, sink, job.workers, cores, memory=job.memory, digest=job.digest, watch=watch
-            )
+            window = Window(job.workers, cores, job.memory)
+            writer = Writer(dataset, frames, plan, sink, window=window, digest=job.digest, watch=watch)
             written = writer.write()
             if not written.needless:
                 sink.commit()

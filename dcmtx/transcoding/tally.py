@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from dcmtx.planning.plan import Plan
 from dcmtx.record import Record
 from dcmtx.transcoding.frame import EncodedFrame, Frame
 
 if TYPE_CHECKING:
     from dcmtx.pixel.bits import BitPacker
+
+
+# Decibels below which what was lost is worth a word, though it was asked for.
+_POOR = 40
 
 
 class Written(Record):
@@ -25,7 +30,7 @@ class Written(Record):
     notes: tuple[str, ...] = ()
 
 
-class _Tally:
+class Tally:
     """Adds up what frames measured."""
 
     def __init__(self) -> None:
@@ -66,7 +71,7 @@ class _Tally:
         return 10 * math.log10(((1 << stored) - 1) ** 2 * samples / self._squares)
 
 
-class _Digest:
+class Digest:
     """Hashes decoded pixels as the value that they have in Explicit VR Little Endian, colour by pixel."""
 
     def __init__(self) -> None:
@@ -96,3 +101,29 @@ class _Digest:
         if self._packer is not None:
             self._hash.update(self._packer.flush())
         return self._hash.hexdigest()
+
+
+def cleared_notes(tally: Tally) -> tuple[str, ...]:
+    """Return a note on what stood outside Bits Stored and was cleared."""
+    count = tally.cleared
+    return (f"cleared what stood outside Bits Stored, in {count} word{'s' * (count != 1)}",) if count else ()
+
+
+def loss_notes(plan: Plan, tally: Tally, ratio: float, psnr: float | None) -> tuple[str, ...]:
+    """Return notes on what loss has come to, and where that is not what was asked for."""
+    notes: tuple[str, ...] = ()
+    fmt = plan.target_format
+    if psnr is not None and math.isinf(psnr):
+        notes = (f"lossy: ratio {ratio:.4g}, nothing was lost; called lossy all the same, as its coding is",)
+    elif psnr is not None:
+        notes = (f"lossy: ratio {ratio:.4g}, PSNR {psnr:.1f} dB, largest error {tally.worst}",)
+    if tally.exact and fmt is not None:
+        notes += (f"{tally.exact} of {fmt.frames} frames are coded without loss, which takes no more bytes",)
+    asked, wanted = plan.quality.ratio, plan.quality.psnr
+    if wanted is not None and psnr is not None and psnr < wanted - 1:
+        notes += (f"the PSNR is {psnr:.1f} dB, not the {wanted:g} asked for: these pixels do not give it",)
+    if asked is not None and abs(ratio / asked - 1) > 0.1:
+        notes += (f"the ratio is {ratio:.4g}, not the {asked:g} asked for: these pixels do not give it",)
+    if psnr is not None and psnr < _POOR and (asked or wanted):
+        notes += (f"the PSNR is below {_POOR:g} dB, where loss may be seen",)
+    return notes

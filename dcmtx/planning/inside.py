@@ -1,25 +1,26 @@
 """What changes inside sequences: pixels of icons and the like, and group lengths, retired (PS3.5 7.2).
 
-A plan is made of the top level. Here it gets an edit for every sequence that must be written anew, so that it says all
-that changes, and whoever writes looks for nothing.
+Every sequence that must be written anew gets an edit, so that the plan says all that changes, and whoever writes looks
+for nothing.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dcmtx.dataset.edit import Append, Edit, Remove, Span, Within
 from dcmtx.dataset.element import ITEM, NO_VR, PIXEL_DATA, UNDEFINED, Element, tag_bytes
 from dcmtx.dataset.header import Header
 from dcmtx.planning.edits import ICON_IMAGE_SEQUENCE
+from dcmtx.planning.inputs import DataSet
 from dcmtx.planning.plan import Plan
 from dcmtx.policy import Icon
+from dcmtx.record import Record
 from dcmtx.rules import image
-from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
-from dcmtx.transcoding.source import DataSet
+from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Syntax
 
 if TYPE_CHECKING:
-    from dcmtx.dataset.encoding import Change, Context, Rewriting
+    from dcmtx.dataset.encoding import Context, Item
 
 # How a nested group length looks behind its group: number 0000, UL, length 4.
 _GROUP_LENGTH = {
@@ -28,6 +29,35 @@ _GROUP_LENGTH = {
     IMPLICIT_LITTLE: b"\x00\x00\x04\x00\x00\x00",
 }
 _WAVEFORM_BITS_ALLOCATED = 0x54001004
+
+
+class DropIcons(Record):
+    """A change inside sequences: icons are left out of the items that they are in."""
+
+    def __call__(self, item: Item) -> dict[int, bytes]:
+        """Return what changes in an item."""
+        return {ICON_IMAGE_SEQUENCE: b""} if item.find(ICON_IMAGE_SEQUENCE) is not None else {}
+
+    def describe(self) -> str:
+        """Return the change in a few words."""
+        return "icons are left out"
+
+
+class RecodeIcons(Record):
+    """A change inside sequences: pixels in one syntax, those of icons and the like, are coded in another.
+
+    Who writes has the codecs for it, and decides nothing: what the target cannot hold without loss becomes native.
+    """
+
+    source: Syntax
+    target: Syntax
+
+    def describe(self) -> str:
+        """Return the change in a few words."""
+        return f"pixels inside are {self.target.label} instead of {self.source.label}, or native"
+
+
+InnerChange = Any  # of encoding.Change, or RecodeIcons
 
 
 def complete(plan: Plan, dataset: DataSet, icon: Icon) -> Plan:
@@ -47,13 +77,13 @@ def complete(plan: Plan, dataset: DataSet, icon: Icon) -> Plan:
     return plan.replace(edits=edits)
 
 
-def _more(edit: Edit | None, tag: int, changes: tuple[Change, ...]) -> Edit:
+def _more(edit: Edit | None, tag: int, changes: tuple[InnerChange, ...]) -> Edit:
     if isinstance(edit, Append | Within):
         return edit.replace(changes=edit.changes + changes)
     return Within(tag, changes)
 
 
-def _found(plan: Plan, dataset: DataSet, icon: Icon, element: Element) -> tuple[Change, ...] | None:
+def _found(plan: Plan, dataset: DataSet, icon: Icon, element: Element) -> tuple[InnerChange, ...] | None:
     """Return what must be done to the items of a sequence, nothing where only group lengths go; None to leave it."""
     encoding = dataset.header.encoding
     unknown = element.vr == b"UN"
@@ -67,11 +97,10 @@ def _found(plan: Plan, dataset: DataSet, icon: Icon, element: Element) -> tuple[
         pixels = [tag_bytes(PIXEL_DATA, encoding), tag_bytes(PIXEL_DATA, IMPLICIT_LITTLE)]
     held = _held(dataset, element, lengths + pixels)
     if held & set(pixels) and (not unknown or is_sequence(dataset, element)):
-        from dcmtx.transcoding.icons import changes_for
-
-        changes = changes_for(dataset.syntax, plan.syntax, plan.syntax.encoding, icon)
-        if changes:
-            return changes
+        if icon is Icon.DROP:
+            return (DropIcons(),)
+        if dataset.syntax.encapsulated and dataset.syntax is not plan.syntax:
+            return (RecodeIcons(dataset.syntax, plan.syntax),)
     return () if held & set(lengths) else None
 
 
@@ -105,7 +134,7 @@ def may_hold_items(dataset: DataSet, element: Element) -> bool:
         return False
     # What UN holds is little endian always (PS3.5 6.2.2).
     encoding = IMPLICIT_LITTLE if element.vr == b"UN" else dataset.header.encoding
-    return dataset.reader.pread(4, element.value) == tag_bytes(ITEM, encoding)
+    return dataset.header.reader.pread(4, element.value) == tag_bytes(ITEM, encoding)
 
 
 def context_of(header: Header) -> Context:
@@ -117,16 +146,3 @@ def context_of(header: Header) -> Context:
         allocated=header.number(image.BITS_ALLOCATED) or 16,
         waveform_allocated=header.number(_WAVEFORM_BITS_ALLOCATED) or 16,
     )
-
-
-def rewritten(dataset: DataSet, element: Element, changes: tuple[Change, ...], target: Encoding) -> Rewriting | None:
-    """Return a sequence with these changes in the target's encoding; None for one called UN that is empty.
-
-    Raises InputError where it is damaged, or what the changes raise.
-    """
-    if element.vr == b"UN" and not element.length:
-        return None
-    from dcmtx.dataset.encoding import rewriting
-
-    header = dataset.header
-    return rewriting(header.reader, element, header.encoding, target, context_of(header), changes)
