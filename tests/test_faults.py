@@ -134,7 +134,7 @@ def test_an_error_beyond_near_is_noticed(src: Path, dst: Path, fails: Fails, mon
 
 
 def raising(error: BaseException) -> Callable[..., Any]:
-    def fail(*_: object) -> Any:
+    def fail(*_: object, **__: object) -> Any:
         raise error
 
     return fail

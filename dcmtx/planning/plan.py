@@ -11,6 +11,7 @@ from dcmtx.dataset.element import PIXEL_DATA
 from dcmtx.pixel.codestream import Transform
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.routes import Route
+from dcmtx.planning.steps import Step
 from dcmtx.policy import EncodingParameters, OffsetTable, UnusedBits
 from dcmtx.record import Record
 from dcmtx.rules import overlay
@@ -38,9 +39,9 @@ class Plan(Record):
     something is lost, `lost` that codestreams of the source have lost something; `exact` encodes the frames that
     loss would not make smaller. `transform` is that of the first codestream, which all must share. `word_bytes` is
     how wide the words of a source in big endian are where its VR does not tell; `order_known` is False where nobody
-    can tell and nobody needs to. `file_meta` is all that stands before the data set; `edits` go by tag, those inside
-    sequences are Within; `instance` is a new SOP Instance UID. `details` are what all this comes to in the data set, as
-    a dry run finds it out.
+    can tell and nobody needs to. `steps` are what becomes of every frame, in order. `file_meta` is all that stands
+    before the data set; `edits` go by tag, those inside sequences are Within; `instance` is a new SOP Instance UID.
+    `details` are what all this comes to in the data set, as a dry run finds it out.
     """
 
     syntax: Syntax
@@ -63,6 +64,7 @@ class Plan(Record):
     transform: Transform | None = None
     word_bytes: int | None = None
     order_known: bool = True
+    steps: tuple[Step, ...] = ()
     table: OffsetTable = OffsetTable.EMPTY
     file_meta: bytes = b""
     edits: Mapping[int, Edit] = MappingProxyType({})

@@ -6,11 +6,14 @@ set change. It is made of the header and of what the codestreams say of themselv
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dcmtx.codec.table import ENCODERS
 from dcmtx.dataset.edit import Set
 from dcmtx.dataset.element import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA
 from dcmtx.dataset.meta import SOP_INSTANCE_UID, file_meta
 from dcmtx.errors import RefusedError, UnsupportedError
+from dcmtx.planning import steps
 from dcmtx.planning.carrying import carry, float_pixels, must_expand, rewrap, without_pixels
 from dcmtx.planning.edits import ICON_IMAGE_SEQUENCE, check_order, check_signatures, signature_edits
 from dcmtx.planning.inputs import Case, DataSet, Frames, look_inside
@@ -20,7 +23,7 @@ from dcmtx.planning.recoding import deciders, must_encode, recode, recompress
 from dcmtx.planning.request import Request
 from dcmtx.planning.routes import Route
 from dcmtx.planning.suggest import advice
-from dcmtx.policy import EncodingParameters, Icon, Uid
+from dcmtx.policy import EncodingParameters, Icon, Uid, UnusedBits
 from dcmtx.rules import identity, image, objects
 from dcmtx.syntax import JPEG_RECOMPRESSION, Kind, Loss, Syntax
 
@@ -120,4 +123,31 @@ def _finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
     if plan.syntax.retired:
         notes += (f"{plan.syntax.name} is retired; few programs still read it",)
     meta = file_meta(dataset.meta, header, plan.syntax, instance)
-    return plan.replace(notes=notes, edits=edits, instance=instance, file_meta=meta)
+    return plan.replace(notes=notes, edits=edits, instance=instance, file_meta=meta, steps=tuple(_steps(plan)))
+
+
+def _steps(plan: Plan) -> Iterator[steps.Step]:
+    """Yield what becomes of every frame of a plan that is otherwise finished."""
+    source, decoded, given, target = plan.source_format, plan.decoded_format, plan.encoder_format, plan.target_format
+    if plan.decoder and source and decoded:
+        yield steps.Decode(plan.decoder.backend, source)
+        if decoded.photometric != source.photometric:
+            yield steps.Recolour(source.photometric, decoded.photometric)
+    if plan.word_bytes:
+        yield steps.SwapWords(plan.word_bytes)
+    if plan.overlays:
+        yield steps.ExtractOverlays(plan.overlays)
+    if plan.unused_bits is not None:
+        if decoded and plan.unused_bits is not UnusedBits.KEEP and decoded.high_bit != decoded.stored - 1:
+            yield steps.LowerHighBit(decoded.high_bit, decoded.stored)
+        yield steps.SettleUnused(plan.unused_bits)
+    if decoded and given:
+        if given.photometric == "RGB" and decoded.photometric == "YBR_FULL":
+            yield steps.Recolour(decoded.photometric, given.photometric)
+        if given.allocated != decoded.allocated:
+            yield steps.Widen(decoded.allocated, given.allocated)
+    if plan.encoder and target:
+        yield steps.Encode(plan.encoder.backend, target, irreversible=plan.irreversible)
+    # Bits that share bytes with those of other frames are not looked at again.
+    if plan.verifier and not (plan.syntax.kind is Kind.NATIVE and target and target.allocated == 1):
+        yield steps.Verify(plan.verifier.backend)
