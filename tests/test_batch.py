@@ -85,7 +85,9 @@ def test_files_are_found_by_content_whatever_their_names(tree: Path, out: Path) 
     assert names(out) == {"notes.txt", "picture.png", "no-suffix", "x.DCM.bak"}
     told = by_source(records(ran.out))
     assert {name for name, record in told.items() if record["status"] == "skipped"} == set(others)
-    assert all(told[name]["notes"] == ["empty" if name == "empty.dcm" else "not DICOM"] for name in others)
+    assert {name: [note["text"] for note in told[name]["notes"]] for name in others} == {
+        name: ["empty" if name == "empty.dcm" else "not DICOM"] for name in others
+    }
 
 
 def test_links_to_files_are_followed_and_links_to_directories_are_not(tree: Path, out: Path, tmp_path: Path) -> None:
@@ -189,7 +191,7 @@ def test_a_dicomdir_is_skipped_with_a_note_whatever_its_name(tree: Path, out: Pa
     for name in ("DICOMDIR", "index"):
         assert told[name]["status"] == "skipped"
         assert f"{tree / name}: skipped: a DICOMDIR" in ran.err
-        assert "DICOMDIR" in told[name]["notes"][0]
+        assert "DICOMDIR" in told[name]["notes"][0]["text"]
 
 
 def test_an_empty_tree_is_nothing_to_do(tree: Path, out: Path) -> None:
@@ -555,7 +557,7 @@ def test_a_record_says_what_was_done(tree: Path, out: Path, tmp_path: Path) -> N
         assert ratio <= len(given.digest) / (sum(map(len, pixels[1:])) - given.frames)
         assert seconds > 0
         assert record == {
-            "version": 1,
+            "version": 2,
             "source": str(tree / name),
             "destination": str(out / name),
             "status": "converted",
@@ -624,7 +626,7 @@ def test_a_file_of_every_kind_has_one_record(kind: str, mixed: tuple[Path, Ran])
     record = by_source(records(mixed[1].out))[kind]
     _, status, exit_status = KINDS[kind]
     assert set(record) == documented_fields()
-    assert (record["version"], record["source"], record["destination"]) == (1, f"in/{kind}", f"out/{kind}")
+    assert (record["version"], record["source"], record["destination"]) == (2, f"in/{kind}", f"out/{kind}")
     assert record["status"] == status
     assert isinstance(record["notes"], list)
     if exit_status is None:

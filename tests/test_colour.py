@@ -150,7 +150,7 @@ def test_jpeg_shows_what_it_holds_whatever_the_tag_says(kind: str, to: str, deco
     assert photometric(out) == "RGB"
     assert apart(rgb, found) <= 6
     _, _, said, odd = JPEG[kind]
-    assert any(f"Photometric Interpretation is {said}" in note for note in outcome.notes) == odd
+    assert any(f"Photometric Interpretation is {said}" in note.text for note in outcome.notes) == odd
 
 
 @pytest.mark.parametrize("to", ["jpegls", "j2k", "htj2k", "jpeg", "jpegxl", "implicit", "deflated-frames"])
@@ -282,7 +282,7 @@ def test_jpeg_2000_shows_what_it_holds_whatever_the_tag_says(
         assert photometric(out) == becomes
         assert dicom.walk(out.read_bytes()).elements[PLANAR].number == 0
         assert apart(samples, found) <= (0 if reversible else 3)
-        assert any(f"Photometric Interpretation is {said}" in note for note in outcome.notes) == odd
+        assert any(f"Photometric Interpretation is {said}" in note.text for note in outcome.notes) == odd
     other = "htj2k" if code == "JPEG 2000" else "j2k"
     transcode(source, out, to=other, decoder=decoder)
     assert photometric(out) == ("YBR_RCT" if becomes == "RGB" else "YBR_FULL")

@@ -515,7 +515,7 @@ def test_attributes_of_no_image_are_carried_with_native_cells(
     assert walked.elements[dicom.PIXEL_DATA].value == before.elements[dicom.PIXEL_DATA].value
     for tag in (0x00280002, 0x00280004, 0x00280100, 0x00280101, 0x00280102, 0x00280103):
         assert walked.elements[tag].value == before.elements[tag].value
-    assert any("carried as they are" in note for note in outcome.notes)
+    assert any("carried as they are" in note.text for note in outcome.notes)
 
 
 ENCAPSULATED_TARGETS = tuple(
@@ -583,7 +583,7 @@ def test_big_endian_is_written_only_by_its_name_and_with_a_note(src: Path, dst: 
     src.write_bytes(PLAIN.encode())
     outcome = transcode(src, dst, to="big-endian")
     assert dicom.walk(dst.read_bytes()).syntax == dicom.BIG_ENDIAN
-    assert any("retired" in note for note in outcome.notes)
+    assert any("retired" in note.text for note in outcome.notes)
 
 
 REPORT = dicom.file(

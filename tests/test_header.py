@@ -388,7 +388,7 @@ def test_zeros_behind_the_last_element_are_padding(syntax, size):
     data = element(0x00080008, "CS", "AB", syntax)
     header = index(data + bytes(size), syntax)
     assert list(header.tags()) == [0x00080008]
-    assert header.notes == [f"dropped {size} bytes of padding behind the last element"]
+    assert [note.text for note in header.notes] == [f"dropped {size} bytes of padding behind the last element"]
 
 
 def test_any_number_of_zeros_behind_the_last_element_is_padding():
@@ -500,7 +500,7 @@ def test_damaged_bytes_are_an_input_error_or_an_index_within_the_file(syntax):
         except InputError:
             continue
         position = 0
-        misplaced = any("left out" in note for note in header.notes)
+        misplaced = any("left out" in note.text for note in header.notes)
         for found in header.elements:
             # Elements of groups 0000 and 0002 are passed over.
             assert position == found.start or (misplaced and position < found.start)

@@ -121,7 +121,7 @@ def test_a_record_without_its_flag_is_made_whole_once(kind: str, flag: str, tmp_
     before = text(LOSSY, "CS", flag) | text(RATIO, "DS", ratios) | text(METHOD, "CS", methods)
     source, out = coded(tmp_path / "source.dcm", Silent("jpegls-near", G12, NEAR), before), tmp_path / "out.dcm"
     outcome = transcode(source, out, to="rle")
-    assert any("0028,2110" in note for note in outcome.notes)
+    assert any("0028,2110" in note.text for note in outcome.notes)
     found = written(out)
     assert (found[LOSSY].text, texts(found[METHOD])) == ("01", named)
     own = measured_ratio(source, G12)
@@ -186,7 +186,7 @@ def test_the_process_of_the_codestream_decides(stranger: tuple[Path, Silent], tm
     if kind.method is None:
         assert np.array_equal(found, scene(kind.fmt))
         assert not written(out).keys() & {LOSSY, RATIO, METHOD}
-        assert not any("lossy" in note for note in outcome.notes)
+        assert not any("lossy" in note.text for note in outcome.notes)
     else:
         error = found.astype("f8") - scene(kind.fmt)
         assert 0 < np.sqrt(np.mean(error * error)) < 0.02 * kind.fmt.high

@@ -297,7 +297,7 @@ def test_a_basic_table_that_wrapped_is_rebuilt():
     found = read_fragments(file.pread, 0, file.size)
     mapped = map_frames(found, 5, None, single=False, starts_frame=None)
     assert list(mapped.starts) == [0, 1, 2, 3, 4, 5]
-    assert "Basic Offset Table" in mapped.notes[0]
+    assert "Basic Offset Table" in mapped.notes[0].text
 
 
 # --- mapping frames ------------------------------------------------------------------------------------------------
@@ -346,7 +346,7 @@ def test_without_tables_one_frame_has_all_fragments(payloads):
 def test_a_split_frame_of_a_syntax_that_forbids_it_is_joined_with_a_note():
     result = mapped(Laid([[b"ab", b"cd", b"ef"]]), 1, single=True)
     assert list(result.starts) == [0, 3]
-    assert "3 fragments" in result.notes[0]
+    assert "3 fragments" in result.notes[0].text
 
 
 @repeatably(100)
@@ -413,7 +413,9 @@ def test_a_damaged_basic_table_is_rebuilt_with_a_note(damage, frames):
         return
     result = mapped(laid, len(frames), offsets=wrong)
     assert list(result.starts) == laid.starts
-    assert result.notes == ("the Basic Offset Table does not fit the fragments; rebuilt from the items",)
+    assert [note.text for note in result.notes] == [
+        "the Basic Offset Table does not fit the fragments; rebuilt from the items"
+    ]
 
 
 EXTENDED_DAMAGE = {
@@ -433,7 +435,9 @@ def test_a_damaged_extended_table_is_rebuilt_with_a_note(damage):
     offsets, lengths = damage(laid.offsets, [len(payload) for payload in laid.padded])
     result = mapped(laid, 3, eot=extended(offsets, lengths), sees=False)
     assert list(result.starts) == [0, 1, 2, 3]
-    assert result.notes == ("the Extended Offset Table does not fit the fragments; rebuilt from the items",)
+    assert [note.text for note in result.notes] == [
+        "the Extended Offset Table does not fit the fragments; rebuilt from the items"
+    ]
 
 
 def test_an_extended_table_for_frames_of_several_fragments_is_not_believed():
@@ -456,9 +460,9 @@ def test_split_frames_of_a_syntax_that_forbids_them_are_joined_by_a_table_that_f
     eot = None if kind == "basic" else extended(laid.frame_offsets, padded if kind == "extended" else bare)
     result = mapped(laid, len(frames), offsets=offsets, eot=eot, single=True, sees=sees)
     assert list(result.starts) == laid.starts
-    assert result.notes == (
+    assert [note.text for note in result.notes] == [
         f"{len(frames)} frames are split over {len(laid.payloads)} fragments, which the syntax forbids; joined",
-    )
+    ]
 
 
 def test_one_split_frame_that_nothing_is_known_of_is_joined_by_a_table_only():

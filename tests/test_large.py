@@ -21,13 +21,15 @@ import images
 import numpy as np
 import pydicom
 import pytest
+import works
 from conftest import Ran
 
 from dcmtx import transcode
 from dcmtx.errors import CodecError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel import encapsulation
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.place.atomic import Sink
+from dcmtx.place import places
+from dcmtx.place.atomic import AtomicSink
 from dcmtx.place.bytes import FileBytes, open_bytes
 from dcmtx.planning.formats import worst_case
 from dcmtx.policy import OffsetTable
@@ -211,8 +213,8 @@ class Hole:
         return self
 
 
-class HollowSink(Sink):
-    """A Sink that leaves holes where it is given them, and does not ask whether the disk has room for those."""
+class HollowSink(AtomicSink):
+    """An AtomicSink that leaves holes where it is given them, and does not ask whether the disk has room for those."""
 
     needed: list[int]
 
@@ -225,7 +227,7 @@ class HollowSink(Sink):
         self._file.seek(0, os.SEEK_END)
         self.bytes += len(data)
 
-    def need(self, length: int) -> None:
+    def reserve(self, length: int) -> None:
         self.needed.append(length)
 
 
@@ -246,7 +248,7 @@ def hollow(monkeypatch: pytest.MonkeyPatch) -> Callable[[Hollow], type[HollowSin
             return real(self, length, offset)
 
         monkeypatch.setattr(FileBytes, "pread", pread)
-        monkeypatch.setattr(transcoding, "Sink", HollowSink)
+        monkeypatch.setattr(places, "AtomicSink", HollowSink)
         monkeypatch.setattr(HollowSink, "needed", [], raising=False)
         return HollowSink
 
@@ -426,7 +428,7 @@ def too_long(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def test_what_native_pixel_data_cannot_hold_is_refused_before_any_work(
     target: str, too_long: Path, tmp_path: Path, fails: Fails, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transcoding, "Sink", None)
+    monkeypatch.setattr(places, "AtomicSink", None)
     monkeypatch.setattr(transcoding, "Writer", None)
     line = fails(5, too_long, tmp_path / "out.dcm", "--to", target)
     assert f"native Pixel Data at most {LARGEST} (PS3.5 8.1.1)" in line
@@ -442,7 +444,7 @@ def test_native_pixels_that_grow_beyond_what_native_pixel_data_can_hold(
     # Shared between an odd number of columns, chroma must be expanded: from 2 bytes per pixel to 3.
     image = {"rows": 512, "columns": 511, "frames": 6000, "samples": 3, "photometric": "YBR_FULL_422", **EIGHT}
     native(tmp_path / "in.dcm", 512 * 511 * 2 * 6000, syntax=dicom.IMPLICIT, **image)
-    monkeypatch.setattr(transcoding, "Sink", None)
+    monkeypatch.setattr(places, "AtomicSink", None)
     with pytest.raises(RefusedError, match=f"its pixels take {512 * 511 * 3 * 6000} bytes") as caught:
         transcode(tmp_path / "in.dcm", tmp_path / "out.dcm", to=target)
     assert caught.value.code == "E_SIZE"
@@ -472,7 +474,7 @@ def test_a_fallback_takes_what_native_pixel_data_cannot_hold(tmp_path: Path) -> 
         tmp_path / "in.dcm", tmp_path / "out.dcm", to="explicit", fallback=["deflated-frames"], dry_run=True
     )
     assert outcome.syntax_out == DEFLATED_FRAMES
-    assert any("refused" in note and "fell back to deflated-frames" in note for note in outcome.notes)
+    assert any("refused" in note.text and "fell back to deflated-frames" in note.text for note in outcome.notes)
 
 
 # --- which table -------------------------------------------------------------------------------------------------
@@ -651,7 +653,7 @@ def test_a_frame_far_beyond_4_gib(
     assert source.frames.fragments.offset(5) > 9 * GIB
     assert [source.frames.frame(number) for number in (0, 3, 5)] == [FIRST, b"\0\0", LAST]
     assert reads.bytes < LITTLE
-    assert [note in one for one in (*source.dataset.notes, *source.frames.notes)] == [True] * bool(note)
+    assert [note in one.text for one in (*source.dataset.notes, *source.frames.notes)] == [True] * bool(note)
     assert file.on_disk < LITTLE
 
 
@@ -680,7 +682,7 @@ def test_a_basic_table_at_the_border(
             raw.write(b"\xff\xd9")
     source = opened(file.path)
     assert source.frames.frame(1) == LAST
-    assert [("Basic Offset Table" in note) for note in (*source.dataset.notes, *source.frames.notes)] == [True] * (
+    assert [("Basic Offset Table" in note.text) for note in (*source.dataset.notes, *source.frames.notes)] == [True] * (
         offset >= 1 << 32
     )
     assert reads.bytes < LITTLE
@@ -823,7 +825,7 @@ def test_frames_wait_for_one_another_in_a_bounded_window(slow: str, workers: int
         return EncodedFrame(Counted())
 
     seen = 0
-    for _ in engine.run(work, 200, workers, lambda: workers):
+    for _ in engine.run(works.Each(work), 200, workers, lambda: workers):
         if slow == "writer" and seen % 20 == 0:
             time.sleep(0.01)
         assert len(begun) <= seen + 2 * workers + 2
@@ -840,7 +842,7 @@ def test_with_one_worker_nothing_runs_ahead() -> None:
         begun.append(number)
         return EncodedFrame(b"")
 
-    for number, _ in enumerate(engine.run(work, 50, 8, lambda: 1)):
+    for number, _ in enumerate(engine.run(works.Each(work), 50, 8, lambda: 1)):
         assert begun == list(range(number + 1))
 
 
@@ -868,17 +870,18 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def plant(together: int) -> None:
         Frame.under_way = Frame.most = 0
         meet = threading.Barrier(together)
-        coded = FrameCoder.__call__
+        coded = FrameCoder.code
 
-        def code(self: FrameCoder, number: int) -> EncodedFrame:
+        def code(self: FrameCoder, numbers: list[int]) -> list[EncodedFrame]:
             Frame.begin(1)
             # The last ones may be fewer than that.
-            if number < len(self._frames) // together * together:
+            if numbers[0] < len(self._frames) // together * together:
                 meet.wait(10)
-            done = coded(self, number)
-            return done.replace(data=Frame(bytes(done.data)))
+            (done,) = coded(self, numbers)
+            assert isinstance(done, EncodedFrame)
+            return [done.replace(data=Frame(bytes(done.data)))]
 
-        monkeypatch.setattr(FrameCoder, "__call__", code)
+        monkeypatch.setattr(FrameCoder, "code", code)
 
     return plant
 
@@ -928,7 +931,7 @@ def test_a_job_that_has_a_part_of_the_cores_has_that_part_of_the_memory(
         begun.append(number)
         return EncodedFrame(b"")
 
-    for seen, _ in enumerate(engine.run(work, 50, most, lambda: allowed, memory=memory, frame_bytes=100)):
+    for seen, _ in enumerate(engine.run(works.Each(work), 50, most, lambda: allowed, memory=memory, frame_bytes=100)):
         # Those under way, and the one that is given out.
         assert len(begun) <= seen + frames
     assert len(begun) == 50

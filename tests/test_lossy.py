@@ -238,11 +238,11 @@ def test_no_more_is_lost_than_the_setting_allows(loss: Loss, tmp_path: Path) -> 
 def check_report(outcome: Any, loss: Loss) -> None:
     """Assert that notes tell the ratio, the PSNR, and of a ratio that is not the one asked for."""
     assert outcome.psnr >= loss.psnr - 0.5
-    (told,) = [note for note in outcome.notes if note.startswith("lossy: ratio")]
+    (told,) = [note.text for note in outcome.notes if note.text.startswith("lossy: ratio")]
     assert f"ratio {outcome.ratio:.4g}" in told
     assert f"PSNR {outcome.psnr:.1f} dB" in told
     asked = loss.options.get("ratio")
-    missed = any("asked for" in note for note in outcome.notes)
+    missed = any("asked for" in note.text for note in outcome.notes)
     assert missed == (asked is not None and abs(outcome.ratio / asked - 1) > 0.1)
 
 
@@ -292,7 +292,11 @@ def test_a_ratio_is_met_or_a_note_says_that_it_is_not(kind: str, to: str, ratio:
     reached = measured_ratio(coded, fmt)
     # Each frame has one pad byte at most.
     assert reached <= outcome.ratio <= reached * 1.02
-    missed = [note for note in outcome.notes if f"not the {ratio} asked for" in note or "without loss, so" in note]
+    missed = [
+        note.text
+        for note in outcome.notes
+        if f"not the {ratio} asked for" in note.text or "without loss, so" in note.text
+    ]
     assert bool(missed) == (abs(outcome.ratio / ratio - 1) > 0.1)
     if kind == "an image like others" and ratio > 3:
         assert not missed
@@ -324,7 +328,7 @@ def test_a_psnr_is_met_or_a_note_says_that_it_is_not(to: str, kind: str, psnr: i
     (found,) = DECODERS[to][0](coded, tmp_path)
     square = float(np.mean((found.astype("f8") - frame) ** 2))
     reached = 20 * math.log10(G12.high) - 10 * math.log10(max(square, 1e-12))
-    assert reached > psnr - 2 or any(f"not the {psnr} asked for" in note for note in outcome.notes)
+    assert reached > psnr - 2 or any(f"not the {psnr} asked for" in note.text for note in outcome.notes)
 
 
 def measured_ratio(path: Path, fmt: Format) -> float:
@@ -567,7 +571,7 @@ def test_uid_keep_keeps_it_and_says_what_that_means(tmp_path: Path) -> None:
     outcome = transcode(source, out, to="JPEG2000", lossy=True, uid="keep")
     walked = dicom.walk(out.read_bytes())
     assert walked.elements[SOP_INSTANCE].text == walked.meta[0x00020003].text == outcome.instance_out == "1.2.3.4"
-    assert any("SOP Instance UID is kept" in note for note in outcome.notes)
+    assert any("SOP Instance UID is kept" in note.text for note in outcome.notes)
     # An instance is not its own source.
     assert SOURCES not in walked.elements
     assert {LOSSY, RATIO, METHOD, DESCRIPTION, CODES} <= walked.elements.keys()
@@ -640,8 +644,8 @@ def test_padding_stays_and_a_note_says_what_became_of_it(tmp_path: Path) -> None
     source, out = make(tmp_path / "source.dcm", before=padding), tmp_path / "out.dcm"
     outcome = transcode(source, out, to="JPEG2000", lossy=True)
     assert written(out)[0x00280120].raw == padding[0x00280120]
-    assert any("Pixel Padding Value" in note for note in outcome.notes)
-    assert not any("Pixel Padding Value" in note for note in transcode(source, out, to="jpegls").notes)
+    assert any("Pixel Padding Value" in note.text for note in outcome.notes)
+    assert not any("Pixel Padding Value" in note.text for note in transcode(source, out, to="jpegls").notes)
 
 
 @pytest.mark.parametrize("filling", ["x", "\xe9"], ids=["ASCII", "two bytes each"])
@@ -903,7 +907,7 @@ def test_a_source_that_lost_something_gets_its_record(kind: str, to: str, flag: 
     source, out = silent(tmp_path / "source.dcm", SILENT[kind], flag), tmp_path / "out.dcm"
     outcome = transcode(source, out, to=to)
     found, before = written(out), written(source)
-    noted = any("Lossy Image Compression (0028,2110) is 01 now" in note for note in outcome.notes)
+    noted = any("Lossy Image Compression (0028,2110) is 01 now" in note.text for note in outcome.notes)
     method = SILENT[kind].method
     assert noted == (method is not None and flag != "01")
     if not noted:
@@ -939,7 +943,7 @@ def test_a_silent_loss_comes_before_the_one_that_is_added(tmp_path: Path) -> Non
     first, second = map(float, texts(found[RATIO]))
     assert first == pytest.approx(measured_ratio(source, RGB), rel=1e-3)
     assert second == pytest.approx(measured_ratio(out, RGB), rel=1e-2)
-    assert any("0028,2110" in note for note in outcome.notes)
+    assert any("0028,2110" in note.text for note in outcome.notes)
 
 
 # --- dciodvfy --------------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ DECODED = {
 def test_what_a_source_holds_and_becomes(last, said, what, is_coded, plain, odd):
     colour = decoded(syntax(last), COLOUR.replace(photometric=said), what)
     assert (colour.coded, colour.plain, bool(colour.notes)) == (is_coded, plain, odd)
-    assert all(said in note for note in colour.notes)
+    assert all(said in note.text for note in colour.notes)
 
 
 @pytest.mark.parametrize("last", ["1", "5", "4.50", "4.51", "4.70", "4.80", "4.90", "4.201"])

@@ -166,7 +166,7 @@ def test_nothing_is_lost_for_nothing(kind: str, to: str, tmp_path: Path) -> None
     assert outcome.instance_out == outcome.instance_in == "1.2.3.4"
     assert outcome.encoder == plain.encoder
     assert (outcome.psnr, outcome.ratio, outcome.digest) == (None, plain.ratio, plain.digest)
-    assert any("no loss is told of" in note for note in outcome.notes)
+    assert any("no loss is told of" in note.text for note in outcome.notes)
     assert decibels(out, frames, to, tmp_path, 1) == math.inf
 
 
@@ -197,7 +197,7 @@ def test_frames_of_both_kinds_stand_beside_one_another(workers: int, verify: boo
     assert (walked.elements[LOSSY].text, walked.elements[METHOD].text) == ("01", METHODS[to][0])
     assert float(texts(walked.elements[RATIO])[0]) == pytest.approx(measured_ratio(out, G12), rel=0.01)
     assert walked.elements[SOP_INSTANCE].text != "1.2.3.4"
-    assert any(note.startswith("2 of 4 frames are coded without loss") for note in outcome.notes)
+    assert any(note.text.startswith("2 of 4 frames are coded without loss") for note in outcome.notes)
     found = DECODERS[to][0](out, tmp_path)
     assert np.array_equal(found[0], frames[0])
     assert np.array_equal(found[2], frames[2])
@@ -258,15 +258,15 @@ def test_a_coding_that_loses_is_called_lossy_though_it_came_out_exact(to: str, f
     assert math.isinf(decibels(out, [frame], to, tmp_path, 1))
     assert {LOSSY, RATIO, METHOD, DESCRIPTION, CODES, SOURCES} <= written(out).keys()
     assert written(out)[SOP_INSTANCE].text != "1.2.3.4"
-    assert any("nothing was lost; called lossy all the same" in note for note in outcome.notes)
+    assert any("nothing was lost; called lossy all the same" in note.text for note in outcome.notes)
 
 
 def test_a_dry_run_says_that_it_may_come_out_without_loss(tmp_path: Path) -> None:
     source = make(tmp_path / "source.dcm", G12)
     outcome = transcode(source, tmp_path / "out.dcm", to="j2k", lossy=True, dry_run=True)
-    assert any("without loss" in note for note in outcome.notes)
+    assert any("without loss" in note.text for note in outcome.notes)
     outcome = transcode(source, tmp_path / "out.dcm", to="jpegls", lossy=True, dry_run=True)
-    assert not any("without loss" in note for note in outcome.notes)
+    assert not any("without loss" in note.text for note in outcome.notes)
 
 
 def test_standard_output_gets_one_file(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -298,7 +298,7 @@ def test_a_low_quality_that_was_asked_for_is_told(options: dict[str, float], to:
     frame = scene(G12)
     source, out = make(tmp_path / "source.dcm", G12, frames=[frame]), tmp_path / "out.dcm"
     outcome = transcode(source, out, to=to, lossy=True, **options)
-    told = any("below 40 dB" in note for note in outcome.notes)
+    told = any("below 40 dB" in note.text for note in outcome.notes)
     assert told == (decibels(out, [frame], to, tmp_path, 4095) < NEAR)
     assert told == (options in ({"ratio": 60}, {"psnr": 30}))
 
@@ -321,7 +321,7 @@ def test_a_ratio_out_of_reach_does_not_take_the_last_decibel(side: int, to: str,
     source, out = make(tmp_path / "source.dcm", G8, frames=[frame]), tmp_path / "out.dcm"
     outcome = transcode(source, out, to=to, lossy=True, ratio=200)
     assert decibels(out, [frame], to, tmp_path, 255) >= 20
-    assert any("not the 200 asked for" in note for note in outcome.notes)
+    assert any("not the 200 asked for" in note.text for note in outcome.notes)
 
 
 # --- the search -------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from dcmtx.errors import InputError
 Command = Callable[..., Ran]
 Fails = Callable[..., str]
 
-RECORD = {"version": 1, "source": "a", "destination": "b", "status": "converted"}
+RECORD = {"version": 2, "source": "a", "destination": "b", "status": "converted"}
 
 
 def line(**changes: Any) -> bytes:
@@ -130,7 +130,7 @@ def test_a_report_among_the_sources_is_none_of_them(place: str, tmp_path: Path) 
         assert {name: record["status"] for name, record in told.items()} == {
             "a": "converted", "b": "converted", "report": "skipped",
         }  # fmt: skip
-        assert told["report"]["notes"] == ["it is the report"]
+        assert [note["text"] for note in told["report"]["notes"]] == ["it is the report"]
     assert names(tmp_path / "out") == {"a", "s/b"}
 
 
@@ -161,7 +161,7 @@ NO_REPORTS = {
 REPORTS = {
     "empty": b"",
     "of an earlier run": line() * 3,
-    "of another version": line(version=2),
+    "of another version": line(version=1),
     "torn in its first line": line()[:30],
     "torn in its first word": line()[:3],
     "torn later": line() + line()[:40],
@@ -236,9 +236,9 @@ def test_a_torn_line_is_cut_wherever_it_begins(tmp_path: Path, monkeypatch: pyte
 
 def test_a_report_of_another_version_is_not_gone_on_with(tmp_path: Path, fails: Fails) -> None:
     (source,) = plant(tmp_path, ["in.dcm"])
-    (tmp_path / "report").write_bytes(line(version=2))
+    (tmp_path / "report").write_bytes(line(version=1))
     line_ = [source, tmp_path / "out.dcm", "--to", "rle", "--report", tmp_path / "report", "--resume"]
-    assert "version 2" in fails(2, *line_)
+    assert "version 1" in fails(2, *line_)
 
 
 # --- what a record has -------------------------------------------------------------------------------------------
@@ -284,4 +284,11 @@ def test_frames_are_counted_from_one_in_the_record_of_an_error(frame: int | None
     error = InputError("it is damaged", code="E_TRUNCATED")
     error.frame = frame
     record = as_record(error, "a", "b")
-    assert record["error"] == {"code": "E_TRUNCATED", "status": 3, "message": "it is damaged", "frame": told}
+    assert record["error"] == {
+        "code": "E_TRUNCATED",
+        "status": 3,
+        "message": "it is damaged",
+        "what": "it is damaged",
+        "advice": None,
+        "frame": told,
+    }

@@ -68,7 +68,7 @@ def opened(tmp_path: Path) -> Iterator[Opens]:
 
 
 def notes_of(source: Opened) -> list[str]:
-    return [*source.dataset.notes, *source.frames.notes]
+    return [note.text for note in (*source.dataset.notes, *source.frames.notes)]
 
 
 # --- bytes of files --------------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def test_what_is_written_in_big_endian_are_words_of_16_bits(tmp_path: Path) -> N
     for source in ("in.dcm", "frames.dcm"):
         out, back = tmp_path / "out.dcm", tmp_path / "back.dcm"
         outcome = transcode(tmp_path / source, out, to="big-endian")
-        assert any("written as 16-bit words" in note for note in outcome.notes)
+        assert any("written as 16-bit words" in note.text for note in outcome.notes)
         # The walker reverses OW by twos.
         assert dicom.walk(out.read_bytes()).elements[dicom.PIXEL_DATA].value == images.cells(fmt, frames)
         transcode(out, back, to="explicit", word_order="16")

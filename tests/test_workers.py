@@ -40,7 +40,8 @@ from conftest import Ran, contents, modes_bind, need_tool, wait_until
 from fake_codecs import Mood, Stage
 
 from dcmtx.errors import DcmtxError
-from dcmtx.pool import workers
+from dcmtx.pool import forkserver, workers
+from dcmtx.pool.worker import limit_memory
 from dcmtx.pool.workers import Pool
 
 pytestmark = [need_proc, pytest.mark.timeout(300)]
@@ -271,7 +272,7 @@ def test_a_system_that_cannot_limit_memory_has_workers_all_the_same(
         raise error
 
     monkeypatch.setattr(resource, "setrlimit", refuse)
-    workers._limit_memory(3 * GIB)
+    limit_memory(3 * GIB)
 
 
 def test_workers_that_cannot_start_are_not_tried_for_ever() -> None:
@@ -285,7 +286,7 @@ def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "it_hangs.py").write_text("import time\ntime.sleep(1000)\n")
     # Where processes look that are started later.
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(workers, "_kill_server", lambda _: None)
+    monkeypatch.setattr(forkserver, "kill_server", lambda _: None)
     return "it_hangs"
 
 
@@ -308,7 +309,8 @@ def test_workers_that_always_hang_are_not_tried_for_ever(hanging: str, monkeypat
 # The process that workers are forked from hangs: whoever starts one waits for it.
 HANGING_SERVER = """
 import sys
-from dcmtx.pool import workers
+from dcmtx.pool import forkserver, workers
+from dcmtx.pool.worker import limit_memory
 workers._PRELOAD, workers._START_SECONDS = ("it_hangs",), 0.2
 from dcmtx.cli import main
 main()
@@ -527,7 +529,7 @@ HARMED: dict[str, Callable[[bytes], bytes]] = {
     "cut in the pixels": lambda data: data[:-40],
     "cut in the header": lambda data: data[:400],
     "cut behind the meta information": lambda data: data[: data.index(b"\x08\0\x08\0CS")],
-    "rows gone": lambda data: data.replace(b"\x28\0\x10\0US", b"\x28\0\x10\0XX"),
+    "rows gone": lambda data: data.replace(b"\x28\0\x10\0US", b"\x28\0\x0f\0US"),
     "more rows than pixels": lambda data: data.replace(b"US\2\0\x08\0", b"US\2\0\xff\0"),
     "no rows": lambda data: data.replace(b"US\2\0\x08\0", b"US\2\0\0\0"),
     "absurd bits": lambda data: data.replace(b"US\2\0\x10\0", b"US\2\0\x63\0"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from dcmtx.batch.walk import Found, plan_roots, walk
@@ -15,12 +15,14 @@ from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID, S
 from dcmtx.errors import DcmtxError
 from dcmtx.place.atomic import remove_stale, sweep, temporary_name
 from dcmtx.place.bytes import open_bytes
+from dcmtx.place.places import is_same
 from dcmtx.planning.routes import Route
 from dcmtx.record import Record
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
-from dcmtx.transcoding.job import Job, Outcome, is_same_file, run
+from dcmtx.transcoding.job import Job, Outcome, run
 
 if TYPE_CHECKING:
+    from dcmtx.pool.executor import Executor
     from dcmtx.pool.workers import Pool
 
 # What a walk comes to that is no image and no fault. A file that the user named is to be converted, whatever it is.
@@ -54,7 +56,9 @@ class Options(Record):
     report: str | None = None
 
 
-class _Task(Record):
+class Task(Record):
+    """One file to convert. `named` says that the user named it, not only a directory that it is in."""
+
     job: Job
     resume: bool
     named: bool
@@ -75,37 +79,49 @@ class Stop:
 
 
 def convert(
-    sources: Sequence[str], destination: str, options: Options, stop: Stop | None = None
+    sources: Sequence[str],
+    destination: str,
+    options: Options,
+    stop: Stop | None = None,
+    *,
+    executor: Executor[Task, Done] | None = None,
 ) -> Generator[Done, None, None]:
     """Convert many files and yield what became of each, as they are done, until all are or `stop` is requested.
 
     A file that fails does not stop the others, unless `fail_fast`; a full disk does, for all would fail. Closing the
     iterator stops the workers and leaves no temporary file.
 
+    `executor` does the jobs by `perform`, wherever it likes; it is stopped, and its maker's to leave. Without one there
+    are processes on this machine, as `local_pool` makes them.
+
     Raises UsageError if the sources cannot go to the destination together.
     """
     roots = plan_roots(sources, destination)
     alone = len(roots) == 1 and roots[0].target == destination and not roots[0].is_directory
     options = options.replace(job=options.job.replace(parents=not alone))
-    from dcmtx.pool.workers import Pool
-
-    pool: Pool[_Task, Done] = Pool(
-        _perform, options.workers, timeout=options.timeout, modules=options.modules, memory=options.memory
-    )
     stop = stop or Stop()
-    stop.wake = pool.wake
-    with pool:
+    with ExitStack() as stack:
+        if executor is None:
+            executor = stack.enter_context(local_pool(options))
+        stop.wake = executor.wake
         try:
-            yield from _run(pool, walk(roots, destination, options.report), options, stop)
+            yield from _run(executor, walk(roots, destination, options.report), options, stop)
         finally:
             stop.wake = None
-            for task in pool.stop():
+            for task in executor.stop():
                 _remove_temporary(task)
 
 
-def _run(pool: Pool[_Task, Done], found: Iterator[Found], options: Options, stop: Stop) -> Iterator[Done]:
+def local_pool(options: Options) -> Pool[Task, Done]:
+    """Return processes on this machine that do the jobs of a batch. They begin to load codecs at once."""
+    from dcmtx.pool.workers import Pool
+
+    return Pool(perform, options.workers, timeout=options.timeout, modules=options.modules, memory=options.memory)
+
+
+def _run(executor: Executor[Task, Done], found: Iterator[Found], options: Options, stop: Stop) -> Iterator[Done]:
     """Feed the pool with what is found, and yield what comes of it, until enough is enough."""
-    for done in _results(pool, found, options, stop):
+    for done in _results(executor, found, options, stop):
         yield done
         full = done.error is not None and done.error.code == "E_DISK_FULL"
         if full or (done.error is not None and options.fail_fast):
@@ -113,8 +129,8 @@ def _run(pool: Pool[_Task, Done], found: Iterator[Found], options: Options, stop
         if stop.requested:
             break
     if stop.requested:
-        unfinished = pool.stop()
-        for task, result in pool.finished():
+        unfinished = executor.stop()
+        for task, result in executor.finished():
             done = _done(task, result)
             # A full disk has been told of once; what else it made fail counts as not done.
             if done.error is None or done.error.code != "E_DISK_FULL":
@@ -123,23 +139,23 @@ def _run(pool: Pool[_Task, Done], found: Iterator[Found], options: Options, stop
             _remove_temporary(task)
 
 
-def _results(pool: Pool[_Task, Done], found: Iterator[Found], options: Options, stop: Stop) -> Iterator[Done]:
+def _results(executor: Executor[Task, Done], found: Iterator[Found], options: Options, stop: Stop) -> Iterator[Done]:
     for one in found:
         if stop.requested:
             return
         if one.fault is not None or one.skip:
             yield Done(one.src, one.dst, error=one.fault, skip=one.skip)
             continue
-        pool.submit(_Task(options.job.replace(src=one.src, dst=one.dst), options.resume, one.named))
-        for task, result in pool.results():
+        executor.submit(Task(options.job.replace(src=one.src, dst=one.dst), options.resume, one.named))
+        for task, result in executor.results():
             yield _done(task, result)
-    for task, result in pool.results(wait_for_all=True):
+    for task, result in executor.results(wait_for_all=True):
         yield _done(task, result)
 
 
-def _perform(task: _Task) -> Done:
-    """Convert one file, in a worker."""
-    from dcmtx.pool import workers
+def perform(task: Task) -> Done:
+    """Convert one file, or find that it need not be: what an executor does, in whatever process."""
+    from dcmtx.pool import worker
 
     job = task.job
     try:
@@ -150,7 +166,7 @@ def _perform(task: _Task) -> Done:
             return Done(job.src, job.dst, skip="done before")
         if not job.dry_run:
             _sweep_once(os.path.dirname(job.dst) or os.curdir)
-        return Done(job.src, job.dst, run(job, workers.cores))
+        return Done(job.src, job.dst, run(job, worker.cores))
     except DcmtxError as error:
         if error.code in _PASSED_OVER and not task.named:
             return Done(job.src, job.dst, skip=_PASSED_OVER[error.code])
@@ -182,7 +198,7 @@ def _is_done(job: Job) -> bool:
     if planned.syntax_out != head.syntax:
         return False
     plan = planned.plan
-    if plan is None or plan.route is not Route.RECODE or not is_same_file(job.src, job.dst):
+    if plan is None or plan.route is not Route.RECODE or not is_same(job.src, job.dst):
         return True
     return head.text(IMPLEMENTATION_CLASS) == IMPLEMENTATION_CLASS_UID and (plan.lost or not plan.irreversible)
 
@@ -201,7 +217,7 @@ def _sweep_once(directory: str) -> None:
     _swept.add(directory)
 
 
-def _done(task: _Task, result: Done | DcmtxError) -> Done:
+def _done(task: Task, result: Done | DcmtxError) -> Done:
     """Return what became of a task, also of one whose worker died: then its temporary file is removed."""
     if isinstance(result, Done):
         return result
@@ -211,6 +227,6 @@ def _done(task: _Task, result: Done | DcmtxError) -> Done:
     return Done(task.job.src, task.job.dst, error=result)
 
 
-def _remove_temporary(task: _Task) -> None:
+def _remove_temporary(task: Task) -> None:
     directory, name = os.path.split(os.path.realpath(task.job.dst))
     remove_stale(os.path.join(directory, temporary_name(name)))

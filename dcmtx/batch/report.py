@@ -8,6 +8,7 @@ from dcmtx.batch.summary import Summary
 from dcmtx.dataset.edit import Append, Edit, Remove, Reserve, Set, Within
 from dcmtx.dataset.element import tag_text
 from dcmtx.errors import DcmtxError
+from dcmtx.finding import Finding
 from dcmtx.planning.plan import Plan
 from dcmtx.policy import OffsetTable
 from dcmtx.syntax import find
@@ -15,7 +16,7 @@ from dcmtx.transcoding.announce import line, shown_value
 from dcmtx.transcoding.job import Outcome, Status
 
 # The version of the records that `as_record` makes; it rises when a field changes its meaning or goes.
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 
 
 def verbose_line(outcome: Outcome) -> str:
@@ -112,7 +113,22 @@ _FIELDS: dict[str, Any] = {
 
 def skip_record(src: str, dst: str, why: str) -> dict[str, Any]:
     """Return the record of a file that was passed over."""
-    return _FIELDS | {"source": src, "destination": dst, "status": "skipped", "notes": [why]}
+    return _FIELDS | {
+        "source": src,
+        "destination": dst,
+        "status": "skipped",
+        "notes": [_note(Finding("N_SKIPPED", why))],
+    }
+
+
+def _note(finding: Finding) -> dict[str, Any]:
+    return {
+        "code": finding.code,
+        "severity": finding.severity.value,
+        "tag": None if finding.tag is None else tag_text(finding.tag),
+        "frame": None if finding.frame is None else finding.frame + 1,
+        "text": finding.text,
+    }
 
 
 def as_record(result: Outcome | DcmtxError, src: str, dst: str) -> dict[str, Any]:
@@ -120,7 +136,10 @@ def as_record(result: Outcome | DcmtxError, src: str, dst: str) -> dict[str, Any
     record = _FIELDS | {"source": src, "destination": dst}
     if isinstance(result, DcmtxError):
         frame = None if result.frame is None else result.frame + 1
-        error = {"code": result.code, "status": result.status, "message": result.message, "frame": frame}
+        error = {
+            "code": result.code, "status": int(result.status), "message": result.message, "what": result.what,
+            "advice": result.advice or None, "frame": frame,
+        }  # fmt: skip
         return record | {"status": "failed", "error": error}
     plan = result.plan
     record |= {
@@ -138,7 +157,7 @@ def as_record(result: Outcome | DcmtxError, src: str, dst: str) -> dict[str, Any
         "sop_instance_in": result.instance_in or None,
         "sop_instance_out": result.instance_out or None,
         "seconds": round(result.seconds, 6),
-        "notes": list(result.notes),
+        "notes": [_note(finding) for finding in result.notes],
     }
     if result.status is Status.PLANNED:
         record["plan"] = (

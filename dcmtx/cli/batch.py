@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from types import FrameType
 from typing import Any
 
-from dcmtx.batch.convert import Done, Options, Stop, convert
+from dcmtx.batch.convert import Done, Options, Stop, convert, local_pool
 from dcmtx.batch.report import summary_lines
 from dcmtx.batch.summary import Summary
 from dcmtx.batch.walk import Found, plan_roots, walk
@@ -40,16 +40,19 @@ def convert_many(
 
         check_roots(output.report, roots)
     options = Options(pattern, pattern.workers, timeout, resume=resume, fail_fast=fail_fast, report=output.report)
-    stop = Stop()
     summary = Summary()
+    stop = Stop()
     started = time.perf_counter()
     watches = sys.stderr is not None and sys.stderr.isatty() and not output.quiet and not single
     with output, ExitStack() as stack:
+        # Before there are threads of a progress bar, which would be in the way of a fork.
+        executor = stack.enter_context(local_pool(options))
         progress: _Watched | _Silence = _Silence()
         if watches and not output.fills_terminal(dry_run=pattern.dry_run):
             progress = stack.enter_context(_progress(sources, destination, output.report))
         try:
-            with _stop_on_signals(stop) as caught, closing(convert(sources, destination, options, stop)) as results:
+            found = convert(sources, destination, options, stop, executor=executor)
+            with _stop_on_signals(stop) as caught, closing(found) as results:
                 for done in results:
                     summary.add(done)
                     progress.advance(done)

@@ -14,6 +14,7 @@ from dcmtx.errors import OutputError
 
 if TYPE_CHECKING:
     from dcmtx.errors import DcmtxError
+    from dcmtx.finding import Finding
     from dcmtx.transcoding.job import Outcome
 
 
@@ -94,14 +95,13 @@ class Output:
             except OSError as error:
                 raise OutputError(f"the report {self.report} cannot be written: {error.strerror}") from error
 
-    def _note(self, path: str, note: str) -> None:
-        """Tell of a note, unless the same was told of some files already; numbers in it make no other note."""
-        kind = "".join("#" if sign.isdigit() else sign for sign in note)
-        count, example = self._told.get(kind, (0, note))
-        self._told[kind] = (count + 1, example)
+    def _note(self, path: str, finding: Finding) -> None:
+        """Tell of a finding, unless some files had one of its code already."""
+        count, example = self._told.get(finding.code, (0, finding.text))
+        self._told[finding.code] = (count + 1, example)
         if self.quiet or count >= _TIMES_TOLD:
             return
-        say(f"dcmtx: {shown(path)}: note: {printable(note)}")
+        say(f"dcmtx: {shown(path)}: note: {printable(finding.text)}")
 
     def untold(self) -> list[str]:
         """Return a line for each note that more files had than were told of."""
@@ -114,8 +114,8 @@ class Output:
             from dcmtx.batch.report import plan_lines
 
             click.echo("\n".join(printable(line) for line in plan_lines(outcome, shown(outcome.job.src))))
-        for note in outcome.notes:
-            self._note(outcome.job.src, note)
+        for finding in outcome.notes:
+            self._note(outcome.job.src, finding)
         if self.verbose:
             from dcmtx.batch.report import verbose_line
 

@@ -14,10 +14,10 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from dcmtx.codec.registry import Row
+from dcmtx.codec.row import Row, Runs
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import LOSSLESS, EncodingParameters
+from dcmtx.policy import EncodingParameters
 from dcmtx.syntax import BY_UID, JPEG_BASELINE, JPEG_RECOMPRESSION
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def recompressor(row: Row, coded: PixelFormat) -> None:
 
 def _shared(row: Row) -> bool:
     """Tell whether two threads can be inside the library at once."""
-    return row.native and row.frees_lock
+    return row.native and row.runs is Runs.THREADS
 
 
 def _once(key: tuple[object, ...], call: Callable[[], None]) -> None:
@@ -85,9 +85,9 @@ def _encode(
 ) -> None:
     # What depends on the size of an image is left to the codec: a few pixels have no ten resolutions.
     quality = quality.replace(resolutions=None, tile=None, code_block=None)
-    data = ENCODERS.load(row)(_ramp(given), given, coded, quality)
+    data = ENCODERS.load(row).once(_ramp(given), given, coded, parameters=quality)
     if verifier is not None:
-        DECODERS.load(verifier)(data, coded, given)
+        DECODERS.load(verifier).once(data, coded, given)
 
 
 def _exhaust(streams: Iterator[object]) -> None:
@@ -96,9 +96,9 @@ def _exhaust(streams: Iterator[object]) -> None:
 
 
 def _decode(row: Row, fmt: PixelFormat) -> None:
-    decode = DECODERS.load(row)
+    decoder = DECODERS.load(row)
     for data, coded in _streams(row, fmt):
-        decode(data, coded, _plain(coded))
+        decoder.once(data, coded, _plain(coded))
 
 
 def _streams(row: Row, fmt: PixelFormat) -> Iterator[tuple[bytes, PixelFormat]]:
@@ -113,13 +113,14 @@ def _streams(row: Row, fmt: PixelFormat) -> Iterator[tuple[bytes, PixelFormat]]:
             if coded is None or one.package != row.package or one.lossy in ways or not one.at_hand():
                 continue
             ways.add(one.lossy)
-            encode = ENCODERS.load(one)
+            encoder = ENCODERS.load(one)
             if uid == JPEG_RECOMPRESSION.uid:
                 for jpeg, coded in _streams(DECODERS.rows(JPEG_BASELINE.uid)[0], fmt):
-                    yield encode(jpeg, coded, coded, LOSSLESS), coded
+                    yield encoder.once(jpeg, coded, coded), coded
             else:
                 plain = _plain(coded)
-                yield encode(_ramp(plain), plain, coded, EncodingParameters(lossy=one.lossy)), coded
+                quality = EncodingParameters(lossy=one.lossy)
+                yield encoder.once(_ramp(plain), plain, coded, parameters=quality), coded
 
 
 def _codable(row: Row, family: str, fmt: PixelFormat) -> PixelFormat | None:

@@ -23,6 +23,7 @@ from dcmtx.dataset.element import (
 )
 from dcmtx.dataset.vr import LONG_VRS, SHORT_VRS, SWAP_UNIT, VRS
 from dcmtx.errors import InputError
+from dcmtx.finding import Finding, Severity
 from dcmtx.place.bytes import Memory, Reader
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 
@@ -51,7 +52,7 @@ class Header:
         self.reader = reader
         self.start = start
         self.encoding = encoding
-        self.notes: list[str] = []
+        self.notes: list[Finding] = []
         cursor = Cursor(reader)
         self.elements, self.pixel, self.end = _index(cursor, start, encoding, self.notes)
         self.tail: list[Element] = []
@@ -154,7 +155,7 @@ class Cursor:
 
 
 def _index(
-    cursor: Cursor, position: int, encoding: Encoding, notes: list[str]
+    cursor: Cursor, position: int, encoding: Encoding, notes: list[Finding]
 ) -> tuple[list[Element], Element | None, int]:
     """Return the elements from `position`, the pixel element that ends them, if any, and where it stopped."""
     elements: list[Element] = []
@@ -172,7 +173,9 @@ def _index(
         # What starts with tag (0000,0000) is padding, unless it is a group length.
         if header is None or (header[0] == 0 and header[3] != 4):
             _check_padding(cursor, position)
-            notes.append(f"dropped {cursor.end - position} bytes of padding behind the last element")
+            notes.append(
+                Finding("N_PADDING", f"dropped {cursor.end - position} bytes of padding behind the last element")
+            )
             break
         tag, vr, size, length = header
         value = position + size
@@ -216,12 +219,20 @@ def _pixel_element(pixel: Element, encoding: Encoding) -> Element:
     return pixel
 
 
-def _oddities(misplaced: list[int], unnamed: list[int]) -> Iterator[str]:
+def _oddities(misplaced: list[int], unnamed: list[int]) -> Iterator[Finding]:
     """Yield notes on elements that stand where they must not, and on those whose VR is none."""
     if misplaced:
-        yield f"left out {_counted(misplaced)}: group {misplaced[0] >> 16:04X} has no place in the data set of a file"
+        yield Finding(
+            "N_MISPLACED",
+            f"left out {_counted(misplaced)}: group {misplaced[0] >> 16:04X} has no place in the data set of a file",
+            Severity.WARNING,
+        )
     if unnamed:
-        yield f"the VR of {_counted(unnamed)} is none that the standard knows; read by where the next element starts"
+        yield Finding(
+            "N_UNKNOWN_VR",
+            f"the VR of {_counted(unnamed)} is none that the standard knows; read by where the next element starts",
+            Severity.WARNING,
+        )
 
 
 def _counted(tags: list[int]) -> str:

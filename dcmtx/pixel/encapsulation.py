@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 
 from dcmtx.errors import InputError, RefusedError
+from dcmtx.finding import Finding, Severity
 from dcmtx.policy import OffsetTable
 from dcmtx.record import Record
 
@@ -61,7 +62,7 @@ class FrameMap(Record):
     """Which fragments hold which frame: frame i has fragments starts[i] up to, not including, starts[i + 1]."""
 
     starts: array[int]
-    notes: tuple[str, ...]
+    notes: tuple[Finding, ...]
 
 
 def read_fragments(pread: Pread, start: int, size: int, frames: int | None = None) -> Fragments:
@@ -220,27 +221,45 @@ def _check_one(streams: int) -> None:
         )
 
 
-def _joined(frames: int, count: int) -> str:
+def _joined(frames: int, count: int) -> Finding:
     """Return a note on frames in several fragments each where the syntax allows one (PS3.5 A.4)."""
     split = "the frame is" if frames == 1 else f"{frames} frames are"
-    return f"{split} split over {count} fragments, which the syntax forbids; joined"
+    return Finding(
+        "N_FRAGMENTS",
+        f"{split} split over {count} fragments, which the syntax forbids; joined",
+        Severity.WARNING,
+        tag=0x7FE00010,
+    )
 
 
 def _by_tables(
     fragments: Fragments, frames: int, extended: ExtendedTable | None, *, split: bool
-) -> tuple[array[int] | None, list[str]]:
+) -> tuple[array[int] | None, list[Finding]]:
     """Map by the first table that fits, and return notes on those that do not."""
-    notes: list[str] = []
+    notes: list[Finding] = []
     if extended is not None:
         starts = _by_extended(fragments, frames, extended, split=split)
         if starts is not None:
             return starts, notes
-        notes.append("the Extended Offset Table does not fit the fragments; rebuilt from the items")
+        notes.append(
+            Finding(
+                "N_EXTENDED_TABLE",
+                "the Extended Offset Table does not fit the fragments; rebuilt from the items",
+                Severity.WARNING,
+                tag=0x7FE00001,
+            )
+        )
     if len(fragments.table):
         starts = _by_table(fragments, frames)
         if starts is not None:
             return starts, notes
-        notes.append("the Basic Offset Table does not fit the fragments; rebuilt from the items")
+        notes.append(
+            Finding(
+                "N_BASIC_TABLE",
+                "the Basic Offset Table does not fit the fragments; rebuilt from the items",
+                Severity.WARNING,
+            )
+        )
     return None, notes
 
 

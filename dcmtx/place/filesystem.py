@@ -8,6 +8,8 @@ import fcntl
 import os
 import stat
 
+from dcmtx.finding import Finding, Severity
+
 _ACCESS_LIST = "system.posix_acl_access"
 _OWNER, _GROUP, _LIST = "owner", "group", "access control list"
 # Of the bytes that were replaced, not of the file: hashes that the kernel keeps, and rights to run them.
@@ -30,7 +32,7 @@ def sync_file(fd: int) -> None:
     os.fsync(fd)
 
 
-def sync_directory(path: str) -> list[str]:
+def sync_directory(path: str) -> list[Finding]:
     """Have the names in a directory on the disk; return a note if that is not certain.
 
     It is no error: what was put there is in place, for everybody but a machine that loses its power now.
@@ -45,11 +47,17 @@ def sync_directory(path: str) -> list[str]:
         if error.errno in _NEEDS_NO_SYNC:
             return []
         why = error.strerror or str(error)
-        return [f"the destination is in place, but its directory cannot be synced ({why}); it may not outlast a crash"]
+        return [
+            Finding(
+                "N_NOT_SYNCED",
+                f"the destination is in place, but its directory cannot be synced ({why}); it may not outlast a crash",
+                Severity.WARNING,
+            )
+        ]
     return []
 
 
-def make_directories(path: str) -> list[str]:
+def make_directories(path: str) -> list[Finding]:
     """Make a directory, and those above it, where they are missing, for good; return notes. Raises OSError."""
     missing = []
     while path and not os.path.exists(path):
@@ -71,7 +79,7 @@ def make_directories(path: str) -> list[str]:
 # --- who may do what -------------------------------------------------------------------------------------------
 
 
-def keep_rights(old: str, fd: int) -> list[str]:
+def keep_rights(old: str, fd: int) -> list[Finding]:
     """Give an open file, which nobody else may read yet, what the file has that it replaces, if there is one.
 
     That is owner, group, mode, access control list and extended attributes. Returns a note of what the system does not
@@ -98,7 +106,7 @@ def keep_rights(old: str, fd: int) -> list[str]:
     if not lost:
         return []
     named = lost[0] if len(lost) == 1 else f"{', '.join(lost[:-1])} and {lost[-1]}"
-    return [f"the {named} of the file that was replaced could not be kept"]
+    return [Finding("N_RIGHTS", f"the {named} of the file that was replaced could not be kept", Severity.WARNING)]
 
 
 def _keep_owner(was: os.stat_result, fd: int) -> list[str]:

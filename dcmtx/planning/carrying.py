@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dcmtx.dataset.element import FLOAT_PIXEL_DATA, PIXEL_DATA, Element
 from dcmtx.errors import InputError, RefusedError
+from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.encapsulation import choose_table
 from dcmtx.planning import formats
 from dcmtx.planning.edits import common_edits, table_edits
@@ -21,33 +22,37 @@ def without_pixels(case: Case) -> Plan:
     edits = common_edits(header)
     if not header.elements:
         raise InputError("there is no data set behind its File Meta Information", code="E_TRUNCATED")
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
     if objects.is_image(header):
         if case.source.encapsulated or case.target.encapsulated:
             raise InputError(
                 "it is an image without Pixel Data; it is truncated, or was never whole",
                 code="E_NO_PIXELDATA",
             )
-        notes = ("it is an image without Pixel Data",)
+        notes = (Finding("N_NO_PIXEL_DATA", "it is an image without Pixel Data", Severity.WARNING, tag=0x7FE00010),)
     if not case.target.encapsulated:
         return Plan(case.target, Route.NONE, edits=edits, notes=notes)
     policy = case.policy.no_pixels
     if policy is NoPixels.FAIL:
         raise RefusedError(
-            f"it has no pixels, which {case.target.name} needs (PS3.5 A.4); use --to explicit",
+            f"it has no pixels, which {case.target.name} needs (PS3.5 A.4)",
+            advice="use --to explicit",
             code="E_NO_PIXELDATA",
         )
     why = f"it has no pixels, so it cannot be {case.target.label}"
     if policy is NoPixels.SKIP:
-        return Plan(EXPLICIT, Route.SKIP, notes=(f"{why}; skipped",))
-    return Plan(EXPLICIT, Route.NONE, edits=edits, notes=(f"{why}; written as {EXPLICIT.name}",))
+        return Plan(EXPLICIT, Route.SKIP, notes=(Finding("N_NO_PIXELS", f"{why}; skipped"),))
+    return Plan(
+        EXPLICIT, Route.NONE, edits=edits, notes=(Finding("N_NO_PIXELS", f"{why}; written as {EXPLICIT.name}"),)
+    )
 
 
 def float_pixels(case: Case, pixel: Element) -> Plan:
     """Plan for floating-point pixels, which native files hold only."""
     if case.target.kind is not Kind.NATIVE:
         raise RefusedError(
-            f"its pixels are floating point, which {case.target.name} does not hold (PS3.5 8.2); use --to deflated",
+            f"its pixels are floating point, which {case.target.name} does not hold (PS3.5 8.2)",
+            advice="use --to deflated",
             code="E_FLOAT",
         )
     vr = b"OF" if pixel.tag == FLOAT_PIXEL_DATA else b"OD"
@@ -65,12 +70,17 @@ def carry(case: Case, pixel: Element) -> Plan:
     """Plan for native cells, whose attributes need not even make sense."""
     header, target = case.header, case.target
     fmt, fault = case.frames.format, case.frames.fault
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
     if fmt is None and fault is not None:
         if fault.tag == image.NUMBER_OF_FRAMES:
             raise fault
-        why = fault.message.split(";")[0]
-        notes = (f"the image is not understood ({why}); its pixels are carried as they are",)
+        notes = (
+            Finding(
+                "N_NOT_UNDERSTOOD",
+                f"the image is not understood ({fault.what}); its pixels are carried as they are",
+                Severity.WARNING,
+            ),
+        )
     allocated = header.number(image.BITS_ALLOCATED) or 16
     vr = pixel.vr if pixel.vr in (b"OB", b"OW") else b"OW" if allocated > 8 else b"OB"
     if target.encoding.implicit:

@@ -69,7 +69,8 @@ def check_signatures(header: Header, policy: Policy) -> None:
     """Raise RefusedError for a signed file whose signatures would not be valid any more, unless they may go."""
     if objects.is_signed(header) and policy.signatures is Signatures.REFUSE:
         raise RefusedError(
-            "it has digital signatures, which this conversion would make invalid; use --signatures remove",
+            "it has digital signatures, which this conversion would make invalid",
+            advice="use --signatures remove",
             code="E_SIGNATURE",
         )
 

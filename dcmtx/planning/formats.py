@@ -5,6 +5,7 @@ from __future__ import annotations
 from dcmtx.dataset.element import PIXEL_DATA
 from dcmtx.dataset.header import Header
 from dcmtx.errors import RefusedError
+from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters, OneBit, Policy, UnusedBits, WordOrder
 from dcmtx.rules import objects, photometric
@@ -47,7 +48,8 @@ def word_bytes(header: Header, syntax: Syntax, allocated: int, asked: WordOrder)
         return asked.bytes
     raise RefusedError(
         f"Bits Allocated is {allocated} in big endian, where some writers reverse 16-bit words (PS3.5 7.3) and "
-        f"some whole pixels; say which by --word-order {' or '.join(order.value for order in fitting)}",
+        f"some whole pixels",
+        advice=f"say which by --word-order {' or '.join(order.value for order in fitting)}",
         code="E_AMBIGUOUS",
         tag=PIXEL_DATA,
     )
@@ -60,11 +62,18 @@ def pixel_vr(target: Syntax, fmt: PixelFormat) -> bytes:
     return b"OW" if target.encoding.implicit or fmt.allocated > 8 else b"OB"
 
 
-def wide_note(target: Syntax, allocated: int, vr: bytes) -> tuple[str, ...]:
+def wide_note(target: Syntax, allocated: int, vr: bytes) -> tuple[Finding, ...]:
     """Return a note where what is written in big endian may not be read alike everywhere."""
     if not target.encoding.big_endian or allocated <= 16 or vr != b"OW":
         return ()
-    return (f"Bits Allocated is {allocated} in big endian, where readers differ; written as 16-bit words (PS3.5 7.3)",)
+    return (
+        Finding(
+            "N_WIDE_WORDS",
+            f"Bits Allocated is {allocated} in big endian, where readers differ; written as 16-bit words (PS3.5 7.3)",
+            Severity.WARNING,
+            tag=0x00280100,
+        ),
+    )
 
 
 # --- what the encoder is given -----------------------------------------------------------------------------------
@@ -89,8 +98,8 @@ def settle_bits(
     if keep and decoded_format.high_bit != decoded_format.stored - 1:
         raise RefusedError(
             f"High Bit is {decoded_format.high_bit} and Bits Stored {decoded_format.stored}, so whole words "
-            "are not the values (PS3.5 8.1.1), and --unused-bits keep would change them; use --unused-bits clear, "
-            "or --to explicit",
+            "are not the values (PS3.5 8.1.1), and --unused-bits keep would change them",
+            advice="use --unused-bits clear, or --to explicit",
             code="E_UNUSED_BITS",
         )
     if keep and decoded_format.allocated > 1:
@@ -136,7 +145,8 @@ def check_resolutions(target: Syntax, fmt: PixelFormat, quality: EncodingParamet
     if target.uid == _HTJ2K_RPCL and max(fmt.rows, fmt.columns) > _LOWEST_RESOLUTION << (asked - 1):
         raise RefusedError(
             f"{asked} resolutions leave more than {_LOWEST_RESOLUTION}x{_LOWEST_RESOLUTION} pixels in the lowest, "
-            f"which {target.label} forbids (PS3.5 10.18); ask for more, or for none",
+            f"which {target.label} forbids (PS3.5 10.18)",
+            advice="ask for more, or for none",
             code="E_RPCL",
         )
 
@@ -146,7 +156,8 @@ def check_progression(target: Syntax, quality: EncodingParameters) -> None:
     asked = quality.progression
     if asked not in (None, "RPCL") and target.uid == _HTJ2K_RPCL:
         raise RefusedError(
-            f"{target.label} is RPCL always (PS3.5 10.18), not {asked}; use --to htj2k-lossless",
+            f"{target.label} is RPCL always (PS3.5 10.18), not {asked}",
+            advice="use --to htj2k-lossless",
             code="E_RPCL",
         )
 
@@ -161,7 +172,8 @@ def check_result(
     if target.kind is Kind.NATIVE and target_format.native_bytes > LARGEST_NATIVE:
         raise RefusedError(
             f"its pixels take {target_format.native_bytes} bytes, native Pixel Data at most {LARGEST_NATIVE} "
-            "(PS3.5 8.1.1); keep it compressed, or use --to encapsulated or deflated-frames",
+            "(PS3.5 8.1.1)",
+            advice="keep it compressed, or use --to encapsulated or deflated-frames",
             code="E_SIZE",
         )
     objects.check_definition(header, declared, target_format)

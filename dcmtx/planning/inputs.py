@@ -83,7 +83,7 @@ def look_inside(header: Header, frames: Frames, request: Request) -> Contents:
         return Contents()
     frames.check()
     stream = frames.first_stream()
-    declared = header.text(image.LOSSY_IMAGE_COMPRESSION) == "01" and not request.quality.lossy
+    declared = header.text(image.LOSSY_IMAGE_COMPRESSION) == "01" and not request.parameters.lossy
     if stream is None or (declared and stream.reversible):
         return Contents(stream)
     return Contents(stream, frames.find_lost(stream))
@@ -112,7 +112,7 @@ class Case:
         self.policy = request.policy
         self.backend = request.backend
         # NEAR 0 loses nothing.
-        quality = request.quality
+        quality = request.parameters
         self.asked = quality.asked()
         self.irreversible = quality.lossy and quality.near != 0
         self.quality = quality if self.irreversible else quality.replace(lossy=False, near=None)

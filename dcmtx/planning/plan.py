@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from dcmtx.codec.registry import Row
+from dcmtx.codec.row import Row
 from dcmtx.dataset.edit import Edit
 from dcmtx.dataset.element import PIXEL_DATA
+from dcmtx.finding import Finding
 from dcmtx.pixel.codestream import Transform
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.routes import Route
@@ -57,7 +58,7 @@ class Plan(Record):
     verifier: Row | None = None
     unused_bits: UnusedBits | None = None
     overlays: tuple[overlay.Embedded, ...] = ()
-    quality: EncodingParameters = EncodingParameters()
+    parameters: EncodingParameters = EncodingParameters()
     irreversible: bool = False
     lost: bool = False
     exact: Row | None = None
@@ -69,5 +70,5 @@ class Plan(Record):
     file_meta: bytes = b""
     edits: Mapping[int, Edit] = MappingProxyType({})
     instance: str | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
     details: tuple[Detail, ...] = ()

@@ -13,6 +13,7 @@ from dcmtx.dataset.edit import Set
 from dcmtx.dataset.element import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA
 from dcmtx.dataset.meta import SOP_INSTANCE_UID, file_meta
 from dcmtx.errors import RefusedError, UnsupportedError
+from dcmtx.finding import Finding, Severity
 from dcmtx.planning import steps
 from dcmtx.planning.carrying import carry, float_pixels, must_expand, rewrap, without_pixels
 from dcmtx.planning.edits import ICON_IMAGE_SEQUENCE, check_order, check_signatures, signature_edits
@@ -51,11 +52,13 @@ def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = T
             frames.check()
         return plan
     refusal = errors[-1 if dataset.header.number(image.SAMPLES_PER_PIXEL) == 1 else 0]
-    refusal.message += advice(
-        refusal,
-        dataset.syntax,
-        request,
-        lambda other: _plan(Case(dataset, frames, contents, target=other.target.syntaxes[0], request=other)),
+    refusal.advise(
+        advice(
+            refusal,
+            dataset.syntax,
+            request,
+            lambda other: _plan(Case(dataset, frames, contents, target=other.target.syntaxes[0], request=other)),
+        )
     )
     raise refusal
 
@@ -63,10 +66,11 @@ def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = T
 def check_target(syntax: Syntax, quality: EncodingParameters) -> None:
     """Raise UnsupportedError or RefusedError if no file can be written in this syntax, whatever the file."""
     if syntax.loss is Loss.LOSSY and ENCODERS.rows(syntax.uid) and not quality.lossy:
-        raise RefusedError(f"{syntax.name} loses information; say --lossy to consent", code="E_LOSSY")
+        raise RefusedError(f"{syntax.name} loses information", advice="say --lossy to consent", code="E_LOSSY")
     if not ENCODERS.rows(syntax.uid):
         raise UnsupportedError(
-            f"dcmtx does not write {syntax.name} ({syntax.uid}); `dcmtx syntaxes` shows what it writes",
+            f"dcmtx does not write {syntax.name} ({syntax.uid})",
+            advice="`dcmtx syntaxes` shows what it writes",
             code="E_UNSUPPORTED_TS",
         )
 
@@ -110,7 +114,7 @@ def _finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
     if request.policy.uid is Uid.NEW and instance is None and plan.route is not Route.SKIP:
         old = header.text(SOP_INSTANCE_UID)
         if old:
-            instance = identity.derived_uid(old, plan.syntax, request.quality, *deciders(plan))
+            instance = identity.derived_uid(old, plan.syntax, request.parameters, *deciders(plan))
             edits[SOP_INSTANCE_UID] = Set(SOP_INSTANCE_UID, b"UI", instance.encode("ascii"))
     signed = signature_edits(header)
     drops_icon = request.policy.icon is Icon.DROP and ICON_IMAGE_SEQUENCE in header
@@ -118,10 +122,16 @@ def _finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
         check_signatures(header, request.policy)
         edits |= signed
     if any(tag in edits for tag in signed):
-        notes += ("its digital signatures, which would not be valid any more, were removed",)
+        notes += (
+            Finding(
+                "N_SIGNATURES",
+                "its digital signatures, which would not be valid any more, were removed",
+                Severity.WARNING,
+            ),
+        )
     check_order(header, edits)
     if plan.syntax.retired:
-        notes += (f"{plan.syntax.name} is retired; few programs still read it",)
+        notes += (Finding("N_RETIRED", f"{plan.syntax.name} is retired; few programs still read it"),)
     meta = file_meta(dataset.meta, header, plan.syntax, instance)
     return plan.replace(notes=notes, edits=edits, instance=instance, file_meta=meta, steps=tuple(_steps(plan)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dcmtx.codec.registry import Row
+from dcmtx.codec.row import Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.dataset.element import PIXEL_DATA
 from dcmtx.errors import RefusedError, UnsupportedError, UsageError
@@ -119,7 +119,7 @@ def recode(case: Case) -> Plan:
         verifier=verifier,
         unused_bits=unused,
         overlays=tuple(overlays),
-        quality=case.quality,
+        parameters=case.quality,
         irreversible=case.irreversible,
         lost=case.lost is not None,
         exact=_exact_encoder(case, target_format),
@@ -181,7 +181,8 @@ def _find_overlays(case: Case, declared: PixelFormat) -> list[overlay.Embedded]:
     found = overlay.find_embedded(case.header, declared)
     if found and case.policy.overlays is Overlays.REFUSE:
         raise RefusedError(
-            f"overlay group {found[0].group:04X} is in bit {found[0].bit} of the pixels; use --overlays extract",
+            f"overlay group {found[0].group:04X} is in bit {found[0].bit} of the pixels",
+            advice="use --overlays extract",
             code="E_OVERLAY",
         )
     return found

@@ -19,7 +19,7 @@ _CANDIDATES = ("j2k", "htj2k", "jpegls", "jpeg", "rle", "deflated-frames", "defl
 def advice(
     refusal: RefusedError | UnsupportedError, source: Syntax, request: Request, plan: Callable[[Request], object]
 ) -> str:
-    """Return what to do instead, as the end of a message; empty where there is nothing, or a codec was asked for.
+    """Return what to do instead; empty where there is nothing, or a codec was asked for.
 
     `plan` raises a DcmtxError for a request that the file does not allow either. What is suggested loses nothing.
     """
@@ -33,8 +33,8 @@ def advice(
         if target.syntaxes[0] in refused or target.syntaxes[0] is source:
             continue
         try:
-            plan(request.replace(target=target, quality=lossless))
+            plan(request.replace(target=target, parameters=lossless))
         except DcmtxError:
             continue
-        return f"; use --to {name}"
+        return f"use --to {name}"
     return ""

@@ -9,6 +9,7 @@ from dcmtx.dataset.edit import Set
 from dcmtx.dataset.element import tag_text
 from dcmtx.dataset.header import Header
 from dcmtx.errors import InputError
+from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.format import SAMPLES, PixelFormat
 
 SAMPLES_PER_PIXEL = 0x00280002
@@ -32,7 +33,7 @@ _DESCRIBING = frozenset(
 _ONE = re.compile(r"0+|\+?0*1\.0*|\+?0*1(\\\+?0*1)+")
 
 
-def correct(header: Header, holds: Callable[[PixelFormat], bool]) -> list[str]:
+def correct(header: Header, holds: Callable[[PixelFormat], bool]) -> list[Finding]:
     """Take the value that is certain for an attribute that is absent or illegal, and return notes that name it.
 
     Samples per Pixel where Photometric Interpretation has one sample, Number of Frames where the bytes are exactly one
@@ -42,14 +43,26 @@ def correct(header: Header, holds: Callable[[PixelFormat], bool]) -> list[str]:
     photometric = header.text(PHOTOMETRIC_INTERPRETATION)
     if not header.value(SAMPLES_PER_PIXEL) and SAMPLES.get(photometric) == 1:
         header.corrections[SAMPLES_PER_PIXEL] = Set(SAMPLES_PER_PIXEL, b"US", b"\1\0")
-        notes.append(f"Samples per Pixel (0028,0002) is absent; taken and written as 1, since {photometric} has one")
+        notes.append(
+            Finding(
+                "N_SAMPLES",
+                f"Samples per Pixel (0028,0002) is absent; taken and written as 1, since {photometric} has one",
+                Severity.WARNING,
+                tag=0x00280002,
+            )
+        )
     declared = header.text(NUMBER_OF_FRAMES)
     if _ONE.fullmatch(declared):
         header.corrections[NUMBER_OF_FRAMES] = Set(NUMBER_OF_FRAMES, b"IS", b"1 ")
         if _describes(header, holds):
             notes.append(
-                f"Number of Frames (0028,0008) is '{declared[:16]}'; taken and written as 1, since the bytes are one "
-                "frame"
+                Finding(
+                    "N_FRAME_COUNT",
+                    f"Number of Frames (0028,0008) is '{declared[:16]}'; taken and written as 1, since the bytes are "
+                    "one frame",
+                    Severity.WARNING,
+                    tag=0x00280008,
+                )
             )
         else:
             del header.corrections[NUMBER_OF_FRAMES]
@@ -144,4 +157,4 @@ def _need(header: Header, tag: int, name: str) -> int:
 
 
 def _inconsistent(what: str, tag: int) -> InputError:
-    return InputError(f"{what}; correct the data set first", code="E_INCONSISTENT", tag=tag)
+    return InputError(what, advice="correct the data set first", code="E_INCONSISTENT", tag=tag)

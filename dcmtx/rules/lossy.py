@@ -14,6 +14,7 @@ from dcmtx.dataset.element import ITEM, element_bytes, tag_bytes
 from dcmtx.dataset.encoding import Change, Context, Item, append_item, rewrite
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.meta import SOP_CLASS_UID, SOP_INSTANCE_UID
+from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters, Policy, Uid
@@ -89,7 +90,7 @@ class UndeclaredLoss(Record):
 
     history: History
     edits: dict[int, Edit]
-    notes: tuple[str, ...]
+    notes: tuple[Finding, ...]
 
 
 def undeclared_loss(header: Header, lost: Codestream | None, fmt: PixelFormat, coded_bytes: int) -> UndeclaredLoss:
@@ -113,7 +114,12 @@ def undeclared_loss(header: Header, lost: Codestream | None, fmt: PixelFormat, c
         RATIO: Set(RATIO, b"DS", "\\".join(history.ratios).encode("latin-1")),
         METHOD: Set(METHOD, b"CS", "\\".join(history.methods).encode("latin-1")),
     }
-    note = "its codestream is lossy, but the data set does not say so; Lossy Image Compression (0028,2110) is 01 now"
+    note = Finding(
+        "N_UNDECLARED_LOSS",
+        "its codestream is lossy, but the data set does not say so; Lossy Image Compression (0028,2110) is 01 now",
+        Severity.WARNING,
+        tag=0x00282110,
+    )
     return UndeclaredLoss(history, edits, (note,))
 
 
@@ -127,7 +133,7 @@ class Derivation(Record):
 
     edits: dict[int, Edit]
     instance: str | None
-    notes: tuple[str, ...]
+    notes: tuple[Finding, ...]
 
 
 def derive(
@@ -164,12 +170,26 @@ def derive(
     return Derivation(edits, instance, _notes(header, policy))
 
 
-def _notes(header: Header, policy: Policy) -> tuple[str, ...]:
-    notes: tuple[str, ...] = ()
+def _notes(header: Header, policy: Policy) -> tuple[Finding, ...]:
+    notes: tuple[Finding, ...] = ()
     if policy.uid is Uid.KEEP:
-        notes += ("SOP Instance UID is kept, so two instances that differ have the same (PS3.3 C.7.6.1.1.5)",)
+        notes += (
+            Finding(
+                "N_UID_KEPT",
+                "SOP Instance UID is kept, so two instances that differ have the same (PS3.3 C.7.6.1.1.5)",
+                Severity.WARNING,
+                tag=0x00080018,
+            ),
+        )
     if _PIXEL_PADDING_VALUE in header:
-        notes += ("Pixel Padding Value (0028,0120) is kept, but padded pixels may no longer have exactly that value",)
+        notes += (
+            Finding(
+                "N_PADDING_VALUE",
+                "Pixel Padding Value (0028,0120) is kept, but padded pixels may no longer have exactly that value",
+                Severity.WARNING,
+                tag=0x00280120,
+            ),
+        )
     return notes
 
 

@@ -6,6 +6,7 @@ Sources: PS3.3 C.7.6.3.1.2; PS3.5 8.2 and 8.2.1 to 8.2.4.
 from __future__ import annotations
 
 from dcmtx.errors import InputError, RefusedError, UnsupportedError
+from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters
@@ -16,7 +17,12 @@ _JPEG_2000 = frozenset(["j2k", "htj2k"])
 
 # Families whose frames are native cells, compressed or not: there the tag tells how cells are laid out.
 _CELLS = frozenset(["native", "deflate"])
-_JFIF_NOTE = "Photometric Interpretation is RGB, but the codestream is JFIF, which has no RGB; taken as RGB"
+_JFIF_NOTE = Finding(
+    "N_JFIF",
+    "Photometric Interpretation is RGB, but the codestream is JFIF, which has no RGB; taken as RGB",
+    Severity.WARNING,
+    tag=0x00280004,
+)
 
 _TRANSFORMED = frozenset(["YBR_RCT", "YBR_ICT"])
 
@@ -26,7 +32,7 @@ class Colour(Record):
 
     coded: str
     plain: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
 
 def decoded(syntax: Syntax, fmt: PixelFormat, stream: Codestream | None) -> Colour:
@@ -46,7 +52,8 @@ def decoded(syntax: Syntax, fmt: PixelFormat, stream: Codestream | None) -> Colo
         return Colour(declared, "RGB")
     if declared in _TRANSFORMED or declared in ("YBR_PARTIAL_420", "XYB"):
         raise InputError(
-            f"Photometric Interpretation {declared} cannot be in {syntax.name}; correct (0028,0004) first",
+            f"Photometric Interpretation {declared} cannot be in {syntax.name}",
+            advice="correct (0028,0004) first",
             code="E_INCONSISTENT",
             tag=0x00280004,
         )
@@ -66,7 +73,12 @@ def _unshared(stream: Codestream | None) -> Colour:
     """
     if stream is not None and stream.subsampled:
         return Colour("YBR_FULL", "YBR_FULL")
-    note = "Photometric Interpretation is YBR_FULL_422, but the codestream shares no chroma; taken as YBR_FULL"
+    note = Finding(
+        "N_PHOTOMETRIC",
+        "Photometric Interpretation is YBR_FULL_422, but the codestream shares no chroma; taken as YBR_FULL",
+        Severity.WARNING,
+        tag=0x00280004,
+    )
     return Colour("YBR_FULL", "YBR_FULL", (note,))
 
 
@@ -74,8 +86,12 @@ def _jpeg_2000(declared: str, stream: Codestream) -> Colour:
     """Believe the component transform of the stream, which decoding undoes (PS3.5 8.2.4)."""
     if stream.transform is Transform.NONE:
         if declared in _TRANSFORMED:
-            note = (
-                f"Photometric Interpretation is {declared}, but the codestream has no component transform; taken as RGB"
+            note = Finding(
+                "N_PHOTOMETRIC",
+                f"Photometric Interpretation is {declared}, but the codestream has no component transform; taken as "
+                "RGB",
+                Severity.WARNING,
+                tag=0x00280004,
             )
             return Colour("RGB", "RGB", (note,))
         return _unshared(stream) if declared == "YBR_FULL_422" else Colour(declared, declared)
@@ -83,7 +99,16 @@ def _jpeg_2000(declared: str, stream: Codestream) -> Colour:
     if declared == real:
         return Colour(real, "RGB")
     return Colour(
-        real, "RGB", (f"Photometric Interpretation is {declared}, but the codestream is {real}; decoded as that",)
+        real,
+        "RGB",
+        (
+            Finding(
+                "N_PHOTOMETRIC",
+                f"Photometric Interpretation is {declared}, but the codestream is {real}; decoded as that",
+                Severity.WARNING,
+                tag=0x00280004,
+            ),
+        ),
     )
 
 
@@ -91,13 +116,28 @@ def _jpeg(declared: str, stream: Codestream) -> Colour:
     """Believe the tag, for interchange format has no colour space, unless the stream contradicts it (PS3.5 8.2.1)."""
     rgb = declared == "RGB"
     if stream.transform is Transform.NONE and not rgb:
-        note = f"Photometric Interpretation is {declared}, but the codestream is marked as RGB; decoded as that"
+        note = Finding(
+            "N_PHOTOMETRIC",
+            f"Photometric Interpretation is {declared}, but the codestream is marked as RGB; decoded as that",
+            Severity.WARNING,
+            tag=0x00280004,
+        )
         return Colour("RGB", "RGB", (note,))
     if rgb and stream.transform is Transform.YCC:
-        note = "Photometric Interpretation is RGB, but the codestream is marked as YCbCr; decoded as that"
+        note = Finding(
+            "N_PHOTOMETRIC",
+            "Photometric Interpretation is RGB, but the codestream is marked as YCbCr; decoded as that",
+            Severity.WARNING,
+            tag=0x00280004,
+        )
         return Colour("YBR_FULL", "RGB", (note,))
     if rgb and stream.transform is Transform.UNSAID and stream.subsampled:
-        note = "Photometric Interpretation is RGB, but the codestream shares chroma, so it is YCbCr; decoded as that"
+        note = Finding(
+            "N_PHOTOMETRIC",
+            "Photometric Interpretation is RGB, but the codestream shares chroma, so it is YCbCr; decoded as that",
+            Severity.WARNING,
+            tag=0x00280004,
+        )
         return Colour("YBR_FULL_422", "RGB", (note,))
     return Colour(declared, "RGB", (_JFIF_NOTE,) if rgb and stream.jfif else ())
 

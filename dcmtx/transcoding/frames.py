@@ -12,6 +12,7 @@ from dcmtx.dataset.element import PIXEL_DATA, UNDEFINED, Element, swap
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import DcmtxError, InputError
+from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.codestream import KINDS, Codestream, inspect
 from dcmtx.pixel.encapsulation import Fragments
 from dcmtx.pixel.format import PixelFormat
@@ -47,7 +48,7 @@ class Frames(Record):
     # Frame i has fragments starts[i] up to, not including, starts[i + 1].
     starts: Sequence[int] = ()
     word_bytes: int | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
     def __len__(self) -> int:
         """Return how many frames there are; 0 where nobody knows."""
@@ -254,12 +255,12 @@ def _check_last(frames: Frames, fragments: Fragments, fmt: PixelFormat) -> None:
         raise
 
 
-def _check_native_length(reader: Reader, pixel: Element, fmt: PixelFormat) -> tuple[str, ...]:
+def _check_native_length(reader: Reader, pixel: Element, fmt: PixelFormat) -> tuple[Finding, ...]:
     """Return notes on native Pixel Data whose length is not quite that of its frames.
 
     Raises InputError when there are fewer bytes than frames need, or more than can be explained.
     """
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
     need = fmt.native_bytes
     if pixel.length < need:
         raise InputError(
@@ -276,7 +277,14 @@ def _check_native_length(reader: Reader, pixel: Element, fmt: PixelFormat) -> tu
             code="E_INCONSISTENT",
         )
     if fmt.subsampled and fmt.planar == 1:
-        notes = ("Planar Configuration is 1, which pixels that share chroma cannot have; read as by pixel",)
+        notes = (
+            Finding(
+                "N_PLANAR",
+                "Planar Configuration is 1, which pixels that share chroma cannot have; read as by pixel",
+                Severity.WARNING,
+                tag=image.PLANAR_CONFIGURATION,
+            ),
+        )
     if excess > 1 and excess >= fmt.frame_bytes:
         raise InputError(
             f"Pixel Data has {pixel.length} bytes, but {fmt.frames} frame{'s' * (fmt.frames != 1)} of "
@@ -291,5 +299,7 @@ def _check_native_length(reader: Reader, pixel: Element, fmt: PixelFormat) -> tu
             code="E_INCONSISTENT",
         )
     if excess > need % 2:
-        notes += (f"dropped {excess} bytes of padding behind the last frame",)
+        notes += (
+            Finding("N_PIXEL_PADDING", f"dropped {excess} bytes of padding behind the last frame", tag=PIXEL_DATA),
+        )
     return notes

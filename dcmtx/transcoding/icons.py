@@ -22,7 +22,7 @@ from dcmtx.planning.request import Request, Target
 from dcmtx.policy import EncodingParameters, OffsetTable, OneBit, Policy, UnusedBits
 from dcmtx.rules.lossy import LOSS_ATTRIBUTES
 from dcmtx.syntax import EXPLICIT, Encoding, Syntax
-from dcmtx.transcoding.frames import read_frames
+from dcmtx.transcoding.frames import Frames, read_frames
 from dcmtx.transcoding.routes import work_of
 from dcmtx.transcoding.source import DataSet, Opened, close_header
 
@@ -74,8 +74,7 @@ class PixelKeeper:
             elif isinstance(edit, Remove):
                 changes[tag] = b""
         assert plan.target_format is not None
-        work = work_of(plan, opened.frames)
-        frames = [bytes(work(number).data) for number in range(plan.target_format.frames)]
+        frames = _coded(plan, opened.frames, plan.target_format.frames)
         changes[PIXEL_DATA] = self._encapsulated(frames) if plan.syntax.encapsulated else self._native(plan, frames)
         return changes
 
@@ -104,6 +103,21 @@ class PixelKeeper:
         return element_header(PIXEL_DATA, vr, len(value), self._encoding) + value
 
 
+def _coded(plan: Plan, frames: Frames, count: int) -> list[bytes]:
+    """Return the frames of an icon as its plan has them. Raises the error of the first that has one."""
+    work = work_of(plan, frames)
+    try:
+        results = work.code(list(range(count)))
+    finally:
+        work.close()
+    coded = []
+    for result in results:
+        if isinstance(result, DcmtxError):
+            raise result
+        coded.append(bytes(result.data))
+    return coded
+
+
 def open_item(item: Item, syntax: Syntax) -> Opened:
     """Return an item that holds pixels as a data set of its own, and its frames, in the transfer syntax of its file."""
     body = Memory(b"".join(item.buffer[part.start : part.end] for part in item.parts))
@@ -113,7 +127,7 @@ def open_item(item: Item, syntax: Syntax) -> Opened:
 
 
 def _request(syntax: Syntax, policy: Policy) -> Request:
-    return Request(Target(syntax.label, (syntax,)), policy, quality=EncodingParameters())
+    return Request(Target(syntax.label, (syntax,)), policy, parameters=EncodingParameters())
 
 
 def with_coders(changes: tuple[InnerChange, ...], encoding: Encoding) -> tuple[Change, ...]:

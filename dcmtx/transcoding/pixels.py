@@ -10,7 +10,6 @@ from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import InputError, OutputError
 from dcmtx.pixel.encapsulation import Layout
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.place.atomic import Sink
 from dcmtx.planning.plan import Plan
 from dcmtx.record import Record
 from dcmtx.transcoding.engine import MEMORY, run
@@ -21,6 +20,8 @@ from dcmtx.transcoding.tally import Digest, Tally
 
 if TYPE_CHECKING:
     from dcmtx.pixel.bits import BitPacker
+    from dcmtx.place.deflate import Deflating
+    from dcmtx.place.sink import Sink
 
 _PIECE = 1 << 20
 # Where something is to be patched in, by key: offsets in the file written, and widths.
@@ -46,7 +47,7 @@ class PixelWriter:
         self,
         frames: Frames,
         plan: Plan,
-        sink: Sink,
+        sink: Sink | Deflating,
         *,
         slots: Slots,
         window: Window,
@@ -81,10 +82,7 @@ class PixelWriter:
         work = work_of(plan, self._frames, keep_words=self._digest is not None)
         frames = fmt.frames
         size = frame_memory(plan, self._frames)
-        window = run(
-            work, frames, self._window.most, self._window.cores,
-            locked=self._holds_lock(), memory=self._window.memory, frame_bytes=size, warm=work.warm,
-        )  # fmt: skip
+        window = run(work, frames, self._window.most, self._window.cores, memory=self._window.memory, frame_bytes=size)
         # What was written is let go before the next is asked for, here and by whoever goes through these frames: else
         # there would be one more than memory is allowed for.
         for coded in window:
@@ -97,11 +95,6 @@ class PixelWriter:
                 self._write_overlay(index, plane)
             yield coded
             del coded
-
-    def _holds_lock(self) -> bool:
-        """Tell whether a backend keeps the interpreter to itself while it codes, so that threads would wait in turn."""
-        rows = (self._plan.decoder, self._plan.encoder, self._plan.verifier)
-        return any(row is not None and not row.frees_lock for row in rows)
 
     def _reserve_overlays(self) -> None:
         """Remember where the data of each overlay goes."""
@@ -197,6 +190,5 @@ class PixelWriter:
         even = length + length % 2
         if even >= UNDEFINED:
             raise OutputError(f"{even} bytes of native pixels do not fit a 32-bit length")
-        if not self._plan.syntax.deflated:
-            self._sink.need(even)
+        self._sink.reserve(even)
         self._sink.write(element_header(self._plan.pixel_tag, self._plan.pixel_vr, even, self._encoding))

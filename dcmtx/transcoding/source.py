@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dcmtx.dataset.edit import Span
 from dcmtx.dataset.element import PIXEL_DATA, UNDEFINED, tag_text
 from dcmtx.dataset.header import Header, guess_encoding
-from dcmtx.dataset.meta import FileMeta, peek
+from dcmtx.dataset.meta import TRANSFER_SYNTAX, FileMeta, peek
 from dcmtx.errors import InputError, UnsupportedError
+from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.encapsulation import Fragments, read_fragments
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.place.bytes import FileBytes, Reader
@@ -29,7 +30,12 @@ from dcmtx.transcoding.fragments import FragmentReader
 from dcmtx.transcoding.frames import Frames, read_frames, shrunk
 
 _PIECE = 1 << 20
-_UNENDED = "the Sequence Delimitation Item of Pixel Data is missing at the end of the file; its fragments are whole"
+_UNENDED = Finding(
+    "N_DELIMITER",
+    "the Sequence Delimitation Item of Pixel Data is missing at the end of the file; its fragments are whole",
+    Severity.WARNING,
+    tag=PIXEL_DATA,
+)
 
 
 class DataSet(Record):
@@ -41,7 +47,7 @@ class DataSet(Record):
     meta: FileMeta
     header: Header
     syntax: Syntax
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
     @property
     def encoding(self) -> Encoding:
@@ -116,17 +122,23 @@ class _Beginning(Record):
     encoding: Encoding
     start: int
     spool: FileBytes | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
 
 def _decide(reader: Reader, meta: FileMeta, spool_in: str | None) -> _Beginning:
     if not meta.syntax:
         return _decide_without_meta(reader, meta)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
     if not meta.preamble:
-        notes += ("the file has no preamble; read from its File Meta Information on",)
+        notes += (_odd("N_NO_PREAMBLE", "the file has no preamble; read from its File Meta Information on"),)
     if meta.declared is not None and meta.meta and meta.dataset != _declared_end(meta):
-        notes += ("File Meta Information Group Length (0002,0000) is wrong; its elements were walked",)
+        notes += (
+            _odd(
+                "N_GROUP_LENGTH",
+                "File Meta Information Group Length (0002,0000) is wrong; its elements were walked",
+                tag=0x00020000,
+            ),
+        )
     syntax = find(meta.syntax)
     if syntax is None:
         raise UnsupportedError(
@@ -139,13 +151,25 @@ def _decide(reader: Reader, meta: FileMeta, spool_in: str | None) -> _Beginning:
         spool, wrapped = inflate(reader, start, spool_in)
         start = 0
         if wrapped:
-            notes += ("the data set is wrapped by zlib, which the standard does not allow; read all the same",)
+            notes += (
+                _odd("N_ZLIB", "the data set is wrapped by zlib, which the standard does not allow; read all the same"),
+            )
     encoding = syntax.encoding
     shown = guess_encoding(spool or reader, start, encoding)
     if shown is not None and shown != encoding:
-        notes += (f"the data set is {_encoding_name(shown)}, but its transfer syntax is {syntax.name}; read as it is",)
+        notes += (
+            _odd(
+                "N_ENCODING",
+                f"the data set is {_encoding_name(shown)}, but its transfer syntax is {syntax.name}; read as it is",
+                tag=TRANSFER_SYNTAX,
+            ),
+        )
         encoding = shown
     return _Beginning(syntax, encoding, start, spool=spool, notes=notes)
+
+
+def _odd(code: str, text: str, *, tag: int | None = None) -> Finding:
+    return Finding(code, text, Severity.WARNING, tag=tag)
 
 
 def _declared_end(meta: FileMeta) -> int:
@@ -163,7 +187,9 @@ def _decide_without_meta(reader: Reader, meta: FileMeta) -> _Beginning:
         what = "names no transfer syntax" if _is_dicom(meta) else "is not a DICOM file"
         raise InputError(f"the file {what}, and its bytes do not show one for certain", code=_nameless(meta))
     syntax = BIG_ENDIAN if shown.big_endian else IMPLICIT if shown.implicit else EXPLICIT
-    note = f"the file names no transfer syntax; its data set shows {syntax.name}"
+    note = _odd(
+        "N_NO_SYNTAX", f"the file names no transfer syntax; its data set shows {syntax.name}", tag=TRANSFER_SYNTAX
+    )
     return _Beginning(syntax, shown, start, notes=(note,))
 
 
@@ -195,7 +221,7 @@ def _check_certain(meta: FileMeta, header: Header) -> None:
 # --- where the data set ends -------------------------------------------------------------------------------------
 
 
-def close_header(header: Header, syntax: Syntax) -> tuple[Fragments | None, tuple[str, ...]]:
+def close_header(header: Header, syntax: Syntax) -> tuple[Fragments | None, tuple[Finding, ...]]:
     """Find the end of the pixel element, index what stands behind it, and correct what is certain.
 
     Returns the fragments, if there are any, and notes. Raises InputError where the file ends early, or Pixel Data
@@ -233,7 +259,7 @@ def close_header(header: Header, syntax: Syntax) -> tuple[Fragments | None, tupl
     return None, _correct(header, syntax, None)
 
 
-def _correct(header: Header, syntax: Syntax, fragments: Fragments | None) -> tuple[str, ...]:
+def _correct(header: Header, syntax: Syntax, fragments: Fragments | None) -> tuple[Finding, ...]:
     """Take what is certain for attributes of the image that are absent or illegal."""
     pixel = header.pixel
     if pixel is None or pixel.tag != PIXEL_DATA or syntax.kind not in (Kind.NATIVE, Kind.FRAMES):

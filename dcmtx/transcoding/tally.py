@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from dcmtx.finding import Finding, Severity
 from dcmtx.planning.plan import Plan
 from dcmtx.record import Record
 from dcmtx.transcoding.frame import EncodedFrame, Frame
@@ -27,7 +28,7 @@ class Written(Record):
     psnr: float | None = None
     digest: str | None = None
     needless: bool = False
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
 
 class Tally:
@@ -103,27 +104,59 @@ class Digest:
         return self._hash.hexdigest()
 
 
-def cleared_notes(tally: Tally) -> tuple[str, ...]:
+def cleared_notes(tally: Tally) -> tuple[Finding, ...]:
     """Return a note on what stood outside Bits Stored and was cleared."""
     count = tally.cleared
-    return (f"cleared what stood outside Bits Stored, in {count} word{'s' * (count != 1)}",) if count else ()
+    return (
+        (
+            Finding(
+                "N_UNUSED_BITS",
+                f"cleared what stood outside Bits Stored, in {count} word{'s' * (count != 1)}",
+                tag=0x00280101,
+            ),
+        )
+        if count
+        else ()
+    )
 
 
-def loss_notes(plan: Plan, tally: Tally, ratio: float, psnr: float | None) -> tuple[str, ...]:
+def loss_notes(plan: Plan, tally: Tally, ratio: float, psnr: float | None) -> tuple[Finding, ...]:
     """Return notes on what loss has come to, and where that is not what was asked for."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
     fmt = plan.target_format
     if psnr is not None and math.isinf(psnr):
-        notes = (f"lossy: ratio {ratio:.4g}, nothing was lost; called lossy all the same, as its coding is",)
+        notes = (
+            Finding(
+                "N_LOSSY",
+                f"lossy: ratio {ratio:.4g}, nothing was lost; called lossy all the same, as its coding is",
+            ),
+        )
     elif psnr is not None:
-        notes = (f"lossy: ratio {ratio:.4g}, PSNR {psnr:.1f} dB, largest error {tally.worst}",)
+        notes = (Finding("N_LOSSY", f"lossy: ratio {ratio:.4g}, PSNR {psnr:.1f} dB, largest error {tally.worst}"),)
     if tally.exact and fmt is not None:
-        notes += (f"{tally.exact} of {fmt.frames} frames are coded without loss, which takes no more bytes",)
-    asked, wanted = plan.quality.ratio, plan.quality.psnr
+        notes += (
+            Finding(
+                "N_LOSSLESS_FRAMES",
+                f"{tally.exact} of {fmt.frames} frames are coded without loss, which takes no more bytes",
+            ),
+        )
+    asked, wanted = plan.parameters.ratio, plan.parameters.psnr
     if wanted is not None and psnr is not None and psnr < wanted - 1:
-        notes += (f"the PSNR is {psnr:.1f} dB, not the {wanted:g} asked for: these pixels do not give it",)
+        notes += (
+            Finding(
+                "N_PSNR",
+                f"the PSNR is {psnr:.1f} dB, not the {wanted:g} asked for: these pixels do not give it",
+                Severity.WARNING,
+            ),
+        )
     if asked is not None and abs(ratio / asked - 1) > 0.1:
-        notes += (f"the ratio is {ratio:.4g}, not the {asked:g} asked for: these pixels do not give it",)
+        notes += (
+            Finding(
+                "N_RATIO",
+                f"the ratio is {ratio:.4g}, not the {asked:g} asked for: these pixels do not give it",
+                Severity.WARNING,
+            ),
+        )
     if psnr is not None and psnr < _POOR and (asked or wanted):
-        notes += (f"the PSNR is below {_POOR:g} dB, where loss may be seen",)
+        notes += (Finding("N_PSNR_LOW", f"the PSNR is below {_POOR:g} dB, where loss may be seen", Severity.WARNING),)
     return notes

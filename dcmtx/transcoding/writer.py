@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from dcmtx.dataset.edit import Edit, Remove, Slot, Span, Within
 from dcmtx.dataset.element import UNDEFINED, Element
-from dcmtx.place.atomic import Sink
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.routes import Route
 from dcmtx.transcoding.elements import edited
@@ -14,6 +14,10 @@ from dcmtx.transcoding.frames import Frames
 from dcmtx.transcoding.pixels import PixelWriter, Slots, Window
 from dcmtx.transcoding.source import DataSet
 from dcmtx.transcoding.tally import Digest, Tally, Written, cleared_notes, loss_notes
+
+if TYPE_CHECKING:
+    from dcmtx.place.deflate import Deflating
+    from dcmtx.place.sink import Sink
 
 
 class Writer:
@@ -36,31 +40,43 @@ class Writer:
     ) -> None:
         self._dataset = dataset
         self._plan = plan
-        self._sink = sink
+        self._file_sink = sink
+        self._sink: Sink | Deflating = sink
         self._slots: Slots = {}
         self._tally = Tally()
         self._digest = Digest() if digest else None
-        self._pixels = PixelWriter(
-            frames, plan, sink, slots=self._slots, window=window, tally=self._tally, digest=self._digest, watch=watch
-        )
+        self._frames = frames
+        self._window = window
+        self._watch = watch
 
     def write(self) -> Written:
         """Write everything. Raises whatever the frames or the destination give reason for."""
         header, plan = self._dataset.header, self._plan
         self._sink.write(plan.file_meta)
-        if plan.syntax.deflated:
-            self._sink.deflate()
+        deflating = self._deflate() if plan.syntax.deflated else None
         last = plan.pixel_tag if header.pixel is not None else UNDEFINED
         before = {tag: edit for tag, edit in plan.edits.items() if tag < last}
         # In a file in disorder, what goes before the pixels may stand behind them; there it is changed where it is.
         behind = {tag: edit for tag, edit in plan.edits.items() if tag > last or isinstance(edit, Remove | Within)}
         self._write_elements(header.elements, before)
         if header.pixel is not None:
-            self._pixels.write()
+            PixelWriter(
+                self._frames, plan, self._sink, slots=self._slots, window=self._window, tally=self._tally,
+                digest=self._digest, watch=self._watch,
+            ).write()  # fmt: skip
         self._write_elements(header.tail, behind)
+        if deflating is not None:
+            deflating.finish()
         # Where only codestreams passed, or nothing, decoded pixels were not seen.
         seen = self._digest is not None and plan.route.shows_pixels and plan.order_known
         return self._account().replace(digest=self._digest.hexdigest() if self._digest and seen else None)
+
+    def _deflate(self) -> Deflating:
+        """Have everything from here on deflated."""
+        from dcmtx.place.deflate import Deflating
+
+        self._sink = deflating = Deflating(self._file_sink)
+        return deflating
 
     def _write_elements(self, elements: list[Element], edits: dict[int, Edit]) -> None:
         for piece in edited(self._dataset, elements, edits, self._plan.syntax.encoding):

@@ -1,0 +1,85 @@
+"""Findings: what is odd about a file, or should be known of what was made of it, and is no reason to fail.
+
+A finding has a code that stays what it is, for programs; its text is for people, and may be worded anew.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from dcmtx.record import Record
+
+
+class Severity(Enum):
+    """How much a finding matters."""
+
+    NOTE = "note"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Finding(Record):
+    """One thing that was found: `text` in a line, without the name of the file.
+
+    `tag` is the attribute that it is about, `frame` the frame (0-based), where it is about one.
+    """
+
+    code: str
+    text: str
+    severity: Severity = Severity.NOTE
+    tag: int | None = None
+    frame: int | None = None
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text
+
+
+# What each code means.
+CODES: dict[str, str] = {
+    # The file as it was read.
+    "N_BASIC_TABLE": "the Basic Offset Table does not fit the fragments; frames were found without it",
+    "N_DELIMITER": "Pixel Data has no Sequence Delimitation Item at the end of the file",
+    "N_ENCODING": "the data set is encoded otherwise than the transfer syntax says",
+    "N_EXTENDED_TABLE": "the Extended Offset Table does not fit the fragments; frames were found without it",
+    "N_FRAME_COUNT": "Number of Frames is no number, and can mean 1 only; corrected",
+    "N_FRAGMENTS": "frames are split over fragments where the transfer syntax forbids that; joined",
+    "N_GROUP_LENGTH": "File Meta Information Group Length is wrong",
+    "N_MISPLACED": "elements of a group that has no place in a data set were left out",
+    "N_NO_PIXEL_DATA": "an image without Pixel Data",
+    "N_NO_PREAMBLE": "the file begins with its File Meta Information",
+    "N_NO_SYNTAX": "the file names no transfer syntax; its data set shows one",
+    "N_PADDING": "zeros behind the last element were dropped",
+    "N_PIXEL_PADDING": "zeros behind the last frame were dropped",
+    "N_PLANAR": "Planar Configuration is 1, which pixels that share chroma cannot have",
+    "N_SAMPLES": "Samples per Pixel is absent, and can be 1 only; corrected",
+    "N_UNKNOWN_VR": "elements have a VR that the standard does not know",
+    "N_ZLIB": "the data set is wrapped by zlib, which the standard does not allow",
+    # What its pixels are.
+    "N_JFIF": "the codestream is JFIF, and Photometric Interpretation RGB, which JFIF has not; taken as RGB",
+    "N_NOT_UNDERSTOOD": "the attributes of the image make no sense; native pixels stay what they are",
+    "N_PHOTOMETRIC": "Photometric Interpretation contradicts the codestream, which is believed",
+    "N_UNDECLARED_LOSS": "the codestream is lossy, and the data set did not say so; it does now",
+    # What was made of it.
+    "N_FALLBACK": "a target refused the file; it has another transfer syntax",
+    "N_NO_PIXELS": "without pixels, it cannot have the target's transfer syntax",
+    "N_PADDING_VALUE": "pixels of Pixel Padding Value may have another value now",
+    "N_RETIRED": "the transfer syntax is retired",
+    "N_SIGNATURES": "digital signatures that would not be valid any more were removed",
+    "N_SKIPPED": "the file was passed over",
+    "N_TIFF": "the preamble made it a TIFF file too, which it is no longer",
+    "N_UID_KEPT": "SOP Instance UID is kept, though the pixels differ",
+    "N_UNUSED_BITS": "bits outside Bits Stored were cleared",
+    "N_WIDE_WORDS": "more than 16 bits in big endian, which readers take differently",
+    # What was lost.
+    "N_LOSSLESS": "coded without loss, though loss was allowed, and no loss is told of",
+    "N_LOSSLESS_FRAMES": "some frames are coded without loss",
+    "N_LOSSY": "how much was lost",
+    "N_MAY_BE_LOSSLESS": "it may turn out to be coded without loss",
+    "N_PSNR": "the PSNR is below what was asked for",
+    "N_PSNR_LOW": "the PSNR is so low that loss may be seen",
+    "N_RATIO": "the compression ratio is not what was asked for",
+    # Where it was put.
+    "N_NOT_SYNCED": "the destination is in place, and may not outlast a crash of the machine",
+    "N_RIGHTS": "owner, rights or attributes of the file that was replaced could not be kept",
+}  # fmt: skip

@@ -1,0 +1,312 @@
+"""Workers forked from a template: a fork of this process that has the codecs loaded and does nothing else.
+
+It needs no new interpreter, and loads the codecs while this process finds the first files. This process must have no
+other thread, for a fork may find locked for ever what another thread had locked; Python's count of threads does not
+tell of those of libraries, the system's does.
+
+The template holds no file of this process, answers none of its signals, and ends with it. It tells of workers that
+began and of workers that ended; one message is 8 bytes: a process, and how it ended, or that it began.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import mmap
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from dcmtx.errors import OutputError
+from dcmtx.pool import worker
+from dcmtx.signals import ENDING
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    # Makes a process a worker at this end of a pipe; does not return before its last job is done.
+    Serve = Callable[[Connection], None]
+
+_MESSAGE = struct.Struct("ii")
+# What is no status of a process: it began, or could not.
+_BEGAN = 1 << 20
+_FAILED = _BEGAN + 1
+_TASKS = "/proc/self/task"
+_DESCRIPTORS = "/proc/self/fd"
+
+
+def may_fork() -> bool:
+    """Tell whether this process can be forked safely: it has one thread, and the system says so."""
+    try:
+        return sys.platform == "linux" and len(os.listdir(_TASKS)) == 1
+    except OSError:
+        return False
+
+
+class _Share:
+    """A number in memory that this process and its workers share."""
+
+    def __init__(self) -> None:
+        self._number = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("i")
+        self.value = 1
+
+    @property
+    def value(self) -> int:
+        """The number."""
+        return self._number[0]
+
+    @value.setter
+    def value(self, value: int) -> None:
+        self._number[0] = value
+
+
+class _Child:
+    """A worker's process, of which the template tells. `pid` is 0 until it began."""
+
+    def __init__(self, template: Template) -> None:
+        self._template = template
+        self.pid = 0
+        self.status: int | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether there is, or was, such a process."""
+        return self.pid != 0
+
+    def wait(self, patience: float | None) -> int | None:
+        """Wait for the end, so many seconds at most, and return the status; None while it runs."""
+        until = None if patience is None else time.monotonic() + patience
+        self._template.listen()
+        while self.status is None:
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            self._template.listen(left)
+        return self.status
+
+    def send(self, number: int) -> None:
+        """Send a signal, if it has not ended. If it has not begun, the template is ended in its place."""
+        self._template.listen()
+        if self.status is None and self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+        elif self.status is None:
+            self._template.close()
+
+
+class Template:
+    """Starts workers by a fork of this process. `broken` says that it has ended, and with it all workers.
+
+    Raises OutputError if the system does not give a process.
+    """
+
+    def __init__(
+        self, preload: Sequence[str], function: Callable[[Any], Any], memory: int, modules: Sequence[str]
+    ) -> None:
+        self.share = _Share()
+        self.broken = False
+        self._unborn: deque[_Child] = deque()
+        self._children: dict[int, _Child] = {}
+
+        def serve(pipe: Connection) -> None:
+            worker.serve(pipe, function, self.share, memory, modules)
+
+        self._socket, theirs = _socket_pair()
+        parent = os.getpid()
+        # No signal may find a child that answers as its parent does.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        try:
+            self._pid = os.fork()
+            if self._pid == 0:
+                self._socket.close()
+                _be_template(theirs, parent, preload, serve)
+        except OSError as error:
+            self._socket.close()
+            raise OutputError(f"workers cannot be started: {error.strerror or error}") from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            theirs.close()
+
+    def start(self, pipe: Connection) -> _Child:
+        """Have a worker started at the other end of a pipe."""
+        child = _Child(self)
+        self._unborn.append(child)
+        try:
+            socket.send_fds(self._socket, [b"!"], [pipe.fileno()])
+        except OSError:
+            self.close()
+        return child
+
+    def waitables(self) -> list[Any]:
+        """Return what is readable when there is something to listen to."""
+        return [] if self.broken else [self._socket]
+
+    def listen(self, patience: float | None = 0) -> None:
+        """Take what the template tells, waiting so many seconds for it. Raises OutputError if a worker cannot begin."""
+        if self.broken:
+            return
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        while not self.broken and poll.poll(None if patience is None else math.ceil(1000 * patience)):
+            patience = 0
+            try:
+                message = self._socket.recv(_MESSAGE.size)
+            except OSError:
+                message = b""
+            if len(message) != _MESSAGE.size:
+                self.close()
+                return
+            self._take(*_MESSAGE.unpack(message))
+
+    def _take(self, pid: int, status: int) -> None:
+        if status == _BEGAN:
+            child = self._children[pid] = self._unborn.popleft()
+            child.pid = pid
+        elif status == _FAILED:
+            raise OutputError(f"workers cannot be started: {os.strerror(pid)}")
+        elif pid in self._children:
+            self._children.pop(pid).status = os.waitstatus_to_exitcode(status)
+
+    def abandon(self) -> None:
+        """End a template that is loading still, whose workers have not begun."""
+        self.listen()
+        if self._unborn and not self._children:
+            self.close()
+
+    def close(self) -> None:
+        """End the template, and with it all workers that live."""
+        if self.broken:
+            return
+        self.broken = True
+        self._socket.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
+        for child in [*self._unborn, *self._children.values()]:
+            child.status = -signal.SIGKILL
+        self._unborn.clear()
+        self._children.clear()
+
+
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Return two ends whose descriptors are none of the standard three, though those be closed."""
+    import fcntl
+
+    ends = []
+    for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET):
+        with end:
+            ends.append(socket.socket(fileno=fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)))
+    return ends[0], ends[1]
+
+
+# --- in the template -------------------------------------------------------------------------------------------
+
+
+def _be_template(control: socket.socket, parent: int, preload: Sequence[str], serve: Serve) -> NoReturn:
+    """Load modules, and fork workers for as long as the parent wants."""
+    try:
+        worker.die_with_parent()
+        if os.getppid() == parent:
+            _leave_parent(control.fileno())
+            for module in preload:
+                # A codec that is not there is missed by whoever needs it.
+                with contextlib.suppress(ImportError):
+                    __import__(module)
+            # What is loaded now stays: workers need not look through it, nor have it copied for that.
+            gc.collect()
+            gc.freeze()
+            _fork_workers(control, serve)
+    finally:
+        os._exit(0)
+
+
+def _leave_parent(control: int) -> None:
+    """Give up what is the parent's: files, sockets, locks, signal handlers, standard input."""
+    # Objects of the parent's that would close their descriptors: those have other owners by then.
+    gc.freeze()
+    sink = sys.modules.get("dcmtx.place.atomic")
+    if sink is not None:
+        sink.release()
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    for standard in (1, 2):
+        try:
+            os.fstat(standard)
+        except OSError:
+            os.dup2(nowhere, standard)
+    for name in os.listdir(_DESCRIPTORS):
+        if int(name) not in (0, 1, 2, control):
+            with contextlib.suppress(OSError):
+                os.close(int(name))
+
+
+def _fork_workers(control: socket.socket, serve: Serve) -> None:
+    """Fork a worker whenever the parent sends its end of a pipe, and tell of those that end, until the parent has gone.
+
+    Then the workers that live are killed by the system.
+    """
+    woken, waker = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(waker, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    poll.register(woken, select.POLLIN)
+    while True:
+        for descriptor, _ in poll.poll():
+            if descriptor == woken:
+                os.read(woken, 1 << 16)
+                _tell_of_the_dead(control)
+                continue
+            message, pipes, *_ = socket.recv_fds(control, 1, 1)
+            if not message:
+                return
+            try:
+                pid = os.fork()
+            except OSError as error:
+                control.send(_MESSAGE.pack(error.errno or 0, _FAILED))
+                continue
+            if pid == 0:
+                _be_worker(pipes[0], [control.detach(), woken, waker], serve)
+            os.close(pipes[0])
+            control.send(_MESSAGE.pack(pid, _BEGAN))
+
+
+def _tell_of_the_dead(control: socket.socket) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            control.send(_MESSAGE.pack(pid, status))
+
+
+def _be_worker(pipe: int, descriptors: Sequence[int], serve: Serve) -> NoReturn:
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        from multiprocessing.connection import Connection
+
+        serve(Connection(pipe))
+        status = 0
+    except Exception:  # noqa: BLE001 - nothing may go on as a second template
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(status)
