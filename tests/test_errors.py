@@ -98,6 +98,35 @@ def test_nobody_takes_messages_apart_or_sticks_them_together():
         assert not pattern.findall(path.read_text("utf-8")), path.name
 
 
+# What advice begins with: it has a place of its own.
+_DO = (
+    "use",
+    "correct",
+    "say",
+    "try",
+    "free",
+    "name",
+    "choose",
+    "give",
+    "leave",
+    "ask",
+    "pip",
+    "fetch",
+    "remove",
+    "make",
+)
+
+
+def test_advice_is_given_as_advice():
+    kinds = {kind.__name__ for kind in KINDS}
+    for path in sorted((ROOT / "dcmtx").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in kinds and node.args:
+                parts = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
+                for tail in "".join(map(str, parts)).split("; ")[1:]:
+                    assert not tail.startswith(tuple(f"{verb} " for verb in _DO)), f"{path.name}:{node.lineno}"
+
+
 # --- exit statuses -------------------------------------------------------------------------------------------------
 
 

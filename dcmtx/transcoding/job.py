@@ -214,10 +214,10 @@ def job(
         code_block=code_block,
     )
     if src is None:
-        raise UsageError("there is no src; give a path, bytes or a binary file object")
+        raise UsageError("there is no src", advice="give a path, bytes or a binary file object")
     source, target = path_of(src), path_of(dst)
     if target is None and dst is src:
-        raise UsageError("src and dst are one file object; give another, or none for bytes")
+        raise UsageError("src and dst are one file object", advice="give another, or none for bytes")
     return Job(
         name_of(src) if source is None else source,
         name_of(dst) if target is None else target,
@@ -354,7 +354,7 @@ def transcode(
     ('planned', 'explicit', 'recode')
     """
     if dst is None and dry_run:
-        raise UsageError("a dry run returns no bytes; give a dst, or ask dcmtx.plan")
+        raise UsageError("a dry run returns no bytes", advice="give a dst, or ask dcmtx.plan")
     todo = job(
         src,
         dst,
