@@ -47,8 +47,8 @@ To add
                 tests/test_decisions.py is the specification
     a route     a member of Route in dcmtx/planning/plan.py, chosen by dcmtx/planning/planner.py, done by
                 dcmtx/transcoding/writer.py; tests/test_decisions.py and tests/test_announced.py
-    a place     a reader in dcmtx/place/bytes.py, a sink in dcmtx/place/atomic.py; tests/test_source.py,
-                tests/test_sink.py
+    a place     a row of SCHEMES in dcmtx/place/places.py, and a module beside it that opens a reader and a sink;
+                tests/test_places.py adds one
     a command   a file of dcmtx/cli/, a line of COMMANDS in dcmtx/cli/__init__.py; tests/test_cli.py, and
                 tests/test_man.py after `python man/make.py`
 """

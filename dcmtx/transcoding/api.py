@@ -22,6 +22,13 @@ def plan(src: SourcePlace, *, to: str, **options: Unpack[Options]) -> Plan | Non
     the target syntax already, and would be copied byte for byte.
 
     Raises what `transcode` raises before it writes: InputError, UnsupportedError, RefusedError, UsageError.
+
+    >>> import dcmtx
+    >>> plan = dcmtx.plan("ct-explicit.dcm", to="jpegls")
+    >>> plan.syntax.name, plan.source_format.frames, plan.irreversible
+    ('JPEG-LS Lossless Image Compression', 1, False)
+    >>> dcmtx.plan("ct-explicit.dcm", to="explicit") is None
+    True
     """
     options["dry_run"] = True
     return run(job(src, to=to, **options)).plan

@@ -132,12 +132,15 @@ def frames(
     the colour that `format.photometric` names, by pixel; chroma that pixels share is repeated for each. Nothing is
     windowed and no palette is applied. `decoder` names a backend, `word_order` is that of `transcode`.
 
-        with dcmtx.frames("us.dcm") as frames:
-            for frame in frames:
-                print(frame.mean())
-
     Raises InputError for what is no DICOM file, is damaged or has no pixels, UnsupportedError where nothing decodes it,
     RefusedError where nobody can tell what its words are.
+
+    >>> import dcmtx
+    >>> with dcmtx.frames("us-jpeg-baseline.dcm") as frames:
+    ...     print(len(frames), frames.format.photometric, frames[0].shape, frames[0].dtype)
+    1 RGB (64, 80, 3) uint8
+    >>> [int(frame.max()) for frame in dcmtx.frames("sc-multiframe-odd.dcm")]
+    [255, 255, 255]
     """
     # What forbids to write the file again does not forbid to look at it.
     return DecodedFrames(

@@ -36,6 +36,11 @@ def job_from_json(text: str | bytes) -> Job:
 
     Raises UsageError for what is no such JSON, of another version, or asks for what makes no sense; RefusedError for a
     parameter that loses without consent.
+
+    >>> import dcmtx
+    >>> job = dcmtx.transcode("ct-explicit.dcm", "ct.dcm", to="rle").job
+    >>> dcmtx.job_from_json(job.to_json()) == job
+    True
     """
     try:
         form = json.loads(text)

@@ -25,6 +25,12 @@ def transcode_dataset(ds: Dataset, *, to: str, **options: Unpack[Options]) -> Fi
 
     Raises UsageError for what names no transfer syntax, or for `dry_run`; InputError where pydicom cannot write it;
     what `transcode` raises otherwise.
+
+    >>> import dcmtx, pydicom
+    >>> ds = pydicom.dcmread("ct-explicit.dcm")
+    >>> new = dcmtx.transcode_dataset(ds, to="rle")
+    >>> new.file_meta.TransferSyntaxUID.name, bool((new.pixel_array == ds.pixel_array).all())
+    ('RLE Lossless', True)
     """
     import pydicom
 
