@@ -24,11 +24,9 @@ def plan(src: SourcePlace, *, to: str, **options: Unpack[Options]) -> Plan | Non
     Raises what `transcode` raises before it writes: InputError, UnsupportedError, RefusedError, UsageError.
 
     >>> import dcmtx
-    >>> plan = dcmtx.plan("ct-explicit.dcm", to="jpegls")
-    >>> plan.syntax.name, plan.source_format.frames, plan.irreversible
-    ('JPEG-LS Lossless Image Compression', 1, False)
-    >>> dcmtx.plan("ct-explicit.dcm", to="explicit") is None
-    True
+    >>> plan = dcmtx.plan("us-rgb-by-pixel.dcm", to="j2k")
+    >>> plan.encoder.backend, plan.target_format.photometric, plan.irreversible
+    ('imagecodecs', 'YBR_RCT', False)
     """
     options["dry_run"] = True
     return run(job(src, to=to, **options)).plan

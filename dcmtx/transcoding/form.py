@@ -38,8 +38,8 @@ def job_from_json(text: str | bytes) -> Job:
     parameter that loses without consent.
 
     >>> import dcmtx
-    >>> job = dcmtx.transcode("ct-explicit.dcm", "ct.dcm", to="rle").job
-    >>> dcmtx.job_from_json(job.to_json()) == job
+    >>> planned = dcmtx.transcode("ct-explicit.dcm", "out.dcm", to="jpegls", dry_run=True)
+    >>> dcmtx.job_from_json(planned.job.to_json()) == planned.job
     True
     """
     try:

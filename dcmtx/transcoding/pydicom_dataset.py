@@ -27,10 +27,9 @@ def transcode_dataset(ds: Dataset, *, to: str, **options: Unpack[Options]) -> Fi
     what `transcode` raises otherwise.
 
     >>> import dcmtx, pydicom
-    >>> ds = pydicom.dcmread("ct-explicit.dcm")
-    >>> new = dcmtx.transcode_dataset(ds, to="rle")
-    >>> new.file_meta.TransferSyntaxUID.name, bool((new.pixel_array == ds.pixel_array).all())
-    ('RLE Lossless', True)
+    >>> ds = dcmtx.transcode_dataset(pydicom.dcmread("ct-jpegls.dcm"), to="rle")
+    >>> ds.file_meta.TransferSyntaxUID.name
+    'RLE Lossless'
     """
     import pydicom
 
