@@ -352,6 +352,10 @@ def transcode(
     >>> outcome = dcmtx.transcode("us.dcm", "never.dcm", to="explicit", dry_run=True)
     >>> outcome.status.value, outcome.plan.syntax.label, outcome.plan.route.value
     ('planned', 'explicit', 'recode')
+    >>> with open("ct-explicit.dcm", "rb") as file:
+    ...     small = dcmtx.transcode(file, to="jpegls")
+    >>> small[128:132], dcmtx.transcode(small, "raw.dcm", to="explicit").frames
+    (b'DICM', 1)
     """
     if dst is None and dry_run:
         raise UsageError("a dry run returns no bytes", advice="give a dst, or ask dcmtx.plan")
