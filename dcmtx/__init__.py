@@ -43,10 +43,11 @@ To add
                 `job` and `transcode` in dcmtx/transcoding/job.py; tests/test_policy.py compares all of them
     a codec     a function in a file of dcmtx/codec/, a row in dcmtx/codec/table.py; tests/test_registry.py checks rows,
                 tests/test_matrix.py runs each of them against other libraries
-    a rule      a pure function in dcmtx/rules/, called by dcmtx/planning/planner.py; the decision table of
+    a rule      a pure function in dcmtx/rules/, called by a file of dcmtx/planning/; the decision table of
                 tests/test_decisions.py is the specification
-    a route     a member of Route in dcmtx/planning/plan.py, chosen by dcmtx/planning/planner.py, done by
-                dcmtx/transcoding/writer.py; tests/test_decisions.py and tests/test_announced.py
+    a route     a member of Route in dcmtx/planning/routes.py, chosen by dcmtx/planning/planner.py; what it does to a
+                frame, as an entry of the table in dcmtx/transcoding/routes.py; tests/test_decisions.py and
+                tests/test_announced.py
     a place     a reader in dcmtx/place/bytes.py, a sink in dcmtx/place/atomic.py; tests/test_source.py,
                 tests/test_sink.py
     a command   a file of dcmtx/cli/, a line of COMMANDS in dcmtx/cli/__init__.py; tests/test_cli.py, and
