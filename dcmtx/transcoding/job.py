@@ -22,7 +22,7 @@ from dcmtx.place.places import (
     open_sink,
     path_of,
 )
-from dcmtx.planning.inputs import look_inside
+from dcmtx.planning.case import look_inside
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.planner import make
 from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, parameters_for, resolve
