@@ -1,9 +1,56 @@
 """dcmtx moves DICOM files from one transfer syntax to another, and proves that no pixel was harmed.
 
-    import dcmtx
-    outcome = dcmtx.transcode("ct.dcm", "ct-jls.dcm", to="jpegls")
+    >>> import dcmtx
+    >>> outcome = dcmtx.transcode("ct-explicit.dcm", "ct-jls.dcm", to="jpegls")
+    >>> outcome.status.value, outcome.frames, outcome.bytes_out < outcome.bytes_in
+    ('converted', 1, True)
+    >>> try:
+    ...     dcmtx.transcode("ct-explicit.dcm", "ct.dcm", to="j2k", ratio=20)
+    ... except dcmtx.RefusedError as error:
+    ...     print(error.code, error.status.name, error.what, error.advice, sep=" | ")
+    E_LOSSY | REFUSED | --ratio would lose information | say --lossy to consent
 
-The public names are loaded when they are used.
+The public names are those of `__all__`. Each is loaded when it is used.
+
+The house, from the ground up. A room imports from those above it in this list, never from those below it;
+tests/test_layers.py walks all imports.
+
+    errors        exceptions, and the exit statuses
+    record        the base of all records
+    syntax        transfer syntaxes as rows of data
+    policy        what may be asked for: every option once, with its help
+    finding       what is told of a file beside its pixels
+    signals       what ends the program
+    place/        where bytes come from and where they go
+    dataset/      the data set as bytes: File Meta Information, index, edits, encodings
+    pixel/        frames, encapsulation, colours, bits, codestream headers; never a data set
+    codec/        the registries of decoders and encoders, and a file per family of codecs
+    rules/        what the standard says, as pure functions: a header in, edits and notes out
+    planning/     a header and a request become a plan, before any pixel moves
+    pool/         processes that do jobs
+    transcoding/  one file through its plan: source, frames, writer
+    batch/        many files; a wing, which imports no other
+    serve/        the resident server and its client; a wing
+    cli/          one file per command; alone in knowing click and rich
+
+The way of one file: arguments become a Job; its source is opened; header and request become a Plan, which may refuse;
+frames are decoded, changed, encoded and verified; the writer puts elements and frames into a sink, which replaces the
+destination when all is well; the Outcome says what was done.
+
+To add
+
+    an option   a row of OPTIONS in dcmtx/policy.py, a field of EncodingParameters or Policy beside it, a keyword of
+                `job` and `transcode` in dcmtx/transcoding/job.py; tests/test_policy.py compares all of them
+    a codec     a function in a file of dcmtx/codec/, a row in dcmtx/codec/table.py; tests/test_registry.py checks rows,
+                tests/test_matrix.py runs each of them against other libraries
+    a rule      a pure function in dcmtx/rules/, called by dcmtx/planning/planner.py; the decision table of
+                tests/test_decisions.py is the specification
+    a route     a member of Route in dcmtx/planning/plan.py, chosen by dcmtx/planning/planner.py, done by
+                dcmtx/transcoding/writer.py; tests/test_decisions.py and tests/test_announced.py
+    a place     a reader in dcmtx/place/bytes.py, a sink in dcmtx/place/atomic.py; tests/test_source.py,
+                tests/test_sink.py
+    a command   a file of dcmtx/cli/, a line of COMMANDS in dcmtx/cli/__init__.py; tests/test_cli.py, and
+                tests/test_man.py after `python man/make.py`
 """
 
 # Every call of the command loads this first: what type checkers want is not imported, not even `typing`.
@@ -11,20 +58,73 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dcmtx._version import __version__ as __version__
     from dcmtx.batch.many import convert_many as convert_many
+    from dcmtx.codec.listing import syntaxes as syntaxes
+    from dcmtx.errors import CodecError as CodecError
     from dcmtx.errors import DcmtxError as DcmtxError
+    from dcmtx.errors import ExitStatus as ExitStatus
+    from dcmtx.errors import InputError as InputError
+    from dcmtx.errors import OutputError as OutputError
+    from dcmtx.errors import RefusedError as RefusedError
+    from dcmtx.errors import UnsupportedError as UnsupportedError
+    from dcmtx.errors import UsageError as UsageError
+    from dcmtx.errors import VerifyError as VerifyError
+    from dcmtx.planning.plan import Plan as Plan
+    from dcmtx.transcoding.api import plan as plan
+    from dcmtx.transcoding.decode import frames as frames
+    from dcmtx.transcoding.form import job_from_json as job_from_json
     from dcmtx.transcoding.job import Job as Job
     from dcmtx.transcoding.job import Outcome as Outcome
+    from dcmtx.transcoding.job import Status as Status
     from dcmtx.transcoding.job import transcode as transcode
+    from dcmtx.transcoding.pydicom_dataset import transcode_dataset as transcode_dataset
 
-__all__ = ["DcmtxError", "Job", "Outcome", "__version__", "convert_many", "transcode"]
+__all__ = [
+    "CodecError",
+    "DcmtxError",
+    "ExitStatus",
+    "InputError",
+    "Job",
+    "Outcome",
+    "OutputError",
+    "Plan",
+    "RefusedError",
+    "Status",
+    "UnsupportedError",
+    "UsageError",
+    "VerifyError",
+    "__version__",
+    "convert_many",
+    "frames",
+    "job_from_json",
+    "plan",
+    "syntaxes",
+    "transcode",
+    "transcode_dataset",
+]
 
+# A public name, and the module that it is loaded from.
 _HOMES = {
+    "CodecError": "dcmtx.errors",
     "DcmtxError": "dcmtx.errors",
+    "ExitStatus": "dcmtx.errors",
+    "InputError": "dcmtx.errors",
     "Job": "dcmtx.transcoding.job",
     "Outcome": "dcmtx.transcoding.job",
+    "OutputError": "dcmtx.errors",
+    "Plan": "dcmtx.planning.plan",
+    "RefusedError": "dcmtx.errors",
+    "Status": "dcmtx.transcoding.job",
+    "UnsupportedError": "dcmtx.errors",
+    "UsageError": "dcmtx.errors",
+    "VerifyError": "dcmtx.errors",
     "__version__": "dcmtx._version",
+    "syntaxes": "dcmtx.codec.listing",
     "convert_many": "dcmtx.batch.many",
+    "frames": "dcmtx.transcoding.decode",
+    "job_from_json": "dcmtx.transcoding.form",
+    "plan": "dcmtx.transcoding.api",
     "transcode": "dcmtx.transcoding.job",
+    "transcode_dataset": "dcmtx.transcoding.pydicom_dataset",
 }
 
 
@@ -37,3 +137,8 @@ def __getattr__(name: str) -> object:
         globals()[name] = value
         return value
     raise AttributeError(f"module 'dcmtx' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Name what is public too, though it is not loaded yet."""
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""The exception tree. Each class has an exit status; each instance a code and what it happened to.
+"""The exit statuses, and the exception tree. Each class has a status; each instance a code and what it happened to.
 
 DcmtxError                 1   a bug in dcmtx, unless a subclass says otherwise
 ├── UsageError             2   what was asked for makes no sense
@@ -12,91 +12,135 @@ DcmtxError                 1   a bug in dcmtx, unless a subclass says otherwise
 
 from __future__ import annotations
 
-from typing import ClassVar
+from enum import IntEnum
+from typing import ClassVar, Self
+
+
+class ExitStatus(IntEnum):
+    """What the command ends with, and what that means. Help, man pages and README.md list these."""
+
+    description: str
+
+    def __new__(cls, value: int, description: str) -> Self:
+        """Make a member: its number, and what it means."""
+        status = int.__new__(cls, value)
+        status._value_ = value
+        status.description = description
+        return status
+
+    OK = 0, "done, or nothing to do"
+    BUG = 1, "a bug in dcmtx"
+    USAGE = 2, "usage"
+    INPUT = 3, "bad input: missing, unreadable, not DICOM, or damaged"
+    UNSUPPORTED = 4, "not supported: no codec, beyond its limits, or not installed"
+    REFUSED = 5, "refused by the standard or by policy"
+    CODEC = 6, "a codec failed"
+    VERIFY = 7, "verification failed"
+    OUTPUT = 8, "the destination cannot be written, or must not be replaced"
+    SEVERAL = 9, "several files, and some failed or were refused"
+    HANGUP = 129, "hung up (SIGHUP)"
+    INTERRUPTED = 130, "interrupted (SIGINT)"
+    TERMINATED = 143, "terminated (SIGTERM)"
 
 
 class DcmtxError(Exception):
     """Something dcmtx will not or cannot do.
 
-    `message` is one line: what is wrong; what to do. `path` names the file, `frame` is 0-based, `tag` is
-    0xGGGGEEEE. `code` is stable and meant for programs; `status` is the exit status of the command.
+    `what` says what is wrong, `advice` what to do, if there is something; the message is both in one line. `path` names
+    the file, `frame` is 0-based, `tag` is 0xGGGGEEEE. `code` is stable and meant for programs; `status` is the exit
+    status of the command.
     """
 
-    status: ClassVar[int] = 1
+    status: ClassVar[ExitStatus] = ExitStatus.BUG
     default_code: ClassVar[str] = "E_BUG"
 
     def __init__(
         self,
-        message: str,
+        what: str,
         *,
+        advice: str = "",
         code: str | None = None,
         path: str | None = None,
         frame: int | None = None,
         tag: int | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        super().__init__(what)
+        self.what = what
+        self.advice = advice
         self.code = code or self.default_code
         self.path = path
         self.frame = frame
         self.tag = tag
 
+    @property
+    def message(self) -> str:
+        """What is wrong, and what to do."""
+        return f"{self.what}; {self.advice}" if self.advice else self.what
+
+    def advise(self, advice: str) -> None:
+        """Add something to do, if it is something."""
+        self.advice = "; ".join(text for text in (self.advice, advice) if text)
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, and in which frame, in the standard's own numbering, which starts at 1."""
+        return f"frame {self.frame + 1}: {self.what}" if self.frame is not None else self.what
+
     def __str__(self) -> str:
-        """Return the message, with the frame in the standard's own numbering, which starts at 1."""
-        where = f"frame {self.frame + 1}: " if self.frame is not None else ""
-        return f"{where}{self.message}"
+        """Return the message, with the frame."""
+        return f"{self.reason}; {self.advice}" if self.advice else self.reason
 
     def __reduce__(self) -> tuple[object, ...]:
         """Let a worker process send the error as it is: keyword arguments are not in `args`."""
-        return (_restore, (type(self), self.message, self.code, self.path, self.frame, self.tag))
+        return (_restore, (type(self), self.what, self.advice, self.code, self.path, self.frame, self.tag))
 
 
 class UsageError(DcmtxError):
     """The request contradicts itself or names something that does not exist."""
 
-    status = 2
+    status = ExitStatus.USAGE
     default_code = "E_USAGE"
 
 
 class InputError(DcmtxError):
     """The source is missing, unreadable, not DICOM, truncated or inconsistent."""
 
-    status = 3
+    status = ExitStatus.INPUT
     default_code = "E_INPUT"
 
 
 class UnsupportedError(DcmtxError):
     """No codec is known or installed for it, or it lies beyond the limits of those that are."""
 
-    status = 4
+    status = ExitStatus.UNSUPPORTED
     default_code = "E_UNSUPPORTED"
 
 
 class RefusedError(DcmtxError):
     """The standard or the user's policy forbids the result; the file itself is in order."""
 
-    status = 5
+    status = ExitStatus.REFUSED
     default_code = "E_REFUSED"
 
 
 class CodecError(DcmtxError):
     """A backend failed on a frame; the cause is chained."""
 
-    status = 6
+    status = ExitStatus.CODEC
     default_code = "E_CODEC"
 
 
 class VerifyError(DcmtxError):
     """What was written does not decode to what was read."""
 
-    status = 7
+    status = ExitStatus.VERIFY
     default_code = "E_VERIFY"
 
 
 class OutputError(DcmtxError):
     """The destination cannot be written, or exists and must not be replaced."""
 
-    status = 8
+    status = ExitStatus.OUTPUT
     default_code = "E_OUTPUT"
 
 
@@ -105,6 +149,12 @@ class Stopped(BaseException):
 
 
 def _restore(
-    kind: type[DcmtxError], message: str, code: str, path: str | None, frame: int | None, tag: int | None
+    kind: type[DcmtxError],
+    what: str,
+    advice: str,
+    code: str,
+    path: str | None,
+    frame: int | None,
+    tag: int | None,
 ) -> DcmtxError:
-    return kind(message, code=code, path=path, frame=frame, tag=tag)
+    return kind(what, advice=advice, code=code, path=path, frame=frame, tag=tag)

@@ -1,9 +1,15 @@
-"""The vocabulary of what may be asked for: choices that the standard leaves, and coding parameters."""
+"""The vocabulary of what may be asked for: choices that the standard leaves, coding parameters, and how it is done.
+
+`OPTIONS` has each of them once: its name, what it may be, its default and its help. The options of the command line,
+the checks of what the library is called with, and the man pages are made from it.
+"""
 
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
+from dcmtx.errors import UsageError
 from dcmtx.record import Record
 
 
@@ -40,16 +46,7 @@ class EncodingParameters(Record):
         return frozenset(name for name, value in self.items() if name != "lossy" and value is not None)
 
 
-# Parameters that mean loss.
-LOSSY_PARAMETERS = frozenset(["quality", "ratio", "psnr", "near", "subsampling"])
-
-
 LOSSLESS = EncodingParameters()
-
-
-def option_name(parameter: str) -> str:
-    """Return a coding parameter as the command line calls it."""
-    return f"--{parameter.replace('_', '-')}"
 
 
 class UnusedBits(Enum):
@@ -136,20 +133,256 @@ class Policy(Record):
     created: float = 0.0
 
 
-# What coding parameters may be: ranges, ends included, or choices.
-RANGES: dict[str, tuple[float, float]] = {
-    "quality": (1, 100),
-    "ratio": (1, 10000),
-    "psnr": (10, 200),
-    "near": (0, 255),
-    "predictor": (1, 7),
-    "resolutions": (1, 32),
-    "tile": (16, 65535),
-    "code_block": (4, 64),
-}
+class Group(Enum):
+    """What options are about."""
+
+    TARGET = "target"  # the transfer syntax
+    LOSS = "loss"  # fields of EncodingParameters: those that lose
+    CODING = "coding"  # fields of EncodingParameters: those that do not
+    RULE = "rule"  # fields of Policy: what the standard leaves open
+    CARE = "care"  # fields of Policy: what is done beside
+    WORK = "work"  # how a job is done
+    BATCH = "batch"  # how many jobs are done
+    LIBRARY = "library"  # what the library alone is asked
 
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "subsampling": ("444", "422", "420"),
-    "progression": ("LRCP", "RLCP", "RPCL", "PCRL", "CPRL"),
-}
+class Kind(Enum):
+    """What is given to an option."""
+
+    FLAG = "flag"
+    CHOICE = "choice"  # one of `choices`
+    WHOLE = "whole number"
+    NUMBER = "number"
+    TEXT = "text"
+
+
+class Option(Record):
+    """One thing that may be asked for.
+
+    `name` is the keyword of the library. The command line spells it as `flags` say, or `--name`. `choices` are members
+    of an enumeration, the default first, or texts; `least` and `most` bound a number, both included. `default` is what
+    it is without; where that is None, `otherwise` may say in words what is done. `families` of transfer syntaxes take
+    a coding parameter; `only` narrows them.
+    """
+
+    name: str
+    group: Group
+    help: str
+    kind: Kind = Kind.FLAG
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    choices: type[Enum] | tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+    default: Any = None
+    otherwise: str = ""
+    families: tuple[str, ...] = ()
+    only: str = ""
+    several: bool = False
+
+    @property
+    def flag(self) -> str:
+        """What messages call it: the long option of the command line."""
+        return self.flags[-1].partition("/")[0] if self.flags else f"--{self.name.replace('_', '-')}"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The choices as they are written."""
+        if isinstance(self.choices, tuple):
+            return self.choices
+        return tuple(member.value for member in self.choices)
+
+    def describe(self) -> str:
+        """Return the help: the syntaxes that take it, what it is, and what is done without."""
+        where = ", ".join(FAMILY_NAMES[family] for family in self.families) + self.only
+        otherwise = f" [default: {self.otherwise}]" if self.otherwise else ""
+        return f"{where}{': ' if where else ''}{self.help}{otherwise}"
+
+    def checked(self, value: Any) -> Any:
+        """Return a value as the option has it: a member of its enumeration, or the value itself.
+
+        Raises UsageError for a value that the option does not take. None is no value, and passes.
+        """
+        if value is None:
+            return None
+        if self.kind is Kind.CHOICE:
+            return self._chosen(value)
+        if self.kind in (Kind.WHOLE, Kind.NUMBER):
+            self._check_number(value)
+        return value
+
+    def _chosen(self, value: Any) -> Any:
+        try:
+            if not isinstance(self.choices, tuple):
+                return self.choices(value)
+            known = value in self.choices
+        except (ValueError, TypeError):
+            known = False
+        if not known:
+            raise UsageError(f"{self.flag} is {value!r}, not one of {', '.join(self.words)}")
+        return value
+
+    def _check_number(self, value: Any) -> None:
+        # Python's own and others', NumPy's say. True is an int for Python, and a mistake here.
+        if isinstance(value, bool) or not hasattr(value, "__index__" if self.kind is Kind.WHOLE else "__float__"):
+            raise UsageError(f"{self.flag} is {value!r}, not a {self.kind.value}")
+        low, high = self.least, self.most
+        if low is not None and high is not None and not low <= value <= high:
+            raise UsageError(f"{self.flag} is {value}, not in the range from {low:g} to {high:g}")
+        if low is not None and not low <= value:
+            raise UsageError(f"{self.flag} is {value}, not {low:g} or more")
+
+
+FAMILY_NAMES = {"jpeg": "JPEG", "jpegls": "JPEG-LS", "j2k": "JPEG 2000", "htj2k": "HTJ2K", "jpegxl": "JPEG XL"}
+
+_TARGET, _LOSS, _CODING, _RULE, _CARE, _WORK, _BATCH, _LIBRARY = Group
+_CHOICE, _WHOLE, _NUMBER, _TEXT = Kind.CHOICE, Kind.WHOLE, Kind.NUMBER, Kind.TEXT
+_NEWER = ", by imagecodecs 2026.10.10 or newer"
+
+# In the order in which they are shown.
+_TABLE: tuple[Option, ...] = (
+    Option(
+        "to", _TARGET,
+        "Target transfer syntax: a family (jpeg, jpegls, j2k, htj2k, jpegxl), a name that `dcmtx syntaxes` lists, "
+        "a keyword or a UID.",
+        kind=_TEXT, flags=("-t", "--to"), metavar="SYNTAX",
+    ),
+    Option(
+        "lossy", _LOSS,
+        "Consent to loss; a family then means its lossy member. A file that has lost something under the target syntax "
+        "already is copied, unless a parameter says more.",
+        flags=("-Y", "--lossy"), default=False,
+    ),
+    Option(
+        "quality", _LOSS, "1 to 100.",
+        kind=_WHOLE, flags=("-q", "--quality"), least=1, most=100, otherwise="90", families=("jpeg", "jpegxl"),
+    ),
+    Option(
+        "ratio", _LOSS, "compression ratio.",
+        kind=_NUMBER, least=1, most=10000, families=("j2k", "htj2k"),
+        otherwise="10, or 45 dB, whichever loses less of a frame; without loss where that takes no more bytes",
+    ),
+    Option(
+        "psnr", _LOSS, "peak signal-to-noise ratio, in dB.",
+        kind=_NUMBER, least=10, most=200, families=("j2k", "htj2k"),
+    ),
+    Option(
+        "near", _LOSS, "how far a value may be off.",
+        kind=_WHOLE, least=0, most=255, otherwise="2", families=("jpegls",),
+    ),
+    Option(
+        "subsampling", _LOSS, "how chroma is shared; 444 keeps RGB as it is.",
+        kind=_CHOICE, choices=("444", "422", "420"), otherwise="422", families=("jpeg",),
+    ),
+    Option(
+        "predictor", _CODING, "predictor.",
+        kind=_WHOLE, least=1, most=7, otherwise="1", families=("jpeg",), only=" lossless (jpeg-lossless-p14)",
+    ),
+    Option(
+        "resolutions", _CODING, "number of resolutions.",
+        kind=_WHOLE, least=1, most=32, otherwise="6, more for large HTJ2K images", families=("j2k", "htj2k"),
+    ),
+    Option(
+        "progression", _CODING, "order of progression; htj2k-rpcl is RPCL always.",
+        kind=_CHOICE, choices=("LRCP", "RLCP", "RPCL", "PCRL", "CPRL"), otherwise="RPCL", families=("htj2k",),
+        only=_NEWER,
+    ),
+    Option(
+        "tile", _CODING, "side of a tile, in pixels.",
+        kind=_WHOLE, least=16, most=65535, otherwise="one tile", families=("htj2k",),
+    ),
+    Option(
+        "code_block", _CODING, "side of a code-block, a power of 2.",
+        kind=_WHOLE, least=4, most=64, otherwise="64", families=("htj2k",), only=_NEWER,
+    ),
+    Option(
+        "uid", _RULE, "SOP Instance UID; auto: kept, but new when pixels lost something.",
+        kind=_CHOICE, choices=Uid, default=Uid.AUTO,
+    ),
+    Option(
+        "offset_table", _RULE,
+        "Offset table of compressed pixels; auto: basic, extended when 32 bits may not do.",
+        kind=_CHOICE, choices=OffsetTable, default=OffsetTable.AUTO,
+    ),
+    Option(
+        "overlays", _RULE, "Overlays in unused bits of the pixels: give them data of their own, or fail.",
+        kind=_CHOICE, choices=Overlays, default=Overlays.EXTRACT,
+    ),
+    Option(
+        "icon", _RULE, "Icons: keep them valid under the new syntax, or leave them out.",
+        kind=_CHOICE, choices=Icon, default=Icon.FOLLOW,
+    ),
+    Option(
+        "signatures", _RULE, "Digital signatures of pixels that are encoded anew.",
+        kind=_CHOICE, choices=Signatures, default=Signatures.REFUSE,
+    ),
+    Option(
+        "unused_bits", _RULE,
+        "Words with content outside Bits Stored: refuse them, store whole words, or clear it.",
+        kind=_CHOICE, choices=UnusedBits, default=UnusedBits.REFUSE,
+    ),
+    Option(
+        "one_bit", _RULE, "1-bit pixels in RLE and JPEG 2000, which older readers do not expect.",
+        kind=_CHOICE, choices=OneBit, default=OneBit.REFUSE,
+    ),
+    Option(
+        "word_order", _RULE,
+        "Pixels of more than 16 bits in big endian: how wide the words are that it reversed, or refuse them.",
+        kind=_CHOICE, choices=WordOrder, default=WordOrder.REFUSE,
+    ),
+    Option(
+        "no_pixels", _RULE,
+        "Objects without pixels under a compressed target: write Explicit VR Little Endian, skip, or fail.",
+        kind=_CHOICE, choices=NoPixels, default=NoPixels.NATIVE,
+    ),
+    Option(
+        "fallback", _WORK, "Target to try when the one before it is refused; repeatable, told when used.",
+        kind=_TEXT, metavar="SYNTAX", default=(), several=True,
+    ),
+    Option("force", _CARE, "Encode again even if SRC has the target syntax already.", default=False),
+    Option(
+        "verify", _CARE, "Decode what was encoded and compare: bit for bit, within NEAR, or measure the PSNR.",
+        flags=("--verify/--no-verify",), default=True,
+    ),
+    Option("decoder", _WORK, "Decode by this backend; `dcmtx syntaxes` names them.", kind=_TEXT, metavar="NAME"),
+    Option("encoder", _WORK, "Encode by this backend.", kind=_TEXT, metavar="NAME"),
+    Option("clobber", _CARE, "Do not replace DST if it exists.", flags=("-n", "--no-clobber"), default=True),
+    Option(
+        "workers", _WORK, "Files, or frames of one file, coded at a time.",
+        kind=_WHOLE, flags=("-j", "--jobs"), least=1, otherwise="the cores of this process",
+    ),
+    Option(
+        "memory", _WORK,
+        "Memory for frames under way: bytes, or with K, M, G, KiB, MiB, GiB; of large ones, fewer are coded at a time, "
+        "two of a file at least.",
+        kind=_TEXT, metavar="SIZE", otherwise="256MiB",
+    ),
+    Option("resume", _BATCH, "Skip files whose DST exists in the syntax that would be written.", default=False),
+    Option("fail_fast", _BATCH, "Stop at the first file that fails.", default=False),
+    Option(
+        "timeout", _BATCH, "Give a file up after this long.",
+        kind=_NUMBER, metavar="SECONDS", least=0.1, most=1e6,
+    ),
+    Option(
+        "dry_run", _WORK, "Only print what would be done: route, backends, attributes that change.", default=False
+    ),
+    Option("digest", _LIBRARY, "Hash the pixels as they are decoded; the outcome has the SHA-256.", default=False),
+)  # fmt: skip
+
+OPTIONS: dict[str, Option] = {option.name: option for option in _TABLE}
+
+# Coding parameters that mean loss.
+LOSSY_PARAMETERS = frozenset(option.name for option in _TABLE if option.group is _LOSS) - {"lossy"}
+
+
+def option_name(parameter: str) -> str:
+    """Return a coding parameter as the command line calls it."""
+    return OPTIONS[parameter].flag
+
+
+def make_policy(created: float, **given: Any) -> Policy:
+    """Return the policy of these fields, checked; choices may be given as they are written.
+
+    Raises UsageError for a choice that there is not.
+    """
+    return Policy(created=created, **{name: OPTIONS[name].checked(value) for name, value in given.items()})

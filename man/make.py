@@ -1,8 +1,9 @@
 """Make the man pages of this directory from the commands: `python man/make.py`; `--check` says whether they are stale.
 
-One page per command of `dcmtx.cli.COMMANDS`, dcmtx.1, and the table of transfer syntaxes in README.md. What a page says
-stands in the command's docstring, options and epilog, and in the tables of transfer syntaxes and backends; there is no
-date, so the same code gives the same page.
+One page per command of `dcmtx.cli.COMMANDS`, dcmtx.1, dcmtx-api.7 of the package's public names, the scripts that have
+shells complete, and two tables in README.md: transfer syntaxes, exit statuses. What a page says stands in docstrings,
+options and epilogs, and in the tables of transfer syntaxes and backends; there is no date, so the same code gives the
+same page.
 """
 
 from __future__ import annotations
@@ -12,19 +13,27 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import click
 
+import dcmtx
 from dcmtx import __version__
 from dcmtx.cli import COMMANDS, DEFAULT_COMMAND, cli
+from dcmtx.cli.completion import FILE_NAMES, SHELLS
 from dcmtx.codec.registry import Registry
+from dcmtx.codec.row import OWN
 from dcmtx.codec.table import DECODERS, ENCODERS
+from dcmtx.errors import ExitStatus
+from dcmtx.policy import OPTIONS
 from dcmtx.syntax import FAMILIES, ROOT, SYNTAXES, Loss, Syntax
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
 TABLE_BEGINS, TABLE_ENDS = "<!-- syntaxes: made by man/make.py -->\n", "<!-- end -->\n"
+STATUS_BEGINS = "<!-- exit statuses: made by man/make.py -->\n"
 ELSEWHERE = ("dcmconv", "dcmdump", "gdcmconv")
 EXIT_HEADING = "Exit status:"
 
@@ -309,7 +318,8 @@ def see_also(page: Page) -> Iterator[str]:
     """Yield SEE ALSO."""
     ours = [title for title in ("dcmtx", *(f"dcmtx-{name}" for name in COMMANDS)) if title != page.title]
     yield ".SH SEE ALSO"
-    yield ",\n".join(f"\\fB{literal(title)}\\fR(1)" for title in (*ours, *ELSEWHERE))
+    titles = [f"\\fB{literal(title)}\\fR(1)" for title in (*ours, *ELSEWHERE)]
+    yield ",\n".join([*titles, f"\\fB{literal(API)}\\fR(7)"])
 
 
 # --- transfer syntaxes -----------------------------------------------------------------------------------------
@@ -380,7 +390,7 @@ def _backends(registry: Registry, syntax: Syntax) -> str:
 
 
 def _plain_backends(registry: Registry, syntax: Syntax) -> list[str]:
-    return list(dict.fromkeys(row.backend for row in registry.rows(syntax.uid)))
+    return list(dict.fromkeys(row.backend for row in registry.rows(syntax.uid) if row.distribution == OWN))
 
 
 def readme_table() -> str:
@@ -402,13 +412,121 @@ def readme_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def status_table() -> str:
+    """Return the exit statuses as Markdown."""
+    rows = [f"| {status.value} | {status.description} |" for status in ExitStatus]
+    return "\n".join(["| | |", "|---|---|", *rows]) + "\n"
+
+
 def readme(text: str) -> str:
-    """Return the text of README.md with the table as it is now."""
-    before, begins, rest = text.partition(TABLE_BEGINS)
-    _, ends, after = rest.partition(TABLE_ENDS)
-    assert begins, f"README.md has no line {TABLE_BEGINS}"
-    assert ends, f"README.md has no line {TABLE_ENDS}"
-    return before + begins + readme_table() + ends + after
+    """Return the text of README.md with its tables as they are now."""
+    for begins, table in ((TABLE_BEGINS, readme_table), (STATUS_BEGINS, status_table)):
+        before, found, rest = text.partition(begins)
+        _, ends, after = rest.partition(TABLE_ENDS)
+        assert found, f"README.md has no line {begins}"
+        assert ends, f"README.md has no line {TABLE_ENDS} behind {begins}"
+        text = before + begins + table() + ends + after
+    return text
+
+
+# --- the library -----------------------------------------------------------------------------------------------
+
+API = "dcmtx-api"
+# Where the package's docstring begins to tell of the house, which is for those who work on it.
+_HOUSE = "\n\nThe house, from the ground up."
+
+
+def api_page() -> str:
+    """Return the page of the package's public names, made from their docstrings and signatures."""
+    public = {name: getattr(dcmtx, name) for name in dcmtx.__all__ if not name.startswith("_")}
+    classes = {name: value for name, value in public.items() if inspect.isclass(value)}
+    errors = {name: value for name, value in classes.items() if issubclass(value, Exception)}
+    enums = {name: value for name, value in classes.items() if issubclass(value, Enum)}
+    rest = {name: value for name, value in classes.items() if name not in errors and name not in enums}
+    functions = {name: value for name, value in public.items() if name not in classes}
+    introduction = inspect.cleandoc(dcmtx.__doc__ or "").partition(_HOUSE)[0]
+    lines = [
+        f'.TH {literal(API.upper())} 7 "" "dcmtx {__version__}" "dcmtx"', ".nh", ".ad l",
+        ".SH NAME", f"{literal(API)} \\- the Python library", ".SH SYNOPSIS", bold("import dcmtx"),
+        ".SH DESCRIPTION", *_docstring(introduction),
+    ]  # fmt: skip
+    for title, entries, make in (
+        ("FUNCTIONS", functions, _function),
+        ("EXCEPTIONS", errors, _class),
+        ("ENUMERATIONS", enums, _enumeration),
+        ("RECORDS", rest, _record),
+    ):
+        lines.append(f".SH {title}")
+        for name in sorted(
+            entries, key=lambda name: (name != "transcode", entries[name] is not dcmtx.DcmtxError, name)
+        ):
+            lines += [f".SS {literal(name)}", *make(name, entries[name])]
+    lines += [".SH SEE ALSO", ",\n".join(f"\\fB{literal(title)}\\fR(1)" for title in ("dcmtx", "dcmtx-convert"))]
+    return '.\\" Made by man/make.py; change the docstrings instead.\n' + "\n".join(lines) + "\n"
+
+
+def _docstring(text: str | None) -> Iterator[str]:
+    """Yield a docstring: paragraphs, and blocks that are indented or examples as they are."""
+    for number, block in enumerate(re.split(r"\n[ \t]*\n", inspect.cleandoc(text or "").strip("\n"))):
+        if number:
+            yield ".PP"
+        if block.lstrip().startswith(">>>") or block.startswith(" "):
+            yield from example(inspect.cleandoc(block).split("\n"))
+        else:
+            yield prose(block)
+
+
+def _class(_name: str, value: type) -> Iterator[str]:
+    yield from _docstring(value.__doc__)
+    if value is not dcmtx.DcmtxError:
+        yield from (".PP", f"A DcmtxError with exit status {value.status.value}.")
+
+
+def _enumeration(name: str, value: type[Enum]) -> Iterator[str]:
+    yield from _docstring(value.__doc__)
+    for member in value:
+        about = getattr(member, "description", "")
+        yield from (".TP", bold(f"{name}.{member.name}"), prose(f"{member.value!r}{': ' if about else ''}{about}"))
+
+
+def _record(_name: str, value: type) -> Iterator[str]:
+    """Yield a record: what it is, and its fields with their types and defaults."""
+    yield from _docstring(value.__doc__)
+    defaults = getattr(value, "_defaults", {})
+    for field, kind in getattr(value, "__annotations__", {}).items():
+        default = f" = {_written(defaults[field])}" if field in defaults else ""
+        yield from (".br", f"{bold(field)}: {escape(str(kind) + default)}")
+
+
+def _function(name: str, value: Any) -> Iterator[str]:
+    """Yield a function: its signature, its docstring, and the options that are the command line's with their help."""
+    signature = inspect.signature(value)
+    named = [found for found in signature.parameters.values() if found.kind is found.KEYWORD_ONLY]
+    first = [_parameter(found) for found in signature.parameters.values() if found not in named]
+    shown = ", ".join(first + ["..."] * bool(named))
+    yield from (f"{bold(name)}({escape(shown)}) \\-> {escape(str(signature.return_annotation))}", ".PP")
+    yield from _docstring(value.__doc__)
+    for found in named:
+        yield from (".TP", f"{bold(found.name)}{escape(_parameter(found).removeprefix(found.name))}")
+        option = OPTIONS.get(found.name)
+        # The command line has a flag for what is not done.
+        but = "False: " if option and option.flag.startswith("--no-") else ""
+        yield prose(but + option.describe()) if option else "\\&"
+
+
+def _parameter(found: inspect.Parameter) -> str:
+    """Return a parameter as it is written, with its type and its default."""
+    stars = {found.VAR_POSITIONAL: "*", found.VAR_KEYWORD: "**"}.get(found.kind, "")
+    default = "" if found.default is found.empty else f" = {_written(found.default)}"
+    return f"{stars}{found.name}: {found.annotation}{default}"
+
+
+def _written(value: Any) -> str:
+    """Return a default as it would be written: a choice by its name, an empty mapping or record shortly."""
+    if isinstance(value, Enum):
+        return repr(value.value)
+    text = repr(value)
+    return text if len(text) <= 30 else f"{type(value).__name__}(...)"
 
 
 # --- pages -----------------------------------------------------------------------------------------------------
@@ -425,24 +543,34 @@ def render(page: Page) -> str:
 
 
 def all_pages() -> dict[str, str]:
-    """Return every page by file name."""
-    return {f"{page.title}.1": render(page) for page in pages()}
+    """Return every page and script by file name."""
+    return {f"{page.title}.1": render(page) for page in pages()} | {f"{API}.7": api_page()} | scripts()
+
+
+def scripts() -> dict[str, str]:
+    """Return the scripts that have shells complete what follows dcmtx, by file name."""
+    return {f"completion/{FILE_NAMES[shell]}": make() for shell, make in SHELLS.items()}
+
+
+def _there(directory: Path) -> list[Path]:
+    return sorted([*directory.glob("*.[17]"), *directory.glob("completion/*")])
 
 
 def stale(directory: Path) -> list[str]:
     """Return the names of files that are missing, different, or no longer made."""
     wanted = all_pages()
-    there = {path.name: path.read_text("ascii") for path in directory.glob("*.1")}
+    there = {str(path.relative_to(directory)): path.read_text("ascii") for path in _there(directory)}
     return sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
 
 
 def write(directory: Path) -> None:
     """Write every page and remove those of commands that are gone."""
     wanted = all_pages()
-    for path in directory.glob("*.1"):
-        if path.name not in wanted:
+    for path in _there(directory):
+        if str(path.relative_to(directory)) not in wanted:
             path.unlink()
     for name, text in wanted.items():
+        (directory / name).parent.mkdir(exist_ok=True)
         (directory / name).write_text(text, encoding="ascii")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dcmtx.codec.registry import Registry, Row, is_installed
+from dcmtx.codec.registry import Registry
+from dcmtx.codec.row import Row
 
 
 def usable(registry: Registry, uid: str) -> list[Row]:
     """Return the rows of a syntax that may be chosen here, preferred first."""
-    return [row for row in registry.rows(uid) if is_installed(row) and row.at_hand()]
+    return [row for row in registry.rows(uid) if row.is_installed() and row.at_hand()]

@@ -239,12 +239,11 @@ def half_an_answer(_: Any) -> None:
 
 def register() -> None:
     """Put this encoder before all others."""
-    from dcmtx.codec.registry import Row
+    from dcmtx.codec.row import OWN, Row, Runs
     from dcmtx.codec.table import ENCODERS
 
-    row = Row((dicom.RLE,), "fake", "fake_codecs:encode", package="dcmtx")
-    locked = row.replace(backend=LOCKED, frees_lock=False)
-    ENCODERS._rows = (row, locked, *ENCODERS._rows)
+    row = Row((dicom.RLE,), "fake", "fake_codecs:encode")
+    ENCODERS.add([row, row.replace(backend=LOCKED, runs=Runs.PROCESSES)], OWN, preferred=True)
 
 
 def play() -> None:

@@ -34,9 +34,11 @@ from dcmtx.errors import (
     UsageError,
     VerifyError,
 )
+from dcmtx.place.places import SourcePlace, TargetPlace
 from dcmtx.policy import Uid
 from dcmtx.transcoding import job as transcoding
 from dcmtx.transcoding.job import Status
+from dcmtx.transcoding.options import Options
 
 PIXELS = (np.arange(3 * 40 * 48, dtype="<u2") * 2503 % 4096).reshape(3, 40, 48)
 
@@ -61,7 +63,7 @@ def test_transcode_takes_what_job_takes_and_hands_all_of_it_on(monkeypatch: pyte
     mine, its = inspect.signature(transcode), inspect.signature(transcoding.job)
     assert mine.parameters == its.parameters
     assert list(mine.parameters) == list(its.parameters)
-    assert (mine.return_annotation, its.return_annotation) == ("Outcome", "Job")
+    assert (mine.return_annotation, its.return_annotation) == ("Outcome | bytes", "Job")
     assert not hasattr(transcode, "__wrapped__")
     taken = {}
     monkeypatch.setattr(transcoding, "job", lambda *args, **named: taken.update(its.bind(*args, **named).arguments))
@@ -73,11 +75,14 @@ def test_transcode_takes_what_job_takes_and_hands_all_of_it_on(monkeypatch: pyte
 
 def test_the_types_of_what_is_public_are_true() -> None:
     hints, its = typing.get_type_hints(transcode), typing.get_type_hints(transcoding.job)
-    assert (hints.pop("return"), its.pop("return")) == (Outcome, Job)
+    assert (hints.pop("return"), its.pop("return")) == (Outcome | bytes, Job)
     assert hints == its
     assert hints["uid"] == str | Uid
-    assert hints["src"] == str | os.PathLike[str]
+    assert (hints["src"], hints["dst"]) == (SourcePlace, TargetPlace | None)
     assert hints["workers"] == int | None
+    # The type of options that are handed on has the same, each with its type.
+    options = typing.get_type_hints(Options)
+    assert options == {name: hint for name, hint in hints.items() if name not in ("src", "dst", "to")}
 
 
 def test_transcode_is_documented_where_it_is_written() -> None:
@@ -402,7 +407,10 @@ def test_errors_go_between_processes(src: Path, dst: Path) -> None:
 
 
 def test_the_public_names() -> None:
-    assert set(dcmtx.__all__) >= {"DcmtxError", "Job", "Outcome", "__version__", "transcode"}
+    assert set(dcmtx.__all__) >= {
+        "DcmtxError", "Job", "Outcome", "__version__", "frames", "job_from_json", "plan", "transcode",
+        "transcode_dataset",
+    }  # fmt: skip
     for name in dcmtx.__all__:
         assert getattr(dcmtx, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
@@ -514,14 +522,23 @@ def test_the_package_says_that_it_is_typed() -> None:
 
 
 SAMPLE = """
+import io
 from pathlib import Path
 
 import dcmtx
-from dcmtx import DcmtxError, Outcome, transcode
+from dcmtx import DcmtxError, Job, Outcome, transcode
 
 outcome: Outcome = transcode(Path("in.dcm"), "out.dcm", to="jpegls", workers=2)
 frames: int = outcome.frames
 notes: list[str] = [note.text for note in outcome.notes]
+data: bytes = transcode("in.dcm", to="rle")
+with open("out.dcm", "w+b") as file:
+    outcome = transcode(data, file, to="rle", verify=False)
+with dcmtx.frames(io.BytesIO(data)) as shown:
+    rows: int = shown.format.rows
+    shape: tuple[int, ...] = shown[0].shape
+plan = dcmtx.plan(data, to="jpegls", lossy=True, near=2)
+job: Job = dcmtx.job_from_json(outcome.job.to_json())
 version: str = dcmtx.__version__
 try:
     transcode("in.dcm", "out.dcm", to="rle", offset_table="basic")
@@ -530,7 +547,13 @@ except DcmtxError as error:
     code: str = error.code
     path: str | None = error.path
 """
-WRONG = 'transcode("in.dcm", "out.dcm")\ntranscode(1, "out.dcm", to="rle")\nnumber: str = outcome.frames\n'
+WRONG = """
+transcode("in.dcm", "out.dcm")
+transcode(1, "out.dcm", to="rle")
+number: str = outcome.frames
+given: Outcome = transcode("in.dcm", to="rle")
+dcmtx.plan("in.dcm", to="rle", no_such_option=1)
+"""
 
 
 def test_a_program_that_uses_it_is_checked_by_mypy(tmp_path: Path) -> None:
@@ -542,5 +565,6 @@ def test_a_program_that_uses_it_is_checked_by_mypy(tmp_path: Path) -> None:
     ran = subprocess.run(
         [*line, "right.py", "wrong.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
-    wrong = [text.partition(":")[0] for text in ran.stdout.splitlines() if "error" in text]
-    assert wrong == ["wrong.py"] * 3, ran.stdout
+    wrong = [text.split(":")[:2] for text in ran.stdout.splitlines() if " error: " in text]
+    last = len((SAMPLE + WRONG).splitlines())
+    assert wrong == [["wrong.py", str(line)] for line in range(last - 4, last + 1)], ran.stdout

@@ -59,7 +59,7 @@ def test_a_frame_that_cannot_be_submitted_is_status_6(
     at: int, error: Exception, code: str, says: str, src: Path, dst: Path, fails: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planted = Planted(at, error)
-    monkeypatch.setattr(engine, "_pool", lambda work, *_, **__: engine._Workers(planted, work))
+    monkeypatch.setattr(engine, "_pool", lambda work, *_: engine._Workers(planted, work.code))
     src.write_bytes(dicom.Image(PIXELS, 8, 8, frames=FRAMES).encode())
     old_file(dst)
     line = fails(6, src, dst, "--to", "rle", "-j", "3")
@@ -76,7 +76,7 @@ def test_without_an_error_it_is_converted_by_that_executor(
     src: Path, dst: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planted = Planted(FRAMES, RuntimeError("more frames than there are"))
-    monkeypatch.setattr(engine, "_pool", lambda work, *_, **__: engine._Workers(planted, work))
+    monkeypatch.setattr(engine, "_pool", lambda work, *_: engine._Workers(planted, work.code))
     src.write_bytes(dicom.Image(PIXELS, 8, 8, frames=FRAMES).encode())
     assert command(src, dst, "--to", "rle", "-j", "3") == Ran(0, "", "")
     assert (planted.at, planted.closed) == (0, True)
@@ -97,8 +97,12 @@ def fork_pool(*arguments):
     return pool, function
 children.fork_pool = fork_pool
 
-def work(number):
-    os.kill(os.getpid(), signal.SIGKILL)
+class Work:
+    batch, processes = 1, True
+    def code(self, numbers):
+        os.kill(os.getpid(), signal.SIGKILL)
+    def close(self):
+        pass
 
 def cores():
     until = time.monotonic() + 30
@@ -107,7 +111,7 @@ def cores():
     return 4
 
 try:
-    print(list(engine.run(work, 9, 4, cores, locked=True)))
+    print(list(engine.run(Work(), 9, 4, cores)))
 except CodecError as error:
     print(error.code, error.status, type(error.__cause__).__name__, len(pools))
 """

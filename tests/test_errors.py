@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import copy
+import json
 import pickle
+import re
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import pytest
+from conftest import ROOT
 
 import dcmtx
+from dcmtx import __main__ as main
 from dcmtx import errors
-from dcmtx.errors import DcmtxError
+from dcmtx.errors import DcmtxError, ExitStatus
+from dcmtx.serve import client
 
 # Exit statuses are a promise to scripts: written here again, not read from the code.
 TREE = [
@@ -67,18 +74,76 @@ def test_frames_are_numbered_from_one_in_text(frame, text):
     assert str(errors.CodecError("cut off", frame=frame)) == text
 
 
-def test_a_message_extended_later_is_what_is_shown():
+def test_a_message_is_what_is_wrong_and_what_to_do():
+    bare, advised = errors.RefusedError("no"), errors.RefusedError("no", advice="use --to rle", frame=1)
+    assert (bare.what, bare.advice, bare.message, str(bare)) == ("no", "", "no", "no")
+    assert (advised.what, advised.advice, advised.message) == ("no", "use --to rle", "no; use --to rle")
+    assert (advised.reason, str(advised)) == ("frame 2: no", "frame 2: no; use --to rle")
+
+
+def test_advice_that_is_added_later_is_shown_and_sent():
     error = errors.RefusedError("no")
-    error.message += "; use --to rle"
+    error.advise("")
+    assert str(error) == "no"
+    error.advise("use --to rle")
     assert str(error) == "no; use --to rle"
-    assert str(pickle.loads(pickle.dumps(error))) == "no; use --to rle"
+    error.advise("or none")
+    assert str(pickle.loads(pickle.dumps(error))) == "no; use --to rle; or none"
+
+
+def test_nobody_takes_messages_apart_or_sticks_them_together():
+    pattern = re.compile(
+        r"(str\((error|failure|refusal)\)|\.message)\.(split|partition|rpartition|removesuffix)\([^)]|\.message \+?= "
+    )
+    for path in sorted((ROOT / "dcmtx").rglob("*.py")):
+        assert not pattern.findall(path.read_text("utf-8")), path.name
+
+
+# --- exit statuses -------------------------------------------------------------------------------------------------
+
+
+def test_the_exit_statuses():
+    assert [(status.name, int(status)) for status in ExitStatus] == [
+        ("OK", 0), ("BUG", 1), ("USAGE", 2), ("INPUT", 3), ("UNSUPPORTED", 4), ("REFUSED", 5), ("CODEC", 6),
+        ("VERIFY", 7), ("OUTPUT", 8), ("SEVERAL", 9), ("HANGUP", 129), ("INTERRUPTED", 130), ("TERMINATED", 143),
+    ]  # fmt: skip
+    assert len({status.description for status in ExitStatus}) == len(ExitStatus)
+    for status in ExitStatus:
+        assert status.description
+        assert pickle.loads(pickle.dumps(status)) is status
+    assert (str(ExitStatus.SEVERAL), json.dumps(ExitStatus.SEVERAL)) == ("9", "9")
+
+
+def test_modules_that_may_not_load_the_statuses_have_the_same_numbers():
+    assert main._INTERRUPTED == client._INTERRUPTED == ExitStatus.INTERRUPTED
+    assert client._LOST == ExitStatus.CODEC
+    for number, status in (
+        (signal.SIGHUP, ExitStatus.HANGUP),
+        (signal.SIGINT, ExitStatus.INTERRUPTED),
+        (signal.SIGTERM, ExitStatus.TERMINATED),
+    ):
+        assert 128 + number == status
+
+
+def test_statuses_are_written_once():
+    """But for the numbers that the modules above have: elsewhere they go by name."""
+    for path in sorted((ROOT / "dcmtx").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and type(node.value.value) is int:
+                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+                assert "status" not in names, f"{path.name}:{node.lineno}"
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("os._exit", "sys.exit"):
+                assert not isinstance(node.args[0], ast.Constant), f"{path.name}:{node.lineno}"
+
+
+# --- between processes ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("send", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy, copy.deepcopy],
                          ids=["pickled", "copied", "copied deep"])  # fmt: skip
 def test_an_error_arrives_as_it_was_sent(kind, send):
-    error = kind("wrong; do right", code="E_X", path="/a/b", frame=0, tag=0x00280010)
+    error = kind("wrong", advice="do right", code="E_X", path="/a/b", frame=0, tag=0x00280010)
     back = send(error)
     assert type(back) is kind
     assert vars(back) == vars(error)

@@ -134,7 +134,7 @@ def test_an_error_beyond_near_is_noticed(src: Path, dst: Path, fails: Fails, mon
 
 
 def raising(error: BaseException) -> Callable[..., Any]:
-    def fail(*_: object) -> Any:
+    def fail(*_: object, **__: object) -> Any:
         raise error
 
     return fail
@@ -273,9 +273,9 @@ def test_an_encoder_that_returns_no_codestream_is_blamed_not_the_source(
 
 PLACES = [
     "dcmtx.transcoding.job.make",
-    "dcmtx.transcoding.writer.file_meta",
-    "dcmtx.transcoding.writer.Layout",
-    "dcmtx.place.atomic.Sink.commit",
+    "dcmtx.transcoding.writer.edited",
+    "dcmtx.transcoding.pixels.Layout",
+    "dcmtx.place.atomic.AtomicSink.commit",
 ]
 
 
@@ -323,18 +323,18 @@ SHORT = "native_bytes, frame and sink.copy give less than was asked for without 
 def test_a_source_that_becomes_shorter_after_it_was_opened(
     source: str, target: str, keep: float, src: Path, dst: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dcmtx import transcoding
+    from dcmtx.place import places
 
     src.write_bytes(dicom.Image(BIG.tobytes(), rows=300, columns=300, stored=12, frames=4).encode())
     if source != "explicit":
         assert command(src, src, "--to", source).status == 0
-    real = transcoding.Sink
+    real = places.AtomicSink
 
     def late(*arguments: Any, **options: Any) -> Any:
         os.truncate(src, int(src.stat().st_size * keep))
         return real(*arguments, **options)
 
-    monkeypatch.setattr(transcoding, "Sink", late)
+    monkeypatch.setattr(places, "AtomicSink", late)
     ran = command(src, dst, "--to", *target.split())
     assert ran.status in (3, 6), ran
     assert ran.line
@@ -345,15 +345,15 @@ def test_a_source_that_becomes_shorter_after_it_was_opened(
 def test_a_source_that_is_removed_after_it_was_opened_is_still_read(
     src: Path, dst: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dcmtx import transcoding
+    from dcmtx.place import places
 
-    real = transcoding.Sink
+    real = places.AtomicSink
 
     def late(*arguments: Any, **options: Any) -> Any:
         src.unlink()
         return real(*arguments, **options)
 
-    monkeypatch.setattr(transcoding, "Sink", late)
+    monkeypatch.setattr(places, "AtomicSink", late)
     assert command(src, dst, "--to", "rle") == Ran(0, "", "")
     assert np.array_equal(pixels(dst), PIXELS)
 
@@ -393,11 +393,12 @@ ENDLESS = """
 import itertools, os, sys
 from dcmtx.codec import jpeg2k
 encode, calls, gate = jpeg2k.encode_imagecodecs, itertools.count(), sys.argv.pop(1)
-def endless(*arguments):
-    is_endless = next(calls) >= 2
+def endless(words, *arguments):
+    # What is encoded first, before threads start, is a few pixels.
+    is_endless = words.size > 10_000 and next(calls) >= 2
     while is_endless and not os.path.exists(gate):
-        encode(*arguments)
-    return encode(*arguments)
+        encode(words, *arguments)
+    return encode(words, *arguments)
 jpeg2k.encode_imagecodecs = endless
 """
 MAIN = "from dcmtx.cli import main; main()"

@@ -18,7 +18,7 @@ from conftest import Ran, contents, need_tool, old_file, spawn
 
 from dcmtx import transcode
 from dcmtx.place import filesystem
-from dcmtx.place.atomic import Sink
+from dcmtx.place.atomic import AtomicSink
 from dcmtx.transcoding.job import Status
 
 Command = Callable[..., Ran]
@@ -323,19 +323,19 @@ def identity(path: Path) -> tuple[int, int]:
 def test_directories_that_are_made_are_synced_in_those_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = synced(monkeypatch)
     dst = tmp_path / "a" / "b" / "c" / "out.dcm"
-    with Sink(str(dst), parents=True) as sink:
+    with AtomicSink(str(dst), parents=True) as sink:
         assert found == [identity(tmp_path), identity(tmp_path / "a"), identity(tmp_path / "a" / "b")]
         sink.commit()
     assert found[3:] == [identity(dst), identity(dst.parent)]
     found.clear()
-    with Sink(str(dst), parents=True) as sink:
+    with AtomicSink(str(dst), parents=True) as sink:
         sink.commit()
     assert found == [identity(dst), identity(dst.parent)]
 
 
 def test_a_made_directory_that_cannot_be_synced_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", failing(errno.EIO, is_directory, os.fsync))
-    with Sink(str(tmp_path / "a" / "b" / "out.dcm"), parents=True) as sink:
+    with AtomicSink(str(tmp_path / "a" / "b" / "out.dcm"), parents=True) as sink:
         sink.commit()
     assert len(sink.notes) == 3
     assert all("Input/output error" in note.text for note in sink.notes)
@@ -416,7 +416,7 @@ def test_what_fails_when_all_is_in_place_is_no_failure(dst: Path, monkeypatch: p
             self._file.close()
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    with Sink(str(dst)) as sink:
+    with AtomicSink(str(dst)) as sink:
         sink.write(b"new")
         sink._file = Closing(sink._file)
         sink.commit()
@@ -425,7 +425,7 @@ def test_what_fails_when_all_is_in_place_is_no_failure(dst: Path, monkeypatch: p
 
 def test_a_temporary_name_that_cannot_be_removed_is_no_failure(dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "unlink", failing(errno.EACCES))
-    with Sink(str(dst), clobber=False) as sink:
+    with AtomicSink(str(dst), clobber=False) as sink:
         sink.write(b"new")
         sink.commit()
     assert dst.read_bytes() == b"new"

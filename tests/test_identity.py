@@ -16,7 +16,7 @@ from pydicom.uid import UID
 from pydicom.valuerep import VR
 
 from dcmtx import __version__, transcode
-from dcmtx.codec.registry import Row, is_installed
+from dcmtx.codec.row import Needs, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.meta import (
@@ -210,12 +210,10 @@ def made(tmp_path, **options):
 )
 def test_another_version_of_a_library_makes_another_instance(options, tmp_path, monkeypatch):
     """Its pixels may be others, and two instances that differ must not have one UID."""
-    from dcmtx.codec import registry
-
-    monkeypatch.setattr(registry, "version", "{} 2026.10.10".format)
+    monkeypatch.setattr(Needs, "version", lambda _: "2026.10.10")
     first = made(tmp_path, **options)
     assert made(tmp_path, **options) == first
-    monkeypatch.setattr(registry, "version", "{} 2026.10.11".format)
+    monkeypatch.setattr(Needs, "version", lambda _: "2026.10.11")
     assert made(tmp_path, **options) != first
 
 
@@ -231,7 +229,9 @@ def test_where_no_uid_is_made_no_library_is_asked_for_its_version(options, tmp_p
 
 
 def test_every_backend_says_its_version():
-    rows = {row for registry in (DECODERS, ENCODERS) for row in registry._rows if row.native and is_installed(row)}
+    rows = {
+        row for registry in (DECODERS, ENCODERS) for row in registry.every_row() if row.native and row.is_installed()
+    }
     assert len(rows) > 10
     for row in rows:
         assert row.identity() == f"{row.backend} {row.package}-{importlib.metadata.version(row.package)}"

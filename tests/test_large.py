@@ -21,27 +21,27 @@ import images
 import numpy as np
 import pydicom
 import pytest
+import works
 from conftest import Ran
 
 from dcmtx import transcode
-from dcmtx.dataset.meta import peek
 from dcmtx.errors import CodecError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel import encapsulation
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.place.atomic import Sink
+from dcmtx.place import places
+from dcmtx.place.atomic import AtomicSink
 from dcmtx.place.bytes import FileBytes, open_bytes
-from dcmtx.planning.planner import worst_case
+from dcmtx.planning.formats import worst_case
 from dcmtx.policy import OffsetTable
-from dcmtx.rules.image import read_format
 from dcmtx.transcoding import engine
 from dcmtx.transcoding import job as transcoding
 from dcmtx.transcoding.frame import EncodedFrame, FrameCoder
 from dcmtx.transcoding.job import Status
-from dcmtx.transcoding.source import Source
+from dcmtx.transcoding.source import Opened, open_source
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]
-Opened = Callable[[Path], Source]
+Opens = Callable[[Path], Opened]
 
 DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 GIB = 1 << 30
@@ -155,16 +155,15 @@ def _holes(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def opened() -> Iterator[Opened]:
-    """Open a file as a Source with its frames mapped."""
+def opened() -> Iterator[Opens]:
+    """Open a file as a data set and its frames; raise what is wrong with these."""
     files: list[FileBytes] = []
 
-    def run(path: Path) -> Source:
+    def run(path: Path) -> Opened:
         file = open_bytes(str(path))
         files.append(file)
-        source = Source(file, peek(file))
-        source.close_pixels()
-        source.map_frames(read_format(source.header))
+        source = open_source(file)
+        source.frames.check()
         return source
 
     yield run
@@ -214,8 +213,8 @@ class Hole:
         return self
 
 
-class HollowSink(Sink):
-    """A Sink that leaves holes where it is given them, and does not ask whether the disk has room for those."""
+class HollowSink(AtomicSink):
+    """An AtomicSink that leaves holes where it is given them, and does not ask whether the disk has room for those."""
 
     needed: list[int]
 
@@ -228,7 +227,7 @@ class HollowSink(Sink):
         self._file.seek(0, os.SEEK_END)
         self.bytes += len(data)
 
-    def need(self, length: int) -> None:
+    def reserve(self, length: int) -> None:
         self.needed.append(length)
 
 
@@ -249,7 +248,7 @@ def hollow(monkeypatch: pytest.MonkeyPatch) -> Callable[[Hollow], type[HollowSin
             return real(self, length, offset)
 
         monkeypatch.setattr(FileBytes, "pread", pread)
-        monkeypatch.setattr(transcoding, "Sink", HollowSink)
+        monkeypatch.setattr(places, "AtomicSink", HollowSink)
         monkeypatch.setattr(HollowSink, "needed", [], raising=False)
         return HollowSink
 
@@ -321,20 +320,20 @@ LENGTHS = pytest.mark.parametrize(
 @BOTH
 @LENGTHS
 def test_a_native_source_of_4_gib_is_read_at_both_ends(
-    attributes: dict[str, int], length: int, syntax: str, tmp_path: Path, opened: Opened, reads: Reads
+    attributes: dict[str, int], length: int, syntax: str, tmp_path: Path, opened: Opens, reads: Reads
 ) -> None:
     file = native(tmp_path / "in.dcm", length, syntax=syntax, behind=behind(syntax), **attributes)
     source = opened(file.path)
-    assert source.pixel is not None
-    assert source.pixel.length == length
-    assert source.header.text(0x7FE10010) == "BEHIND THE PIXELS"
-    assert source.header.value(0x7FE11001) == b"\4\3\2\1"
+    assert source.frames.pixel is not None
+    assert source.frames.pixel.length == length
+    assert source.dataset.header.text(0x7FE10010) == "BEHIND THE PIXELS"
+    assert source.dataset.header.value(0x7FE11001) == b"\4\3\2\1"
     assert reads.bytes < LITTLE
     assert file.on_disk < LITTLE
 
 
 @BOTH
-def test_the_last_frame_of_a_native_source_of_4_gib(syntax: str, tmp_path: Path, opened: Opened, reads: Reads) -> None:
+def test_the_last_frame_of_a_native_source_of_4_gib(syntax: str, tmp_path: Path, opened: Opens, reads: Reads) -> None:
     file = native(tmp_path / "in.dcm", CT_BYTES, syntax=syntax, **CT)
     with file.path.open("r+b") as raw:
         raw.seek(-CT_FRAME, os.SEEK_END)
@@ -342,9 +341,9 @@ def test_the_last_frame_of_a_native_source_of_4_gib(syntax: str, tmp_path: Path,
         raw.seek(-4, os.SEEK_END)
         raw.write(b"last")
     source = opened(file.path)
-    last = source.frame(8190)
+    last = source.frames.frame(8190)
     assert (len(last), last[:5], last[-4:]) == (CT_FRAME, b"first", b"last")
-    assert not any(source.frame(8189))
+    assert not any(source.frames.frame(8189))
     assert reads.bytes < LITTLE
 
 
@@ -429,7 +428,7 @@ def too_long(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def test_what_native_pixel_data_cannot_hold_is_refused_before_any_work(
     target: str, too_long: Path, tmp_path: Path, fails: Fails, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transcoding, "Sink", None)
+    monkeypatch.setattr(places, "AtomicSink", None)
     monkeypatch.setattr(transcoding, "Writer", None)
     line = fails(5, too_long, tmp_path / "out.dcm", "--to", target)
     assert f"native Pixel Data at most {LARGEST} (PS3.5 8.1.1)" in line
@@ -445,7 +444,7 @@ def test_native_pixels_that_grow_beyond_what_native_pixel_data_can_hold(
     # Shared between an odd number of columns, chroma must be expanded: from 2 bytes per pixel to 3.
     image = {"rows": 512, "columns": 511, "frames": 6000, "samples": 3, "photometric": "YBR_FULL_422", **EIGHT}
     native(tmp_path / "in.dcm", 512 * 511 * 2 * 6000, syntax=dicom.IMPLICIT, **image)
-    monkeypatch.setattr(transcoding, "Sink", None)
+    monkeypatch.setattr(places, "AtomicSink", None)
     with pytest.raises(RefusedError, match=f"its pixels take {512 * 511 * 3 * 6000} bytes") as caught:
         transcode(tmp_path / "in.dcm", tmp_path / "out.dcm", to=target)
     assert caught.value.code == "E_SIZE"
@@ -461,7 +460,7 @@ def test_what_the_refusal_names_could_hold_it(target: str, too_long: Path, tmp_p
 
 
 @pytest.mark.parametrize("target", NATIVE_TARGETS)
-def test_what_just_fits_native_pixel_data_is_planned(target: str, tmp_path: Path, opened: Opened) -> None:
+def test_what_just_fits_native_pixel_data_is_planned(target: str, tmp_path: Path, opened: Opens) -> None:
     quick(tmp_path / "in.dcm", [b"\3\0"] * 106, syntax=DEFLATED_FRAMES, **AT_MOST)
     outcome = transcode(tmp_path / "in.dcm", tmp_path / "out.dcm", to=target, dry_run=True)
     assert outcome.plan is not None
@@ -646,15 +645,15 @@ TABLES: dict[str, tuple[dict[int, bytes], list[int], str]] = {
 
 @pytest.mark.parametrize(("before", "basic", "note"), TABLES.values(), ids=list(TABLES))
 def test_a_frame_far_beyond_4_gib(
-    before: dict[int, bytes], basic: list[int], note: str, tmp_path: Path, opened: Opened, reads: Reads
+    before: dict[int, bytes], basic: list[int], note: str, tmp_path: Path, opened: Opens, reads: Reads
 ) -> None:
     file = encapsulated(tmp_path / "in.dcm", FAR, table=table(basic), before=before, frames=len(FAR), **TINY)
     source = opened(file.path)
-    assert source.fragments is not None
-    assert source.fragments.offset(5) > 9 * GIB
-    assert [source.frame(number) for number in (0, 3, 5)] == [FIRST, b"\0\0", LAST]
+    assert source.frames.fragments is not None
+    assert source.frames.fragments.offset(5) > 9 * GIB
+    assert [source.frames.frame(number) for number in (0, 3, 5)] == [FIRST, b"\0\0", LAST]
     assert reads.bytes < LITTLE
-    assert [note in one.text for one in source.notes] == [True] * bool(note)
+    assert [note in one.text for one in (*source.dataset.notes, *source.frames.notes)] == [True] * bool(note)
     assert file.on_disk < LITTLE
 
 
@@ -666,7 +665,7 @@ def test_a_frame_far_beyond_4_gib(
 )
 @pytest.mark.parametrize("split", [False, True], ids=["a fragment per frame", "two fragments per frame"])
 def test_a_basic_table_at_the_border(
-    split: bool, length: int, offset: int, tmp_path: Path, opened: Opened, reads: Reads
+    split: bool, length: int, offset: int, tmp_path: Path, opened: Opens, reads: Reads
 ) -> None:
     half = len(LAST) // 4 * 2
     fragments: list[bytes | int] = [length, LAST] if not split else [FIRST, length - 8 - len(FIRST), LAST[:half]]
@@ -682,8 +681,10 @@ def test_a_basic_table_at_the_border(
             raw.seek(file.holes[0][1] - 2)
             raw.write(b"\xff\xd9")
     source = opened(file.path)
-    assert source.frame(1) == LAST
-    assert [("Basic Offset Table" in note.text) for note in source.notes] == [True] * (offset >= 1 << 32)
+    assert source.frames.frame(1) == LAST
+    assert [("Basic Offset Table" in note.text) for note in (*source.dataset.notes, *source.frames.notes)] == [True] * (
+        offset >= 1 << 32
+    )
     assert reads.bytes < LITTLE
 
 
@@ -824,7 +825,7 @@ def test_frames_wait_for_one_another_in_a_bounded_window(slow: str, workers: int
         return EncodedFrame(Counted())
 
     seen = 0
-    for _ in engine.run(work, 200, workers, lambda: workers):
+    for _ in engine.run(works.Each(work), 200, workers, lambda: workers):
         if slow == "writer" and seen % 20 == 0:
             time.sleep(0.01)
         assert len(begun) <= seen + 2 * workers + 2
@@ -841,7 +842,7 @@ def test_with_one_worker_nothing_runs_ahead() -> None:
         begun.append(number)
         return EncodedFrame(b"")
 
-    for number, _ in enumerate(engine.run(work, 50, 8, lambda: 1)):
+    for number, _ in enumerate(engine.run(works.Each(work), 50, 8, lambda: 1)):
         assert begun == list(range(number + 1))
 
 
@@ -869,17 +870,18 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def plant(together: int) -> None:
         Frame.under_way = Frame.most = 0
         meet = threading.Barrier(together)
-        coded = FrameCoder.__call__
+        coded = FrameCoder.code
 
-        def code(self: FrameCoder, number: int) -> EncodedFrame:
+        def code(self: FrameCoder, numbers: list[int]) -> list[EncodedFrame]:
             Frame.begin(1)
             # The last ones may be fewer than that.
-            if number < self._source.header.integer(0x00280008) // together * together:
+            if numbers[0] < len(self._frames) // together * together:
                 meet.wait(10)
-            done = coded(self, number)
-            return done.replace(data=Frame(bytes(done.data)))
+            (done,) = coded(self, numbers)
+            assert isinstance(done, EncodedFrame)
+            return [done.replace(data=Frame(bytes(done.data)))]
 
-        monkeypatch.setattr(FrameCoder, "__call__", code)
+        monkeypatch.setattr(FrameCoder, "code", code)
 
     return plant
 
@@ -929,7 +931,7 @@ def test_a_job_that_has_a_part_of_the_cores_has_that_part_of_the_memory(
         begun.append(number)
         return EncodedFrame(b"")
 
-    for seen, _ in enumerate(engine.run(work, 50, most, lambda: allowed, memory=memory, frame_bytes=100)):
+    for seen, _ in enumerate(engine.run(works.Each(work), 50, most, lambda: allowed, memory=memory, frame_bytes=100)):
         # Those under way, and the one that is given out.
         assert len(begun) <= seen + frames
     assert len(begun) == 50
@@ -1009,7 +1011,7 @@ def test_a_native_expansion_that_has_no_room_is_refused_before_a_frame_is_decode
     target: str, coded: Path, tmp_path: Path, fails: Fails, room: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = room(NATIVE_BYTES - 1)
-    monkeypatch.setattr("dcmtx.transcoding.writer.run", None)
+    monkeypatch.setattr("dcmtx.transcoding.pixels.run", None)
     line = fails(8, coded, tmp_path / "out.dcm", "--to", target)
     assert f"it needs {NATIVE_BYTES} bytes and the file system has {NATIVE_BYTES - 1}; free some space" in line
     assert asked == [str(tmp_path)]
@@ -1019,7 +1021,7 @@ def test_a_full_disk_is_noticed_before_a_frame_is_decoded(
     coded: Path, tmp_path: Path, fails: Fails, room: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room(0)
-    monkeypatch.setattr("dcmtx.transcoding.writer.run", None)
+    monkeypatch.setattr("dcmtx.transcoding.pixels.run", None)
     assert "the file system has 0" in fails(8, coded, tmp_path / "out.dcm", "--to", "explicit")
 
 

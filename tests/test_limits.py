@@ -26,10 +26,10 @@ from dcmtx.dataset.header import Header
 from dcmtx.errors import CodecError, DcmtxError, InputError
 from dcmtx.pixel.codestream import inspect
 from dcmtx.pixel.promise import check_promise
+from dcmtx.place import inflate
 from dcmtx.place.bytes import Memory, open_bytes
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dcmtx.transcoding import job as transcoding
-from dcmtx.transcoding import source as source_module
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]
@@ -228,7 +228,7 @@ def test_a_codestream_that_promises_what_it_cannot_hold_is_refused_before_it_is_
     stream = small.replace(b"\x00\x10\x00\x10", b"\xea\x60\xea\x60")
     image = dicom.Image([stream], rows=60_000, columns=60_000, allocated=bits, stored=bits, syntax=syntax)
     (tmp_path / "in.dcm").write_bytes(image.encode())
-    monkeypatch.setattr("dcmtx.transcoding.frame.FrameCoder.__call__", None)
+    monkeypatch.setattr("dcmtx.transcoding.frame.FrameCoder.code", None)
     line = fails(3, tmp_path / "in.dcm", tmp_path / "out.dcm", "--to", "deflated-frames")
     assert "which so few cannot hold" in line
 
@@ -257,10 +257,10 @@ def test_no_image_of_a_gib_is_black() -> None:
 )
 def test_what_a_deflated_data_set_may_be(inflated: int, deflated: int, refused: bool) -> None:
     if not refused:
-        source_module._check_inflated(inflated, deflated)
+        inflate._check_inflated(inflated, deflated)
         return
     with pytest.raises(InputError, match="inflates to more than") as caught:
-        source_module._check_inflated(inflated, deflated)
+        inflate._check_inflated(inflated, deflated)
     assert caught.value.code == "E_BOMB"
 
 
@@ -268,9 +268,9 @@ def test_a_deflate_bomb_is_refused_as_soon_as_it_shows(
     tmp_path: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As it is by the true limits, with less to do.
-    monkeypatch.setattr(source_module, "LARGE", 2 * MIB)
+    monkeypatch.setattr(inflate, "_LARGE", 2 * MIB)
     written = []
-    monkeypatch.setattr(source_module.Spool, "write", lambda _spool, data: written.append(len(data)))
+    monkeypatch.setattr(inflate.Spool, "write", lambda _spool, data: written.append(len(data)))
     data = dicom.file([element(0x00080008, "UT", bytes(64 * MIB))], dicom.DEFLATED)
     (tmp_path / "in.dcm").write_bytes(data)
     line = fails(3, tmp_path / "in.dcm", tmp_path / "out.dcm", "--to", "explicit")
@@ -356,7 +356,7 @@ def test_a_file_that_fails_when_it_is_opened_leaves_no_descriptor(
 
 PLACES = [
     "dcmtx.transcoding.job.peek",
-    "dcmtx.transcoding.job.Source",
+    "dcmtx.transcoding.job.open_source",
     "dcmtx.transcoding.job.make",
     "dcmtx.transcoding.writer.Writer.write",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import re
 import subprocess
@@ -12,9 +13,11 @@ import click
 import pytest
 from conftest import ROOT, need_tool
 
+import dcmtx
 from dcmtx import errors
 from dcmtx.cli import COMMANDS
 from dcmtx.codec.table import DECODERS, ENCODERS
+from dcmtx.policy import OPTIONS, Group
 from dcmtx.syntax import FAMILIES, SYNTAXES
 
 DIRECTORY = ROOT / "man"
@@ -25,6 +28,7 @@ sys.modules["make_man"] = make
 _spec.loader.exec_module(make)
 
 PAGES = make.pages()
+each_file = pytest.mark.parametrize("path", sorted(DIRECTORY.glob("*.[17]")), ids=lambda path: path.stem)
 each_page = pytest.mark.parametrize("page", [pytest.param(page, id=page.title) for page in PAGES])
 
 
@@ -62,7 +66,7 @@ def test_check_reports_and_writing_mends(tmp_path, monkeypatch, capsys, spoil):
     monkeypatch.setattr(make, "HERE", tmp_path / "man")
     monkeypatch.setattr(make, "README", tmp_path / "README.md")
     make.HERE.mkdir()
-    make.README.write_text(make.TABLE_BEGINS + make.TABLE_ENDS)
+    make.README.write_text(make.TABLE_BEGINS + make.TABLE_ENDS + make.STATUS_BEGINS + make.TABLE_ENDS)
     assert make.main([]) == 0
     assert make.main(["--check"]) == 0
     spoil(make.HERE)
@@ -83,25 +87,46 @@ def test_the_table_in_readme_is_what_the_registries_say(tmp_path, monkeypatch, c
 
 
 def test_there_is_a_page_for_every_command():
-    assert {path.stem for path in DIRECTORY.glob("*.1")} == {"dcmtx", *(f"dcmtx-{name}" for name in COMMANDS)}
+    assert {path.stem for path in DIRECTORY.glob("*.[17]")} == {
+        "dcmtx-api",
+        "dcmtx",
+        *(f"dcmtx-{name}" for name in COMMANDS),
+    }
+
+
+def test_the_page_of_the_library_has_every_public_name_and_keyword():
+    page = plain((DIRECTORY / "dcmtx-api.7").read_text("ascii"))
+    for name in dcmtx.__all__:
+        assert name.startswith("_") or f"\n.SS {name}\n" in page, name
+    for name in inspect.signature(dcmtx.transcode).parameters:
+        assert re.search(rf"\b{name}: ", page), name
+    for option in OPTIONS.values():
+        if option.group is not Group.BATCH:
+            assert option.help.replace("`", "") in page, option.name
+    for status in errors.ExitStatus:
+        assert f"ExitStatus.{status.name}\n" in page
+        assert status.description in page
+    assert '>>> outcome = dcmtx.transcode("ct-explicit.dcm"' in page
+    # What is for those who work on the package.
+    assert "rules/" not in page
 
 
 # --- in order --------------------------------------------------------------------------------------------------
 
 
-@each_page
-def test_groff_has_no_warning(page):
+@each_file
+def test_groff_has_no_warning(path):
     done = subprocess.run(
-        [need_tool("groff"), "-t", "-man", "-Tutf8", "-ww", str(DIRECTORY / f"{page.title}.1")],
+        [need_tool("groff"), "-t", "-man", "-Tutf8", "-ww", str(path)],
         check=False, capture_output=True, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-@each_page
-def test_man_has_no_warning(page):
+@each_file
+def test_man_has_no_warning(path):
     done = subprocess.run(
-        [need_tool("man"), "--warnings", "-l", str(DIRECTORY / f"{page.title}.1")],
+        [need_tool("man"), "--warnings", "-l", str(path)],
         check=False, capture_output=True, timeout=60,
         env=os.environ | {"MANWIDTH": "80", "MANPAGER": "cat", "LC_ALL": "C.UTF-8"},
     )  # fmt: skip
@@ -142,10 +167,12 @@ def test_every_option_is_there_with_its_choices(page):
                 assert "|".join(map(str, param.type.choices)) in options
 
 
-def test_every_status_of_an_error_is_there():
-    found = set(re.findall(r"^\.TP\n(\d+)", section("dcmtx-convert", "EXIT STATUS"), re.MULTILINE))
-    assert {str(kind.status) for kind in errors.DcmtxError.__subclasses__()} | {"0", "1"} <= found
+def test_every_exit_status_is_there_with_its_meaning():
+    found = re.findall(r"^\.TP\n(\d+)\n(.*)$", section("dcmtx-convert", "EXIT STATUS"), re.MULTILINE)
+    assert found == [(str(status.value), status.description) for status in errors.ExitStatus]
     assert section("dcmtx", "EXIT STATUS") == section("dcmtx-convert", "EXIT STATUS")
+    lines = make.README.read_text("utf-8").splitlines()
+    assert {f"| {status.value} | {status.description} |" for status in errors.ExitStatus} <= set(lines)
 
 
 def test_the_examples_are_those_of_the_help():

@@ -490,8 +490,10 @@ def test_a_lossy_encoder_is_read_alike_by_all(syntax: Syntax, backend: str, tmp_
         shape = (images.SHAPES[1], max(images.SHAPES))[turn % 2]
         frames = [inside(frame, fmt) for frame in images.make_frames(fmt, *shape, 2, start=turn)]
         source.write_bytes(images.image(fmt, frames).encode())
+        # How much is lost where nobody says how much is judged in test_lossy: not every encoder reaches that.
+        much = {"ratio": 10} if syntax.family in ("j2k", "htj2k") else {}
         try:
-            transcode(source, coded, to=syntax.uid, lossy=True, encoder=backend, verify=False, workers=1)
+            transcode(source, coded, to=syntax.uid, lossy=True, encoder=backend, verify=False, workers=1, **much)
         except UnsupportedError as error:
             least = fmt.stored < LEAST_STORED
             if error.code != "E_LIMIT" or not (least or may_refuse(syntax, backend, fmt, min(shape))):

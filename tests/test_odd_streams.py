@@ -176,8 +176,8 @@ def test_cells_that_share_no_chroma_are_not_cut_to_those_that_do(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("behind", "fine"), [(b"\x07", True), (bytes(20), True), (b"\0\0\0\7", False), (bytes(60), False)],
-    ids=["a pad byte", "zeros", "something", "as many as a frame"],
+    ("behind", "fine"), [(b"\x07", True), (bytes(20), True), (b"\0\0\0\7", False), (bytes(70), False)],
+    ids=["a pad byte", "zeros", "something", "as many as two frames"],
 )  # fmt: skip
 def test_what_is_behind_the_cells_of_a_fragment_is_padding_or_refused(
     behind: bytes, fine: bool, tmp_path: Path
@@ -438,7 +438,7 @@ def literal(data: bytes) -> bytes:
     return b"".join(bytes([len(data[at : at + 128]) - 1]) + data[at : at + 128] for at in range(0, len(data), 128))
 
 
-def run(value: int, count: int) -> bytes:
+def run_of(value: int, count: int) -> bytes:
     return bytes([257 - count, value])
 
 
@@ -464,7 +464,7 @@ def behind(junk: bytes) -> Callable[[bytes, int], bytes]:
 
 def too_long(count: int, more: int) -> Callable[[bytes, int], bytes]:
     """The last `count` bytes of the plane are in a run that has `more` than those."""
-    return lambda plane, last: literal(plane[:-count]) + run(last, count + more)
+    return lambda plane, last: literal(plane[:-count]) + run_of(last, count + more)
 
 
 SEGMENTS: dict[str, Callable[[bytes, int], bytes]] = {
@@ -505,7 +505,7 @@ def test_output_beyond_a_plane_is_cut(
 SHORT: dict[str, Callable[[bytes, int], bytes]] = {
     "a byte short": lambda plane, _: literal(plane[:-1]),
     "a literal that breaks off": lambda plane, _: literal(plane)[:-2],
-    "a run that breaks off": lambda plane, last: literal(plane[:-5]) + run(last, 5)[:1],
+    "a run that breaks off": lambda plane, last: literal(plane[:-5]) + run_of(last, 5)[:1],
 }
 
 
@@ -561,3 +561,32 @@ def test_no_sample_makes_up_for_what_another_lacks(turn: int, bits: int, decoder
     with pytest.raises(InputError, match=f"segment {turn + 1} of the RLE frame") as caught:
         transcode(tmp_path / "in.dcm", tmp_path / "out.dcm", to="explicit", decoder=decoder)
     assert caught.value.code == "E_TRUNCATED"
+
+
+@pytest.mark.parametrize("decoder", ["imagecodecs", "pylibjpeg-rle"])
+def test_what_is_behind_a_plane_may_be_long_where_rows_are_coded_by_themselves(decoder: str, tmp_path: Path) -> None:
+    """As PS3.5 G.3.1 has it: then nothing before it was shifted. Where they are not, much behind is damage before."""
+    frame = images.noise(GREY, (7, 9), np.random.default_rng(2))
+    source, out = tmp_path / "in.dcm", tmp_path / "out.dcm"
+    junk = literal(bytes(range(1, 40)))
+    by_rows = b"".join(literal(row.tobytes()) for row in frame)
+    source.write_bytes(coded([frame_of([by_rows + junk])], dicom.RLE, GREY, (7, 9)).encode())
+    check(source, out, [frame], "MONOCHROME2", to="explicit", decoder=decoder)
+    source.write_bytes(coded([frame_of([literal(frame.tobytes()) + junk])], dicom.RLE, GREY, (7, 9)).encode())
+    with pytest.raises(InputError) as caught:
+        transcode(source, tmp_path / "none.dcm", to="explicit", decoder=decoder)
+    assert caught.value.code == "E_CODESTREAM"
+
+
+@pytest.mark.parametrize("decoder", ["imagecodecs", "pylibjpeg-rle"])
+@pytest.mark.parametrize("count", [1, 4, 20, 100])
+@pytest.mark.parametrize("place", [0.1, 0.4, 0.7])
+def test_damage_that_makes_a_segment_longer_is_not_cut(place: float, count: int, decoder: str, tmp_path: Path) -> None:
+    """A run put in, as a count that is wrong would: every row behind it is shifted."""
+    frame = images.noise(GREY, (30, 11), np.random.default_rng(3))
+    rows = [literal(row.tobytes()) for row in frame]
+    rows.insert(int(place * 30), bytes([0, 7]) if count == 1 else run_of(7, count))
+    (tmp_path / "in.dcm").write_bytes(coded([frame_of([b"".join(rows)])], dicom.RLE, GREY, (30, 11)).encode())
+    with pytest.raises(InputError) as caught:
+        transcode(tmp_path / "in.dcm", tmp_path / "out.dcm", to="explicit", decoder=decoder)
+    assert caught.value.code in ("E_CODESTREAM", "E_GEOMETRY")

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
-from dcmtx.dataset import meta
+from dcmtx.dataset import meta, vr
 from dcmtx.dataset.meta import FileMeta, read_file_meta
 from dcmtx.errors import InputError
 
@@ -292,7 +292,7 @@ def test_damaged_bytes_in_group_2_give_a_head_or_an_input_error(position, junk):
 def test_value_representations_are_those_of_pydicom():
     from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
-    assert {vr.decode() for vr in meta.LONG_VRS} == {str(vr) for vr in EXPLICIT_VR_LENGTH_32}
-    assert {vr.decode() for vr in meta.SHORT_VRS} == {str(vr) for vr in EXPLICIT_VR_LENGTH_16}
-    assert meta.VRS == meta.LONG_VRS | meta.SHORT_VRS
-    assert not meta.LONG_VRS & meta.SHORT_VRS
+    assert {one.decode() for one in vr.LONG_VRS} == {str(one) for one in EXPLICIT_VR_LENGTH_32}
+    assert {one.decode() for one in vr.SHORT_VRS} == {str(one) for one in EXPLICIT_VR_LENGTH_16}
+    assert vr.VRS == vr.LONG_VRS | vr.SHORT_VRS
+    assert not vr.LONG_VRS & vr.SHORT_VRS

@@ -325,7 +325,7 @@ SAYING = """
 import sys, warnings
 from dcmtx.cli import frames, say
 frames._PATIENCE = frames._INTERVAL = 0
-with frames.Frames(quiet=False) as bar:
+with frames.FrameProgress(quiet=False) as bar:
     for done in range(1, 6):
         bar.advance(done, 5)
         say(f"dcmtx: [bold]note {done}[/bold] :smile: " + "x" * 150)

@@ -37,7 +37,6 @@ DAMAGED = {
     "badVR.dcm": "E_INCONSISTENT",
     "meta_missing_tsyntax.dcm": "E_NO_SYNTAX",
     "no_meta.dcm": "E_NOT_DICOM",
-    "emri_small_jpeg_2k_lossless_too_short.dcm": "E_TRUNCATED",
 }
 # Files that hold the tag of Pixel Data, but no image at top level.
 NO_IMAGE = ("nested_priv_SQ.dcm",)
@@ -45,7 +44,7 @@ NO_IMAGE = ("nested_priv_SQ.dcm",)
 BY_GDCM = ("OT-PAL-8-face.dcm",)
 # Its data set is Implicit VR under a compressed syntax, which only GDCM reads, slowly; the other one is it, decoded.
 TWINS = {"SC_rgb_jpeg.dcm": "SC_rgb_jpeg_dcmd.dcm"}
-# Files in which 32 bits are swapped as a whole in big endian, which pydicom expects and PS3.5 7.3 does not.
+# Files in which 32 bits are swapped as a whole in big endian, as pydicom expects; somebody has to say so.
 BY_WORDS = ("rtdose_expb.dcm", "rtdose_expb_1frame.dcm")
 PLUGINS = {dicom.RLE: "pydicom"}
 
@@ -67,7 +66,14 @@ def is_one_of_many(key: str) -> bool:
 
 
 FILES = real_files()
-SOUND = [key for key, path in FILES.items() if path.name not in DAMAGED]
+# Without a Sequence Delimitation Item, pydicom finds no Pixel Data: test_refusals has it read with one.
+UNENDED = {"emri_small_jpeg_2k_lossless_too_short.dcm"}
+SOUND = [key for key, path in FILES.items() if path.name not in DAMAGED.keys() | UNENDED]
+
+
+def options(path: Path) -> dict[str, str]:
+    """Return what must be said of a file for it to be read."""
+    return {"word_order": "32"} if path.name in BY_WORDS else {}
 
 
 def syntax_of(path: Path) -> str:
@@ -82,8 +88,6 @@ def truth(path: Path, scratch: Path) -> list[Words]:
         return oracle.native(oracle.gdcm(path, scratch))
     if path.name in TWINS:
         return oracle.native(path.with_name(TWINS[path.name]).read_bytes())
-    if path.name in BY_WORDS:
-        return oracle.native(path.read_bytes())
     syntax = syntax_of(path)
     if syntax in oracle.JPEG_LOSSY:
         data = oracle.dcmtk(path, scratch)
@@ -103,7 +107,7 @@ def truth(path: Path, scratch: Path) -> list[Words]:
 def test_a_file_decodes_to_what_others_see(key: str, tmp_path: Path) -> None:
     """Bit for bit; DCT within 1, for it leaves the last bit of its arithmetic to the decoder (T.81 A.3.3)."""
     path, out = FILES[key], tmp_path / "out.dcm"
-    transcode(path, out, to="explicit", force=True)
+    transcode(path, out, to="explicit", force=True, **options(path))
     expected, found = truth(path, tmp_path), oracle.native(out.read_bytes())
     if syntax_of(path) not in oracle.JPEG_LOSSY:
         assert not oracle.different(expected, found)
@@ -116,7 +120,7 @@ def test_a_file_decodes_to_what_others_see(key: str, tmp_path: Path) -> None:
 def test_a_damaged_file_is_refused(key: str, tmp_path: Path) -> None:
     out = tmp_path / "out.dcm"
     with pytest.raises(InputError) as caught:
-        transcode(FILES[key], out, to="explicit", force=True)
+        transcode(FILES[key], out, to="explicit", force=True, **options(FILES[key]))
     assert caught.value.code == DAMAGED[FILES[key].name]
     assert not out.exists()
 
@@ -149,7 +153,7 @@ LARGE = 200_000
 def test_a_file_survives_every_lossless_codec(key: str, tmp_path: Path) -> None:
     """Into a syntax of each and, from there, back; of small images two others too, which take turns."""
     native, coded, back = (tmp_path / f"{what}.dcm" for what in ("native", "coded", "back"))
-    transcode(FILES[key], native, to="explicit", force=True)
+    transcode(FILES[key], native, to="explicit", force=True, **options(FILES[key]))
     walked = dicom.walk(native.read_bytes())
     said = oracle.attributes(walked)
     frames = oracle.native(native.read_bytes())
@@ -161,7 +165,7 @@ def test_a_file_survives_every_lossless_codec(key: str, tmp_path: Path) -> None:
     targets = [*FIRST_OF_FAMILY, *turn]
     for uid in targets:
         try:
-            outcome = transcode(FILES[key], coded, to=uid, force=True, one_bit="allow")
+            outcome = transcode(FILES[key], coded, to=uid, force=True, **options(FILES[key]), one_bit="allow")
         except (RefusedError, UnsupportedError):
             refused.add(uid)
             continue

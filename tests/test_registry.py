@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from backends import usable
 
-from dcmtx.codec.registry import Direction, Limits, Registry, Row, is_installed
+from dcmtx.codec.registry import Direction, Registry
+from dcmtx.codec.row import Limits, Needs, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import UnsupportedError, UsageError
 from dcmtx.pixel.format import PixelFormat
@@ -30,7 +31,7 @@ MODULES = {
 }  # fmt: skip
 # The two lines of imagecodecs: the last release for Python 3.11, and the first that writes any precision.
 OLD, NEW = "2026.3.6", "2026.10.10"
-ROWS = [(registry, row) for registry in (DECODERS, ENCODERS) for row in registry._rows]
+ROWS = [(registry, row) for registry in (DECODERS, ENCODERS) for row in registry.every_row()]
 
 
 def row_name(value: object) -> str:
@@ -43,7 +44,7 @@ each_row = pytest.mark.parametrize(("registry", "row"), ROWS, ids=row_name)
 
 
 def row(backend: str = "first", call: str = "dcmtx.codec.native:encode", **more) -> Row:
-    return Row((UID,), backend, call, package=f"{backend}-package", **more)
+    return Row((UID,), backend, call, needs=Needs(f"{backend}-package", "json"), **more)
 
 
 # --- choosing ----------------------------------------------------------------------------------------------------
@@ -77,7 +78,7 @@ def test_a_backend_that_does_not_exist_is_a_usage_error_that_names_those_that_do
 
 
 def test_a_backend_that_does_not_know_the_syntax_is_unsupported():
-    registry = Registry(Direction.ENCODE, [row("first"), Row((OTHER,), "second", "a:b", package="package")])
+    registry = Registry(Direction.ENCODE, [row("first"), Row((OTHER,), "second", "a:b")])
     with pytest.raises(UnsupportedError, match="second does not encode label") as caught:
         registry.choose(UID, "label", FORMAT, "second")
     assert caught.value.code == "E_UNSUPPORTED"
@@ -178,7 +179,11 @@ def test_what_was_asked_is_what_was_given():
 def test_a_row_is_loaded_by_its_name():
     from dcmtx.codec import native
 
-    assert Registry(Direction.ENCODE, []).load(row(call="dcmtx.codec.native:encode")) is native.encode
+    maker = Registry(Direction.ENCODE, []).load(row(call="dcmtx.codec.native:encode"))
+    words = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    made = maker.once(words, FORMAT, FORMAT)
+    assert maker.stateless
+    assert bytes(made) == bytes(native.encode(words, FORMAT, FORMAT, EncodingParameters()))
 
 
 def test_a_missing_module_names_the_package_to_install_and_no_other_row_takes_its_place():
@@ -195,9 +200,9 @@ def test_a_missing_module_names_the_package_to_install_and_no_other_row_takes_it
 
 @each_row
 def test_every_row_of_the_tables_loads(registry, row):
-    if not is_installed(row):
+    if not row.is_installed():
         pytest.skip(f"{row.package} is not installed")
-    assert callable(registry.load(row))
+    assert registry.load(row).make()
     assert row.package == "dcmtx" or version(row.package)
 
 
@@ -249,7 +254,7 @@ def test_loading_a_row_imports_its_own_backend_and_no_other(package):
     pytest.importorskip(MODULES[package])
     program = (
         "import sys; from dcmtx.codec.table import DECODERS as d, ENCODERS as e\n"
-        f"for r in (d, e):\n for row in r._rows:\n  if row.package == {package!r}: r.load(row)\n"
+        f"for r in (d, e):\n for row in r.every_row():\n  if row.package == {package!r}: r.load(row)\n"
         f"print([m for m in {[*MODULES.values(), 'pydicom', 'pylibjpeg']!r} if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -279,8 +284,14 @@ def test_for_every_version_of_a_library_there_is_one_row():
     """What one release made needless ends where the other begins: no version is left without, none has two."""
     for registry in (DECODERS, ENCODERS):
         for uid in BY_UID:
-            old = [(one.backend, one.lossy, one.before) for one in registry.rows(uid) if one.before]
-            new = [(one.backend, one.lossy, one.since) for one in registry.rows(uid) if one.since]
+            old = [
+                (one.backend, one.lossy, one.needs.before)
+                for one in registry.rows(uid)
+                if one.needs and one.needs.before
+            ]
+            new = [
+                (one.backend, one.lossy, one.needs.since) for one in registry.rows(uid) if one.needs and one.needs.since
+            ]
             assert old == new
 
 
@@ -355,8 +366,9 @@ def test_pyjpegls_is_used_only_where_imagecodecs_cannot(of, backend, stored, los
 )  # fmt: skip
 def test_a_row_needs_its_version_and_is_superseded_by_another(found, old, monkeypatch):
     monkeypatch.setattr("imagecodecs.__version__", found)
-    new = Row((UID,), "imagecodecs", "a:new", package="imagecodecs", since="2026.10.10")
-    former = Row((UID,), "imagecodecs", "a:former", package="imagecodecs", before="2026.10.10")
+    needs = Needs("imagecodecs", "imagecodecs", since="2026.10.10")
+    new = Row((UID,), "imagecodecs", "a:new", needs=needs)
+    former = Row((UID,), "imagecodecs", "a:former", needs=needs.replace(since="", before="2026.10.10"))
     assert new.too_old() == (f"needs imagecodecs 2026.10.10, and {found} is installed" if old else "")
     assert former.superseded() is not old
     for rows in ([new, former], [former, new]):

@@ -284,4 +284,11 @@ def test_frames_are_counted_from_one_in_the_record_of_an_error(frame: int | None
     error = InputError("it is damaged", code="E_TRUNCATED")
     error.frame = frame
     record = as_record(error, "a", "b")
-    assert record["error"] == {"code": "E_TRUNCATED", "status": 3, "message": "it is damaged", "frame": told}
+    assert record["error"] == {
+        "code": "E_TRUNCATED",
+        "status": 3,
+        "message": "it is damaged",
+        "what": "it is damaged",
+        "advice": None,
+        "frame": told,
+    }

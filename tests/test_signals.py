@@ -27,7 +27,7 @@ class Finder:
         if name == os.environ.get("SIGNAL_AT"):
             os.environ["SIGNAL_AT"] = ""
             half = os.environ.get("SIGNAL_WITHIN")
-            assert not half or not hasattr(sys.modules[half], "Sink"), "it is loaded already"
+            assert not half or not hasattr(sys.modules[half], "AtomicSink"), "it is loaded already"
             os.kill(os.getpid(), int(os.environ["SIGNAL"]))
             for _ in range(100):
                 pass

@@ -21,8 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcmtx.errors import InputError, OutputError
-from dcmtx.place.atomic import Sink, is_temporary
+from dcmtx.place.atomic import AtomicSink, is_temporary
 from dcmtx.place.bytes import open_bytes
+from dcmtx.place.deflate import Deflating
+from dcmtx.place.stream import StreamSink
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]
@@ -49,7 +51,7 @@ def only_part(directory: Path) -> Path:
 
 
 def test_nothing_is_at_the_destination_before_commit_and_all_of_it_afterwards(dst: Path) -> None:
-    with Sink(str(dst)) as sink:
+    with AtomicSink(str(dst)) as sink:
         sink.write(b"one ")
         sink.write(memoryview(b"two"))
         assert not dst.exists()
@@ -61,7 +63,7 @@ def test_nothing_is_at_the_destination_before_commit_and_all_of_it_afterwards(ds
 
 def test_an_old_file_stays_until_commit(dst: Path) -> None:
     old = old_file(dst).read_bytes()
-    with Sink(str(dst)) as sink:
+    with AtomicSink(str(dst)) as sink:
         sink.write(b"new")
         assert dst.read_bytes() == old
         sink.commit()
@@ -69,14 +71,14 @@ def test_an_old_file_stays_until_commit(dst: Path) -> None:
 
 
 def test_an_empty_file(dst: Path) -> None:
-    with Sink(str(dst)) as sink:
+    with AtomicSink(str(dst)) as sink:
         sink.commit()
     assert dst.read_bytes() == b""
 
 
 def test_a_reader_of_the_old_file_goes_on_reading_it(dst: Path) -> None:
     old = old_file(dst).read_bytes()
-    with dst.open("rb") as reader, Sink(str(dst)) as sink:
+    with dst.open("rb") as reader, AtomicSink(str(dst)) as sink:
         sink.write(b"new")
         sink.commit()
         assert reader.read() == old
@@ -92,7 +94,7 @@ def test_patches_land_where_they_belong_and_writing_goes_on_at_the_end(
 ) -> None:
     dst = tmp_path_factory.getbasetemp() / "patched"
     expected = bytearray()
-    with Sink(str(dst)) as sink:
+    with AtomicSink(str(dst)) as sink:
         for number, part in enumerate(parts):
             sink.write(part)
             expected += part
@@ -107,7 +109,7 @@ def test_patches_land_where_they_belong_and_writing_goes_on_at_the_end(
 
 
 def test_a_patch_reaches_bytes_that_left_the_buffer_long_ago(dst: Path) -> None:
-    with Sink(str(dst)) as sink:
+    with AtomicSink(str(dst)) as sink:
         sink.write(b"12345678")
         for _ in range(5):
             sink.write(bytes(1 << 20))
@@ -123,11 +125,13 @@ def test_a_patch_reaches_bytes_that_left_the_buffer_long_ago(dst: Path) -> None:
 @pytest.mark.parametrize("size", [0, 1, 2, 100, 101, 3_000_000], ids=lambda size: f"{size} bytes")
 def test_deflated_bytes_are_raw_and_even(size: int, dst: Path) -> None:
     data = np.random.default_rng(size).bytes(size // 2) + bytes(size - size // 2)
-    with Sink(str(dst)) as sink:
+    with AtomicSink(str(dst)) as sink:
         sink.write(b"meta")
-        sink.deflate()
+        deflating = Deflating(sink)
         for at in range(0, size, 70_001):
-            sink.write(data[at : at + 70_001])
+            deflating.write(data[at : at + 70_001])
+        deflating.finish()
+        assert deflating.bytes == sink.bytes
         sink.commit()
     written = dst.read_bytes()
     inflater = zlib.decompressobj(-15)
@@ -142,9 +146,10 @@ def test_deflated_bytes_are_raw_and_even(size: int, dst: Path) -> None:
 def test_odd_deflated_streams_get_one_zero(dst: Path) -> None:
     padded = set()
     for number in range(12):
-        with Sink(str(dst)) as sink:
-            sink.deflate()
-            sink.write(b"x" * number)
+        with AtomicSink(str(dst)) as sink:
+            deflating = Deflating(sink)
+            deflating.write(b"x" * number)
+            deflating.finish()
             sink.commit()
         inflater = zlib.decompressobj(-15)
         inflater.decompress(dst.read_bytes())
@@ -158,7 +163,7 @@ def test_copy_copies_every_byte(size: int, tmp_path: Path, dst: Path) -> None:
     (tmp_path / "in").write_bytes(data)
     file = open_bytes(str(tmp_path / "in"))
     try:
-        with Sink(str(dst)) as sink:
+        with AtomicSink(str(dst)) as sink:
             sink.copy(file)
             sink.commit()
     finally:
@@ -183,7 +188,7 @@ def test_copy_where_the_kernel_does_not_copy(
     monkeypatch.setattr(os, "sendfile", failing(error))
     file = open_bytes(str(tmp_path / "in"))
     try:
-        with Sink(str(dst)) as sink:
+        with AtomicSink(str(dst)) as sink:
             sink.copy(file)
             sink.commit()
     finally:
@@ -194,7 +199,7 @@ def test_copy_where_the_kernel_does_not_copy(
 def test_copy_where_there_is_no_such_call(tmp_path: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in").write_bytes(b"all of it")
     monkeypatch.delattr(os, "sendfile")
-    with closing(open_bytes(str(tmp_path / "in"))) as file, Sink(str(dst)) as sink:
+    with closing(open_bytes(str(tmp_path / "in"))) as file, AtomicSink(str(dst)) as sink:
         sink.copy(file)
         sink.commit()
     assert dst.read_bytes() == b"all of it"
@@ -205,7 +210,7 @@ def test_a_copy_that_fails_in_any_way_is_an_error(
     calls: list[str], tmp_path: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "in").write_bytes(bytes(200_000))
-    with closing(open_bytes(str(tmp_path / "in"))) as file, Sink(str(dst)) as sink:
+    with closing(open_bytes(str(tmp_path / "in"))) as file, AtomicSink(str(dst)) as sink:
         for call in calls:
             monkeypatch.setattr(os, call, failing(errno.EIO))
         file._first = b""
@@ -218,7 +223,7 @@ def test_a_copy_that_fails_in_any_way_is_an_error(
 
 
 def test_the_temporary_file_is_beside_the_destination_and_hidden(dst: Path) -> None:
-    with Sink(str(dst)):
+    with AtomicSink(str(dst)):
         part = only_part(dst.parent)
         assert part.name.startswith(f".{dst.name}")
         assert is_temporary(part.name)
@@ -227,7 +232,7 @@ def test_the_temporary_file_is_beside_the_destination_and_hidden(dst: Path) -> N
 
 def left_behind(dst: Path) -> Path:
     """Make the temporary file of a process that was killed: it is there, and nobody holds its lock."""
-    with Sink(str(dst)):
+    with AtomicSink(str(dst)):
         part = only_part(dst.parent)
     part.write_bytes(b"half of a file")
     return part
@@ -235,7 +240,7 @@ def left_behind(dst: Path) -> Path:
 
 def test_what_a_killed_process_left_is_removed_by_the_next(dst: Path) -> None:
     left_behind(dst)
-    with Sink(str(dst)) as sink:
+    with AtomicSink(str(dst)) as sink:
         assert only_part(dst.parent).stat().st_size == 0
         sink.write(b"new")
         sink.commit()
@@ -247,7 +252,7 @@ def test_what_somebody_is_still_writing_is_left_alone(dst: Path) -> None:
     part = left_behind(dst)
     with part.open("rb") as writer:
         fcntl.flock(writer, fcntl.LOCK_EX)
-        with Sink(str(dst)) as sink:
+        with AtomicSink(str(dst)) as sink:
             sink.write(b"new")
             sink.commit()
     assert part.read_bytes() == b"half of a file"
@@ -259,7 +264,7 @@ def test_a_link_of_the_temporary_name_is_not_followed(tmp_path: Path, dst: Path)
     part = left_behind(dst)
     part.unlink()
     part.symlink_to("precious")
-    with Sink(str(dst)) as sink:
+    with AtomicSink(str(dst)) as sink:
         sink.write(b"new")
         sink.commit()
     assert precious.read_bytes() == b"what was here before"
@@ -269,13 +274,13 @@ def test_a_link_of_the_temporary_name_is_not_followed(tmp_path: Path, dst: Path)
 def test_the_temporary_file_of_a_link_is_beside_what_it_links_to(tmp_path: Path, dst: Path) -> None:
     (tmp_path / "far").mkdir()
     dst.symlink_to("far/real.dcm")
-    with Sink(str(dst)):
+    with AtomicSink(str(dst)):
         only_part(tmp_path / "far")
         assert sorted(os.listdir(tmp_path)) == ["far", "out.dcm"]
 
 
 def test_two_sinks_for_one_destination_do_not_meet(dst: Path) -> None:
-    with Sink(str(dst)) as one, Sink(str(dst)) as other:
+    with AtomicSink(str(dst)) as one, AtomicSink(str(dst)) as other:
         one.write(b"one")
         other.write(b"other")
         one.commit()
@@ -299,14 +304,14 @@ LONG_NAMES = {
 @pytest.mark.parametrize("name", LONG_NAMES.values(), ids=LONG_NAMES.keys())
 def test_the_temporary_name_fits_whatever_the_name(name: bytes, tmp_path: Path) -> None:
     dst = tmp_path / os.fsdecode(name)
-    with Sink(str(dst)) as sink:
+    with AtomicSink(str(dst)) as sink:
         assert len(os.fsencode(only_part(tmp_path).name)) <= 255
         sink.commit()
     assert os.listdir(os.fsencode(tmp_path)) == [name]
 
 
 def test_the_temporary_file_is_locked_while_it_is_written(dst: Path) -> None:
-    with Sink(str(dst)), only_part(dst.parent).open("rb") as other:
+    with AtomicSink(str(dst)), only_part(dst.parent).open("rb") as other:
         with pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with pytest.raises(BlockingIOError):
@@ -314,7 +319,7 @@ def test_the_temporary_file_is_locked_while_it_is_written(dst: Path) -> None:
 
 
 def test_a_file_in_place_is_not_locked(dst: Path) -> None:
-    with Sink(str(dst)) as sink:
+    with AtomicSink(str(dst)) as sink:
         sink.commit()
         with dst.open("rb") as other:
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -324,7 +329,7 @@ def test_the_temporary_file_is_no_more_readable_than_the_file_it_will_replace(ds
     old_file(dst).chmod(0o600)
     before = os.umask(0o022)
     try:
-        with Sink(str(dst)):
+        with AtomicSink(str(dst)):
             assert stat.S_IMODE(only_part(dst.parent).stat().st_mode) & 0o077 == 0
     finally:
         os.umask(before)
@@ -336,7 +341,7 @@ def test_leaving_without_commit_leaves_nothing(error: type[BaseException] | None
     before = contents(dst.parent)
 
     def leave() -> None:
-        with Sink(str(dst)) as sink:
+        with AtomicSink(str(dst)) as sink:
             sink.write(bytes(3_000_000))
             if error:
                 raise error
@@ -350,7 +355,7 @@ def test_leaving_without_commit_leaves_nothing(error: type[BaseException] | None
 
 
 def test_leaving_twice_does_no_harm(dst: Path) -> None:
-    sink = Sink(str(dst))
+    sink = AtomicSink(str(dst))
     sink.abort()
     sink.abort()
     assert os.listdir(dst.parent) == []
@@ -358,7 +363,7 @@ def test_leaving_twice_does_no_harm(dst: Path) -> None:
 
 def test_leaving_where_the_directory_has_vanished_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "to").mkdir()
-    with Sink(str(tmp_path / "to" / "out.dcm")) as sink:
+    with AtomicSink(str(tmp_path / "to" / "out.dcm")) as sink:
         sink.write(b"x")
         only_part(tmp_path / "to").unlink()
         (tmp_path / "to").rmdir()
@@ -409,7 +414,7 @@ def test_a_full_disk_says_so_and_that_nothing_was_replaced(
     assert "nothing was replaced" in line
 
 
-LOST = "an exception between making the temporary file and the end of Sink.__init__ reaches no __exit__"
+LOST = "an exception between making the temporary file and the end of AtomicSink.__init__ reaches no __exit__"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError()], ids=repr)
@@ -420,7 +425,7 @@ def test_a_lock_that_fails_leaves_no_temporary_file(
         raise error
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises((MemoryError, KeyboardInterrupt)), Sink(str(dst)):
+    with pytest.raises((MemoryError, KeyboardInterrupt)), AtomicSink(str(dst)):
         pass
     assert os.listdir(dst.parent) == []
 
@@ -540,7 +545,7 @@ def test_no_clobber_writes_what_is_not_there(dst: Path, src: Path, command: Comm
 
 
 def test_no_clobber_keeps_what_came_while_it_was_writing(dst: Path) -> None:
-    with Sink(str(dst), clobber=False) as sink:
+    with AtomicSink(str(dst), clobber=False) as sink:
         sink.write(b"new")
         dst.write_bytes(b"another program's")
         with pytest.raises(OutputError):
@@ -604,7 +609,7 @@ def test_a_named_pipe_gets_nothing_before_commit(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     read: list[bytes] = []
-    with Sink(str(pipe)) as sink:
+    with StreamSink(str(pipe)) as sink:
         sink.write(b"all of it, ")
         sink.patch(0, b"ALL")
         sink.write(b"at once")
@@ -623,7 +628,7 @@ def test_a_named_pipe_gets_nothing_of_what_fails(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        with Sink(str(pipe)) as sink:
+        with StreamSink(str(pipe)) as sink:
             sink.write(b"half of it")
         assert os.read(descriptor, 100) == b""
     finally:

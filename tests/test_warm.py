@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from images import Format
 
 from dcmtx import transcode
 from dcmtx.codec import warm
-from dcmtx.codec.registry import Direction, Registry, Row
+from dcmtx.codec.registry import Direction, Registry
+from dcmtx.codec.row import Needs, Row, Runs
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters
@@ -62,14 +63,16 @@ def cold(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def codec(monkeypatch: pytest.MonkeyPatch, cold: None) -> Codec:
+def codec(monkeypatch: pytest.MonkeyPatch, cold: None) -> Iterator[Codec]:
     codec = Codec()
     monkeypatch.setattr("fake_codecs.planted_encode", codec.encode, raising=False)
     monkeypatch.setattr("fake_codecs.planted_decode", codec.decode, raising=False)
-    for registry, call in ((ENCODERS, "fake_codecs:planted_encode"), (DECODERS, "fake_codecs:planted_decode")):
-        row = Row((dicom.RLE,), "planted", call, package="imagecodecs")
-        monkeypatch.setattr(registry, "_rows", (row, *registry._rows))
-    return codec
+    planted = Row((dicom.RLE,), "planted", "fake_codecs:planted_encode", needs=Needs("imagecodecs", "imagecodecs"))
+    encoders = ENCODERS.add([planted], "tests", preferred=True)
+    decoders = DECODERS.add([planted.replace(call="fake_codecs:planted_decode")], "tests", preferred=True)
+    yield codec
+    ENCODERS.remove(encoders)
+    DECODERS.remove(decoders)
 
 
 @pytest.fixture
@@ -194,7 +197,7 @@ def test_every_decoder_that_threads_share_decodes_streams_with_loss_and_without(
     streams = list(warm._streams(row, fmt))
     assert len(streams) == len(losses)
     for data, coded in streams:
-        words = DECODERS.load(row)(data, coded, warm._plain(coded))
+        words = DECODERS.load(row).once(data, coded, warm._plain(coded))
         assert words.shape == (32, 32) if fmt.samples == 1 else (32, 32, 3)
     warm._decode(row, fmt)
 
@@ -231,20 +234,20 @@ _RACE = """
 import os, sys, threading
 import numpy as np, imagecodecs
 from dcmtx.codec import warm
-from dcmtx.policy import Quality
+from dcmtx.policy import EncodingParameters
 from dcmtx.codec.table import ENCODERS
 from dcmtx.pixel.format import PixelFormat
 
 imagecodecs.htj2k_encode
-grey = PixelFormat(48, 48, 1, "MONOCHROME2", 16, 12, 11, signed=False)
-colour = PixelFormat(48, 48, 3, "RGB", 8, 8, 7, signed=False)
+grey = PixelFormat(48, 48, 1, photometric="MONOCHROME2", allocated=16, stored=12, high_bit=11, signed=False)
+colour = PixelFormat(48, 48, 3, photometric="RGB", allocated=8, stored=8, high_bit=7, signed=False)
 codings = [
-    (grey, grey, Quality()), (colour, colour.replace(photometric="YBR_RCT"), Quality()),
-    (grey, grey, Quality(lossy=True, ratio=4.0)),
-    (colour, colour.replace(photometric="YBR_ICT"), Quality(lossy=True, ratio=4.0)),
+    (grey, grey, EncodingParameters()), (colour, colour.replace(photometric="YBR_RCT"), EncodingParameters()),
+    (grey, grey, EncodingParameters(lossy=True, ratio=4.0)),
+    (colour, colour.replace(photometric="YBR_ICT"), EncodingParameters(lossy=True, ratio=4.0)),
 ]
 loaded = [ENCODERS.choose("1.2.840.10008.1.2.4.203", "", coded, quality=quality) for _, coded, quality in codings]
-[ENCODERS.load(row) for row in loaded]
+[ENCODERS.load(row).make() for row in loaded]
 sys.setswitchinterval(1e-5)
 
 def child(given, coded, quality, row):
@@ -287,9 +290,9 @@ def test_the_first_streams_of_a_process_are_whole() -> None:
 # --- libraries that hold the interpreter lock ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("frees_lock", "met"), [(True, True), (False, False)])
+@pytest.mark.parametrize(("runs", "met"), [(Runs.THREADS, True), (Runs.PROCESSES, False)])
 def test_no_two_threads_are_inside_a_library_that_holds_the_lock(
-    frees_lock: bool, met: bool, monkeypatch: pytest.MonkeyPatch
+    runs: Runs, met: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may let go of it in the middle: pylibjpeg-openjpeg calls Python, and two that encode end the process."""
     barrier = threading.Barrier(2)
@@ -303,22 +306,23 @@ def test_no_two_threads_are_inside_a_library_that_holds_the_lock(
 
     monkeypatch.setattr("fake_codecs.planted_encode", code, raising=False)
     registry = Registry(Direction.ENCODE, [])
-    rows = [Row((dicom.RLE,), name, "fake_codecs:planted_encode", package="p", frees_lock=frees_lock) for name in "ab"]
+    needs = Needs("p", "json")
+    rows = [Row((dicom.RLE,), name, "fake_codecs:planted_encode", needs=needs, runs=runs) for name in "ab"]
     with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(lambda row: registry.load(row)(), rows)) == [met, met]
+        assert list(pool.map(lambda row: registry.load(row).once(b"", FMT, FMT), rows)) == [met, met]
 
 
 def test_two_threads_that_encode_by_pylibjpeg_openjpeg_live() -> None:
     row = next(row for row in ENCODERS.rows(dicom.J2K_LOSSLESS) if row.backend == "pylibjpeg-openjpeg")
     program = (
-        "import sys, threading, numpy as np; from dcmtx.codec.registry import Quality\n"
+        "import sys, threading, numpy as np; from dcmtx.policy import EncodingParameters\n"
         "from dcmtx.codec.table import ENCODERS; from dcmtx.pixel.format import PixelFormat\n"
         "sys.setswitchinterval(1e-6)\n"
-        "fmt = PixelFormat(48, 48, 1, 'MONOCHROME2', 16, 12, 11, signed=False)\n"
+        "fmt = PixelFormat(48, 48, 1, photometric='MONOCHROME2', allocated=16, stored=12, high_bit=11, signed=False)\n"
         f"row = next(row for row in ENCODERS.rows({row.syntaxes[0]!r}) if row.backend == {row.backend!r})\n"
         "words = (np.arange(48 * 48).reshape(48, 48) % 4096).astype('u2')\n"
-        "encode = ENCODERS.load(row)\n"
-        "def work():\n for _ in range(60): encode(words, fmt, fmt, Quality())\n"
+        "encode = ENCODERS.load(row).once\n"
+        "def work():\n for _ in range(60): encode(words, fmt, fmt)\n"
         "threads = [threading.Thread(target=work) for _ in range(2)]\n"
         "[thread.start() for thread in threads]; [thread.join() for thread in threads]; print('alive')"
     )

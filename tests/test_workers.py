@@ -529,7 +529,7 @@ HARMED: dict[str, Callable[[bytes], bytes]] = {
     "cut in the pixels": lambda data: data[:-40],
     "cut in the header": lambda data: data[:400],
     "cut behind the meta information": lambda data: data[: data.index(b"\x08\0\x08\0CS")],
-    "rows gone": lambda data: data.replace(b"\x28\0\x10\0US", b"\x28\0\x10\0XX"),
+    "rows gone": lambda data: data.replace(b"\x28\0\x10\0US", b"\x28\0\x0f\0US"),
     "more rows than pixels": lambda data: data.replace(b"US\2\0\x08\0", b"US\2\0\xff\0"),
     "no rows": lambda data: data.replace(b"US\2\0\x08\0", b"US\2\0\0\0"),
     "absurd bits": lambda data: data.replace(b"US\2\0\x10\0", b"US\2\0\x63\0"),

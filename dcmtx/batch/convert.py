@@ -15,10 +15,11 @@ from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID, S
 from dcmtx.errors import DcmtxError
 from dcmtx.place.atomic import remove_stale, sweep, temporary_name
 from dcmtx.place.bytes import open_bytes
-from dcmtx.planning.plan import Route
+from dcmtx.place.places import is_same
+from dcmtx.planning.routes import Route
 from dcmtx.record import Record
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
-from dcmtx.transcoding.job import Job, Outcome, is_same_file, run
+from dcmtx.transcoding.job import Job, Outcome, run
 
 if TYPE_CHECKING:
     from dcmtx.pool.executor import Executor
@@ -200,7 +201,7 @@ def _is_done(job: Job) -> bool:
     if planned.syntax_out != head.syntax:
         return False
     plan = planned.plan
-    if plan is None or plan.route is not Route.RECODE or not is_same_file(job.src, job.dst):
+    if plan is None or plan.route is not Route.RECODE or not is_same(job.src, job.dst):
         return True
     return head.text(IMPLEMENTATION_CLASS) == IMPLEMENTATION_CLASS_UID and (plan.lost or not plan.irreversible)
 

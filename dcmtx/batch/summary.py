@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dcmtx.batch.convert import Done
-from dcmtx.errors import DcmtxError
+from dcmtx.errors import DcmtxError, ExitStatus
 from dcmtx.transcoding.job import Status
 
 
@@ -23,7 +23,7 @@ class Summary:
         """Account for a file."""
         if done.error is not None:
             self.last_error = done.error
-            if done.error.status in (4, 5):
+            if done.error.status in (ExitStatus.UNSUPPORTED, ExitStatus.REFUSED):
                 self.refused[done.error.code] = self.refused.get(done.error.code, 0) + 1
             else:
                 self.failed += 1
@@ -46,6 +46,6 @@ class Summary:
         return sum(self.counts.values()) + sum(self.skipped.values()) + self.faults
 
     @property
-    def status(self) -> int:
+    def status(self) -> ExitStatus:
         """The exit status: 9 if any file failed or was refused; skipped ones do not count."""
-        return 9 if self.faults else 0
+        return ExitStatus.SEVERAL if self.faults else ExitStatus.OK

@@ -17,7 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import click  # noqa: E402
 
 from dcmtx import __version__  # noqa: E402
-from dcmtx.errors import CodecError, DcmtxError, OutputError  # noqa: E402
+from dcmtx.errors import DcmtxError, ExitStatus  # noqa: E402
 from dcmtx.signals import handle_signals  # noqa: E402
 
 # Command: where it is, and the line that `dcmtx --help` shows without loading it.
@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("dcmtx.cli.convert:convert", "Convert DICOM files to another transfer syntax."),
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
     "serve": ("dcmtx.cli.serve:serve", "Do the work of every dcmtx called, with codecs loaded."),
+    "completion": ("dcmtx.cli.completion:completion", "Print a script that has a shell complete what follows dcmtx."),
 }
 DEFAULT_COMMAND = "convert"
 # Of every command.
@@ -88,33 +89,33 @@ def main() -> NoReturn:
     try:
         status = cli.main(prog_name="dcmtx", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
-        status = 130
+        status = ExitStatus.INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
-        status = 2
+        status = ExitStatus.USAGE
     except click.ClickException as error:
         say(_usage_line(error))
-        status = 2
+        status = ExitStatus.USAGE
     except DcmtxError as error:
         say(error_line(error))
         status = error.status
     except MemoryError:
         say("dcmtx: there is not enough memory")
-        status = CodecError.status
+        status = ExitStatus.CODEC
     except (BrokenPipeError, SystemExit):
         # Whoever read our standard output is gone; click ends the process for that.
-        status = 8
+        status = ExitStatus.OUTPUT
     except OSError as error:
         say(f"dcmtx: the system failed: {printable(str(error))}")
-        status = OutputError.status
-    status = status if isinstance(status, int) else 0
+        status = ExitStatus.OUTPUT
+    status = status if isinstance(status, int) else ExitStatus.OK
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
         # What is left of the text can go nowhere; the interpreter must not try again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_OUTPUT)
-        status = status or 8
+        status = status or ExitStatus.OUTPUT
     sys.exit(status)
 
 
@@ -141,7 +142,7 @@ def _usage_line(error: click.ClickException) -> str:
 def error_line(error: DcmtxError) -> str:
     """Return the one line that a user sees of an error."""
     message = printable(str(error))
-    if error.path is None or (error.path == "-" and isinstance(error, OutputError)):
+    if error.path is None or (error.path == "-" and error.status is ExitStatus.OUTPUT):
         return f"dcmtx: {message}"
     return f"dcmtx: {shown(error.path) or repr(error.path)}: {message}"
 

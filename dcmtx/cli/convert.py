@@ -9,62 +9,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmtx.cli import SETTINGS
-from dcmtx.cli.options import WORDS, chosen_target, coding_options, loss_options, rule_options, target_options
+from dcmtx.cli.options import WORDS, chosen_target, policy_options, target_options
 from dcmtx.cli.output import Output
-from dcmtx.errors import DcmtxError
+from dcmtx.errors import DcmtxError, ExitStatus
+from dcmtx.policy import Group
 
 if TYPE_CHECKING:
     from dcmtx.transcoding.job import Job
 
-_EXIT = """\b
-Exit status:
-  0  done, or nothing to do        5  refused by the standard or by policy
-  1  a bug in dcmtx                6  a codec failed
-  2  usage                         7  verification failed
-  3  bad, missing, unreadable SRC  8  DST could not be written
-  4  not supported                 9  several files, some failed or refused
-  129, 130, 143  hung up, interrupted, terminated
-Unless a file's is 0, its DST is as it was before; SRC always is untouched."""
+_EXIT = "\n".join([
+    "\b", "Exit status:", *(f"  {status.value:<3}  {status.description}" for status in ExitStatus),
+    "Unless a file's is 0, its DST is as it was before; SRC always is untouched.",
+])  # fmt: skip
 
 
 @click.command(epilog=_EXIT, options_metavar="[OPTIONS]", context_settings=SETTINGS)
 @click.argument("paths", metavar="SRC... DST", nargs=-1, required=True)
 @target_options
-@loss_options
-@coding_options
-@rule_options
-@click.option(
-    "--fallback",
-    metavar="SYNTAX",
-    multiple=True,
-    help="Target to try when the one before it is refused; repeatable, told when used.",
-)
-@click.option("--force", is_flag=True, help="Encode again even if SRC has the target syntax already.")
-@click.option(
-    "--verify/--no-verify",
-    default=True,
-    show_default=True,
-    help="Decode what was encoded and compare: bit for bit, within NEAR, or measure the PSNR.",
-)
-@click.option("--decoder", metavar="NAME", help="Decode by this backend; `dcmtx syntaxes` names them.")
-@click.option("--encoder", metavar="NAME", help="Encode by this backend.")
-@click.option("-n", "--no-clobber", is_flag=True, help="Do not replace DST if it exists.")
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1),
-    help="Files, or frames of one file, coded at a time. [default: the cores of this process]",
-)
-@click.option(
-    "--memory",
-    metavar="SIZE",
-    help="Memory for frames under way: bytes, or with K, M, G, KiB, MiB, GiB; of large ones, fewer are coded at a "
-    "time, two of a file at least. [default: 256MiB]",
-)
-@click.option("--resume", is_flag=True, help="Skip files whose DST exists in the syntax that would be written.")
-@click.option("--fail-fast", is_flag=True, help="Stop at the first file that fails.")
-@click.option("--timeout", type=click.FloatRange(0.1, 1e6), metavar="SECONDS", help="Give a file up after this long.")
-@click.option("--dry-run", is_flag=True, help="Only print what would be done: route, backends, attributes that change.")
+@policy_options(Group.LOSS, Group.CODING, Group.RULE, Group.CARE, Group.WORK, Group.BATCH)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
 @click.option(
     "--report",
@@ -104,7 +66,6 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
         raise click.UsageError("--json writes to standard output, where the file goes; use --report")
     several = len(sources) > 1 or (sources[0] != "-" and os.path.isdir(sources[0]))
     options["clobber"] = not options.pop("no_clobber")
-    options["workers"] = options.pop("jobs")
     from dcmtx.transcoding.job import job
 
     if not several and sources[0] != "-" and destination != "-" and os.path.isdir(destination):
@@ -137,4 +98,4 @@ def _convert_one(pattern: Job, output: Output) -> int:
             raise
         output.record(outcome, pattern.src, pattern.dst)
     output.tell(outcome)
-    return 0
+    return ExitStatus.OK

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 import click
 
-from dcmtx.policy import CHOICES, RANGES
+from dcmtx.policy import OPTIONS, Group, Kind, Option
 from dcmtx.record import Record
 
 
@@ -52,108 +53,42 @@ def _word(word: Word) -> Decorator:
     return click.option(*letters, f"--{word.option}", f"word_{word.option}", is_flag=True, help=word.help)
 
 
-def _choice(name: str, choices: str, text: str) -> Decorator:
-    """Return an option whose first choice is the default."""
-    names = choices.split("|")
-    return click.option(name, type=click.Choice(names), default=names[0], show_default=True, help=text)
+def policy_options(*groups: Group) -> Decorator:
+    """Return a decorator that adds the options of these groups of the vocabulary, in its order."""
+    return _options(*(_made(option) for option in OPTIONS.values() if option.group in groups))
 
 
-def _int(name: str) -> click.IntRange:
-    low, high = RANGES[name]
-    return click.IntRange(int(low), int(high))
+def _made(option: Option) -> Decorator:
+    """Return an option of the vocabulary as one of click's.
+
+    It has the vocabulary's name, but for a flag that forbids what is done without it: that is `no_` and the name.
+    """
+    settings: dict[str, Any] = {"help": option.describe(), "metavar": option.metavar}
+    if option.kind is not Kind.FLAG:
+        settings |= {"type": _TYPES[option.kind](option), "multiple": option.several}
+        if isinstance(option.default, Enum):
+            settings |= {"default": option.default.value, "show_default": True}
+    elif any("/" in flag for flag in option.flags):
+        settings |= {"default": option.default, "show_default": True}
+    else:
+        settings |= {"is_flag": True}
+    name = f"no_{option.name}" if option.default is True and "default" not in settings else option.name
+    return click.option(*(option.flags or (option.flag,)), name, **settings)
 
 
-def _float(name: str) -> click.FloatRange:
-    return click.FloatRange(*RANGES[name])
+_TYPES: dict[Kind, Callable[[Option], Any]] = {
+    Kind.CHOICE: lambda option: click.Choice(option.words),
+    Kind.WHOLE: lambda option: click.IntRange(_whole(option.least), _whole(option.most)),
+    Kind.NUMBER: lambda option: click.FloatRange(option.least, option.most),
+    Kind.TEXT: lambda _: click.STRING,
+}
 
 
-target_options = _options(
-    click.option(
-        "-t",
-        "--to",
-        metavar="SYNTAX",
-        help="Target transfer syntax: a family (jpeg, jpegls, j2k, htj2k, jpegxl), a name that `dcmtx syntaxes` lists, "
-        "a keyword or a UID.",
-    ),
-    *map(_word, WORDS),
-)
+def _whole(bound: float | None) -> int | None:
+    return None if bound is None else int(bound)
 
-loss_options = _options(
-    click.option(
-        "-Y",
-        "--lossy",
-        is_flag=True,
-        help="Consent to loss; a family then means its lossy member. "
-        "A file that has lost something under the target syntax already is copied, unless a parameter says more.",
-    ),
-    click.option("-q", "--quality", type=_int("quality"), help="JPEG, JPEG XL: 1 to 100. [default: 90]"),
-    click.option(
-        "--ratio",
-        type=_float("ratio"),
-        help="JPEG 2000, HTJ2K: compression ratio. "
-        "[default: 10, or 45 dB, whichever loses less of a frame; without loss where that takes no more bytes]",
-    ),
-    click.option("--psnr", type=_float("psnr"), help="JPEG 2000, HTJ2K: peak signal-to-noise ratio, in dB."),
-    click.option("--near", type=_int("near"), help="JPEG-LS: how far a value may be off. [default: 2]"),
-    click.option(
-        "--subsampling",
-        type=click.Choice(CHOICES["subsampling"]),
-        help="JPEG: how chroma is shared; 444 keeps RGB as it is. [default: 422]",
-    ),
-)
 
-coding_options = _options(
-    click.option(
-        "--predictor", type=_int("predictor"), help="JPEG lossless (jpeg-lossless-p14): predictor. [default: 1]"
-    ),
-    click.option(
-        "--resolutions",
-        type=_int("resolutions"),
-        help="JPEG 2000, HTJ2K: number of resolutions. [default: 6, more for large HTJ2K images]",
-    ),
-    click.option(
-        "--progression",
-        type=click.Choice(CHOICES["progression"]),
-        help="HTJ2K, by imagecodecs 2026.10.10 or newer: order of progression; htj2k-rpcl is RPCL always. "
-        "[default: RPCL]",
-    ),
-    click.option("--tile", type=_int("tile"), help="HTJ2K: side of a tile, in pixels. [default: one tile]"),
-    click.option(
-        "--code-block",
-        type=_int("code_block"),
-        help="HTJ2K, by imagecodecs 2026.10.10 or newer: side of a code-block, a power of 2. [default: 64]",
-    ),
-)
-
-rule_options = _options(
-    _choice("--uid", "auto|keep|new", "SOP Instance UID; auto: kept, but new when pixels lost something."),
-    _choice(
-        "--offset-table",
-        "auto|basic|extended|empty",
-        "Offset table of compressed pixels; auto: basic, extended when 32 bits may not do.",
-    ),
-    _choice(
-        "--overlays", "extract|refuse", "Overlays in unused bits of the pixels: give them data of their own, or fail."
-    ),
-    _choice("--icon", "follow|drop", "Icons: keep them valid under the new syntax, or leave them out."),
-    _choice("--signatures", "refuse|remove", "Digital signatures of pixels that are encoded anew."),
-    _choice(
-        "--unused-bits",
-        "refuse|keep|clear",
-        "Words with content outside Bits Stored: refuse them, store whole words, or clear it.",
-    ),
-    _choice("--one-bit", "refuse|allow", "1-bit pixels in RLE and JPEG 2000, which older readers do not expect."),
-    _choice(
-        "--word-order",
-        "refuse|16|32|64",
-        "Pixels of more than 16 bits in big endian: how wide the words are that it reversed, or refuse them.",
-    ),
-    _choice(
-        "--no-pixels",
-        "native|skip|fail",
-        "Objects without pixels under a compressed target: write Explicit VR Little Endian, skip, or fail.",
-    ),
-)
+target_options = _options(policy_options(Group.TARGET), *map(_word, WORDS))
 
 
 def chosen_target(to: str | None, words: dict[str, bool]) -> str:

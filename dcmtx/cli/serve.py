@@ -141,4 +141,4 @@ def _ask(paths: list[str] | None) -> dict[str, Any]:
         else:
             return status
     say_why = "; ".join(reasons) or "DCMTX_SOCKET is empty"
-    raise InputError(f"no server answers ({say_why}); start one by dcmtx serve", code="E_NO_SERVER")
+    raise InputError(f"no server answers ({say_why})", advice="start one by dcmtx serve", code="E_NO_SERVER")

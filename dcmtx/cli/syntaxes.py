@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from dcmtx.cli import SETTINGS
-from dcmtx.codec.registry import Registry, Row
+from dcmtx.codec.listing import syntaxes as records
+from dcmtx.codec.row import OWN
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.syntax import FAMILIES, ROOT, SYNTAXES, Syntax
+from dcmtx.syntax import ROOT
 
 
 @click.command(context_settings=SETTINGS)
@@ -19,10 +20,13 @@ def syntaxes(as_json: bool) -> None:
     """List every transfer syntax, and what dcmtx can do with it.
 
     `decode` and `encode` name the backends, the preferred one first. One that is not installed has what to install
-    behind it, one whose newer release does more here has that release; a syntax without any is known by name only.
-    Each name may follow `--to`; a family means its lossless member.
+    behind it, one whose newer release does more here has that release, one that another distribution adds has that
+    distribution; a syntax without any is known by name only. Each name may follow `--to`; a family means its lossless
+    member.
     """
-    rows = [describe(syntax) for syntax in SYNTAXES]
+    rows = records()
+    for fault in dict.fromkeys([*DECODERS.faults(), *ENCODERS.faults()]):
+        click.echo(f"dcmtx: warning: {fault}", err=True)
     if as_json:
         import json
 
@@ -34,59 +38,21 @@ def syntaxes(as_json: bool) -> None:
         _print_plain(rows)
 
 
-def describe(syntax: Syntax) -> dict[str, Any]:
-    """Return what there is to say of a syntax, for JSON."""
-    families = [family.name for family in FAMILIES if syntax.uid == family.lossless]
-    return {
-        "uid": syntax.uid,
-        "name": syntax.name,
-        "keyword": syntax.keyword,
-        "aliases": [*families, *([syntax.alias] if syntax.alias else [])],
-        "kind": syntax.kind.value,
-        "loss": syntax.loss.value,
-        "retired": syntax.retired,
-        "section": syntax.section,
-        "decode": _backends(DECODERS, syntax),
-        "encode": _backends(ENCODERS, syntax),
-    }
-
-
-def _backends(registry: Registry, syntax: Syntax) -> list[dict[str, Any]]:
-    """Return the backends of one direction; `needs` is the version of the package that does more than this one."""
-    backends: dict[str, dict[str, Any]] = {}
-    for row in registry.rows(syntax.uid):
-        found = {"backend": row.backend, "package": row.package, "installed": installed(row), "needs": None}
-        entry = backends.setdefault(row.backend, found)
-        if entry["installed"] and row.too_old():
-            entry["needs"] = row.since
-    return list(backends.values())
-
-
-def installed(row: Row) -> bool:
-    """Tell whether the library of a row is installed, without importing it."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    if row.package == "dcmtx":
-        return True
-    try:
-        version(row.package)
-    except PackageNotFoundError:
-        return False
-    return True
-
-
 def _names(row: dict[str, Any]) -> str:
     return ", ".join(row["aliases"] or [row["keyword"]])
 
 
 def _coders(backends: list[dict[str, Any]]) -> str:
-    return ", ".join(_coder(**entry) for entry in backends)
+    return ", ".join(map(_coder, backends))
 
 
-def _coder(backend: str, package: str, needs: str | None, *, installed: bool) -> str:
-    if not installed:
-        return f"{backend} (pip install {package})"
-    return f"{backend} (more from {needs} on)" if needs else backend
+def _coder(entry: dict[str, Any]) -> str:
+    backend = entry["backend"]
+    if not entry["installed"]:
+        return f"{backend} (pip install {entry['package']})"
+    if entry["distribution"] != OWN:
+        return f"{backend} (of {entry['distribution']})"
+    return f"{backend} (more from {entry['needs']} on)" if entry["needs"] else str(backend)
 
 
 def _print_plain(rows: list[dict[str, Any]]) -> None:

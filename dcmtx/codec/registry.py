@@ -3,20 +3,55 @@
 A registry is a table of strings. Nothing is imported until a row is used; a library that is missing is named with
 what to install. The row is chosen before any pixel moves, by syntax, pixel format and the version of the library
 alone, and nothing falls back to another row by itself.
+
+How to add a codec
+------------------
+
+1. Write it. As a function of one frame, which is all that most need::
+
+       def decode(data: bytes, coded: PixelFormat, decoded: PixelFormat) -> numpy.ndarray
+       def encode(words: numpy.ndarray, given: PixelFormat, coded: PixelFormat, parameters: EncodingParameters) -> bytes
+
+   or as a class with `open`, `code` and `close` (`dcmtx.codec.codec.Codec`), where something is dear to make or many
+   frames are coded at once. An array has the shape `fmt.shape` and the dtype `fmt.dtype` of its format: rows, columns,
+   and samples if there are three, colour by pixel. What the format `coded` says of precision, sign and colour is
+   what the codestream must say; the two formats may differ in Photometric Interpretation, and the codec transforms
+   then. It raises what it likes: that becomes one line with the backend and the frame. Import the library in the
+   function, not at the top. Never look at files, attributes or options: only these arguments are known here.
+2. Name it in a `Row` (`dcmtx.codec.row`): the UIDs that it codes, its name for --encoder or --decoder, `module:name`,
+   what it needs, its limits, where it runs. Rows of dcmtx stand in `dcmtx.codec.table`, preferred first. Another
+   distribution gives its rows by an entry point, in the group `dcmtx.decoders` or `dcmtx.encoders`: a Row, several, or
+   a function that returns either::
+
+       [project.entry-points."dcmtx.encoders"]
+       toy = "toy_codec:rows"
+
+   Such rows never take the place of one of dcmtx's own by themselves. They are used where they are named (--encoder
+   toy), and where no row of dcmtx takes the image. Their transfer syntaxes are those that dcmtx knows.
+3. Test it: `tests/test_registry.py` and `tests/test_warm.py` go through every row of the tables by themselves, and
+   `tests/test_matrix.py` through every pixel format and its limits; `tests/test_plugins.py` has a distribution with a
+   codec, whole.
+
+What is encoded without loss is decoded again and compared, by the first decoder of its syntax. So the codestream must
+be one of its syntax: dcmtx reads its header before anything is decoded.
 """
 
 from __future__ import annotations
 
 import _thread
-import importlib
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING
 
+from dcmtx.codec.row import Limits, Needs, Row, Runs
 from dcmtx.errors import UnsupportedError, UsageError
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import LOSSLESS, EncodingParameters, option_name
-from dcmtx.record import Record
+from dcmtx.policy import LOSSLESS, EncodingParameters
+
+if TYPE_CHECKING:
+    from dcmtx.codec.codec import Maker
+
+__all__ = ["Direction", "Limits", "Needs", "Registry", "Row", "Runs"]
 
 
 class Direction(Enum):
@@ -26,190 +61,79 @@ class Direction(Enum):
     ENCODE = "encode"
 
 
-# How many times an image is halved whatever its size.
-_ALWAYS_HALVED = 5
-
-Decode = Callable[[bytes, PixelFormat, PixelFormat], Any]
-Encode = Callable[[Any, PixelFormat, PixelFormat, EncodingParameters], Any]
-
-
-class Limits(Record):
-    """What a row can code. `stored` and `allocated` are ranges of bits, ends included.
-
-    `halved_to` is how many pixels the longer side must be halved down to; more than five times only while the shorter
-    side has a pixel left.
-    """
-
-    stored: tuple[int, int] = (1, 16)
-    allocated: tuple[int, int] = (8, 16)
-    samples: tuple[int, ...] = (1, 3)
-    only_stored: tuple[int, ...] = ()
-    smallest_side: int = 1
-    halved_to: int | None = None
-
-    def reason(self, fmt: PixelFormat) -> str:
-        """Return why this format lies beyond the limits, or an empty string."""
-        if fmt.samples not in self.samples:
-            return f"Samples per Pixel {fmt.samples}"
-        if not self.stored[0] <= fmt.stored <= self.stored[1]:
-            return f"Bits Stored {fmt.stored} is not {self.stored[0]} to {self.stored[1]}"
-        if self.only_stored and fmt.stored not in self.only_stored:
-            return f"Bits Stored {fmt.stored} is not {' or '.join(map(str, self.only_stored))}"
-        if not self.allocated[0] <= fmt.allocated <= self.allocated[1]:
-            return f"Bits Allocated {fmt.allocated} is not {self.allocated[0]} to {self.allocated[1]}"
-        if min(fmt.rows, fmt.columns) < self.smallest_side:
-            return f"{fmt.rows}x{fmt.columns} has a side below {self.smallest_side}"
-        if self.halved_to is not None:
-            return self._halving(fmt, self.halved_to)
-        return ""
-
-    def _halving(self, fmt: PixelFormat, lowest: int) -> str:
-        levels = 0
-        while max(fmt.rows, fmt.columns) > lowest << levels:
-            levels += 1
-        if levels <= _ALWAYS_HALVED or min(fmt.rows, fmt.columns) >> levels:
-            return ""
-        return f"{fmt.rows}x{fmt.columns} is too thin to be halved until no side is above {lowest}"
-
-
-class Row(Record):
-    """One backend in one direction.
-
-    `call` is module:function, `package` what pip installs for it, `frees_lock` whether other threads
-    run while it codes, `lossy` whether it loses (an encoder does or does not), `options` the coding parameters that it
-    takes, `since` the version of the package from which on the row works, if not any, `before` that which made it
-    needless.
-    """
-
-    syntaxes: tuple[str, ...]
-    backend: str
-    call: str
-    package: str
-    limits: Limits = Limits()
-    frees_lock: bool = True
-    lossy: bool = False
-    options: frozenset[str] = frozenset()
-    since: str = ""
-    before: str = ""
-
-    @property
-    def native(self) -> bool:
-        """Tell whether a library codes, not dcmtx itself."""
-        return self.package in LIBRARIES
-
-    def identity(self) -> str:
-        """Return what codes: the backend, with the version of its library where that is not dcmtx itself."""
-        found = version(self.package) if self.native else None
-        return f"{self.backend} {self.package}-{found}" if found else self.backend
-
-    def too_old(self) -> str:
-        """Return that the library at hand is older than the row needs, or an empty string.
-
-        The library is imported for that. One that is missing is not too old: `Registry.load` says what to install.
-        """
-        found = version(self.package) if self.since else None
-        if found is None or _numbers(found) >= _numbers(self.since):
-            return ""
-        return f"needs {self.package} {self.since}, and {found} is installed"
-
-    def superseded(self) -> bool:
-        """Tell whether the library at hand, which is imported for that, is so new that another row takes its place."""
-        found = version(self.package) if self.before else None
-        return found is not None and _numbers(found) >= _numbers(self.before)
-
-    def at_hand(self) -> bool:
-        """Tell whether the row is for the version of the library at hand, if there is one."""
-        return not self.too_old() and not self.superseded()
-
-    def objection(self, fmt: PixelFormat, quality: EncodingParameters) -> str:
-        """Return why this row cannot code the format as asked, or an empty string."""
-        missing = sorted(quality.asked() - self.options)
-        if missing:
-            return f"has no {', '.join(option_name(name) for name in missing)}"
-        return self.limits.reason(fmt)
-
-
-# What each package is called when it is imported; the lightest module of it.
-LIBRARIES: dict[str, str] = {
-    "imagecodecs": "imagecodecs",
-    "isal": "isal",
-    "pyjpegls": "_CharLS",
-    "pylibjpeg-libjpeg": "libjpeg",
-    "pylibjpeg-openjpeg": "openjpeg",
-    "pylibjpeg-rle": "rle",
-}
-
-
-def version(package: str) -> str | None:
-    """Return the version of a library of the tables, which is imported; None if it is not installed."""
-    try:
-        module = importlib.import_module(LIBRARIES[package])
-    except ImportError:
-        return None
-    found = getattr(module, "__version__", None)
-    if isinstance(found, str):
-        return found
-    from importlib import metadata
-
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    """Return the first three numbers of a version: no library here says more by the rest."""
-    import re
-
-    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
-
-
-def is_installed(row: Row) -> bool:
-    """Tell whether the library of a row is installed, without importing it."""
-    from importlib.util import find_spec
-
-    name = LIBRARIES.get(row.package)
-    try:
-        return name is None or find_spec(name) is not None
-    except (ImportError, ValueError):
-        return False
-
-
-# One for each package that holds the interpreter lock.
-_turns: dict[str, Any] = {}
-
-
-def _one_at_a_time(function: Callable[..., Any], package: str) -> Callable[..., Any]:
-    """Return a function that lets no thread in while another is inside the package.
-
-    Holding the interpreter lock is no safety: pylibjpeg-openjpeg calls Python to read and write, and lets another
-    thread in then. Two that encode so end the process.
-    """
-    turn = _turns.setdefault(package, _thread.allocate_lock())
-
-    def alone(*arguments: Any) -> Any:
-        with turn:
-            return function(*arguments)
-
-    return alone
-
-
 class Registry:
-    """The rows of one direction, in the order in which they are preferred."""
+    """The rows of one direction, in the order in which they are preferred.
 
-    __slots__ = ("_direction", "_rows")
+    `plugins` finds the rows of other distributions, and says what was wrong with some, when they are first needed:
+    where no other row fits, or all are to be seen.
+    """
 
-    def __init__(self, direction: Direction, rows: Iterable[Row]) -> None:
+    __slots__ = ("_direction", "_faults", "_lock", "_plugins", "_rows")
+
+    def __init__(
+        self,
+        direction: Direction,
+        rows: Iterable[Row],
+        plugins: Callable[[Registry], list[str]] | None = None,
+    ) -> None:
         self._direction = direction
         self._rows = tuple(rows)
+        self._plugins = plugins
+        self._faults: list[str] = []
+        self._lock = _thread.RLock()
+
+    @property
+    def direction(self) -> Direction:
+        """Which way the rows code."""
+        return self._direction
+
+    def add(self, rows: Iterable[Row], distribution: str, *, preferred: bool = False) -> tuple[Row, ...]:
+        """Add rows that come with a distribution, behind all others, or before them; return them as they are known.
+
+        Raises UsageError for what is no row, or has the backend's name of another distribution: a name means one thing.
+        """
+        from dcmtx.codec.plugins import checked
+
+        added = tuple(checked(row, distribution, self._rows) for row in rows)
+        self._rows = (*added, *self._rows) if preferred else (*self._rows, *added)
+        return added
+
+    def remove(self, rows: Iterable[Row]) -> None:
+        """Take rows out that were added."""
+        gone = set(rows)
+        self._rows = tuple(row for row in self._rows if row not in gone)
 
     def rows(self, uid: str) -> tuple[Row, ...]:
-        """Return the rows for a transfer syntax, preferred first; empty if it is not coded."""
-        return tuple(row for row in self._rows if uid in row.syntaxes)
+        """Return the rows for a transfer syntax, preferred first; empty if it is not coded.
+
+        Those of other distributions are among them once they were needed, as they are where there are no others.
+        """
+        found = tuple(row for row in self._rows if uid in row.syntaxes)
+        return found or self.every_row(uid)
+
+    def every_row(self, uid: str | None = None) -> tuple[Row, ...]:
+        """Return all rows, of other distributions too; those for a transfer syntax, if one is named."""
+        self._look_further()
+        return tuple(row for row in self._rows if uid is None or uid in row.syntaxes)
+
+    def faults(self) -> list[str]:
+        """Return a line for everything of another distribution that could not be used."""
+        self._look_further()
+        return self._faults
 
     def backends(self) -> list[str]:
         """Return the names of all backends."""
-        return sorted({row.backend for row in self._rows})
+        return sorted({row.backend for row in self.every_row()})
+
+    def check_backend(self, name: str) -> None:
+        """Raise UsageError for the name of a backend that there is not."""
+        if any(row.backend == name for row in self._rows):
+            return
+        known = self.backends()
+        if name not in known:
+            raise UsageError(
+                f"there is no {self._direction.value}r {name!r}; there are {', '.join(known)}{self._faulty()}"
+            )
 
     def choose(
         self, uid: str, label: str, fmt: PixelFormat, backend: str | None = None, quality: EncodingParameters = LOSSLESS
@@ -218,58 +142,76 @@ class Registry:
 
         Raises UsageError for a backend that does not exist, UnsupportedError, with each row's reason, if none fits.
         """
+        if backend is not None:
+            self.check_backend(backend)
+        known = self._rows
+        try:
+            return self._first(uid, label, fmt, backend, quality)
+        except (UnsupportedError, UsageError):
+            self._look_further()
+            if self._rows is known and not self._faults:
+                raise
+        return self._first(uid, label, fmt, backend, quality)
+
+    def _look_further(self) -> None:
+        """Have the rows of other distributions added, once."""
+        # Whoever comes meanwhile waits, unless it is one of those distributions that asks.
+        with self._lock:
+            plugins, self._plugins = self._plugins, None
+            if plugins is not None:
+                self._faults = plugins(self)
+
+    def _faulty(self) -> str:
+        """Return the end of a message where something of another distribution, which might have fitted, is broken."""
+        return "".join(f"; {fault}" for fault in self._faults)
+
+    def _first(self, uid: str, label: str, fmt: PixelFormat, backend: str | None, quality: EncodingParameters) -> Row:
         verb = self._direction.value
         rows = self.rows(uid)
         if self._direction is Direction.ENCODE:
             rows = tuple(row for row in rows if row.lossy == quality.lossy)
         if backend is not None:
-            if backend not in self.backends():
-                raise UsageError(f"there is no {verb}r {backend!r}; there are {', '.join(self.backends())}")
             rows = tuple(row for row in rows if row.backend == backend)
             if not rows:
                 raise UnsupportedError(f"{backend} does not {verb} {label}; `dcmtx syntaxes` shows what does")
         if not rows:
             raise UnsupportedError(
-                f"dcmtx does not {verb} {label} ({uid}); `dcmtx syntaxes` shows what it does",
+                f"dcmtx does not {verb} {label} ({uid}); `dcmtx syntaxes` shows what it does{self._faulty()}",
                 code="E_UNSUPPORTED_TS",
             )
         objections: dict[Row, str] = {}
-        old = False
+        lacking: list[bool] = []
         for row in rows:
             objection = row.objection(fmt, quality)
             if row.superseded():
                 continue
-            if not objection:
-                objection = row.too_old()
-                if not objection:
-                    return row
-                old = True
-            objections[row] = objection
+            newer = "" if objection else row.too_old()
+            if not objection and not newer:
+                return row
+            objections[row] = objection or newer
+            if not newer:
+                lacking.append(bool(quality.asked() - row.options))
         reasons = "; ".join(dict.fromkeys(f"{row.backend}: {objection}" for row, objection in objections.items()))
-        if all(quality.asked() - row.options for row in rows):
+        reasons += self._faulty()
+        if all(lacking) and len(lacking) == len(objections):
             raise UsageError(f"no codec for {label} takes what was asked: {reasons}")
-        raise UnsupportedError(f"no codec can {verb} it as {label}: {reasons}", code="E_BACKEND" if old else "E_LIMIT")
+        # A newer library is what is missing where only that takes what was asked.
+        code = "E_BACKEND" if all(lacking) else "E_LIMIT"
+        raise UnsupportedError(f"no codec can {verb} it as {label}: {reasons}", code=code)
 
     def others(self, uid: str, fmt: PixelFormat, but: str) -> list[str]:
         """Return the installed backends that could code this format too, other than one, in order of preference."""
         return [
             row.backend
-            for row in self.rows(uid)
-            if row.backend != but and not row.limits.reason(fmt) and row.at_hand() and is_installed(row)
+            for row in self.every_row(uid)
+            if row.backend != but and not row.limits.reason(fmt) and row.at_hand() and row.is_installed()
         ]
 
-    def load(self, row: Row) -> Callable[..., Any]:
-        """Import the backend of a row and return its function, which several threads may call.
+    def load(self, row: Row) -> Maker:
+        """Import the backend of a row and return what makes its codecs.
 
         Raises UnsupportedError naming the package if the library is not installed.
         """
-        module, _, name = row.call.partition(":")
-        try:
-            if row.package in LIBRARIES:
-                importlib.import_module(LIBRARIES[row.package])
-            function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-        except ImportError as error:
-            raise UnsupportedError(
-                f"{row.backend} is not installed ({error}); pip install {row.package}", code="E_BACKEND"
-            ) from error
-        return function if row.frees_lock else _one_at_a_time(function, row.package)
+        from dcmtx.codec.codec import Maker
+
+        return Maker(row, takes_parameters=self._direction is Direction.ENCODE)

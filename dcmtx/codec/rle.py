@@ -10,6 +10,7 @@ import numpy as np
 from dcmtx.errors import CodecError, InputError
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters
+from dcmtx.record import Record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 # PS3.5 G.3.1: codes below are literals, codes above runs; itself it stands for nothing.
 _NOTHING = 128
+# Bytes behind the plane of a segment whose runs go on from row to row: more than these are not padding.
+_LITTLE = 16
+_LAST_ROWS = 3
 
 
 def decode_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
@@ -91,13 +95,16 @@ def _segments(data: bytes) -> list[bytes]:
 def _cut(data: bytes, coded: PixelFormat) -> bytes:
     """Return a frame whose segments give a plane each and no more (PS3.5 G.3.2: decoding ends with the plane).
 
-    Raises InputError where they give less, or all of them whole rows or columns more: then Rows or Columns is wrong.
+    Raises InputError where they give less; where all of them give whole rows or columns more, for then Rows or Columns
+    is wrong; or where what they give more looks like damage before it.
     """
-    segments, beyond = [], []
+    segments, beyond, damaged = [], [], None
     for number, segment in enumerate(_segments(data), start=1):
-        cut, more = _cut_segment(segment, coded.pixels, number)
-        segments.append(cut)
-        beyond.append(more)
+        cut = _cut_segment(segment, coded, number)
+        segments.append(cut.segment)
+        beyond.append(cut.more)
+        if not cut.sound:
+            damaged = damaged or number
     # A pad byte of zero may have made a last, odd zero a literal of one more.
     if any(all(more >= line and more % line <= 1 for more in beyond) for line in (coded.rows, coded.columns)):
         raise InputError(
@@ -105,12 +112,33 @@ def _cut(data: bytes, coded: PixelFormat) -> bytes:
             "Rows or Columns first",
             code="E_GEOMETRY",
         )
+    if damaged is not None:
+        raise InputError(
+            f"segment {damaged} of the RLE frame goes on beyond its plane, and its runs do not end where rows do; the "
+            "pixel data is damaged",
+            code="E_CODESTREAM",
+        )
     return _assemble(segments)
 
 
-def _cut_segment(segment: bytes, length: int, number: int) -> tuple[bytes, int]:
-    """Return what gives `length` bytes of output, the last run or literal made shorter, and how many more it gives."""
+class _Cut(Record):
+    """A segment cut at its plane's size, how many bytes of output more it gave, and whether that looks like padding.
+
+    Damage shifts what is behind it. Where no run or literal goes from one row to the next (PS3.5 G.3.1), nothing was
+    shifted. Where some do, by writers that mind no rows, only a little may be behind, and no shift may show.
+    """
+
+    segment: bytes
+    more: int
+    sound: bool
+
+
+def _cut_segment(segment: bytes, coded: PixelFormat, number: int) -> _Cut:
+    """Return what gives a plane, the last run or literal made shorter if need be."""
+    length, columns = coded.pixels, coded.columns
     position, left, end = 0, length, len(segment)
+    crossed: int | None = None
+    ends: set[int] = set()
     while left:
         code = segment[position] if position < end else _NOTHING
         size = _size(code)
@@ -122,13 +150,36 @@ def _cut_segment(segment: bytes, length: int, number: int) -> tuple[bytes, int]:
                 "data is truncated",
                 code="E_TRUNCATED",
             )
+        if crossed is None and (length - left) % columns + taken > columns:
+            crossed = length - left
         if taken < size:
             # A run of one byte cannot be said but as a literal (PS3.5 G.3.1).
             last = left - 1 if code < _NOTHING or left == 1 else 257 - left
             cut = segment[:position] + bytes([last]) + segment[position + 1 : after]
-            return cut, max(_output(segment[position:]) - taken, 0)
+            rest = segment[position + 1 + size if code < _NOTHING else after :]
+            more = max(_output(segment[position:]), size) - taken
+            little = not rest.strip(b"\0")
+            return _Cut(
+                cut, more, crossed is None or (little and not _is_shifted(more, length, columns, crossed, ends))
+            )
         position, left = after, left - taken
-    return segment[:position], _output(segment[position:])
+        if left < _LAST_ROWS * columns:
+            ends.add(length - left)
+    rest = segment[position:]
+    more = _output(rest)
+    little = len(rest.strip(b"\0")) <= _LITTLE
+    sound = crossed is None or (little and not _is_shifted(more, length, columns, crossed, ends))
+    return _Cut(segment[:position], more, sound)
+
+
+def _is_shifted(more: int, length: int, columns: int, crossed: int, ends: set[int]) -> bool:
+    """Tell whether the last rows are coded each by itself, but so many bytes too late: something before made too many.
+
+    `crossed` is where first a run or literal went on into the next row; `ends` are where the last of them ended.
+    """
+    late = [length - row * columns + more % columns for row in range(1, _LAST_ROWS + 1)]
+    late = [place for place in late if place > crossed]
+    return more % columns > 0 and bool(late) and ends.issuperset(late)
 
 
 def _output(rest: bytes) -> int:

@@ -5,8 +5,15 @@ The order follows measurements: exactness first, then whether other threads run 
 
 from __future__ import annotations
 
-from dcmtx.codec.registry import Direction, Limits, Registry, Row
+from dcmtx.codec.registry import Direction, Registry
+from dcmtx.codec.row import Limits, Needs, Row, Runs
 from dcmtx.syntax import ROOT
+
+
+def _add_rows(registry: Registry) -> list[str]:
+    from dcmtx.codec.plugins import add_rows
+
+    return add_rows(registry)
 
 
 def _uids(*last: str) -> tuple[str, ...]:
@@ -33,92 +40,101 @@ _JPEG_XL_LOSSY = _uids("4.112")
 _JPEG_XL_JPEG = _uids("4.111")
 _RLE = _uids("5")
 
+_IMAGECODECS = Needs("imagecodecs", "imagecodecs")
+# From here on imagecodecs writes JPEG-LS and HTJ2K of any precision, and orders HTJ2K as asked. Python 3.12 and newer.
+_PRECISE = _IMAGECODECS.replace(since="2026.10.10")
+_IMPRECISE = _IMAGECODECS.replace(before=_PRECISE.since)
+_ISAL = Needs("isal", "isal")
+_LIBJPEG = Needs("pylibjpeg-libjpeg", "libjpeg")
+_OPENJPEG = Needs("pylibjpeg-openjpeg", "openjpeg")
+_PYJPEGLS = Needs("pyjpegls", "_CharLS")
+_RLE_OF_PYLIBJPEG = Needs("pylibjpeg-rle", "rle")
+
 _ANY = Limits(stored=(1, 64), allocated=(1, 64))
 _BITS_TOO = Limits(allocated=(1, 16))
 
 DECODERS = Registry(
     Direction.DECODE,
     [
-        Row(_NATIVE, "dcmtx", "dcmtx.codec.native:decode", package="dcmtx", limits=_ANY),
-        Row(_ENCAPSULATED, "dcmtx", "dcmtx.codec.native:decode", package="dcmtx", limits=_ANY),
-        Row(_DEFLATED_FRAMES, "zlib", "dcmtx.codec.deflate:decode", package="dcmtx", limits=_ANY),
-        Row(_JPEG_DCT, "imagecodecs", "dcmtx.codec.jpeg:decode_imagecodecs", package="imagecodecs"),
+        Row(_NATIVE, "dcmtx", "dcmtx.codec.native:decode", limits=_ANY),
+        Row(_ENCAPSULATED, "dcmtx", "dcmtx.codec.native:decode", limits=_ANY),
+        Row(_DEFLATED_FRAMES, "zlib", "dcmtx.codec.deflate:decode", limits=_ANY),
+        Row(_JPEG_DCT, "imagecodecs", "dcmtx.codec.jpeg:decode_imagecodecs", needs=_IMAGECODECS),
         Row(
             _JPEG_DCT,
             "pylibjpeg-libjpeg",
             "dcmtx.codec.jpeg:decode_libjpeg",
-            package="pylibjpeg-libjpeg",
-            frees_lock=False,
+            needs=_LIBJPEG,
+            runs=Runs.PROCESSES,
         ),
-        Row(_JPEG_LOSSLESS, "imagecodecs", "dcmtx.codec.jpeg:decode_imagecodecs", package="imagecodecs"),
+        Row(_JPEG_LOSSLESS, "imagecodecs", "dcmtx.codec.jpeg:decode_imagecodecs", needs=_IMAGECODECS),
         Row(
             _JPEG_LOSSLESS,
             "pylibjpeg-libjpeg",
             "dcmtx.codec.jpeg:decode_libjpeg",
-            package="pylibjpeg-libjpeg",
-            frees_lock=False,
+            needs=_LIBJPEG,
+            runs=Runs.PROCESSES,
         ),
-        Row(_JPEG_LS, "imagecodecs", "dcmtx.codec.jpegls:decode_imagecodecs", package="imagecodecs"),
+        Row(_JPEG_LS, "imagecodecs", "dcmtx.codec.jpegls:decode_imagecodecs", needs=_IMAGECODECS),
         Row(
             _JPEG_LS,
             "pylibjpeg-libjpeg",
             "dcmtx.codec.jpeg:decode_libjpeg",
-            package="pylibjpeg-libjpeg",
-            frees_lock=False,
+            needs=_LIBJPEG,
+            runs=Runs.PROCESSES,
         ),
-        Row(_JPEG_LS, "pyjpegls", "dcmtx.codec.jpegls:decode_pyjpegls", package="pyjpegls", frees_lock=False),
+        Row(_JPEG_LS, "pyjpegls", "dcmtx.codec.jpegls:decode_pyjpegls", needs=_PYJPEGLS, runs=Runs.PROCESSES),
         Row(
             _J2K,
             "imagecodecs",
             "dcmtx.codec.jpeg2k:decode_imagecodecs",
-            package="imagecodecs",
+            needs=_IMAGECODECS,
             limits=Limits(stored=(1, 24), allocated=(1, 64)),
         ),
         Row(
             _J2K,
             "pylibjpeg-openjpeg",
             "dcmtx.codec.jpeg2k:decode_openjpeg",
-            package="pylibjpeg-openjpeg",
+            needs=_OPENJPEG,
             limits=Limits(stored=(1, 24), allocated=(1, 64)),
-            frees_lock=False,
+            runs=Runs.PROCESSES,
         ),
         Row(
             _HTJ2K,
             "imagecodecs",
             "dcmtx.codec.jpeg2k:decode_imagecodecs",
-            package="imagecodecs",
+            needs=_IMAGECODECS,
             limits=Limits(stored=(1, 24), allocated=(1, 64)),
         ),
         Row(
             _HTJ2K,
             "pylibjpeg-openjpeg",
             "dcmtx.codec.jpeg2k:decode_openjpeg",
-            package="pylibjpeg-openjpeg",
+            needs=_OPENJPEG,
             limits=Limits(stored=(1, 24), allocated=(1, 64)),
-            frees_lock=False,
+            runs=Runs.PROCESSES,
         ),
-        Row(_JPEG_XL, "imagecodecs", "dcmtx.codec.jpegxl:decode", package="imagecodecs"),
-        Row(_JPEG_XL_JPEG, "imagecodecs", "dcmtx.codec.jpegxl:decode_recompressed", package="imagecodecs"),
+        Row(_JPEG_XL, "imagecodecs", "dcmtx.codec.jpegxl:decode", needs=_IMAGECODECS),
+        Row(_JPEG_XL_JPEG, "imagecodecs", "dcmtx.codec.jpegxl:decode_recompressed", needs=_IMAGECODECS),
         Row(
             _RLE,
             "imagecodecs",
             "dcmtx.codec.rle:decode_imagecodecs",
-            package="imagecodecs",
+            needs=_IMAGECODECS,
             limits=Limits(stored=(1, 64), allocated=(1, 64)),
         ),
         Row(
             _RLE,
             "pylibjpeg-rle",
             "dcmtx.codec.rle:decode_pylibjpeg",
-            package="pylibjpeg-rle",
+            needs=_RLE_OF_PYLIBJPEG,
             limits=Limits(stored=(1, 64), allocated=(1, 64)),
-            frees_lock=False,
+            runs=Runs.PROCESSES,
         ),
     ],
+    _add_rows,
 )
 
-# From here on imagecodecs writes JPEG-LS and HTJ2K of any precision, and orders HTJ2K as asked. Python 3.12 and newer.
-_PRECISE = "2026.10.10"
 _LEVELS = frozenset(["resolutions"])
 _LEVELS_TILE = frozenset(["resolutions", "tile"])
 _LAYOUT = frozenset(["resolutions", "tile", "progression", "code_block"])
@@ -127,21 +143,21 @@ _RATE = frozenset(["ratio", "psnr"])
 ENCODERS = Registry(
     Direction.ENCODE,
     [
-        Row(_NATIVE, "dcmtx", "dcmtx.codec.native:encode", package="dcmtx", limits=_ANY),
-        Row(_ENCAPSULATED, "dcmtx", "dcmtx.codec.native:encode_fragment", package="dcmtx", limits=_ANY),
-        Row(_DEFLATED_FRAMES, "isal", "dcmtx.codec.deflate:encode", package="isal", limits=_ANY),
+        Row(_NATIVE, "dcmtx", "dcmtx.codec.native:encode", limits=_ANY),
+        Row(_ENCAPSULATED, "dcmtx", "dcmtx.codec.native:encode_fragment", limits=_ANY),
+        Row(_DEFLATED_FRAMES, "isal", "dcmtx.codec.deflate:encode", needs=_ISAL, limits=_ANY),
         Row(
             _JPEG_LOSSLESS,
             "imagecodecs",
             "dcmtx.codec.jpeg:encode_lossless",
-            package="imagecodecs",
+            needs=_IMAGECODECS,
             options=frozenset(["predictor"]),
         ),
         Row(
             _JPEG_BASELINE,
             "imagecodecs",
             "dcmtx.codec.jpeg:encode_lossy",
-            package="imagecodecs",
+            needs=_IMAGECODECS,
             limits=Limits(stored=(8, 8), allocated=(8, 8)),
             lossy=True,
             options=frozenset(["quality", "subsampling"]),
@@ -150,7 +166,7 @@ ENCODERS = Registry(
             _JPEG_EXTENDED,
             "imagecodecs",
             "dcmtx.codec.jpeg:encode_extended",
-            package="imagecodecs",
+            needs=_IMAGECODECS,
             limits=Limits(only_stored=(8, 12), samples=(1,)),
             lossy=True,
             options=frozenset(["quality"]),
@@ -159,50 +175,46 @@ ENCODERS = Registry(
             _JPEG_LS,
             "imagecodecs",
             "dcmtx.codec.jpegls:encode_imagecodecs_precise",
-            package="imagecodecs",
+            needs=_PRECISE,
             limits=Limits(stored=(2, 16)),
-            since=_PRECISE,
         ),
         Row(
             _JPEG_LS,
             "imagecodecs",
             "dcmtx.codec.jpegls:encode_imagecodecs",
-            package="imagecodecs",
+            needs=_IMPRECISE,
             limits=Limits(only_stored=(8, 16)),
-            before=_PRECISE,
         ),
         Row(
             _JPEG_LS,
             "pyjpegls",
             "dcmtx.codec.jpegls:encode_pyjpegls",
-            package="pyjpegls",
+            needs=_PYJPEGLS,
             limits=Limits(stored=(2, 16)),
         ),
         Row(
             _JPEG_LS_NEAR,
             "imagecodecs",
             "dcmtx.codec.jpegls:encode_imagecodecs_precise",
-            package="imagecodecs",
+            needs=_PRECISE,
             limits=Limits(stored=(2, 16)),
             lossy=True,
             options=frozenset(["near"]),
-            since=_PRECISE,
         ),
         Row(
             _JPEG_LS_NEAR,
             "imagecodecs",
             "dcmtx.codec.jpegls:encode_imagecodecs",
-            package="imagecodecs",
+            needs=_IMPRECISE,
             limits=Limits(only_stored=(8, 16)),
             lossy=True,
             options=frozenset(["near"]),
-            before=_PRECISE,
         ),
         Row(
             _JPEG_LS_NEAR,
             "pyjpegls",
             "dcmtx.codec.jpegls:encode_pyjpegls",
-            package="pyjpegls",
+            needs=_PYJPEGLS,
             limits=Limits(stored=(2, 16)),
             lossy=True,
             options=frozenset(["near"]),
@@ -211,7 +223,7 @@ ENCODERS = Registry(
             _J2K,
             "imagecodecs",
             "dcmtx.codec.jpeg2k:encode_imagecodecs",
-            package="imagecodecs",
+            needs=_IMAGECODECS,
             limits=Limits(stored=(1, 20), allocated=(1, 40)),
             options=_LEVELS,
         ),
@@ -219,17 +231,17 @@ ENCODERS = Registry(
             _J2K,
             "pylibjpeg-openjpeg",
             "dcmtx.codec.jpeg2k:encode_openjpeg",
-            package="pylibjpeg-openjpeg",
+            needs=_OPENJPEG,
             limits=Limits(stored=(8, 20), allocated=(1, 40), smallest_side=32),
-            frees_lock=False,
+            runs=Runs.PROCESSES,
         ),
         Row(
             _J2K_LOSSY,
             "pylibjpeg-openjpeg",
             "dcmtx.codec.jpeg2k:encode_openjpeg_lossy",
-            package="pylibjpeg-openjpeg",
+            needs=_OPENJPEG,
             limits=Limits(stored=(2, 20), allocated=(8, 40), smallest_side=32),
-            frees_lock=False,
+            runs=Runs.PROCESSES,
             lossy=True,
             options=frozenset(["ratio"]),
         ),
@@ -237,7 +249,7 @@ ENCODERS = Registry(
             _J2K_LOSSY,
             "imagecodecs",
             "dcmtx.codec.jpeg2k:encode_imagecodecs_lossy",
-            package="imagecodecs",
+            needs=_IMAGECODECS,
             limits=Limits(stored=(2, 20), allocated=(8, 40)),
             lossy=True,
             options=_RATE | _LEVELS,
@@ -246,55 +258,50 @@ ENCODERS = Registry(
             _HTJ2K_FREE,
             "imagecodecs",
             "dcmtx.codec.htj2k:encode_imagecodecs_precise",
-            package="imagecodecs",
+            needs=_PRECISE,
             limits=Limits(allocated=(8, 40)),
             options=_LAYOUT,
-            since=_PRECISE,
         ),
         Row(
             _HTJ2K_RPCL,
             "imagecodecs",
             "dcmtx.codec.htj2k:encode_imagecodecs_precise",
-            package="imagecodecs",
+            needs=_PRECISE,
             limits=Limits(allocated=(8, 40), halved_to=64),
             options=_LAYOUT,
-            since=_PRECISE,
         ),
         Row(
             _HTJ2K,
             "imagecodecs",
             "dcmtx.codec.htj2k:encode_imagecodecs",
-            package="imagecodecs",
+            needs=_IMPRECISE,
             limits=Limits(allocated=(8, 40)),
             options=_LEVELS_TILE,
-            before=_PRECISE,
         ),
         Row(
             _HTJ2K_LOSSY,
             "imagecodecs",
             "dcmtx.codec.htj2k:encode_imagecodecs_lossy",
-            package="imagecodecs",
+            needs=_PRECISE,
             limits=Limits(stored=(2, 16), allocated=(8, 40)),
             lossy=True,
             options=_RATE | _LAYOUT,
-            since=_PRECISE,
         ),
         Row(
             _HTJ2K_LOSSY,
             "imagecodecs",
             "dcmtx.codec.htj2k:encode_imagecodecs_lossy",
-            package="imagecodecs",
+            needs=_IMPRECISE,
             limits=Limits(stored=(2, 16), allocated=(8, 40)),
             lossy=True,
             options=_RATE | _LEVELS_TILE,
-            before=_PRECISE,
         ),
-        Row(_JPEG_XL, "imagecodecs", "dcmtx.codec.jpegxl:encode_lossless", package="imagecodecs"),
+        Row(_JPEG_XL, "imagecodecs", "dcmtx.codec.jpegxl:encode_lossless", needs=_IMAGECODECS),
         Row(
             _JPEG_XL_LOSSY,
             "imagecodecs",
             "dcmtx.codec.jpegxl:encode_lossy",
-            package="imagecodecs",
+            needs=_IMAGECODECS,
             lossy=True,
             options=frozenset(["quality"]),
         ),
@@ -302,10 +309,11 @@ ENCODERS = Registry(
             _JPEG_XL_JPEG,
             "imagecodecs",
             "dcmtx.codec.jpegxl:recompress",
-            package="imagecodecs",
+            needs=_IMAGECODECS,
             limits=Limits(stored=(8, 8), allocated=(8, 8)),
         ),
-        Row(_RLE, "imagecodecs", "dcmtx.codec.rle:encode_imagecodecs", package="imagecodecs", limits=_BITS_TOO),
-        Row(_RLE, "pylibjpeg-rle", "dcmtx.codec.rle:encode_pylibjpeg", package="pylibjpeg-rle", frees_lock=False),
+        Row(_RLE, "imagecodecs", "dcmtx.codec.rle:encode_imagecodecs", needs=_IMAGECODECS, limits=_BITS_TOO),
+        Row(_RLE, "pylibjpeg-rle", "dcmtx.codec.rle:encode_pylibjpeg", needs=_RLE_OF_PYLIBJPEG, runs=Runs.PROCESSES),
     ],
+    _add_rows,
 )

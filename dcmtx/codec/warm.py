@@ -14,10 +14,10 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from dcmtx.codec.registry import Row
+from dcmtx.codec.row import Row, Runs
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import LOSSLESS, EncodingParameters
+from dcmtx.policy import EncodingParameters
 from dcmtx.syntax import BY_UID, JPEG_BASELINE, JPEG_RECOMPRESSION
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ def encoder(
     row: Row, given: PixelFormat, coded: PixelFormat, quality: EncodingParameters, verifier: Row | None
 ) -> None:
     """Call an encoder once as it will be called, and the decoder that verifies on what it made."""
+    if verifier is not None and Runs.DEVICE in (row.runs, verifier.runs):
+        # A device has one thread, and takes long to open: the other of the two is called without it.
+        decoder(verifier, coded)
+        verifier = None
+    if row.runs is Runs.DEVICE:
+        return
     if not any(one is not None and _shared(one) for one in (row, verifier)):
         return
     check = verifier.call if verifier is not None else None
@@ -68,7 +74,7 @@ def recompressor(row: Row, coded: PixelFormat) -> None:
 
 def _shared(row: Row) -> bool:
     """Tell whether two threads can be inside the library at once."""
-    return row.native and row.frees_lock
+    return row.native and row.runs is Runs.THREADS
 
 
 def _once(key: tuple[object, ...], call: Callable[[], None]) -> None:
@@ -85,9 +91,9 @@ def _encode(
 ) -> None:
     # What depends on the size of an image is left to the codec: a few pixels have no ten resolutions.
     quality = quality.replace(resolutions=None, tile=None, code_block=None)
-    data = ENCODERS.load(row)(_ramp(given), given, coded, quality)
+    data = ENCODERS.load(row).once(_ramp(given), given, coded, parameters=quality)
     if verifier is not None:
-        DECODERS.load(verifier)(data, coded, given)
+        DECODERS.load(verifier).once(data, coded, given)
 
 
 def _exhaust(streams: Iterator[object]) -> None:
@@ -96,9 +102,9 @@ def _exhaust(streams: Iterator[object]) -> None:
 
 
 def _decode(row: Row, fmt: PixelFormat) -> None:
-    decode = DECODERS.load(row)
+    decoder = DECODERS.load(row)
     for data, coded in _streams(row, fmt):
-        decode(data, coded, _plain(coded))
+        decoder.once(data, coded, _plain(coded))
 
 
 def _streams(row: Row, fmt: PixelFormat) -> Iterator[tuple[bytes, PixelFormat]]:
@@ -113,13 +119,14 @@ def _streams(row: Row, fmt: PixelFormat) -> Iterator[tuple[bytes, PixelFormat]]:
             if coded is None or one.package != row.package or one.lossy in ways or not one.at_hand():
                 continue
             ways.add(one.lossy)
-            encode = ENCODERS.load(one)
+            encoder = ENCODERS.load(one)
             if uid == JPEG_RECOMPRESSION.uid:
                 for jpeg, coded in _streams(DECODERS.rows(JPEG_BASELINE.uid)[0], fmt):
-                    yield encode(jpeg, coded, coded, LOSSLESS), coded
+                    yield encoder.once(jpeg, coded, coded), coded
             else:
                 plain = _plain(coded)
-                yield encode(_ramp(plain), plain, coded, EncodingParameters(lossy=one.lossy)), coded
+                quality = EncodingParameters(lossy=one.lossy)
+                yield encoder.once(_ramp(plain), plain, coded, parameters=quality), coded
 
 
 def _codable(row: Row, family: str, fmt: PixelFormat) -> PixelFormat | None:

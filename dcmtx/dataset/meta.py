@@ -12,7 +12,7 @@ from dcmtx._version import __version__
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.vr import LONG_VRS, SHORT_VRS
 from dcmtx.errors import InputError
-from dcmtx.place.bytes import FIRST_BYTES, FileBytes
+from dcmtx.place.bytes import FIRST_BYTES, Reader
 from dcmtx.record import Record
 from dcmtx.syntax import Syntax
 
@@ -132,7 +132,7 @@ def _element(data: bytes, position: int) -> tuple[MetaElement, int]:
     return MetaElement(group << 16 | number, vr, data[value : value + length]), value + length
 
 
-def peek(file: FileBytes) -> FileMeta:
+def peek(file: Reader) -> FileMeta:
     """Return what stands before the data set of a file.
 
     Raises InputError when the file is empty, or ends inside its File Meta Information.

@@ -11,18 +11,12 @@ import fcntl
 import os
 import stat
 import sys
-import zlib
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
-from dcmtx.errors import InputError, OutputError
-from dcmtx.finding import Finding
-from dcmtx.place.bytes import FileBytes, Spool
+from dcmtx.errors import OutputError
 from dcmtx.place.filesystem import keep_rights, make_directories, sync_directory, sync_file
+from dcmtx.place.sink import BUFFER, BufferedSink
 
-_BUFFER = 1 << 20
-_DEFLATED_PIECE = 1 << 16
-_STANDARD_OUTPUT = 1
 _LONGEST_NAME = 255
 _SUFFIX = ".dcmtx-part"
 
@@ -94,37 +88,25 @@ def sweep(directory: str) -> None:
                 remove_stale(entry.path)
 
 
-class Sink:
-    """A file being written. Bytes go in by `write`, places already written are filled by `patch`.
+class AtomicSink(BufferedSink):
+    """A local file being written: beside where it belongs, put there whole. A symbolic link is followed.
 
-    `path` may be `-` for standard output, or name a device or pipe: then the file is spooled, and sent only when it
-    is complete. A symbolic link is followed. `clobber` says whether an existing file may be replaced, `parents` whether
-    directories are made where there are none. `notes` say what could not be kept or made certain.
+    `clobber` says whether an existing file may be replaced, `parents` whether directories are made where there are
+    none.
 
     Raises OutputError wherever the file cannot be made, written or put in place.
     """
 
     def __init__(self, path: str, *, clobber: bool = True, parents: bool = False) -> None:
-        self.path = path
-        self.notes: list[Finding] = []
+        super().__init__(path)
         self._temporary = ""
-        self._file: IO[bytes] | None = None
-        self._deflater: _Deflater | None = None
-        self.bytes = 0
-        self._spool: Spool | None = None
-        self._streams = False
+        self._clobber = clobber
         try:
-            self._streams = path == "-" or _is_special(path)
-            if self._streams:
-                self._spool = Spool(None)
-                self._file = os.fdopen(os.dup(self._spool.fileno()), "w+b", buffering=_BUFFER)
-            else:
-                self._target = os.path.realpath(path)
-                self._clobber = clobber
-                self._check_target(clobber)
-                if parents:
-                    self.notes += make_directories(os.path.dirname(self._target))
-                self._file = self._open_temporary()
+            self._target = os.path.realpath(path)
+            self._check_target(clobber)
+            if parents:
+                self.notes += make_directories(os.path.dirname(self._target))
+            self._file = self._open_temporary()
         except OSError as error:
             self.abort()
             raise self._failed(error) from error
@@ -161,7 +143,7 @@ class Sink:
             fd = os.open(temporary, flags, mode)
         self._temporary = temporary
         _unfinished[temporary] = fd
-        file = os.fdopen(fd, "w+b", buffering=_BUFFER)
+        file = os.fdopen(fd, "w+b", buffering=BUFFER)
         self._file = file
         # Whoever finds the file later can tell by the lock whether somebody is still writing it. Some file systems have
         # no locks; then a file that was left behind stays there.
@@ -175,55 +157,8 @@ class Sink:
             return self._open_temporary()
         return file
 
-    def __enter__(self) -> Self:
-        """Start writing."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave nothing behind unless `commit` was called."""
-        self.abort()
-
-    def deflate(self) -> None:
-        """Deflate everything from here on (PS3.5 A.5): raw RFC 1951, one zero behind an odd number of bytes."""
-        self._deflater = _Deflater()
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Append bytes."""
-        if self._deflater is None:
-            self._write(data)
-            return
-        # What large pieces give is large, each of another size: memory in which no later piece fits would pile up.
-        whole = memoryview(data)
-        for start in range(0, len(whole), _DEFLATED_PIECE):
-            self._write(self._deflater.add(whole[start : start + _DEFLATED_PIECE]))
-
-    def _write(self, data: bytes | memoryview) -> None:
-        assert self._file is not None
-        try:
-            self._file.write(data)
-        except OSError as error:
-            raise self._failed(error) from error
-        self.bytes += len(data)
-
-    def copy(self, file: FileBytes) -> None:
-        """Append a whole file, byte for byte."""
-        assert self._file is not None
-        try:
-            self._file.flush()
-            copied = copy(file, self._file.fileno())
-            self._file.seek(0, os.SEEK_END)
-        except OSError as error:
-            raise self._failed(error) from error
-        if copied < file.size:
-            raise InputError("the file became shorter while it was read", code="E_TRUNCATED")
-        self.bytes += file.size
-
-    def need(self, length: int) -> None:
+    def reserve(self, length: int) -> None:
         """Say that `length` more bytes will be written, so that a disk that has no room for them is found out now."""
-        if self._streams:
-            return
         try:
             status = os.statvfs(os.path.dirname(self._target))
         except OSError:
@@ -236,33 +171,6 @@ class Sink:
                 code="E_DISK_FULL",
                 path=self.path,
             )
-
-    def patch(self, offset: int, data: bytes) -> None:
-        """Overwrite bytes that were written before, from `offset` in the file."""
-        assert self._file is not None
-        assert self._deflater is None
-        try:
-            self._file.seek(offset)
-            self._file.write(data)
-            self._file.seek(0, os.SEEK_END)
-        except OSError as error:
-            raise self._failed(error) from error
-
-    def commit(self) -> None:
-        """Put the file in place: fsync, keep the rights of a file that is replaced, rename, fsync the directory."""
-        if self._deflater is not None:
-            self._write(self._deflater.finish())
-        assert self._file is not None
-        try:
-            self._file.flush()
-            if self._streams:
-                self._send()
-            else:
-                self._put_in_place()
-        except OSError as error:
-            raise self._failed(error) from error
-        finally:
-            self.abort()
 
     def _put_in_place(self) -> None:
         assert self._file is not None
@@ -292,23 +200,7 @@ class Sink:
         _unfinished.pop(self._temporary, None)
         self._temporary = ""
 
-    def _send(self) -> None:
-        """Copy the spool to standard output, a device or a pipe."""
-        assert self._spool is not None
-        out = os.dup(_STANDARD_OUTPUT) if self.path == "-" else os.open(self.path, os.O_WRONLY)
-        try:
-            copy(self._spool.read_back(), out)
-        finally:
-            os.close(out)
-
-    def abort(self) -> None:
-        """Close and remove what was written, unless it is in place."""
-        # If it cannot even be closed or removed (a full disk, a vanished directory), the error that led here says so.
-        with contextlib.suppress(OSError):
-            self._discard()
-
     def _discard(self) -> None:
-        file, self._file = self._file, None
         temporary, self._temporary = self._temporary, ""
         try:
             if temporary:
@@ -316,39 +208,7 @@ class Sink:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary)
         finally:
-            if file is not None:
-                file.close()
-            if self._spool is not None:
-                self._spool.close()
-
-    def _failed(self, error: OSError) -> OutputError:
-        what = "standard output" if self.path == "-" else "it"
-        reason = error.strerror or str(error)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason += "; free some space, nothing was replaced"
-            return OutputError(f"{what} cannot be written: {reason}", code="E_DISK_FULL", path=self.path)
-        return OutputError(f"{what} cannot be written: {reason}", path=self.path)
-
-
-class _Deflater:
-    """Deflates a stream, a piece at a time, as raw RFC 1951."""
-
-    def __init__(self) -> None:
-        from isal import isal_zlib
-
-        # Ten times as fast as zlib at its usual level, for some percent more bytes.
-        self._deflater = isal_zlib.compressobj(isal_zlib.ISAL_BEST_COMPRESSION, zlib.DEFLATED, -zlib.MAX_WBITS)
-        self._bytes = 0
-
-    def add(self, data: bytes | memoryview) -> bytes:
-        out = self._deflater.compress(data)
-        self._bytes += len(out)
-        return out
-
-    def finish(self) -> bytes:
-        out = self._deflater.flush()
-        self._bytes += len(out)
-        return out + b"\0" * (self._bytes % 2)
+            super()._discard()
 
 
 def check_free(path: str, *, clobber: bool) -> None:
@@ -371,33 +231,10 @@ def _is_loop(path: str) -> bool:
     return False
 
 
-def _is_special(path: str) -> bool:
+def is_special(path: str) -> bool:
     """Tell whether the path names something that is written into, not replaced: a device, a pipe, a socket."""
     try:
         mode = os.stat(path).st_mode
-    except OSError:
+    except (OSError, ValueError):
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
-
-
-def copy(source: FileBytes, out: int) -> int:
-    """Copy all bytes of a file to an open descriptor, in the kernel where it can, and return how many there were."""
-    position = 0
-    while position < source.size:
-        try:
-            sent = os.sendfile(out, source.fd, position, min(source.size - position, 1 << 30))
-        except (AttributeError, OSError):
-            # There are many ways to say that a system cannot do this here. Whatever else is wrong, this finds too.
-            sent = _copy_piece(source, out, position)
-        if sent == 0:
-            break
-        position += sent
-    return position
-
-
-def _copy_piece(source: FileBytes, out: int, position: int) -> int:
-    piece = memoryview(source.pread(_BUFFER, position))
-    length = len(piece)
-    while piece:
-        piece = piece[os.write(out, piece) :]
-    return length

@@ -21,11 +21,20 @@ class Reader(Protocol):
     def pread(self, length: int, offset: int) -> bytes:
         """Return `length` bytes from `offset`, fewer only at the end."""
 
+    def close(self) -> None:
+        """Let go of what was opened; a second time does nothing."""
+
+    @property
+    def forks(self) -> bool:
+        """Whether a forked process may read too, while this one does."""
+
 
 class Memory:
     """Bytes in memory as a Reader."""
 
     __slots__ = ("buffer", "size")
+
+    forks = True
 
     def __init__(self, buffer: bytes) -> None:
         self.buffer = buffer
@@ -35,6 +44,9 @@ class Memory:
         """Return `length` bytes from `offset`, fewer only at the end."""
         return self.buffer[offset : offset + length]
 
+    def close(self) -> None:
+        """Do nothing: memory is let go of by itself."""
+
 
 FIRST_BYTES = 1 << 16
 
@@ -43,9 +55,11 @@ _STANDARD_INPUT = 0
 
 
 class FileBytes:
-    """A file that is open for reading, as a `header.Reader`. Its first 64 KiB, where headers are, are read once."""
+    """A file that is open for reading, as a Reader. Its first 64 KiB, where headers are, are read once."""
 
     __slots__ = ("_first", "_owner", "fd", "size")
+
+    forks = True
 
     def __init__(self, fd: int, size: int, owner: IO[bytes] | None = None) -> None:
         """Take over a descriptor, or borrow the one of `owner`, which is closed instead."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import RefusedError, UsageError
-from dcmtx.policy import CHOICES, LOSSY_PARAMETERS, RANGES, EncodingParameters, Policy, option_name
+from dcmtx.policy import LOSSY_PARAMETERS, OPTIONS, EncodingParameters, Policy, option_name
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, EXPLICIT, ROOT, Loss, Syntax, find, find_family, is_keyword
 
@@ -36,79 +36,86 @@ class Target(Record):
         return self.syntaxes[0].label if len(self.syntaxes) == 1 else self.name
 
 
-def resolve(name: str, quality: EncodingParameters) -> Target:
+def resolve(name: str, parameters: EncodingParameters) -> Target:
     """Return the target that a family, alias, keyword or UID names; with consent to loss, a family's lossy members.
 
     Raises UsageError for a name that nothing has, for a parameter that is out of range or that no encoder of the target
     takes, for consent to a loss that cannot be; RefusedError for a parameter that loses without consent.
     """
-    _check_values(quality)
-    _check_consent(quality)
+    _check_values(parameters)
+    _check_consent(parameters)
     if name.lower() == "raw":
         target = Target("raw", (EXPLICIT,), raw=True)
     elif (family := find_family(name)) and not is_keyword(name):
         target = Target(
-            family.name, tuple(BY_UID[uid] for uid in family.lossy if quality.lossy) or (BY_UID[family.lossless],)
+            family.name, tuple(BY_UID[uid] for uid in family.lossy if parameters.lossy) or (BY_UID[family.lossless],)
         )
     elif syntax := find(name):
         target = Target(name, (syntax,))
     else:
-        raise UsageError(f"there is no transfer syntax {name!r}; `dcmtx syntaxes` lists them")
-    if quality.lossy and all(syntax.loss in (Loss.NONE, Loss.LOSSLESS) for syntax in target.syntaxes):
+        raise UsageError(f"there is no transfer syntax {name!r}", advice="`dcmtx syntaxes` lists them")
+    if parameters.lossy and all(syntax.loss in (Loss.NONE, Loss.LOSSLESS) for syntax in target.syntaxes):
         raise UsageError(f"--lossy does not go with {target.label}, which cannot lose anything")
-    _check_parameters(target, quality)
+    _check_parameters(target, parameters)
     return target
 
 
-def _check_values(quality: EncodingParameters) -> None:
-    for name, value in quality.items():
-        if name == "lossy" or value is None:
-            continue
-        if name in CHOICES and value not in CHOICES[name]:
-            raise UsageError(f"{option_name(name)} is {value!r}, not one of {', '.join(CHOICES[name])}")
-        if name in RANGES and not RANGES[name][0] <= value <= RANGES[name][1]:
-            low, high = RANGES[name]
-            raise UsageError(f"{option_name(name)} is {value}, not in the range from {low:g} to {high:g}")
-    if quality.code_block is not None and quality.code_block.bit_count() != 1:
-        raise UsageError(f"--code-block is {quality.code_block}, not a power of 2 (T.800 A.6.1)")
-    if quality.ratio is not None and quality.psnr is not None:
-        raise UsageError("--ratio and --psnr each say how much may be lost; give one of them")
+def _check_values(parameters: EncodingParameters) -> None:
+    for name, value in parameters.items():
+        OPTIONS[name].checked(value)
+    if parameters.code_block is not None and parameters.code_block.bit_count() != 1:
+        raise UsageError(f"--code-block is {parameters.code_block}, not a power of 2 (T.800 A.6.1)")
+    if parameters.ratio is not None and parameters.psnr is not None:
+        raise UsageError("--ratio and --psnr each say how much may be lost", advice="give one of them")
 
 
-def _check_parameters(target: Target, quality: EncodingParameters) -> None:
+def _check_parameters(target: Target, parameters: EncodingParameters) -> None:
     """Raise UsageError for a coding parameter that no encoder of the target takes."""
-    lossy = quality.lossy and quality.near != 0
-    rows = [row for syntax in target.syntaxes for row in ENCODERS.rows(syntax.uid) if row.lossy == lossy]
-    taken = frozenset[str]().union(*(row.options for row in rows))
-    if target.syntaxes[0].uid == _JPEG_LOSSLESS_SV1 and quality.predictor not in (None, 1):
-        raise UsageError(f"{target.label} is predictor 1 always; use --to jpeg-lossless-p14 for another")
-    strange = sorted(quality.asked() - taken - ({"near"} if quality.near == 0 else set()))
-    if strange and rows:
-        names = ", ".join(option_name(name) for name in strange)
+    lossy = parameters.lossy and parameters.near != 0
+    if target.syntaxes[0].uid == _JPEG_LOSSLESS_SV1 and parameters.predictor not in (None, 1):
+        raise UsageError(f"{target.label} is predictor 1 always", advice="use --to jpeg-lossless-p14 for another")
+    strange, known = _strange(target, parameters, lossy=lossy)
+    strange -= {"near"} if parameters.near == 0 else set()
+    if strange and known:
+        names = ", ".join(option_name(name) for name in sorted(strange))
         raise UsageError(f"{names} does not go with {target.label}: no encoder of it takes that")
 
 
-def quality_for(target: Target, quality: EncodingParameters) -> EncodingParameters:
+def parameters_for(target: Target, parameters: EncodingParameters) -> EncodingParameters:
     """Return what was asked for, without what no encoder of this target takes, or consent that it does not need."""
-    lossy = quality.lossy and any(syntax.loss in (Loss.LOSSY, Loss.BOTH) for syntax in target.syntaxes)
-    rows = [row for syntax in target.syntaxes for row in ENCODERS.rows(syntax.uid) if row.lossy == lossy]
-    taken = frozenset[str]().union(*(row.options for row in rows))
-    dropped: dict[str, Any] = dict.fromkeys(quality.asked() - taken)
-    return quality.replace(lossy=lossy, **dropped)
+    lossy = parameters.lossy and any(syntax.loss in (Loss.LOSSY, Loss.BOTH) for syntax in target.syntaxes)
+    strange, _ = _strange(target, parameters, lossy=lossy)
+    dropped: dict[str, Any] = dict.fromkeys(strange)
+    return parameters.replace(lossy=lossy, **dropped)
+
+
+def _strange(target: Target, parameters: EncodingParameters, *, lossy: bool) -> tuple[frozenset[str], bool]:
+    """Return the parameters asked for that no encoder of the target takes, and whether there is an encoder at all.
+
+    Those of other distributions are looked for where the known ones do not take all.
+    """
+    strange, known = parameters.asked(), False
+    for rows_of in (ENCODERS.rows, ENCODERS.every_row):
+        rows = [row for syntax in target.syntaxes for row in rows_of(syntax.uid) if row.lossy == lossy]
+        known = bool(rows)
+        strange = parameters.asked() - frozenset[str]().union(*(row.options for row in rows))
+        if not strange:
+            break
+    return strange, known
 
 
 def check_backends(backend: BackendChoice) -> None:
     """Raise UsageError for the name of a backend that there is not."""
-    for name, registry, verb in ((backend.decoder, DECODERS, "decoder"), (backend.encoder, ENCODERS, "encoder")):
-        if name is not None and name not in registry.backends():
-            raise UsageError(f"there is no {verb} {name!r}; there are {', '.join(registry.backends())}")
+    for name, registry in ((backend.decoder, DECODERS), (backend.encoder, ENCODERS)):
+        if name is not None:
+            registry.check_backend(name)
 
 
-def _check_consent(quality: EncodingParameters) -> None:
-    losing = sorted(quality.asked() & LOSSY_PARAMETERS)
-    if losing and not quality.lossy:
+def _check_consent(parameters: EncodingParameters) -> None:
+    losing = sorted(parameters.asked() & LOSSY_PARAMETERS)
+    if losing and not parameters.lossy:
         names = ", ".join(option_name(name) for name in losing)
-        raise RefusedError(f"{names} would lose information; say --lossy to consent", code="E_LOSSY")
+        raise RefusedError(f"{names} would lose information", advice="say --lossy to consent", code="E_LOSSY")
 
 
 # Of 1000 as the SI has them, of 1024 with an i.
@@ -142,4 +149,4 @@ class Request(Record):
     target: Target
     policy: Policy = Policy()
     backend: BackendChoice = BackendChoice()
-    quality: EncodingParameters = EncodingParameters()
+    parameters: EncodingParameters = EncodingParameters()

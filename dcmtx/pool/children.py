@@ -20,13 +20,13 @@ def may_fork() -> bool:
 
 
 # What the children of this process do: they are forked with it in their memory, for it cannot be sent.
-_forked_work: Callable[[int], Any] | None = None
+_forked_work: Callable[[Any], Any] | None = None
 
 
-def fork_pool(work: Callable[[int], Any], most: int) -> tuple[Any, Callable[[int], Any]]:
+def fork_pool(work: Callable[[Any], Any], most: int) -> tuple[Any, Callable[[Any], Any]]:
     """Return a pool of processes forked from this one, and the function to submit to it in the place of `work`.
 
-    What `work` returns must be picklable once its `data` is bytes.
+    What `work` takes and returns must be picklable.
     """
     from concurrent.futures import ProcessPoolExecutor
 
@@ -47,7 +47,6 @@ def _start_child() -> None:
         sink.release()
 
 
-def _do_forked(number: int) -> Any:
+def _do_forked(task: Any) -> Any:
     assert _forked_work is not None
-    coded = _forked_work(number)
-    return coded.replace(data=bytes(coded.data))
+    return _forked_work(task)

@@ -157,4 +157,4 @@ def _need(header: Header, tag: int, name: str) -> int:
 
 
 def _inconsistent(what: str, tag: int) -> InputError:
-    return InputError(f"{what}; correct the data set first", code="E_INCONSISTENT", tag=tag)
+    return InputError(what, advice="correct the data set first", code="E_INCONSISTENT", tag=tag)

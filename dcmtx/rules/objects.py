@@ -77,12 +77,13 @@ def check_object(header: Header) -> None:
     if directory:
         raise RefusedError(
             "it is a DICOMDIR, always Explicit VR Little Endian, whose records point at one another by offsets in the "
-            "file (PS3.10 8.6); make a new one instead",
+            "file (PS3.10 8.6)",
+            advice="make a new one instead",
             code="E_DICOMDIR",
         )
     if PROVIDER_URL in header:
         raise UnsupportedError(
-            "its pixels are elsewhere, at a Pixel Data Provider URL; fetch them first", code="E_UNSUPPORTED_TS"
+            "its pixels are elsewhere, at a Pixel Data Provider URL", advice="fetch them first", code="E_UNSUPPORTED_TS"
         )
 
 

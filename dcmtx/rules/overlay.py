@@ -44,16 +44,16 @@ def find_embedded(header: Header, fmt: PixelFormat) -> list[Embedded]:
             continue
         if fmt.samples > 1:
             raise RefusedError(
-                f"overlay group {group:04X} is in the bits of colour pixels, which have no place for it (PS3.5 8.1.2); "
-                "correct or remove it first",
+                f"overlay group {group:04X} is in the bits of colour pixels, which have no place for it (PS3.5 8.1.2)",
+                advice="correct or remove it first",
                 code="E_OVERLAY",
                 tag=base | _POSITION,
             )
         size = (header.number(base | _ROWS), header.number(base | _COLUMNS))
         if size != (fmt.rows, fmt.columns):
             raise RefusedError(
-                f"overlay group {group:04X} is in the pixels but {size[0]}x{size[1]}, not {fmt.rows}x{fmt.columns}; "
-                "correct or remove it first",
+                f"overlay group {group:04X} is in the pixels but {size[0]}x{size[1]}, not {fmt.rows}x{fmt.columns}",
+                advice="correct or remove it first",
                 code="E_OVERLAY",
                 tag=base | _ROWS,
             )

@@ -52,7 +52,8 @@ def decoded(syntax: Syntax, fmt: PixelFormat, stream: Codestream | None) -> Colo
         return Colour(declared, "RGB")
     if declared in _TRANSFORMED or declared in ("YBR_PARTIAL_420", "XYB"):
         raise InputError(
-            f"Photometric Interpretation {declared} cannot be in {syntax.name}; correct (0028,0004) first",
+            f"Photometric Interpretation {declared} cannot be in {syntax.name}",
+            advice="correct (0028,0004) first",
             code="E_INCONSISTENT",
             tag=0x00280004,
         )

@@ -90,12 +90,16 @@ int main(int argc, char **argv) {
   rights->cmsg_level = SOL_SOCKET, rights->cmsg_type = SCM_RIGHTS, rights->cmsg_len = CMSG_LEN(own);
   memcpy(CMSG_DATA(rights), fds, own);
   unsigned char status;
+  sigset_t block, before;
+  sigemptyset(&block), server = s;
+  for (int i = 0; i < 3; i++) sigaddset(&block, signals[i]);
+  sigprocmask(SIG_BLOCK, &block, &before); /* none goes in between the bytes of the job */
+  for (int i = 0; i < 3; i++)
+    if (signal(signals[i], pass_on) == SIG_IGN) signal(signals[i], SIG_IGN);
   ssize_t sent = sendmsg(s, &message, MSG_NOSIGNAL), more;
   for (; sent >= 0 && job + sent < at; sent += more)
     if ((more = send(s, job + sent, at - job - sent, MSG_NOSIGNAL)) <= 0) break;
-  server = s;
-  for (int i = 0; i < 3; i++)
-    if (signal(signals[i], pass_on) == SIG_IGN) signal(signals[i], SIG_IGN);
+  sigprocmask(SIG_SETMASK, &before, NULL);
   if (recv(s, &status, 1, 0) == 1) return status;
   if (passed) return 128 + passed;
   if (strchr(opened, '2'))

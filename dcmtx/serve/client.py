@@ -165,17 +165,21 @@ def _encode(arguments: list[str], streams: list[int]) -> bytes:
 
 def _send(connection: "socket", job: bytes, descriptors: list[int]) -> int:
     """Send a job, wait for the end of it, and return its status."""
+    import _signal  # type: ignore[import-not-found]
     import _socket
 
     numbers = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
     passed: list[int] = []
+    # Once a job is sent it answers signals, but none goes in between its bytes.
+    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, PASSED_ON)
     try:
+        _pass_on(connection, passed)
         sent = connection.sendmsg([job], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)])
         # Not even nothing may be sent to a server that has its answer given already.
         if sent < len(job):
             connection.sendall(job[sent:])
         _limit(connection, 0)
-        _pass_on(connection, passed)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
         answer = connection.recv(1)
     except OSError:
         answer = b""
@@ -192,7 +196,7 @@ def _send(connection: "socket", job: bytes, descriptors: list[int]) -> int:
 
 def _pass_on(connection: "socket", passed: list[int]) -> None:
     """Have signals that would end this process go to the job instead; note them."""
-    import _signal  # type: ignore[import-not-found]
+    import _signal
 
     def answer(number: int, _frame: object) -> None:
         passed.append(number)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import IO, Any, NoReturn
 
+from dcmtx.errors import ExitStatus
 from dcmtx.record import Record
 from dcmtx.serve.client import FORWARDED, GO, PASSED_ON
 
@@ -23,8 +24,6 @@ _DIGITS = 8
 # More than the system allows for arguments and environment of a process.
 _LONGEST = 16 << 20
 _MOST_DESCRIPTORS = 4
-# What Python gives to a process that ends with an exception.
-_BUG = 1
 
 
 class Job(Record):
@@ -83,7 +82,7 @@ def perform(connection: socket.socket, command: Callable[[], object], announce: 
         job = receive(connection)
     except (OSError, ValueError):
         # Nothing was begun, and nobody is there who waits for it.
-        os._exit(_BUG)
+        os._exit(ExitStatus.BUG)
     announce(job)
     _become(job)
     _watch(connection)
@@ -159,7 +158,7 @@ def _run(command: Callable[[], object]) -> int:
         status = leaving.code
     except BaseException:  # noqa: BLE001 - as at the end of any process
         sys.excepthook(*sys.exc_info())
-        status = _BUG
+        status = ExitStatus.BUG
     # What the job registered: the temporary directory of a batch's workers, say.
     atexit._run_exitfuncs()  # noqa: SLF001 - what multiprocessing's children cannot do without either
     with contextlib.suppress(OSError, ValueError, AttributeError):

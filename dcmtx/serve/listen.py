@@ -50,7 +50,9 @@ def default_path() -> str:
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime:
         return f"{runtime}/dcmtx/socket"
-    raise UsageError("there is neither /run/dcmtx, as your own, nor XDG_RUNTIME_DIR; name the socket by --socket")
+    raise UsageError(
+        "there is neither /run/dcmtx, as your own, nor XDG_RUNTIME_DIR", advice="name the socket by --socket"
+    )
 
 
 def activated() -> Listener | None:
@@ -64,7 +66,9 @@ def activated() -> Listener | None:
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
         os.environ.pop(name, None)
     if passed != "1":
-        raise UsageError(f"{passed or 'no'} sockets were passed, not one; give the socket unit one ListenStream")
+        raise UsageError(
+            f"{passed or 'no'} sockets were passed, not one", advice="give the socket unit one ListenStream"
+        )
     try:
         os.set_inheritable(_FIRST_PASSED, False)
         given = socket.socket(fileno=_FIRST_PASSED)
@@ -88,7 +92,7 @@ def listen(path: str) -> Listener:
         raise UnsupportedError("this system does not tell whom a socket belongs to; dcmtx serve needs Linux")
     path = os.path.abspath(path)
     if len(os.fsencode(path)) > _LONGEST_PATH:
-        raise OutputError(f"the path of a socket has {_LONGEST_PATH} bytes at most; choose another", path=path)
+        raise OutputError(f"the path of a socket has {_LONGEST_PATH} bytes at most", advice="choose another", path=path)
     try:
         _make_directory(os.path.dirname(path))
         lock = _lock(path)
@@ -103,7 +107,9 @@ def _make_directory(directory: str) -> None:
         os.mkdir(directory, 0o700)
     there = os.lstat(directory)
     if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid() or there.st_mode & 0o077:
-        raise OutputError("others may come in there; have the socket in a directory of mode 0700", path=directory)
+        raise OutputError(
+            "others may come in there", advice="have the socket in a directory of mode 0700", path=directory
+        )
 
 
 def _lock(path: str) -> int:
@@ -124,7 +130,7 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(there.st_mode) or there.st_uid != os.geteuid():
-        raise OutputError("there is something that is no socket of yours; choose another path", path=path)
+        raise OutputError("there is something that is no socket of yours", advice="choose another path", path=path)
     # Not all who listen have the lock: systemd does not.
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
@@ -134,7 +140,7 @@ def _remove_stale(path: str) -> None:
 
 
 def _taken(path: str) -> OutputError:
-    return OutputError("another server listens there; end it first, or name another socket", path=path)
+    return OutputError("another server listens there", advice="end it first, or name another socket", path=path)
 
 
 def _bind(path: str, lock: int) -> Listener:

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from dcmtx._version import __version__
+from dcmtx.errors import ExitStatus
 from dcmtx.serve.client import view
 from dcmtx.serve.credentials import peer, rights
 from dcmtx.serve.job import Job, perform
@@ -290,7 +291,7 @@ class Server:
         except BaseException:  # noqa: BLE001 - nothing may go on as a second server
             sys.excepthook(*sys.exc_info())
         finally:
-            os._exit(1)
+            os._exit(ExitStatus.BUG)
 
     def _tell(self, job: Job) -> None:
         """Tell the parent what the job is, in a child."""

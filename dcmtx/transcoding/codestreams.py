@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from dcmtx.codec.registry import Row
 from dcmtx.codec.table import DECODERS
-from dcmtx.errors import CodecError, DcmtxError, InputError, Stopped
+from dcmtx.errors import InputError
 from dcmtx.pixel.codestream import KINDS, NAMES, Codestream, check_end, inspect
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.pixel.promise import check_promise
 from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION, Syntax
-
-
-def call(function: Callable[..., Any], row: Row, *arguments: Any) -> Any:
-    """Call a backend; whatever it raises becomes a CodecError that names it."""
-    try:
-        return function(*arguments)
-    except DcmtxError:
-        raise
-    except MemoryError as error:
-        raise CodecError(f"{row.backend} ran out of memory") from error
-    except (KeyboardInterrupt, Stopped):
-        raise
-    except BaseException as error:
-        # What a backend written in Rust raises where it panics is no Exception.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise CodecError(f"{row.backend} failed: {reason[:200]}") from error
 
 
 def read_stream(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
@@ -52,7 +31,6 @@ def read_stream(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
         )
     if stream.precision > max(8, fmt.allocated):
         raise _contradicts(f"{stream.precision} bits", f"Bits Allocated {fmt.allocated}")
-    check_promise(stream, len(data), fmt.pixels * fmt.samples, fmt.frame_bytes)
     return check_end(stream, data)
 
 
@@ -65,6 +43,7 @@ def read_colour(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
     if syntax is not JPEG_RECOMPRESSION:
         return stream
     from dcmtx.codec.jpegxl import restore
+    from dcmtx.transcoding.coders import call
 
     jpeg: bytes = call(restore, DECODERS.rows(syntax.uid)[0], data)
     return read_stream(JPEG_BASELINE, jpeg, fmt)

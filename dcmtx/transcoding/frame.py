@@ -1,24 +1,28 @@
-"""One frame through a plan: decode, steps, encode, check.
+"""Frames through a plan: decode, steps, encode, check.
 
-Whatever a backend raises becomes a CodecError here, with backend and frame; nowhere else.
+What is done to one frame is written as if it were alone: it yields a coder and what that shall code, and is sent the
+result. `coders.carry_out` takes several frames through it, so that each coder gets them together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from dcmtx.codec import warm
-from dcmtx.codec.registry import Row
+from dcmtx.codec.row import Row, Runs
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, VerifyError
 from dcmtx.pixel.codestream import END, KINDS, Codestream
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.pixel.promise import check_promise
 from dcmtx.planning.plan import Plan
 from dcmtx.policy import EncodingParameters, UnusedBits
 from dcmtx.record import Record
 from dcmtx.syntax import Kind
-from dcmtx.transcoding.codestreams import call, read_colour, read_stream
-from dcmtx.transcoding.source import PixelSource
+from dcmtx.transcoding.coders import Asking, Coder, call, carry_out, close_all
+from dcmtx.transcoding.codestreams import read_colour, read_stream
+from dcmtx.transcoding.frames import Frames
 
 Frame = Any
 _SOI = b"\xff\xd8"
@@ -58,15 +62,14 @@ _WIDE_FAMILIES = frozenset(["j2k", "htj2k", "jpegxl"])
 _MEASURE_BYTES = 24
 
 
-def frame_memory(plan: Plan, source: PixelSource) -> int:
+def frame_memory(plan: Plan, frames: Frames) -> int:
     """Return about how many bytes one frame takes while a plan is carried out on it: every copy there is at once.
 
     Those are the frame encoded, decoded, given to the encoder, encoded again, and decoded to be compared.
     """
     fmt = plan.source_format
     assert fmt is not None
-    fragments = source.fragments
-    encoded = fmt.frame_bytes if fragments is None else -(-sum(fragments.lengths) // fmt.frames)
+    encoded = -(-frames.coded_bytes // fmt.frames) if frames.encapsulated else fmt.frame_bytes
     decoded_format, encoder_format = plan.decoded_format, plan.encoder_format
     if decoded_format is None or encoder_format is None:
         return 2 * encoded
@@ -75,14 +78,32 @@ def frame_memory(plan: Plan, source: PixelSource) -> int:
     total = encoded + decoded + 2 * settled
     if plan.verifier is not None:
         total += settled + (samples * _MEASURE_BYTES if plan.irreversible else samples)
-    wide = {plan.syntax.family, source.syntax.family} & _WIDE_FAMILIES
+    wide = {plan.syntax.family, frames.syntax.family} & _WIDE_FAMILIES
     return total + (4 * samples if wide else 0)
 
 
-class FrameCoder:
-    """Does to one frame what a plan says. Safe to call from several threads."""
+def _one(results: list[Any]) -> EncodedFrame:
+    """Return the only result, or raise it."""
+    (result,) = results
+    if isinstance(result, DcmtxError):
+        raise result
+    coded: EncodedFrame = result
+    return coded
 
-    def __init__(self, plan: Plan, source: PixelSource, *, keep_words: bool = False) -> None:
+
+def _in_processes(rows: Iterable[Row]) -> bool:
+    """Tell whether threads would wait for one another in these rows. A process with a device is not forked."""
+    runs = {row.runs for row in rows}
+    return Runs.PROCESSES in runs and Runs.DEVICE not in runs
+
+
+class FrameCoder:
+    """Does to frames what a plan says. Safe to call from several threads.
+
+    `batch` is how many frames its codecs take at once, `processes` whether threads would wait for one another.
+    """
+
+    def __init__(self, plan: Plan, frames: Frames, *, keep_words: bool = False) -> None:
         assert plan.decoder is not None
         assert plan.encoder is not None
         assert plan.source_format is not None
@@ -90,14 +111,23 @@ class FrameCoder:
         assert plan.encoder_format is not None
         assert plan.target_format is not None
         self._plan = plan
-        self._source = source
+        self._frames = frames
         self._decoder, self._encoder, self._verifier = plan.decoder, plan.encoder, plan.verifier
-        self._decode = DECODERS.load(plan.decoder)
-        self._encode = ENCODERS.load(plan.encoder)
-        self._encode_exactly = ENCODERS.load(plan.exact) if plan.exact else None
-        self._check = DECODERS.load(plan.verifier) if plan.verifier else None
         self._source_format, self._decoded_format = plan.source_format, plan.decoded_format
         self._encoder_format, self._target_format = plan.encoder_format, plan.target_format
+        self._decode = Coder(DECODERS, plan.decoder, self._source_format, made=self._decoded_format)
+        self._encode = Coder(
+            ENCODERS, plan.encoder, self._encoder_format, made=self._target_format, parameters=plan.parameters
+        )
+        self._encode_exactly = self._exact_coder(plan.exact) if plan.exact else None
+        self._check = (
+            Coder(DECODERS, plan.verifier, self._target_format, made=self._encoder_format) if plan.verifier else None
+        )
+        # Bits of several frames share bytes: `bits.BitPacker` packs them when they are written.
+        self._unverified = self._target_format.allocated == 1 and plan.syntax.kind is Kind.NATIVE
+        rows = [row for row in (plan.decoder, plan.encoder, plan.exact, plan.verifier) if row is not None]
+        self.batch = max(row.batch for row in rows)
+        self.processes = frames.reader.forks and _in_processes(rows)
         self._keep_words = keep_words
         if warm.others_run():
             self.warm()
@@ -106,61 +136,88 @@ class FrameCoder:
         """Have every codec of the plan called once before several threads call it."""
         plan = self._plan
         warm.decoder(self._decoder, self._source_format)
-        warm.encoder(self._encoder, self._encoder_format, self._target_format, plan.quality, plan.verifier)
+        warm.encoder(self._encoder, self._encoder_format, self._target_format, plan.parameters, plan.verifier)
         if plan.exact is not None:
             from dcmtx.codec import rate
 
             warm.encoder(
-                plan.exact, self._encoder_format, self._target_format, rate.without_loss(plan.quality), plan.verifier
+                plan.exact, self._encoder_format, self._target_format, rate.without_loss(plan.parameters), plan.verifier
             )
+
+    def close(self) -> None:
+        """Let go of what the codecs hold."""
+        close_all([self._decode, self._encode, self._encode_exactly, self._check])
+
+    def code(self, numbers: list[int]) -> list[EncodedFrame | DcmtxError]:
+        """Return frames (0-based) as the encoder of the plan writes them, each of them or why not.
+
+        That is an InputError, RefusedError, CodecError or VerifyError, with the frame's number.
+        """
+        return carry_out(numbers, self._coded)
 
     def __call__(self, number: int) -> EncodedFrame:
-        """Return one frame (0-based) as the encoder of the plan writes it.
+        """Return one frame, or raise."""
+        return _one(self.code([number]))
 
-        Raises InputError, RefusedError, CodecError or VerifyError, with the frame's number.
-        """
-        try:
-            words = self._decoded(self._source.frame(number))
-            decoded = self._as_native(words) if self._keep_words else None
-            overlays: tuple[Frame, ...] = ()
-            if self._plan.overlays:
-                words, overlays = self._take_overlays(words)
-            words, cleared = self._settle(words)
-            coded = self._encoded(words)
-            measure = self._verify(words, coded.data, exact=coded.exact)
-        except DcmtxError as error:
-            if error.frame is None:
-                error.frame = number
-            raise
-        return coded.replace(overlays=overlays, measure=measure, words=decoded, cleared=cleared)
-
-    def _encoded(self, words: Frame) -> EncodedFrame:
-        """Return words encoded, without loss where loss was asked for but saves no bytes.
-
-        Frames in colour are not mixed so: the colour transform is another, and the data set names one. Then the writer
-        decides on all of them together.
-        """
-        plan, exact = self._plan, self._plan.exact
-        if exact is None or self._encode_exactly is None:
-            return EncodedFrame(
-                call(self._encode, self._encoder, words, self._encoder_format, self._target_format, plan.quality)
-            )
+    def _exact_coder(self, row: Row) -> Coder:
+        """Return the coder for frames that loss would not make smaller."""
         from dcmtx.codec import rate
 
-        out = self._target_format.replace(photometric=self._target_format.photometric.replace("YBR_ICT", "YBR_RCT"))
+        return Coder(
+            ENCODERS,
+            row,
+            self._encoder_format,
+            made=self._exact_format(),
+            parameters=rate.without_loss(self._plan.parameters),
+        )
+
+    def _exact_format(self) -> PixelFormat:
+        target_format = self._target_format
+        return target_format.replace(photometric=target_format.photometric.replace("YBR_ICT", "YBR_RCT"))
+
+    def _coded(self, number: int) -> Asking:
+        words = yield from self._decoded(self._frames.frame(number))
+        decoded = self._as_native(words) if self._keep_words else None
+        overlays: tuple[Frame, ...] = ()
+        if self._plan.overlays:
+            words, overlays = self._take_overlays(words)
+        words, cleared = self._settle(words)
+        exact, spare = False, 0
+        if self._encode_exactly is None:
+            data = yield self._encode, words
+        else:
+            data, exact, spare = yield from self._encoded(words, self._encode_exactly)
+        measure = None
+        if self._check is not None and not self._unverified:
+            stream = bytes(data) if self._plan.syntax.family in KINDS else data
+            measure = self._verify(words, (yield self._check, stream), stream, exact=exact)
+        return EncodedFrame(
+            data, overlays=overlays, measure=measure, words=decoded, cleared=cleared, exact=exact, spare=spare
+        )
+
+    def _encoded(self, words: Frame, exactly: Coder) -> Asking:
+        """Return words encoded, without loss where loss was asked for but saves no bytes.
+
+        That is the bytes, whether they are without loss, and how many bytes that takes. Frames in colour are not mixed
+        so: the colour transform is another, and the data set names one. Then the writer decides on all of them
+        together.
+        """
+        from dcmtx.codec import rate
+
+        quality, out = self._plan.parameters, self._exact_format()
         may_mix = out.photometric == self._target_format.photometric
-        spare = call(self._encode_exactly, exact, words, self._encoder_format, out, rate.without_loss(plan.quality))
-        if may_mix and _is_enough(len(spare), out, plan.quality):
-            return EncodedFrame(spare, exact=True, spare=len(spare))
+        spare = yield exactly, words
+        if may_mix and _is_enough(len(spare), out, quality):
+            return spare, True, len(spare)
         try:
-            data = call(self._encode, self._encoder, words, self._encoder_format, self._target_format, plan.quality)
+            data = yield self._encode, words
         except RefusedError as error:
             if error.code != rate.UNREACHED or not may_mix:
                 raise
-            return EncodedFrame(spare, exact=True, spare=len(spare))
+            return spare, True, len(spare)
         if may_mix and len(spare) <= len(data):
-            return EncodedFrame(spare, exact=True, spare=len(spare))
-        return EncodedFrame(data, spare=len(spare))
+            return spare, True, len(spare)
+        return data, False, len(spare)
 
     def _as_native(self, words: Frame) -> Frame:
         """Return decoded words as native cells have them: those that shared chroma do so again."""
@@ -170,47 +227,50 @@ class FrameCoder:
         shared = held.subsampled and self._decoded_format.photometric == "YBR_FULL" and held.columns % 2 == 0
         return color.share_422(words) if shared else words
 
-    def _decoded(self, data: bytes) -> Frame:
+    def _decoded(self, data: bytes) -> Asking:
         """Return the words of a frame of the source."""
         from dcmtx.pixel import bits
 
         stream = None
-        if self._source.syntax.family in KINDS:
-            stream = read_colour(self._source.syntax, data, self._source_format)
+        if self._frames.syntax.family in KINDS:
+            stream = read_colour(self._frames.syntax, data, self._source_format)
             if stream.transform is not self._plan.transform:
                 raise InputError(
                     "its codestream is in another colour space than that of the first frame, and one Photometric "
                     "Interpretation cannot say both",
                     code="E_INCONSISTENT",
                 )
+            fmt = self._source_format
+            check_promise(stream, len(data), fmt.pixels * fmt.samples, fmt.frame_bytes)
             self._check_sharing(stream)
             if stream.start or stream.end < len(data):
                 data = data[stream.start : stream.end]
         try:
-            words = call(self._decode, self._decoder, data, self._source_format, self._decoded_format)
+            words = yield self._decode, data
             _check_shape(words, self._decoded_format, self._decoder)
         except CodecError as error:
-            error.message += self._advice()
+            error.advise(self._advice())
             raise
         if self._verifier is not None and stream is not None and stream.kind == "jpeg":
-            self._check_scan(data, stream, words)
+            yield from self._check_scan(data, stream, words)
         return bits.settle(words, stream, self._decoded_format) if stream is not None else words
 
     def _advice(self) -> str:
-        """Return the end of a message that a frame cannot be decoded: what else might. Nothing is tried unasked."""
-        others = DECODERS.others(self._source.syntax.uid, self._source_format, self._decoder.backend)
-        return f"; try --decoder {' or '.join(others)}" if others else ""
+        """Return what to do where a frame cannot be decoded: what else might. Nothing is tried unasked."""
+        others = DECODERS.others(self._frames.syntax.uid, self._source_format, self._decoder.backend)
+        return f"try --decoder {' or '.join(others)}" if others else ""
 
     def _check_sharing(self, stream: Codestream) -> None:
         """Refuse a decoder that makes up the chroma samples that a lossless stream lacks, instead of repeating them."""
         if stream.lossless_process and stream.subsampled and self._decoder.backend == "pylibjpeg-libjpeg":
             raise UnsupportedError(
                 "the components of its lossless codestream are subsampled, and pylibjpeg-libjpeg would interpolate "
-                "them; use --decoder imagecodecs",
+                "them",
+                advice="use --decoder imagecodecs",
                 code="E_LIMIT",
             )
 
-    def _check_scan(self, data: bytes, stream: Codestream, words: Frame) -> None:
+    def _check_scan(self, data: bytes, stream: Codestream, words: Frame) -> Asking:
         """Refuse JPEG whose scan ends before its image does: libjpeg makes up the rest, and the library says nothing.
 
         With other bytes put in before EOI, which a decoder that has all its samples skips, it would make up another.
@@ -223,9 +283,7 @@ class FrameCoder:
 
         # The last EOI may stand in what is behind the first.
         end = (ends.in_scans(data, stream) or data.rfind(END) + len(END)) - len(END)
-        again = call(
-            self._decode, self._decoder, data[:end] + _OTHER_BYTES + END, self._source_format, self._decoded_format
-        )
+        again = yield self._decode, data[:end] + _OTHER_BYTES + END
         if not np.array_equal(again, words):
             raise InputError(
                 "its JPEG scan ends before the image does; the pixel data is truncated or damaged", code="E_TRUNCATED"
@@ -282,30 +340,23 @@ class FrameCoder:
         """Refuse signed values so near the ends of their range that an error of NEAR would turn their sign."""
         from dcmtx.codec.jpegls import near
 
-        allowed = near(self._plan.quality, self._encoder_format.stored)
+        allowed = near(self._plan.parameters, self._encoder_format.stored)
         limit = 1 << (self._encoder_format.stored - 1)
         if words.min() < allowed - limit or words.max() > limit - 1 - allowed:
             raise RefusedError(
-                f"signed values within NEAR ({allowed}) of the ends of their range would change sign (PS3.5 8.2.3); "
-                "use --to jpegls without --lossy",
+                f"signed values within NEAR ({allowed}) of the ends of their range would change sign (PS3.5 8.2.3)",
+                advice="use --to jpegls without --lossy",
                 code="E_SIGN",
             )
 
-    def _verify(self, words: Frame, data: Frame, *, exact: bool) -> Measure | None:
-        """Decode what was encoded and compare whole words, unless it may lose; measure what it lost then."""
-        if self._check is None or self._verifier is None:
-            return None
+    def _verify(self, words: Frame, back: Frame, data: Frame, *, exact: bool) -> Measure | None:
+        """Compare whole words with what the data decodes to, unless it may lose; measure what it lost then."""
         import numpy as np
 
         from dcmtx.pixel import bits
 
         target = self._plan.syntax
-        if self._target_format.allocated == 1 and target.kind is Kind.NATIVE:
-            # Bits of several frames share bytes: `bits.BitPacker` packs them when they are written.
-            return None
-        # Cells are looked at where they are.
-        data = bytes(data) if target.family in KINDS else data
-        back = call(self._check, self._verifier, data, self._target_format, self._encoder_format)
+        assert self._verifier is not None
         _check_shape(back, self._encoder_format, self._verifier)
         if target.family in KINDS:
             back = bits.settle(back, read_stream(target, data, self._target_format), self._encoder_format)
@@ -327,7 +378,7 @@ class FrameCoder:
         if self._plan.syntax.family == "jpegls":
             from dcmtx.codec.jpegls import near
 
-            if worst > near(self._plan.quality, self._encoder_format.stored):
+            if worst > near(self._plan.parameters, self._encoder_format.stored):
                 raise VerifyError(
                     f"a sample is off by {worst}, more than NEAR; nothing was written, please report this"
                 )
@@ -350,16 +401,19 @@ def _check_shape(samples: Frame, fmt: PixelFormat, row: Row) -> None:
 
 
 class Recompressor:
-    """Turns the JPEG stream of one frame into JPEG XL, or back, and proves that it can be turned again."""
+    """Turns the JPEG streams of frames into JPEG XL, or back, and proves that they can be turned again."""
 
-    def __init__(self, plan: Plan, source: PixelSource) -> None:
+    processes = False
+
+    def __init__(self, plan: Plan, frames: Frames) -> None:
         assert plan.encoder is not None
         assert plan.source_format is not None
         self._plan = plan
-        self._source = source
+        self._frames = frames
         self._row = plan.encoder
         self._fmt = plan.source_format
-        self._recompress = ENCODERS.load(plan.encoder)
+        self._recompress = Coder(ENCODERS, plan.encoder, self._fmt, made=self._fmt)
+        self.batch = plan.encoder.batch
         if warm.others_run():
             self.warm()
 
@@ -367,56 +421,69 @@ class Recompressor:
         """Have the codec called once before several threads call it."""
         warm.recompressor(self._row, self._fmt)
 
+    def close(self) -> None:
+        """Let go of what the codec holds."""
+        self._recompress.close()
+
+    def code(self, numbers: list[int]) -> list[EncodedFrame | DcmtxError]:
+        """Return frames (0-based) in the target syntax, each of them or the InputError or CodecError why not."""
+        return carry_out(numbers, self._turned)
+
     def __call__(self, number: int) -> EncodedFrame:
-        """Return one frame (0-based) in the target syntax. Raises InputError or CodecError, with its number."""
-        try:
-            return EncodedFrame(self._turned(self._source.frame(number)))
-        except DcmtxError as error:
-            if error.frame is None:
-                error.frame = number
-            raise
+        """Return one frame, or raise."""
+        return _one(self.code([number]))
 
-    def _turned(self, data: bytes) -> bytes:
+    def _turned(self, number: int) -> Asking:
         from dcmtx.codec.jpegxl import restore
-        from dcmtx.policy import LOSSLESS
 
-        read_stream(self._source.syntax, data, self._fmt)
-        if self._source.syntax.family == "jpegxl":
+        data = self._frames.frame(number)
+        read_stream(self._frames.syntax, data, self._fmt)
+        if self._frames.syntax.family == "jpegxl":
             stream: bytes = call(restore, self._row, data)
             read_stream(self._plan.syntax, stream, self._fmt)
-            return stream
+            return EncodedFrame(stream)
         bare = data.rstrip(b"\0")
         stream = bare if bare.endswith(b"\xff\xd9") else data
-        return bytes(call(self._recompress, self._row, stream, self._fmt, self._fmt, LOSSLESS))
+        return EncodedFrame(bytes((yield self._recompress, stream)))
 
 
 class Rewrapper:
-    """Returns the codestream of one frame as it is, but for JP2 boxes, which do not belong there (PS3.5 A.4.4)."""
+    """Returns the codestreams of frames as they are, but for JP2 boxes, which do not belong there (PS3.5 A.4.4)."""
 
-    def __init__(self, plan: Plan, source: PixelSource) -> None:
+    batch = 1
+    processes = False
+
+    def __init__(self, plan: Plan, frames: Frames) -> None:
         assert plan.source_format is not None
-        self._source = source
+        self._frames = frames
         self._fmt = plan.source_format
 
     def warm(self) -> None:
         """Do nothing: no codec is called."""
 
+    def close(self) -> None:
+        """Do nothing: no codec was called."""
+
+    def code(self, numbers: list[int]) -> list[EncodedFrame | DcmtxError]:
+        """Return frames (0-based), each of them or the InputError why not."""
+        return carry_out(numbers, self._bare)
+
     def __call__(self, number: int) -> EncodedFrame:
-        """Return one frame (0-based). Raises InputError with its number."""
-        data = self._source.frame(number)
-        if self._source.syntax.family not in ("j2k", "htj2k"):
-            return EncodedFrame(data)
-        try:
-            stream = read_stream(self._source.syntax, data, self._fmt)
-        except DcmtxError as error:
-            error.frame = number
-            raise
-        return EncodedFrame(data[stream.start : stream.end] if stream.boxed else data)
+        """Return one frame, or raise."""
+        return _one(self.code([number]))
+
+    def _bare(self, number: int) -> Asking:
+        data = self._frames.frame(number)
+        if self._frames.syntax.family in ("j2k", "htj2k"):
+            stream = read_stream(self._frames.syntax, data, self._fmt)
+            data = data[stream.start : stream.end] if stream.boxed else data
+        return EncodedFrame(data)
+        yield
 
 
 def _unused(where: str, holds: str) -> RefusedError:
     return RefusedError(
-        f"some words hold something {where} that this codec would drop; use --to {holds} which holds it, or "
-        "--unused-bits keep or clear",
+        f"some words hold something {where} that this codec would drop",
+        advice=f"use --to {holds} which holds it, or --unused-bits keep or clear",
         code="E_UNUSED_BITS",
     )

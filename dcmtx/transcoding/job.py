@@ -2,47 +2,60 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, overload
 
 from dcmtx.dataset.meta import is_tiff, peek
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.finding import Finding, Severity
-from dcmtx.pixel.codestream import KINDS, Codestream, inspect
-from dcmtx.pixel.format import PixelFormat
-from dcmtx.place.atomic import Sink, check_free
-from dcmtx.place.bytes import FileBytes, open_bytes
-from dcmtx.planning.plan import Contents, Plan, Route
+from dcmtx.place.bytes import Reader
+from dcmtx.place.places import (
+    SourcePlace,
+    TargetPlace,
+    check_free,
+    directory_of,
+    is_same,
+    name_of,
+    open_reader,
+    open_sink,
+    path_of,
+)
+from dcmtx.planning.inputs import look_inside
+from dcmtx.planning.plan import Plan
 from dcmtx.planning.planner import make
-from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, quality_for, resolve
+from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, parameters_for, resolve
+from dcmtx.planning.routes import Route
 from dcmtx.policy import (
+    OPTIONS,
     EncodingParameters,
     Icon,
     NoPixels,
     OffsetTable,
     OneBit,
     Overlays,
-    Policy,
     Signatures,
     Uid,
     UnusedBits,
     WordOrder,
+    make_policy,
     option_name,
 )
 from dcmtx.pool.machine import available_cores
 from dcmtx.record import Record
-from dcmtx.rules import image
-from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
 from dcmtx.syntax import Kind, Syntax, find
-from dcmtx.transcoding.codestreams import read_colour, read_stream
 from dcmtx.transcoding.engine import MEMORY
-from dcmtx.transcoding.inside import complete
-from dcmtx.transcoding.source import Source
+from dcmtx.transcoding.pixels import Window
+from dcmtx.transcoding.source import Opened, open_source
 from dcmtx.transcoding.tally import Written
 from dcmtx.transcoding.writer import Writer
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from dcmtx.place.sink import Sink
+    from dcmtx.transcoding.options import Options
 
 
 class Job(Record):
@@ -51,6 +64,9 @@ class Job(Record):
     `fallbacks` are targets to try in order when the first is refused; `dry_run` only plans; `digest` has the decoded
     pixels hashed; `parents` has directories made where there are none; `memory` is how many bytes frames under way may
     take together; `brief` has a dry run leave out what changes inside sequences.
+
+    `source` and `target` are places that have no name: bytes, binary file objects, an InMemory. Then `src` and `dst`
+    are only what messages call them, and the job is one of this process: it is not sent to another, nor put into JSON.
     """
 
     src: str
@@ -63,6 +79,24 @@ class Job(Record):
     parents: bool = False
     memory: int = MEMORY
     brief: bool = False
+    source: Any = None
+    target: Any = None
+
+    @property
+    def source_place(self) -> Any:
+        """Where the file is read, as `place.places` opens it."""
+        return self.src if self.source is None else self.source
+
+    @property
+    def target_place(self) -> Any:
+        """Where the file is written, as `place.places` opens it."""
+        return self.dst if self.target is None else self.target
+
+    def to_json(self) -> str:
+        """Return the job as JSON, which `transcoding.form.job_from_json` reads. Raises UsageError, see there."""
+        from dcmtx.transcoding.form import job_to_json
+
+        return job_to_json(self)
 
 
 class Status(Enum):
@@ -104,19 +138,14 @@ class Outcome(Record):
     notes: tuple[Finding, ...] = ()
 
 
-# Families whose codestreams each say of themselves whether they have lost something.
-_MAY_LOSE = frozenset(["jpeg", "jpegls", "j2k", "htj2k", "jpegxl"])
-
 _NEEDLESS = Finding(
     "N_LOSSLESS", "coded without loss, so no loss is told of: loss saves no bytes, or leaves less than was asked for"
 )
 
-_Choice = TypeVar("_Choice", bound=Enum)
-
 
 def job(
-    src: str | os.PathLike[str],
-    dst: str | os.PathLike[str],
+    src: SourcePlace,
+    dst: TargetPlace | None = None,
     *,
     to: str,
     lossy: bool = False,
@@ -150,27 +179,26 @@ def job(
     dry_run: bool = False,
     digest: bool = False,
 ) -> Job:
-    """Return the job that `transcode` does with these arguments.
+    """Return the job that `transcode` does with these arguments; without `dst`, its target is an InMemory.
 
     Raises UsageError for options that make no sense, RefusedError for one that loses without consent.
     """
-    policy = Policy(
-        _choice(OffsetTable, offset_table),
-        _choice(UnusedBits, unused_bits),
-        _choice(NoPixels, no_pixels),
-        uid=_choice(Uid, uid),
-        overlays=_choice(Overlays, overlays),
-        icon=_choice(Icon, icon),
-        signatures=_choice(Signatures, signatures),
-        one_bit=_choice(OneBit, one_bit),
-        word_order=_choice(WordOrder, word_order),
+    policy = make_policy(
+        time.time(),
+        offset_table=offset_table,
+        unused_bits=unused_bits,
+        no_pixels=no_pixels,
+        uid=uid,
+        overlays=overlays,
+        icon=icon,
+        signatures=signatures,
+        one_bit=one_bit,
+        word_order=word_order,
         verify=verify,
         force=force,
         clobber=clobber,
-        created=time.time(),
     )
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers is {workers}, not 1 or more")
+    OPTIONS["workers"].checked(workers)
     check_backends(BackendChoice(decoder, encoder))
     coding = EncodingParameters(
         lossy,
@@ -185,29 +213,37 @@ def job(
         tile=tile,
         code_block=code_block,
     )
+    if src is None:
+        raise UsageError("there is no src; give a path, bytes or a binary file object")
+    source, target = path_of(src), path_of(dst)
+    if target is None and dst is src:
+        raise UsageError("src and dst are one file object; give another, or none for bytes")
     return Job(
-        os.fspath(src),
-        os.fspath(dst),
-        Request(resolve(to, coding), policy, BackendChoice(decoder, encoder), quality=coding),
+        name_of(src) if source is None else source,
+        name_of(dst) if target is None else target,
+        Request(resolve(to, coding), policy, BackendChoice(decoder, encoder), parameters=coding),
         fallbacks=tuple(_resolve_fallback(name, coding) for name in fallback),
         workers=workers or available_cores(),
         dry_run=dry_run,
         digest=digest,
         memory=MEMORY if memory is None else memory_size(memory),
+        source=src if source is None else None,
+        target=_object(dst) if target is None else None,
     )
 
 
-def _choice(kind: type[_Choice], value: str | _Choice) -> _Choice:
-    try:
-        return kind(value)
-    except ValueError:
-        names = ", ".join(member.value for member in kind)
-        raise UsageError(f"{value!r} is none of {names}") from None
+def _object(dst: Any) -> Any:
+    """Return a destination that has no path: a file object, or memory where there is none."""
+    if dst is not None:
+        return dst
+    from dcmtx.place.stream import InMemory
+
+    return InMemory()
 
 
-def _resolve_fallback(name: str, quality: EncodingParameters) -> Target:
+def _resolve_fallback(name: str, parameters: EncodingParameters) -> Target:
     """Return a target to fall back to: with consent to loss where it can lose, without where it cannot."""
-    for attempt in (quality, EncodingParameters(lossy=quality.lossy)):
+    for attempt in (parameters, EncodingParameters(lossy=parameters.lossy)):
         try:
             return resolve(name, attempt)
         except UsageError:
@@ -227,7 +263,7 @@ def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Out
     """
     started = time.perf_counter()
     try:
-        file = open_bytes(job.src, _spool_directory(job))
+        file = open_reader(job.source_place, directory_of(job.target_place))
         try:
             outcome = _with_fallbacks(job, file, cores or (lambda: job.workers), watch)
         finally:
@@ -238,16 +274,27 @@ def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Out
         raise
     except MemoryError as error:
         raise CodecError(
-            "there is not enough memory for it; use fewer --workers", code="E_MEMORY", path=job.src
+            "there is not enough memory for it", advice="use fewer --workers", code="E_MEMORY", path=job.src
         ) from error
     except OSError as error:
         raise InputError(f"the system failed: {error.strerror or error}", code="E_UNREADABLE", path=job.src) from error
+    if job.source is not None or job.target is not None:
+        # Whoever keeps the outcome does not keep the file.
+        outcome = outcome.replace(job=job.replace(source=None, target=None))
     return outcome.replace(seconds=time.perf_counter() - started)
 
 
+@overload
+def transcode(src: SourcePlace, dst: None = None, *, to: str, **options: Unpack[Options]) -> bytes: ...
+
+
+@overload
+def transcode(src: SourcePlace, dst: TargetPlace, *, to: str, **options: Unpack[Options]) -> Outcome: ...
+
+
 def transcode(
-    src: str | os.PathLike[str],
-    dst: str | os.PathLike[str],
+    src: SourcePlace,
+    dst: TargetPlace | None = None,
     *,
     to: str,
     lossy: bool = False,
@@ -280,58 +327,82 @@ def transcode(
     memory: int | str | None = None,
     dry_run: bool = False,
     digest: bool = False,
-) -> Outcome:
+) -> Outcome | bytes:
     """Convert the DICOM file `src` to the transfer syntax `to` and put it at `dst`, whole or not.
 
-    `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID. `src` may be `dst`.
+    `src` is a path, `-` for standard input, bytes or another buffer, or a binary file object, which is read from where
+    it stands; one that can seek is left there. `dst` is a path, which may be that of `src`, `-`, or a binary file
+    object, which is written from where it stands, and only when the whole file is there; it is not closed. Returns the
+    Outcome; without `dst`, the bytes of the new file instead.
+
+    `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID.
     The other options are those of the command line, with its defaults; `workers` is the number of frames coded at
     a time, by default as many as the process may use cores; `memory` is how much frames under way may take together, in
     bytes or as text such as "512MiB". With `dry_run` the outcome has the plan and `dst` is left
     alone.
 
     Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
-    for options that make no sense), whose `path` is `src` or `dst`; the destination is then as it was.
+    for options that make no sense), whose `path` is `src` or `dst`; the destination is then as it was, unless it is a
+    file object that fails while it is written.
+
+    >>> import dcmtx
+    >>> outcome = dcmtx.transcode("us-rgb-by-pixel.dcm", "us.dcm", to="jpeg", lossy=True, quality=85)
+    >>> outcome.syntax_out, outcome.encoder, outcome.ratio > 1
+    ('1.2.840.10008.1.2.4.50', 'imagecodecs', True)
+    >>> outcome = dcmtx.transcode("us.dcm", "never.dcm", to="explicit", dry_run=True)
+    >>> outcome.status.value, outcome.plan.syntax.label, outcome.plan.route.value
+    ('planned', 'explicit', 'recode')
     """
-    return run(
-        job(
-            src,
-            dst,
-            to=to,
-            lossy=lossy,
-            quality=quality,
-            ratio=ratio,
-            psnr=psnr,
-            near=near,
-            subsampling=subsampling,
-            predictor=predictor,
-            resolutions=resolutions,
-            progression=progression,
-            tile=tile,
-            code_block=code_block,
-            uid=uid,
-            offset_table=offset_table,
-            overlays=overlays,
-            icon=icon,
-            signatures=signatures,
-            unused_bits=unused_bits,
-            one_bit=one_bit,
-            word_order=word_order,
-            no_pixels=no_pixels,
-            fallback=fallback,
-            verify=verify,
-            force=force,
-            clobber=clobber,
-            decoder=decoder,
-            encoder=encoder,
-            workers=workers,
-            memory=memory,
-            dry_run=dry_run,
-            digest=digest,
-        )
+    if dst is None and dry_run:
+        raise UsageError("a dry run returns no bytes; give a dst, or ask dcmtx.plan")
+    todo = job(
+        src,
+        dst,
+        to=to,
+        lossy=lossy,
+        quality=quality,
+        ratio=ratio,
+        psnr=psnr,
+        near=near,
+        subsampling=subsampling,
+        predictor=predictor,
+        resolutions=resolutions,
+        progression=progression,
+        tile=tile,
+        code_block=code_block,
+        uid=uid,
+        offset_table=offset_table,
+        overlays=overlays,
+        icon=icon,
+        signatures=signatures,
+        unused_bits=unused_bits,
+        one_bit=one_bit,
+        word_order=word_order,
+        no_pixels=no_pixels,
+        fallback=fallback,
+        verify=verify,
+        force=force,
+        clobber=clobber,
+        decoder=decoder,
+        encoder=encoder,
+        workers=workers,
+        memory=memory,
+        dry_run=dry_run,
+        digest=digest,
     )
+    outcome = run(todo)
+    return outcome if dst is not None else _bytes(todo, outcome)
 
 
-def _with_fallbacks(job: Job, file: FileBytes, cores: Cores, watch: Watch | None) -> Outcome:
+def _bytes(job: Job, outcome: Outcome) -> bytes:
+    """Return the file that was written into memory. Raises RefusedError if it was skipped."""
+    written: bytes | None = job.target.value
+    if written is None:
+        raise RefusedError(outcome.notes[0].text, code="E_NO_PIXELDATA", path=job.src)
+    return written
+
+
+def _with_fallbacks(job: Job, file: Reader, cores: Cores, watch: Watch | None) -> Outcome:
     """Try the targets in order; only a refusal leads to the next, and every refusal is told."""
     notes: tuple[Finding, ...] = ()
     refused: list[str] = []
@@ -341,44 +412,36 @@ def _with_fallbacks(job: Job, file: FileBytes, cores: Cores, watch: Watch | None
             outcome = _run_open(job, file, request, cores, watch)
             return outcome.replace(notes=notes + outcome.notes)
         except (RefusedError, UnsupportedError) as error:
-            why = str(error).split("; use --to")[0]
-            refused.append(f"refused as {request.target.label} ({why})")
-        quality = quality_for(fallback, job.request.quality)
-        lost = sorted(option_name(name) for name in job.request.quality.asked() - quality.asked())
+            refused.append(f"refused as {request.target.label} ({error.reason})")
+        parameters = parameters_for(fallback, job.request.parameters)
+        lost = sorted(option_name(name) for name in job.request.parameters.asked() - parameters.asked())
         without = f" without {', '.join(lost)}, which it does not have" if lost else ""
         notes += (Finding("N_FALLBACK", f"{refused[-1]}; fell back to {fallback.label}{without}", Severity.WARNING),)
-        request = job.request.replace(target=fallback, quality=quality)
+        request = job.request.replace(target=fallback, parameters=parameters)
     try:
         outcome = _run_open(job, file, request, cores, watch)
     except (RefusedError, UnsupportedError) as error:
         if refused:
-            error.message = f"{'; '.join(refused)}; as {request.target.label}: {error.message}"
+            error.what = f"{'; '.join(refused)}; as {request.target.label}: {error.what}"
         raise
     return outcome.replace(notes=notes + outcome.notes)
 
 
-def _spool_directory(job: Job) -> str | None:
-    """Return where streams are spooled: beside the destination, where there must be room anyway."""
-    if job.dst == "-" or "\0" in job.dst:
-        return None
-    directory = os.path.dirname(os.path.realpath(job.dst))
-    return directory if os.path.isdir(directory) and os.access(directory, os.W_OK) else None
-
-
-def _run_open(job: Job, file: FileBytes, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
-    head = peek(file)
-    syntax = find(head.syntax)
+def _run_open(job: Job, file: Reader, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
+    meta = peek(file)
+    syntax = find(meta.syntax)
     stays = syntax is not None and _nothing_to_do(request, syntax)
-    if syntax is not None and stays and not request.quality.lossy:
+    if syntax is not None and stays and not request.parameters.lossy:
         return _copy(job, file, syntax)
-    source = Source(file, head, _spool_directory(job))
+    opened = open_source(file, directory_of(job.target_place), meta=meta)
     try:
-        contents = _look_inside(source, request)
-        if stays and (contents.stream is None or contents.lost is not None):
-            return _copy(job, file, source.syntax)
-        return _convert(job, source, contents, request, cores, watch)
+        if stays:
+            contents = look_inside(opened.dataset.header, opened.frames, request)
+            if contents.stream is None or contents.lost is not None:
+                return _copy(job, file, opened.dataset.syntax)
+        return _convert(job, file.size, opened, request, cores, watch)
     finally:
-        source.close()
+        opened.close()
 
 
 def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
@@ -388,7 +451,7 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
     another loss. A coding parameter asks for a file that is coded by it.
     """
     policy = request.policy
-    if request.quality.asked():
+    if request.parameters.asked():
         return False
     if policy.force or policy.offset_table is not OffsetTable.AUTO:
         return False
@@ -399,17 +462,17 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
     return syntax in request.target.syntaxes
 
 
-def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
+def _copy(job: Job, file: Reader, syntax: Syntax) -> Outcome:
     """Put the same bytes at the destination."""
     status = Status.COPIED
     notes: list[Finding] = []
     if job.dry_run:
-        check_free(job.dst, clobber=job.request.policy.clobber)
+        check_free(job.target_place, clobber=job.request.policy.clobber)
         status = Status.PLANNED
-    elif is_same_file(job.src, job.dst):
+    elif is_same(job.source_place, job.target_place):
         status = Status.UNCHANGED
     else:
-        with Sink(job.dst, clobber=job.request.policy.clobber, parents=job.parents) as sink:
+        with _sink(job) as sink:
             sink.copy(file)
             sink.commit()
         notes = sink.notes
@@ -424,38 +487,28 @@ def _copy(job: Job, file: FileBytes, syntax: Syntax) -> Outcome:
     )
 
 
-def is_same_file(one: str, other: str) -> bool:
-    """Tell whether two paths lead to one file."""
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False
+def _sink(job: Job) -> Sink:
+    return open_sink(job.target_place, job.dst, clobber=job.request.policy.clobber, parents=job.parents)
 
 
-def _convert(
-    job: Job, source: Source, contents: Contents, request: Request, cores: Cores, watch: Watch | None
-) -> Outcome:
-    plan = make(source.syntax, source.header, contents, request)
-    if plan.route is not Route.SKIP and not job.brief:
-        plan = complete(plan, source, request.policy.icon)
-    source.word_bytes = plan.word_bytes
-    if plan.source_format is not None and source.fragments is None:
-        source.map_frames(plan.source_format)
-    instance = source.header.text(0x00080018)
+def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
+    dataset, frames = opened.dataset, opened.frames
+    plan = make(dataset, frames, request, inside=not job.brief)
+    instance = dataset.header.text(0x00080018)
     outcome = Outcome(
         job,
         Status.PLANNED,
-        source.syntax.uid,
+        dataset.syntax.uid,
         syntax_out=plan.syntax.uid,
         frames=plan.source_format.frames if plan.source_format else 0,
-        bytes_in=source.file.size,
+        bytes_in=size,
         decoder=plan.decoder.backend if plan.decoder else "",
         encoder=plan.encoder.backend if plan.encoder else "",
         instance_in=instance,
         instance_out=plan.instance or instance,
     )
-    notes = (*source.notes, *source.header.notes, *plan.notes)
-    if is_tiff(source.head.preamble):
+    notes = (*dataset.notes, *frames.notes, *dataset.header.notes, *plan.notes)
+    if is_tiff(dataset.meta.preamble):
         notes += (
             Finding(
                 "N_TIFF",
@@ -466,7 +519,7 @@ def _convert(
     if plan.route is Route.SKIP:
         return outcome.replace(status=Status.SKIPPED, notes=notes, plan=plan if job.dry_run else None)
     if job.dry_run:
-        check_free(job.dst, clobber=request.policy.clobber)
+        check_free(job.target_place, clobber=request.policy.clobber)
         if plan.exact is not None:
             notes += (
                 Finding(
@@ -477,11 +530,12 @@ def _convert(
         if not job.brief:
             from dcmtx.transcoding.announce import announced
 
-            plan = announced(plan, source)
+            plan = announced(plan, dataset)
         return outcome.replace(plan=plan, notes=tuple(dict.fromkeys(notes)))
     try:
-        with Sink(job.dst, clobber=request.policy.clobber, parents=job.parents) as sink:
-            writer = Writer(source, plan, sink, job.workers, cores, memory=job.memory, digest=job.digest, watch=watch)
+        with _sink(job) as sink:
+            window = Window(job.workers, cores, job.memory)
+            writer = Writer(dataset, frames, plan, sink, window=window, digest=job.digest, watch=watch)
             written = writer.write()
             if not written.needless:
                 sink.commit()
@@ -490,7 +544,7 @@ def _convert(
             raise
         written = Written(needless=True)
     if written.needless:
-        return _convert_exactly(job, source, contents, request, cores, watch)
+        return _convert_exactly(job, size, opened, request, cores, watch)
     notes += (*written.notes, *sink.notes)
     return outcome.replace(
         status=Status.CONVERTED,
@@ -503,7 +557,7 @@ def _convert(
 
 
 def _convert_exactly(
-    job: Job, source: Source, contents: Contents, request: Request, cores: Cores, watch: Watch | None
+    job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None
 ) -> Outcome:
     """Convert without the loss that was asked for and saved no bytes.
 
@@ -511,68 +565,6 @@ def _convert_exactly(
     """
     from dcmtx.codec import rate
 
-    exact = request.replace(quality=rate.without_loss(request.quality), policy=request.policy.replace(force=True))
-    outcome = _convert(job, source, contents, exact, cores, watch)
+    exact = request.replace(parameters=rate.without_loss(request.parameters), policy=request.policy.replace(force=True))
+    outcome = _convert(job, size, opened, exact, cores, watch)
     return outcome.replace(notes=(*outcome.notes, _NEEDLESS))
-
-
-def _look_inside(source: Source, request: Request) -> Contents:
-    """Map the frames of encapsulated pixels and return what the codestreams say of themselves."""
-    source.close_pixels()
-    fragments = source.fragments
-    if fragments is None or source.syntax.kind is not Kind.FRAMES:
-        return Contents()
-    fmt = image.read_format(source.header)
-    image.check_format(fmt)
-    source.map_frames(fmt)
-    if fragments.unended:
-        _check_last(source, fmt)
-    coded_bytes = sum(fragments.lengths)
-    if source.syntax.family not in KINDS:
-        return Contents(None, coded_bytes)
-    try:
-        stream = read_colour(source.syntax, source.frame(0), fmt)
-    except DcmtxError as error:
-        error.frame = 0
-        raise
-    told = source.header.text(LOSSY_IMAGE_COMPRESSION) == "01" and not request.quality.lossy
-    lost = None if told and stream.reversible else _first_lost(source, stream, fmt)
-    return Contents(stream, coded_bytes, lost)
-
-
-def _first_lost(source: Source, stream: Codestream, fmt: PixelFormat) -> Codestream | None:
-    """Return the header of the first codestream that has lost something; `stream` is that of the first frame.
-
-    One frame that has is enough (PS3.3 C.7.6.1.1.5). What is wrong with others is found when they are decoded.
-    """
-    if not stream.reversible:
-        return stream
-    if source.syntax.family not in _MAY_LOSE:
-        return None
-    for number in range(1, fmt.frames):
-        for data in (source.opening(number), source.frame(number)):
-            try:
-                found = inspect(source.syntax.family, data)
-            except InputError:
-                continue
-            if not found.reversible:
-                return found
-            break
-    return None
-
-
-def _check_last(source: Source, fmt: PixelFormat) -> None:
-    """Raise InputError unless the last frame is whole: no item says that no fragment of it is missing."""
-    last = fmt.frames - 1
-    try:
-        if source.syntax.family in KINDS:
-            read_stream(source.syntax, source.frame(last), fmt)
-        elif source.fragments is not None and len(source.fragments.values) > fmt.frames:
-            raise InputError(
-                "the file ends without a Sequence Delimitation Item, and its frames have several fragments; the file "
-                "is truncated",
-                code="E_TRUNCATED",
-            )
-    except DcmtxError as error:
-        error.frame = last
-        raise

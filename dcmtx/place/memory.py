@@ -1,0 +1,159 @@
+"""Bytes of the caller's as a Reader: in memory, or in a binary file object."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import stat
+import threading
+from typing import Any
+
+from dcmtx.errors import InputError, UsageError
+from dcmtx.place.bytes import FileBytes, Memory, Reader, Spool, unreadable
+
+_PIECE = 1 << 20
+
+
+class BufferBytes:
+    """Bytes in a buffer that is not `bytes`: a bytearray, a memoryview, an array, a memory map."""
+
+    __slots__ = ("_view", "size")
+
+    forks = True
+
+    def __init__(self, buffer: Any) -> None:
+        view = memoryview(buffer)
+        # One that is not in one piece is not numbered byte by byte.
+        self._view = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
+        self.size = len(self._view)
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer only at the end."""
+        return bytes(self._view[offset : offset + length])
+
+    def close(self) -> None:
+        """Let go of the buffer."""
+        self._view = memoryview(b"")
+
+
+class FileObjectBytes:
+    """A binary file object that can seek, read from where it stands to its end, and left where it stood.
+
+    Threads take turns. Processes cannot: the position of an open file is one for all of them; so `forks` is False.
+    """
+
+    __slots__ = ("_file", "_lock", "_start", "size")
+
+    forks = False
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        try:
+            self._start = file.tell()
+            self.size = max(0, file.seek(0, os.SEEK_END) - self._start)
+        except OSError as error:
+            raise unreadable(error) from error
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer only at the end. Safe to call from several threads.
+
+        Raises InputError where they cannot be read.
+        """
+        parts: list[bytes] = []
+        try:
+            with self._lock:
+                self._file.seek(self._start + offset)
+                while length > 0 and (data := _read(self._file, min(length, _PIECE) if parts else length)):
+                    parts.append(data)
+                    length -= len(data)
+        except OSError as error:
+            raise unreadable(error) from error
+        except ValueError as error:
+            # It was closed meanwhile.
+            raise InputError(f"it cannot be read: {error}", code="E_UNREADABLE") from error
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        """Put the file object back to where it stood; it is its owner's to close."""
+        try:
+            self._file.seek(self._start)
+        except (OSError, ValueError):
+            # It was closed meanwhile, or has a new fault; what was read is read.
+            return
+
+
+def open_object(place: object, spool_in: str | None) -> Reader:
+    """Return a reader of bytes, another buffer, or a binary file object, which is spooled unless it can seek.
+
+    Raises UsageError for anything else, and for a file object that gives text; InputError where it cannot be read.
+    """
+    if isinstance(place, bytes):
+        return Memory(place)
+    # A memory map is both: then it is read whole, wherever it stands.
+    with contextlib.suppress(TypeError):
+        return BufferBytes(place)
+    if hasattr(place, "read"):
+        return _open_file(place, spool_in)
+    raise UsageError(f"a {type(place).__name__} is no place of a file; give a path, bytes or a binary file object")
+
+
+def _open_file(file: Any, spool_in: str | None) -> Reader:
+    if isinstance(file, io.TextIOBase):
+        raise UsageError("the file object gives text; open it as binary")
+    try:
+        readable = getattr(file, "readable", None)
+        if readable is not None and not readable():
+            raise InputError("it cannot be read: the file object is open for writing only", code="E_UNREADABLE")
+        if type(file) is io.BytesIO:
+            # Its own bytes, not a copy, where it stands at the start.
+            whole = file.getvalue()
+            return Memory(whole[file.tell() :])
+        # What stands on another file object has the descriptor of that, and other bytes: of a GzipFile, for one.
+        if type(getattr(file, "raw", file)) is io.FileIO and type(file) in (io.BufferedReader, io.FileIO):
+            opened = _of_descriptor(file)
+            if opened is not None:
+                return opened
+        seekable = getattr(file, "seekable", None)
+        if seekable is not None and seekable():
+            return FileObjectBytes(file)
+    except ValueError as error:
+        raise InputError(f"it cannot be read: {error}", code="E_UNREADABLE") from error
+    return _spooled(file, spool_in)
+
+
+def _of_descriptor(file: Any) -> Reader | None:
+    """Return a reader of the file behind a file object that stands at its start, without moving that; else None."""
+    try:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or file.tell() != 0:
+            return None
+        return FileBytes(os.dup(file.fileno()), status.st_size)
+    except OSError as error:
+        raise unreadable(error) from error
+
+
+def _read(file: Any, size: int) -> bytes:
+    """Return the next bytes of a file object; none at its end."""
+    data = file.read(size)
+    if data is None:
+        raise OSError("it would have to be waited for")
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise UsageError(f"the file object gives {type(data).__name__}, not bytes; open it as binary")
+    return bytes(data)
+
+
+def _spooled(file: Any, spool_in: str | None) -> Reader:
+    """Copy what a file object still gives to a spool."""
+    spool = Spool(spool_in)
+    try:
+        while piece := _read(file, _PIECE):
+            spool.write(piece)
+    except OSError as error:
+        spool.close()
+        raise unreadable(error) from error
+    except BaseException:
+        spool.close()
+        raise
+    return spool.read_back()

@@ -1,0 +1,172 @@
+"""Places by their kind: what reads them, what writes them.
+
+A place is a local path, `-` for standard input or output, or `scheme://...`. The library takes bytes and binary file
+objects too. A new kind of place is a row of SCHEMES and a module.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dcmtx.errors import UsageError
+from dcmtx.place import atomic
+from dcmtx.place.atomic import AtomicSink, is_special
+from dcmtx.place.bytes import Reader, open_bytes
+from dcmtx.record import Record
+
+if TYPE_CHECKING:
+    from dcmtx.place.sink import Sink
+
+
+class Readable(Protocol):
+    """A binary file object that can be read."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return `size` bytes, fewer at the end."""
+
+
+class Writable(Protocol):
+    """A binary file object that can be written."""
+
+    def write(self, data: bytes, /) -> object:
+        """Write bytes; return how many, or None for all of them."""
+
+
+# What the library takes for a file to read, and for one to write.
+SourcePlace = str | os.PathLike[str] | bytes | bytearray | memoryview | Readable
+TargetPlace = str | os.PathLike[str] | Writable
+
+
+class Scheme(Record):
+    """How places of one scheme are opened: functions as `module:name`, empty where that cannot be done.
+
+    `reader` is called with place and spool directory as `open_reader` is; `sink` with place, `clobber` and `parents` as
+    `open_sink` is.
+    """
+
+    reader: str = ""
+    sink: str = ""
+
+
+# By the word before `://`, in lower case.
+SCHEMES: dict[str, Scheme] = {}
+
+
+def scheme_of(place: str) -> str:
+    """Return the scheme of a place, in lower case; empty for local paths, and for `-`.
+
+    A path that exists is local whatever it looks like, and so is one in a directory that exists.
+
+    Raises UsageError for a scheme that is not known.
+    """
+    if "://" not in place:
+        return ""
+    name = place.partition("://")[0].lower()
+    # RFC 3986 3.1.
+    if not name[:1].isalpha() or not name.isascii() or not name.translate(_IN_SCHEMES).isalnum():
+        return ""
+    if name in SCHEMES:
+        return name
+    if os.path.lexists(place) or os.path.isdir(os.path.dirname(place)):
+        return ""
+    known = ", ".join(["local paths", "-", *(f"{known}://" for known in sorted(SCHEMES))])
+    raise UsageError(f"there is no kind of place {name}://; known are {known}", path=place)
+
+
+_IN_SCHEMES = str.maketrans(dict.fromkeys("+-.", "a"))
+
+
+def open_reader(place: object, spool_in: str | None = None) -> Reader:
+    """Open a place for reading at offsets; what cannot be read so is spooled in the directory `spool_in` first.
+
+    `place` is a path, `-`, bytes or another buffer, or a binary file object, which is read from where it stands.
+
+    Raises UsageError for what is no place, InputError when it is missing or cannot be read.
+    """
+    if isinstance(place, str):
+        scheme = scheme_of(place)
+        if not scheme:
+            return open_bytes(place, spool_in)
+        reader: Reader = _loaded(SCHEMES[scheme].reader, scheme, "read")(place, spool_in)
+        return reader
+    from dcmtx.place.memory import open_object
+
+    return open_object(place, spool_in)
+
+
+def open_sink(place: object, path: str = "", *, clobber: bool = True, parents: bool = False) -> Sink:
+    """Open a place for writing: a path, `-`, a binary file object or an InMemory; `path` is what messages call it.
+
+    `clobber` says whether an existing file may be replaced, `parents` whether missing directories are made.
+
+    Raises UsageError for what is no place, OutputError where it cannot be written.
+    """
+    if isinstance(place, str):
+        scheme = scheme_of(place)
+        if scheme:
+            sink: Sink = _loaded(SCHEMES[scheme].sink, scheme, "written")(place, clobber=clobber, parents=parents)
+            return sink
+        if place != "-" and not is_special(place):
+            return AtomicSink(place, clobber=clobber, parents=parents)
+        from dcmtx.place.stream import StreamSink
+
+        return StreamSink(place)
+    from dcmtx.place import stream
+
+    return stream.open_sink(place, path)
+
+
+def _loaded(name: str, scheme: str, verb: str) -> Any:
+    """Return the function of a scheme."""
+    if not name:
+        raise UsageError(f"places of {scheme}:// cannot be {verb}")
+    import importlib
+
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def path_of(place: SourcePlace | TargetPlace | None) -> str | None:
+    """Return a place as it is named: a path as text, `-`, `scheme://...`; None for bytes and file objects.
+
+    Raises UsageError for a scheme that is not known.
+    """
+    if not isinstance(place, str):
+        if not isinstance(place, os.PathLike):
+            return None
+        place = os.fsdecode(place)
+    scheme_of(place)
+    return place
+
+
+def name_of(place: object) -> str:
+    """Return what messages call a place that has no path."""
+    if not hasattr(place, "read") and not hasattr(place, "write"):
+        return "<bytes>"
+    name = getattr(place, "name", None)
+    return name if isinstance(name, str) and name else "<file object>"
+
+
+def check_free(place: object, *, clobber: bool) -> None:
+    """Raise OutputError where a local file exists that must not be replaced, or a link that leads to itself."""
+    if isinstance(place, str) and not scheme_of(place):
+        atomic.check_free(place, clobber=clobber)
+
+
+def is_same(one: object, other: object) -> bool:
+    """Tell whether two places are paths of one file."""
+    if not isinstance(one, str) or not isinstance(other, str):
+        return False
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return False
+
+
+def directory_of(place: object) -> str | None:
+    """Return the directory of a local destination, where there must be room anyway, if it can be written."""
+    if not isinstance(place, str) or place == "-" or "\0" in place or scheme_of(place):
+        return None
+    directory = os.path.dirname(os.path.realpath(place))
+    return directory if os.path.isdir(directory) and os.access(directory, os.W_OK) else None

@@ -1,0 +1,179 @@
+"""Sinks: where the bytes of a file go until it is whole, and how it gets in place then."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from types import TracebackType
+from typing import IO, Protocol, Self
+
+from dcmtx.errors import InputError, OutputError
+from dcmtx.finding import Finding
+from dcmtx.place.bytes import FileBytes, Reader
+
+Data = bytes | memoryview
+
+BUFFER = 1 << 20
+
+
+class Sink(Protocol):
+    """A place that is being written. Nothing is there, or what was there before, until `commit`; then all of it is.
+
+    `bytes` counts what was written so far; `notes` say what could not be kept or made certain. Leaving a `with` block
+    without `commit` leaves the place as it was. Whatever cannot be written raises OutputError.
+    """
+
+    notes: list[Finding]
+
+    def write(self, data: Data) -> None:
+        """Append bytes."""
+
+    def patch(self, offset: int, data: Data) -> None:
+        """Overwrite bytes that were written before, from `offset`, which counts bytes from the start."""
+
+    def copy(self, source: Reader) -> None:
+        """Append all bytes of a reader. Raises InputError where there are fewer than it said."""
+
+    def reserve(self, length: int) -> None:
+        """Say that `length` more bytes will be written. Raises OutputError where it is certain that they do not fit."""
+
+    def commit(self) -> None:
+        """Put everything in place."""
+
+    def abort(self) -> None:
+        """Give up what was written, unless it is in place; a second time does nothing."""
+
+    def __enter__(self) -> Self:
+        """Start writing."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Abort, which does nothing after `commit`."""
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes were written."""
+
+
+class BufferedSink:
+    """What sinks share that write a file of their own first. `path` is what messages call the place.
+
+    A subclass opens the file, puts its bytes in place in `commit`, and gives it up in `_discard`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.notes: list[Finding] = []
+        self.bytes = 0
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Start writing."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave nothing behind unless `commit` was called."""
+        self.abort()
+
+    def write(self, data: Data) -> None:
+        """Append bytes."""
+        assert self._file is not None
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise self._failed(error) from error
+        self.bytes += len(data)
+
+    def patch(self, offset: int, data: Data) -> None:
+        """Overwrite bytes that were written before, from `offset` in the file."""
+        assert self._file is not None
+        try:
+            self._file.seek(offset)
+            self._file.write(data)
+            self._file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def copy(self, source: Reader) -> None:
+        """Append a whole file, byte for byte."""
+        assert self._file is not None
+        try:
+            self._file.flush()
+            copied = copy(source, self._file.fileno())
+            self._file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise self._failed(error) from error
+        check_whole(copied, source)
+        self.bytes += source.size
+
+    def reserve(self, length: int) -> None:
+        """Do nothing: nobody knows how much fits."""
+
+    def commit(self) -> None:
+        """Put the file in place; after that, or a failure, it is closed."""
+        assert self._file is not None
+        try:
+            self._file.flush()
+            self._put_in_place()
+        except OSError as error:
+            raise self._failed(error) from error
+        finally:
+            self.abort()
+
+    def _put_in_place(self) -> None:
+        """Give what was written to where it belongs. Raises OSError or OutputError."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Close and remove what was written, unless it is in place."""
+        # If it cannot even be closed or removed (a full disk, a vanished directory), the error that led here says so.
+        with contextlib.suppress(OSError):
+            self._discard()
+
+    def _discard(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def _failed(self, error: OSError) -> OutputError:
+        what = "standard output" if self.path == "-" else "it"
+        reason = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason += "; free some space, nothing was replaced"
+            return OutputError(f"{what} cannot be written: {reason}", code="E_DISK_FULL", path=self.path)
+        return OutputError(f"{what} cannot be written: {reason}", path=self.path)
+
+
+def check_whole(copied: int, source: Reader) -> None:
+    """Raise InputError where fewer bytes of a source were copied than it has."""
+    if copied < source.size:
+        raise InputError("the file became shorter while it was read", code="E_TRUNCATED")
+
+
+def copy(source: Reader, out: int) -> int:
+    """Copy all bytes of a source to an open descriptor, in the kernel where it can; return how many there were."""
+    position = 0
+    while position < source.size:
+        try:
+            if not isinstance(source, FileBytes):
+                raise OSError(errno.ENOTSUP, "it is no file")
+            sent = os.sendfile(out, source.fd, position, min(source.size - position, 1 << 30))
+        except (AttributeError, OSError):
+            # There are many ways to say that a system cannot do this here. Whatever else is wrong, this finds too.
+            sent = _copy_piece(source, out, position)
+        if sent == 0:
+            break
+        position += sent
+    return position
+
+
+def _copy_piece(source: Reader, out: int, position: int) -> int:
+    piece = memoryview(source.pread(BUFFER, position))
+    length = len(piece)
+    while piece:
+        piece = piece[os.write(out, piece) :]
+    return length

@@ -1,0 +1,32 @@
+"""What the library offers beside `transcode`: the plan of a conversion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dcmtx.place.places import SourcePlace
+from dcmtx.planning.plan import Plan
+from dcmtx.transcoding.job import job, run
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from dcmtx.transcoding.options import Options
+
+
+def plan(src: SourcePlace, *, to: str, **options: Unpack[Options]) -> Plan | None:
+    """Return how `src` would be converted to the transfer syntax `to`: all that a dry run finds out, nothing written.
+
+    `src` and the options are those of `transcode`. The plan has the route that the pixels take, the backends, the
+    formats of the pixels, `edits` by tag, and `details` of what changes beside those. It is None for a file that has
+    the target syntax already, and would be copied byte for byte.
+
+    Raises what `transcode` raises before it writes: InputError, UnsupportedError, RefusedError, UsageError.
+
+    >>> import dcmtx
+    >>> plan = dcmtx.plan("us-rgb-by-pixel.dcm", to="j2k")
+    >>> plan.encoder.backend, plan.target_format.photometric, plan.irreversible
+    ('imagecodecs', 'YBR_RCT', False)
+    """
+    options["dry_run"] = True
+    return run(job(src, to=to, **options)).plan

@@ -1,0 +1,272 @@
+"""Frames decoded, without an encoder: what a file shows, one array at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from dcmtx.codec.row import Row
+from dcmtx.codec.table import DECODERS
+from dcmtx.dataset.element import PIXEL_DATA
+from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError
+from dcmtx.pixel.codestream import END, KINDS, Codestream
+from dcmtx.pixel.format import PixelFormat
+from dcmtx.pixel.promise import check_promise
+from dcmtx.place.bytes import Reader
+from dcmtx.place.places import SourcePlace, open_reader
+from dcmtx.planning.plan import Plan
+from dcmtx.planning.planner import make
+from dcmtx.planning.request import Request, resolve
+from dcmtx.policy import LOSSLESS, Signatures, Uid, WordOrder
+from dcmtx.transcoding.coders import Asking, Coder, carry_out
+from dcmtx.transcoding.codestreams import read_colour
+from dcmtx.transcoding.frames import Frames as CodedFrames
+from dcmtx.transcoding.job import Job, job
+from dcmtx.transcoding.source import Opened, open_source
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SOI = b"\xff\xd8"
+# Entropy-coded data of no image, without a marker in it, nor with the last byte before it: a zero makes FF no marker.
+_OTHER_BYTES = bytes(range(250)) * 8
+# What frames are is what they are in a file without compression; beyond the size of native Pixel Data, in fragments.
+_TARGET, _LARGE_TARGET = "explicit", "encapsulated"
+
+
+class DecodedFrames:
+    """The frames of a file, in order, each decoded when it is asked for; none is kept.
+
+    Iterating gives arrays of NumPy: `rows` x `columns` of `format`, or `rows` x `columns` x `samples` in colour. Its
+    `dtype` is the one of the arrays; 1-bit pixels are zeros and ones in a byte each. `len` is Number of Frames, and
+    `frames[n]` is one of them, counted from 0. Close it, or use it in a `with` block, to close what it reads.
+
+    A frame that cannot be decoded raises InputError, CodecError or UnsupportedError with its number.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._name = job.src
+        self._source: Opened | None = None
+        self._reader: Reader | None = None
+        self._decoder: _FrameDecoder | None = None
+        with self._named():
+            reader = open_reader(job.source_place)
+            self._reader = reader
+            try:
+                self._source = source = open_source(reader)
+                plan = _plan(source, job.request)
+                self._decoder = decoder = _FrameDecoder(plan, source.frames.in_words(plan.word_bytes))
+            except BaseException:
+                self.close()
+                raise
+        self.format: PixelFormat = decoder.format
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Have errors say which file it is."""
+        try:
+            yield
+        except DcmtxError as error:
+            error.path = error.path or self._name
+            raise
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return self.format.frames
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """Yield the frames in order."""
+        for number in range(len(self)):
+            yield self[number]
+
+    def __getitem__(self, number: int) -> NDArray[Any]:
+        """Return one frame, counted from 0, or from the end if it is negative."""
+        place = number + len(self) if number < 0 else number
+        if not 0 <= place < len(self):
+            raise IndexError(f"there is no frame {number}; there are {len(self)}")
+        if self._decoder is None:
+            raise ValueError("the frames are closed")
+        with self._named():
+            frame: NDArray[Any] = self._decoder(place)
+        return frame
+
+    def close(self) -> None:
+        """Close the file; a file object of the caller's stays open. A second time does nothing."""
+        decoder, self._decoder = self._decoder, None
+        source, self._source = self._source, None
+        reader, self._reader = self._reader, None
+        if decoder is not None:
+            decoder.close()
+        if source is not None:
+            source.close()
+        if reader is not None:
+            reader.close()
+
+    def __enter__(self) -> Self:
+        """Use it until the end of the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    def __del__(self) -> None:
+        """Close the file that nobody closed."""
+        if getattr(self, "_reader", None) is not None:
+            self.close()
+
+
+def frames(
+    src: SourcePlace, *, decoder: str | None = None, word_order: str | WordOrder = WordOrder.REFUSE
+) -> DecodedFrames:
+    """Return the frames of the DICOM file `src`, decoded one at a time as NumPy arrays, with their `format`.
+
+    `src` is a path, `-`, bytes or a binary file object, as for `transcode`. The values are those that the file has once
+    it is converted to Explicit VR Little Endian: whole words of Bits Allocated, signed as Pixel Representation says, in
+    the colour that `format.photometric` names, by pixel; chroma that pixels share is repeated for each. Nothing is
+    windowed and no palette is applied. `decoder` names a backend, `word_order` is that of `transcode`.
+
+    Raises InputError for what is no DICOM file, is damaged or has no pixels, UnsupportedError where nothing decodes it,
+    RefusedError where nobody can tell what its words are.
+
+    >>> import dcmtx
+    >>> with dcmtx.frames("us-multiframe-htj2k-rpcl.dcm") as frames:
+    ...     print(len(frames) == frames.format.frames, frames[0].shape == frames.format.shape)
+    True True
+    """
+    # What forbids to write the file again does not forbid to look at it.
+    return DecodedFrames(
+        job(
+            src,
+            to=_TARGET,
+            decoder=decoder,
+            word_order=word_order,
+            signatures=Signatures.REMOVE,
+            uid=Uid.KEEP,
+            verify=False,
+            force=True,
+        )
+    )
+
+
+def _plan(source: Opened, request: Request) -> Plan:
+    """Return the plan of a conversion without compression; it decodes as frames are decoded."""
+    pixel = source.dataset.header.pixel
+    if pixel is None:
+        raise InputError("it has no pixels", code="E_NO_PIXELDATA")
+    if pixel.tag != PIXEL_DATA:
+        raise UnsupportedError("its pixels are floating point, which are no frames yet", code="E_FLOAT")
+    try:
+        plan = make(source.dataset, source.frames, request, inside=False)
+    except RefusedError as error:
+        if error.code != "E_SIZE":
+            raise
+        larger = request.replace(target=resolve(_LARGE_TARGET, LOSSLESS))
+        plan = make(source.dataset, source.frames, larger, inside=False)
+    # Native cells are carried where the image is not understood; to decode it, it must be.
+    source.frames.check()
+    return plan
+
+
+def _by_pixel(fmt: PixelFormat) -> PixelFormat:
+    """Return the format of native cells as arrays have them."""
+    colour = "YBR_FULL" if fmt.subsampled else fmt.photometric
+    # NumPy has no words of 24 and 40 bits.
+    return fmt.replace(photometric=colour, planar=0, allocated={24: 32, 40: 64}.get(fmt.allocated, fmt.allocated))
+
+
+class _FrameDecoder:
+    """Decodes frames as a plan says. Safe to call from several threads."""
+
+    def __init__(self, plan: Plan, frames: CodedFrames) -> None:
+        fmt = plan.source_format
+        assert fmt is not None
+        row = plan.decoder or DECODERS.choose(frames.syntax.uid, frames.syntax.label, fmt)
+        self._frames = frames
+        self._source_format = fmt
+        self._transform = plan.transform
+        self._row: Row = row
+        self._decoded_format = plan.decoded_format or _by_pixel(fmt)
+        self._decode = Coder(DECODERS, row, fmt, made=self._decoded_format)
+        self.format = _by_pixel(self._decoded_format)
+
+    def close(self) -> None:
+        """Let go of what the codec holds."""
+        self._decode.close()
+
+    def __call__(self, number: int) -> Any:
+        """Return the words of one frame, 0-based. Raises InputError, CodecError or UnsupportedError with its number."""
+        (result,) = carry_out([number], self._decoded)
+        if isinstance(result, DcmtxError):
+            raise result
+        return result.astype(self.format.dtype, copy=False)
+
+    def _decoded(self, number: int) -> Asking:
+        data = self._frames.frame(number)
+        stream = None
+        if self._frames.syntax.family in KINDS:
+            stream = read_colour(self._frames.syntax, data, self._source_format)
+            self._check(stream, len(data))
+            data = data[stream.start : stream.end]
+        try:
+            words = yield self._decode, data
+            _check_shape(words, self._decoded_format, self._row)
+        except CodecError as error:
+            others = DECODERS.others(self._frames.syntax.uid, self._source_format, self._row.backend)
+            error.advise(f"try the decoder {' or '.join(others)}" if others else "")
+            raise
+        if stream is None:
+            return words
+        from dcmtx.pixel import bits
+
+        yield from self._check_scan(data, stream, words)
+        return bits.settle(words, stream, self._decoded_format)
+
+    def _check(self, stream: Codestream, size: int) -> None:
+        """Refuse a stream that cannot hold its image or is in another colour space, and a decoder that makes up chroma.
+
+        `size` is in bytes.
+        """
+        if stream.transform is not self._transform:
+            raise InputError(
+                "its codestream is in another colour space than that of the first frame, and one Photometric "
+                "Interpretation cannot say both",
+                code="E_INCONSISTENT",
+            )
+        fmt = self._source_format
+        check_promise(stream, size, fmt.pixels * fmt.samples, fmt.frame_bytes)
+        if stream.lossless_process and stream.subsampled and self._row.backend == "pylibjpeg-libjpeg":
+            raise UnsupportedError(
+                "the components of its lossless codestream are subsampled, and pylibjpeg-libjpeg would interpolate "
+                "them",
+                advice="use the decoder imagecodecs",
+                code="E_LIMIT",
+            )
+
+    def _check_scan(self, data: bytes, stream: Codestream, words: Any) -> Asking:
+        """Refuse JPEG whose scan ends before its image does: libjpeg makes up the rest, and says nothing.
+
+        With other bytes put in before EOI, which a decoder that has all its samples skips, it would make up another.
+        """
+        if stream.kind != "jpeg" or self._row.backend != "imagecodecs" or not data.startswith(_SOI):
+            return
+        import numpy as np
+
+        from dcmtx.pixel import ends
+
+        # The last EOI may stand in what is behind the first.
+        end = (ends.in_scans(data, stream) or data.rfind(END) + len(END)) - len(END)
+        again = yield self._decode, data[:end] + _OTHER_BYTES + END
+        if not np.array_equal(again, words):
+            raise InputError(
+                "its JPEG scan ends before the image does; the pixel data is truncated or damaged", code="E_TRUNCATED"
+            )
+
+
+def _check_shape(words: Any, fmt: PixelFormat, row: Row) -> None:
+    if words.shape != fmt.shape:
+        raise CodecError(f"{row.backend} returned {words.shape} samples instead of {fmt.shape}")

@@ -1,0 +1,43 @@
+"""The options of a conversion as a type, for functions that hand them on to `job`. Read by type checkers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypedDict
+
+from dcmtx.policy import Icon, NoPixels, OffsetTable, OneBit, Overlays, Signatures, Uid, UnusedBits, WordOrder
+
+
+class Options(TypedDict, total=False):
+    """What `transcode` takes beside source, destination and target, as it is documented there."""
+
+    lossy: bool
+    quality: int | None
+    ratio: float | None
+    psnr: float | None
+    near: int | None
+    subsampling: str | None
+    predictor: int | None
+    resolutions: int | None
+    progression: str | None
+    tile: int | None
+    code_block: int | None
+    uid: str | Uid
+    offset_table: str | OffsetTable
+    overlays: str | Overlays
+    icon: str | Icon
+    signatures: str | Signatures
+    unused_bits: str | UnusedBits
+    one_bit: str | OneBit
+    word_order: str | WordOrder
+    no_pixels: str | NoPixels
+    fallback: Iterable[str]
+    verify: bool
+    force: bool
+    clobber: bool
+    decoder: str | None
+    encoder: str | None
+    workers: int | None
+    memory: int | str | None
+    dry_run: bool
+    digest: bool

@@ -1,0 +1,52 @@
+"""Data sets of pydicom converted in memory. The only module that imports pydicom: whoever calls it has it already."""
+
+from __future__ import annotations
+
+import copy
+import io
+from typing import TYPE_CHECKING
+
+from dcmtx.errors import InputError, UsageError
+from dcmtx.transcoding.job import transcode
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from pydicom.dataset import Dataset, FileDataset
+
+    from dcmtx.transcoding.options import Options
+
+
+def transcode_dataset(ds: Dataset, *, to: str, **options: Unpack[Options]) -> FileDataset:
+    """Return a new data set: `ds` in the transfer syntax `to`, by the rules and with the options of `transcode`.
+
+    `ds` is one that pydicom has read or made; its `file_meta` must name its Transfer Syntax UID. It stays as it is.
+    Everything happens in memory, which must hold the file twice besides.
+
+    Raises UsageError for what names no transfer syntax, or for `dry_run`; InputError where pydicom cannot write it;
+    what `transcode` raises otherwise.
+
+    >>> import dcmtx, pydicom
+    >>> ds = dcmtx.transcode_dataset(pydicom.dcmread("ct-jpegls.dcm"), to="rle")
+    >>> ds.file_meta.TransferSyntaxUID.name
+    'RLE Lossless'
+    """
+    import pydicom
+
+    if not isinstance(ds, pydicom.Dataset):
+        raise UsageError(f"a {type(ds).__name__} is no data set of pydicom; give files to transcode")
+    meta = getattr(ds, "file_meta", None)
+    if meta is None or not meta.get("TransferSyntaxUID"):
+        raise UsageError("the data set names no transfer syntax; set ds.file_meta.TransferSyntaxUID to the one it has")
+    with io.BytesIO() as file:
+        try:
+            # It makes VRs definite in what it writes; bytes are shared by a copy, not copied.
+            pydicom.dcmwrite(file, copy.deepcopy(ds))
+        except MemoryError:
+            raise
+        except Exception as error:
+            # It raises whatever its parts raise; what is behind the first line is its traceback.
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise InputError(f"pydicom cannot write the data set: {reason[:200]}") from error
+        written = file.getvalue()
+    return pydicom.dcmread(io.BytesIO(transcode(written, to=to, **options)))

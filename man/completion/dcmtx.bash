@@ -1,0 +1,73 @@
+# Completion of dcmtx for bash; made by `dcmtx completion bash`.
+
+_dcmtx_files() {
+    compopt -o filenames 2>/dev/null
+    mapfile -t COMPREPLY < <(compgen -f -- "$1")
+}
+
+_dcmtx() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=convert
+    COMPREPLY=()
+    # bash parts --to=rle at the sign.
+    if [[ $word == = ]]; then
+        word=
+    elif [[ $before == = ]]; then
+        before=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+    if ((COMP_CWORD > 1)); then
+        case ${COMP_WORDS[1]} in
+            convert | syntaxes | serve | completion) command=${COMP_WORDS[1]} ;;
+        esac
+    fi
+    case $command:$before in
+        convert:-t|convert:--to) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
+        convert:-q|convert:--quality) return ;;
+        convert:--ratio) return ;;
+        convert:--psnr) return ;;
+        convert:--near) return ;;
+        convert:--subsampling) COMPREPLY=($(compgen -W "444 422 420" -- "$word")); return ;;
+        convert:--predictor) return ;;
+        convert:--resolutions) return ;;
+        convert:--progression) COMPREPLY=($(compgen -W "LRCP RLCP RPCL PCRL CPRL" -- "$word")); return ;;
+        convert:--tile) return ;;
+        convert:--code-block) return ;;
+        convert:--uid) COMPREPLY=($(compgen -W "auto keep new" -- "$word")); return ;;
+        convert:--offset-table) COMPREPLY=($(compgen -W "auto basic extended empty" -- "$word")); return ;;
+        convert:--overlays) COMPREPLY=($(compgen -W "extract refuse" -- "$word")); return ;;
+        convert:--icon) COMPREPLY=($(compgen -W "follow drop" -- "$word")); return ;;
+        convert:--signatures) COMPREPLY=($(compgen -W "refuse remove" -- "$word")); return ;;
+        convert:--unused-bits) COMPREPLY=($(compgen -W "refuse keep clear" -- "$word")); return ;;
+        convert:--one-bit) COMPREPLY=($(compgen -W "refuse allow" -- "$word")); return ;;
+        convert:--word-order) COMPREPLY=($(compgen -W "refuse 16 32 64" -- "$word")); return ;;
+        convert:--no-pixels) COMPREPLY=($(compgen -W "native skip fail" -- "$word")); return ;;
+        convert:--fallback) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
+        convert:--decoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs pyjpegls pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle zlib" -- "$word")); return ;;
+        convert:--encoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal pyjpegls pylibjpeg-openjpeg pylibjpeg-rle" -- "$word")); return ;;
+        convert:-j|convert:--jobs) return ;;
+        convert:--memory) return ;;
+        convert:--timeout) return ;;
+        convert:--report) _dcmtx_files "$word"; return ;;
+        serve:--socket) _dcmtx_files "$word"; return ;;
+        serve:-j|serve:--jobs) return ;;
+        serve:--log-format) COMPREPLY=($(compgen -W "text json" -- "$word")); return ;;
+    esac
+    if [[ $word == -* ]]; then
+        case $command in
+            convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality --ratio --psnr --near --subsampling --predictor --resolutions --progression --tile --code-block --uid --offset-table --overlays --icon --signatures --unused-bits --one-bit --word-order --no-pixels --fallback --force --verify --no-verify --decoder --encoder -n --no-clobber -j --jobs --memory --resume --fail-fast --timeout --dry-run --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
+            syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
+            serve) COMPREPLY=($(compgen -W "--socket -j --jobs --log-format --status --json --unit --client-source -h --help" -- "$word")); ;;
+            completion) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
+        esac
+        ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "--version" -- "$word"))
+        return
+    fi
+    case $command in
+        convert) _dcmtx_files "$word"; ;;
+        syntaxes) ;;
+        serve) ;;
+        completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")); ;;
+    esac
+    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert syntaxes serve completion" -- "$word"))
+}
+
+complete -F _dcmtx dcmtx
