@@ -31,12 +31,14 @@ class Route(Enum):
 class Contents(Record):
     """What encapsulated pixels hold, without decoding: the first codestream's header, and the bytes of all of them.
 
-    `lost` is the header of the first codestream that has lost something.
+    `lost` is the header of the first codestream that has lost something; `has_lost` is true also where only the data
+    set knows of it.
     """
 
     stream: Codestream | None = None
     coded_bytes: int = 0
     lost: Codestream | None = None
+    has_lost: bool = False
 
 
 class Detail(Record):

@@ -295,7 +295,7 @@ class _Planner:
 
         That is a coding parameter, or a loss where they have none yet.
         """
-        loses = self._irreversible and self._contents.lost is None
+        loses = self._irreversible and not self._contents.has_lost
         return self._policy.force or bool(self._asked) or loses
 
     def _rewrap(self) -> Plan:
@@ -411,7 +411,7 @@ class _Planner:
             overlays=tuple(overlays),
             quality=self._quality,
             irreversible=self._irreversible,
-            lost=self._contents.lost is not None,
+            lost=self._contents.has_lost,
             exact=self._exact_encoder(target_format),
             transform=self._contents.stream.transform if self._contents.stream else None,
             word_bytes=word_bytes,

@@ -371,7 +371,7 @@ def _run_open(job: Job, file: FileBytes, request: Request, cores: Cores, watch: 
     source = Source(file, head, _spool_directory(job))
     try:
         contents = _look_inside(source, request)
-        if stays and (contents.stream is None or contents.lost is not None):
+        if stays and (contents.stream is None or contents.has_lost):
             return _copy(job, file, source.syntax)
         return _convert(job, source, contents, request, cores, watch)
     finally:
@@ -523,7 +523,12 @@ def _look_inside(source: Source, request: Request) -> Contents:
         raise
     told = source.header.text(LOSSY_IMAGE_COMPRESSION) == "01" and not request.quality.lossy
     lost = None if told and stream.reversible else _first_lost(source, stream, fmt)
-    return Contents(stream, coded_bytes, lost)
+    has_lost = lost is not None
+    if request.quality.lossy and not has_lost:
+        from dcmtx.rules.lossy import tells_of
+
+        has_lost = tells_of(source.header, stream)
+    return Contents(stream, coded_bytes, lost, has_lost=has_lost)
 
 
 def _first_lost(source: Source, stream: Codestream, fmt: PixelFormat) -> Codestream | None:
