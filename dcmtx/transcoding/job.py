@@ -235,7 +235,7 @@ def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Out
         raise
     except MemoryError as error:
         raise CodecError(
-            "there is not enough memory for it; use fewer --workers", code="E_MEMORY", path=job.src
+            "there is not enough memory for it; use fewer --jobs", code="E_MEMORY", path=job.src
         ) from error
     except OSError as error:
         raise InputError(f"the system failed: {error.strerror or error}", code="E_UNREADABLE", path=job.src) from error
