@@ -664,5 +664,6 @@ def _nearest(syntax_in: Syntax, header: Header, contents: Contents, request: Req
             ).plan()
         except DcmtxError:
             continue
-        return f"; use --to {name}"
+        without = " without --lossy" if request.quality.lossy else ""
+        return f"; use --to {name}{without}"
     return ""
