@@ -54,13 +54,14 @@ def look_inside(header: Header, frames: Frames, request: Request) -> Contents:
 class Case:
     """One file and one target syntax: what every rule is asked about.
 
-    `source` is the syntax of the file; `stream`, `lost` and `has_lost` are those of its Contents; `quality` is what is asked of the
-    encoder, and `irreversible` whether that loses something; `asked` has the names of the parameters that were given.
+    `source` is the syntax of the file; `stream`, `lost` and `has_lost` are those of its Contents; `quality` is what
+    is asked of the encoder, and `irreversible` whether that loses something; `asked` has the names of the
+    parameters that were given.
     """
 
     __slots__ = (
-        "asked", "backend", "frames", "has_lost", "header", "irreversible", "lost", "policy", "quality", "source", "stream",
-        "target",
+        "asked", "backend", "frames", "has_lost", "header", "irreversible", "lost", "policy", "quality", "source",
+        "stream", "target",
     )  # fmt: skip
 
     def __init__(
