@@ -12,6 +12,9 @@ from typing import Any
 from dcmtx.errors import UsageError
 from dcmtx.record import Record
 
+# What the frames under way may take together, in bytes, unless the user says otherwise.
+MEMORY = 256 << 20
+
 
 class OffsetTable(Enum):
     """Which offset table to write."""

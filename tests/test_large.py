@@ -1011,7 +1011,7 @@ def test_a_native_expansion_that_has_no_room_is_refused_before_a_frame_is_decode
     target: str, coded: Path, tmp_path: Path, fails: Fails, room: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = room(NATIVE_BYTES - 1)
-    monkeypatch.setattr("dcmtx.transcoding.pixels.run", None)
+    monkeypatch.setattr("dcmtx.transcoding.engine.run", None)
     line = fails(8, coded, tmp_path / "out.dcm", "--to", target)
     assert f"it needs {NATIVE_BYTES} bytes and the file system has {NATIVE_BYTES - 1}; free some space" in line
     assert asked == [str(tmp_path)]
@@ -1021,7 +1021,7 @@ def test_a_full_disk_is_noticed_before_a_frame_is_decoded(
     coded: Path, tmp_path: Path, fails: Fails, room: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room(0)
-    monkeypatch.setattr("dcmtx.transcoding.pixels.run", None)
+    monkeypatch.setattr("dcmtx.transcoding.engine.run", None)
     assert "the file system has 0" in fails(8, coded, tmp_path / "out.dcm", "--to", "explicit")
 
 

@@ -21,7 +21,6 @@ from dcmtx.planning.case import Case, look_inside
 from dcmtx.planning.edits import ICON_IMAGE_SEQUENCE, check_order, check_signatures, signature_edits
 from dcmtx.planning.inside import complete
 from dcmtx.planning.plan import Plan
-from dcmtx.planning.recoding import deciders, must_encode, recode, recompress
 from dcmtx.planning.request import Request
 from dcmtx.planning.routes import Route
 from dcmtx.policy import EncodingParameters, Icon, Uid, UnusedBits
@@ -96,8 +95,11 @@ def _plan(case: Case) -> Plan:
         return without_pixels(case)
     if pixel.tag in (FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA):
         return float_pixels(case, pixel)
-    if case.source is target and target.encapsulated and not must_encode(case):
-        return rewrap(case)
+    if case.source is target and target.encapsulated:
+        from dcmtx.planning.recoding import must_encode
+
+        if not must_encode(case):
+            return rewrap(case)
     if case.source.kind not in (Kind.NATIVE, Kind.FRAMES):
         raise UnsupportedError(
             f"dcmtx does not decode {case.source.name} ({case.source.uid}); such files can only be copied",
@@ -105,6 +107,9 @@ def _plan(case: Case) -> Plan:
         )
     if case.source.kind is Kind.NATIVE and target.kind is Kind.NATIVE and not must_expand(case):
         return carry(case, pixel)
+    # Native cells that are carried need none of it.
+    from dcmtx.planning.recoding import recode, recompress
+
     if target is JPEG_RECOMPRESSION or case.restores_jpeg:
         return recompress(case)
     return recode(case)
@@ -119,6 +124,8 @@ def _finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
     if request.policy.uid is Uid.NEW and instance is None and plan.route is not Route.SKIP:
         old = header.text(SOP_INSTANCE_UID)
         if old:
+            from dcmtx.planning.recoding import deciders
+
             instance = identity.derived_uid(old, plan.syntax, request.parameters, *deciders(plan))
             edits[SOP_INSTANCE_UID] = Set(SOP_INSTANCE_UID, b"UI", instance.encode("ascii"))
     signed = signature_edits(header)

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from dcmtx.errors import CodecError, DcmtxError
+from dcmtx.policy import MEMORY
 from dcmtx.record import Record
 from dcmtx.transcoding.frame import EncodedFrame
 
 # Batches being worked on or waiting to be written, per worker.
 _WINDOW_PER_WORKER = 2
-# What the frames under way may take together, in bytes, unless the user says otherwise.
-MEMORY = 256 << 20
 # Fewer and no frame is coded while another is written.
 _FEWEST = 2
 

@@ -20,7 +20,6 @@ from dcmtx.place.bytes import Reader
 from dcmtx.record import Record
 from dcmtx.rules import image
 from dcmtx.syntax import Kind, Syntax
-from dcmtx.transcoding.codestreams import read_colour, read_stream
 from dcmtx.transcoding.fragments import FragmentReader
 
 # Longer than the header of a codestream is, unless there are comments or profiles in it.
@@ -123,6 +122,8 @@ class Frames(Record):
         if self.syntax.family not in KINDS:
             return None
         try:
+            from dcmtx.transcoding.codestreams import read_colour
+
             return read_colour(self.syntax, self.frame(0), fmt)
         except DcmtxError as error:
             error.frame = 0
@@ -243,6 +244,8 @@ def _check_last(frames: Frames, fragments: Fragments, fmt: PixelFormat) -> None:
     last = fmt.frames - 1
     try:
         if frames.syntax.family in KINDS:
+            from dcmtx.transcoding.codestreams import read_stream
+
             read_stream(frames.syntax, frames.frame(last), fmt)
         elif len(fragments.values) > fmt.frames:
             raise InputError(

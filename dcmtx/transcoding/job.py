@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, overload
 
-from dcmtx.dataset.meta import is_tiff, peek
+from dcmtx.dataset.meta import peek
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.finding import Finding, Severity
 from dcmtx.place.bytes import Reader
@@ -22,12 +22,9 @@ from dcmtx.place.places import (
     open_sink,
     path_of,
 )
-from dcmtx.planning.case import look_inside
-from dcmtx.planning.plan import Plan
-from dcmtx.planning.planner import make
 from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, parameters_for, resolve
-from dcmtx.planning.routes import Route
 from dcmtx.policy import (
+    MEMORY,
     OPTIONS,
     EncodingParameters,
     Icon,
@@ -45,16 +42,12 @@ from dcmtx.policy import (
 from dcmtx.pool.machine import available_cores
 from dcmtx.record import Record
 from dcmtx.syntax import Kind, Syntax, find
-from dcmtx.transcoding.engine import MEMORY
-from dcmtx.transcoding.pixels import Window
-from dcmtx.transcoding.source import Opened, open_source
-from dcmtx.transcoding.tally import Written
-from dcmtx.transcoding.writer import Writer
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from dcmtx.place.sink import Sink
+    from dcmtx.planning.plan import Plan
     from dcmtx.transcoding.options import Options
 
 
@@ -136,11 +129,6 @@ class Outcome(Record):
     psnr: float | None = None
     digest: str | None = None
     notes: tuple[Finding, ...] = ()
-
-
-_NEEDLESS = Finding(
-    "N_LOSSLESS", "coded without loss, so no loss is told of: loss saves no bytes, or leaves less than was asked for"
-)
 
 
 def job(
@@ -436,16 +424,11 @@ def _run_open(job: Job, file: Reader, request: Request, cores: Cores, watch: Wat
     syntax = find(meta.syntax)
     stays = syntax is not None and _nothing_to_do(request, syntax)
     if syntax is not None and stays and not request.parameters.lossy:
-        return _copy(job, file, syntax)
-    opened = open_source(file, directory_of(job.target_place), meta=meta)
-    try:
-        if stays:
-            contents = look_inside(opened.dataset.header, opened.frames, request)
-            if contents.stream is None or contents.has_lost:
-                return _copy(job, file, opened.dataset.syntax)
-        return _convert(job, file.size, opened, request, cores, watch)
-    finally:
-        opened.close()
+        return copy(job, file, syntax)
+    # Whoever copies needs none of it.
+    from dcmtx.transcoding.conversion import convert
+
+    return convert(job, file, meta, request=request, stays=stays, cores=cores, watch=watch)
 
 
 def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
@@ -466,7 +449,7 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
     return syntax in request.target.syntaxes
 
 
-def _copy(job: Job, file: Reader, syntax: Syntax) -> Outcome:
+def copy(job: Job, file: Reader, syntax: Syntax) -> Outcome:
     """Put the same bytes at the destination."""
     status = Status.COPIED
     notes: list[Finding] = []
@@ -476,7 +459,7 @@ def _copy(job: Job, file: Reader, syntax: Syntax) -> Outcome:
     elif is_same(job.source_place, job.target_place):
         status = Status.UNCHANGED
     else:
-        with _sink(job) as sink:
+        with sink_of(job) as sink:
             sink.copy(file)
             sink.commit()
         notes = sink.notes
@@ -491,84 +474,6 @@ def _copy(job: Job, file: Reader, syntax: Syntax) -> Outcome:
     )
 
 
-def _sink(job: Job) -> Sink:
+def sink_of(job: Job) -> Sink:
+    """Return the sink of a job's destination."""
     return open_sink(job.target_place, job.dst, clobber=job.request.policy.clobber, parents=job.parents)
-
-
-def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
-    dataset, frames = opened.dataset, opened.frames
-    plan = make(dataset, frames, request, inside=not job.brief)
-    instance = dataset.header.text(0x00080018)
-    outcome = Outcome(
-        job,
-        Status.PLANNED,
-        dataset.syntax.uid,
-        syntax_out=plan.syntax.uid,
-        frames=plan.source_format.frames if plan.source_format else 0,
-        bytes_in=size,
-        decoder=plan.decoder.backend if plan.decoder else "",
-        encoder=plan.encoder.backend if plan.encoder else "",
-        instance_in=instance,
-        instance_out=plan.instance or instance,
-    )
-    notes = (*dataset.notes, *frames.notes, *dataset.header.notes, *plan.notes)
-    if is_tiff(dataset.meta.preamble):
-        notes += (
-            Finding(
-                "N_TIFF",
-                "its preamble, which is kept, made it a TIFF file too; what that says of offsets is true no longer",
-                Severity.WARNING,
-            ),
-        )
-    if plan.route is Route.SKIP:
-        return outcome.replace(status=Status.SKIPPED, notes=notes, plan=plan if job.dry_run else None)
-    if job.dry_run:
-        check_free(job.target_place, clobber=request.policy.clobber)
-        if plan.exact is not None:
-            notes += (
-                Finding(
-                    "N_MAY_BE_LOSSLESS",
-                    "if that takes no more bytes, it is coded without loss, and then no loss is told of",
-                ),
-            )
-        if not job.brief:
-            from dcmtx.transcoding.announce import announced
-
-            plan = announced(plan, dataset)
-        return outcome.replace(plan=plan, notes=tuple(dict.fromkeys(notes)))
-    try:
-        with _sink(job) as sink:
-            window = Window(job.workers, cores, job.memory)
-            writer = Writer(dataset, frames, plan, sink, window=window, digest=job.digest, watch=watch)
-            written = writer.write()
-            if not written.needless:
-                sink.commit()
-    except RefusedError as error:
-        if plan.exact is None or error.code != "E_PSNR":
-            raise
-        written = Written(needless=True)
-    if written.needless:
-        return _convert_exactly(job, size, opened, request, cores, watch)
-    notes += (*written.notes, *sink.notes)
-    return outcome.replace(
-        status=Status.CONVERTED,
-        bytes_out=sink.bytes,
-        ratio=written.ratio,
-        psnr=written.psnr,
-        digest=written.digest,
-        notes=tuple(dict.fromkeys(notes)),
-    )
-
-
-def _convert_exactly(
-    job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None
-) -> Outcome:
-    """Convert without the loss that was asked for and saved no bytes.
-
-    Header and frames are made once more, so that nothing in the file tells of a loss that there was not.
-    """
-    from dcmtx.codec import rate
-
-    exact = request.replace(parameters=rate.without_loss(request.parameters), policy=request.policy.replace(force=True))
-    outcome = _convert(job, size, opened, exact, cores, watch)
-    return outcome.replace(notes=(*outcome.notes, _NEEDLESS))

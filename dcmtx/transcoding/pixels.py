@@ -11,17 +11,16 @@ from dcmtx.errors import InputError, OutputError
 from dcmtx.pixel.encapsulation import Layout
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.plan import Plan
+from dcmtx.policy import MEMORY
 from dcmtx.record import Record
-from dcmtx.transcoding.engine import MEMORY, run
-from dcmtx.transcoding.frame import EncodedFrame, Frame, frame_memory
 from dcmtx.transcoding.frames import Frames
-from dcmtx.transcoding.routes import work_of
 from dcmtx.transcoding.tally import Digest, Tally
 
 if TYPE_CHECKING:
     from dcmtx.pixel.bits import BitPacker
     from dcmtx.place.deflate import Deflating
     from dcmtx.place.sink import Sink
+    from dcmtx.transcoding.frame import EncodedFrame, Frame
 
 _PIECE = 1 << 20
 # Where something is to be patched in, by key: offsets in the file written, and widths.
@@ -79,6 +78,11 @@ class PixelWriter:
     def _coded(self, fmt: PixelFormat) -> Iterator[EncodedFrame]:
         """Yield the frames as the target holds them, in order, and account for them."""
         plan = self._plan
+        # Native cells that are carried need none of it.
+        from dcmtx.transcoding.engine import run
+        from dcmtx.transcoding.frame import frame_memory
+        from dcmtx.transcoding.routes import work_of
+
         work = work_of(plan, self._frames, keep_words=self._digest is not None)
         frames = fmt.frames
         size = frame_memory(plan, self._frames)

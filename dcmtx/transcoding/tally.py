@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from dcmtx.finding import Finding, Severity
 from dcmtx.planning.plan import Plan
 from dcmtx.record import Record
-from dcmtx.transcoding.frame import EncodedFrame, Frame
 
 if TYPE_CHECKING:
     from dcmtx.pixel.bits import BitPacker
+    from dcmtx.transcoding.frame import EncodedFrame, Frame
 
 
 # Decibels below which what was lost is worth a word, though it was asked for.

@@ -1,0 +1,129 @@
+"""One file through its plan: opened, planned, written, put in place; once more without a loss that saves nothing."""
+
+from __future__ import annotations
+
+from dcmtx.dataset.meta import SOP_INSTANCE_UID, FileMeta, is_tiff
+from dcmtx.errors import RefusedError
+from dcmtx.finding import Finding, Severity
+from dcmtx.place.bytes import Reader
+from dcmtx.place.places import check_free, directory_of
+from dcmtx.planning.case import look_inside
+from dcmtx.planning.planner import make
+from dcmtx.planning.request import Request
+from dcmtx.planning.routes import Route
+from dcmtx.transcoding.job import Cores, Job, Outcome, Status, Watch, copy, sink_of
+from dcmtx.transcoding.pixels import Window
+from dcmtx.transcoding.source import Opened, open_source
+from dcmtx.transcoding.tally import Written
+from dcmtx.transcoding.writer import Writer
+
+_NEEDLESS = Finding(
+    "N_LOSSLESS", "coded without loss, so no loss is told of: loss saves no bytes, or leaves less than was asked for"
+)
+
+
+def convert(
+    job: Job,
+    file: Reader,
+    meta: FileMeta,
+    *,
+    request: Request,
+    stays: bool,
+    cores: Cores,
+    watch: Watch | None,
+) -> Outcome:
+    """Convert an open file, whose File Meta Information is `meta`, as `request` says.
+
+    `stays` says that it has the target syntax and nothing was asked of it but consent to loss: then it is copied if it
+    has lost something already.
+
+    Raises what `transcode` raises.
+    """
+    opened = open_source(file, directory_of(job.target_place), meta=meta)
+    try:
+        if stays:
+            contents = look_inside(opened.dataset.header, opened.frames, request)
+            if contents.stream is None or contents.has_lost:
+                return copy(job, file, opened.dataset.syntax)
+        return _convert(job, file.size, opened, request, cores, watch)
+    finally:
+        opened.close()
+
+
+def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
+    dataset, frames = opened.dataset, opened.frames
+    plan = make(dataset, frames, request, inside=not job.brief)
+    instance = dataset.header.text(SOP_INSTANCE_UID)
+    outcome = Outcome(
+        job,
+        Status.PLANNED,
+        dataset.syntax.uid,
+        syntax_out=plan.syntax.uid,
+        frames=plan.source_format.frames if plan.source_format else 0,
+        bytes_in=size,
+        decoder=plan.decoder.backend if plan.decoder else "",
+        encoder=plan.encoder.backend if plan.encoder else "",
+        instance_in=instance,
+        instance_out=plan.instance or instance,
+    )
+    notes = (*dataset.notes, *frames.notes, *dataset.header.notes, *plan.notes)
+    if is_tiff(dataset.meta.preamble):
+        notes += (
+            Finding(
+                "N_TIFF",
+                "its preamble, which is kept, made it a TIFF file too; what that says of offsets is true no longer",
+                Severity.WARNING,
+            ),
+        )
+    if plan.route is Route.SKIP:
+        return outcome.replace(status=Status.SKIPPED, notes=notes, plan=plan if job.dry_run else None)
+    if job.dry_run:
+        check_free(job.target_place, clobber=request.policy.clobber)
+        if plan.exact is not None:
+            notes += (
+                Finding(
+                    "N_MAY_BE_LOSSLESS",
+                    "if that takes no more bytes, it is coded without loss, and then no loss is told of",
+                ),
+            )
+        if not job.brief:
+            from dcmtx.transcoding.announce import announced
+
+            plan = announced(plan, dataset)
+        return outcome.replace(plan=plan, notes=tuple(dict.fromkeys(notes)))
+    try:
+        with sink_of(job) as sink:
+            window = Window(job.workers, cores, job.memory)
+            writer = Writer(dataset, frames, plan, sink, window=window, digest=job.digest, watch=watch)
+            written = writer.write()
+            if not written.needless:
+                sink.commit()
+    except RefusedError as error:
+        if plan.exact is None or error.code != "E_PSNR":
+            raise
+        written = Written(needless=True)
+    if written.needless:
+        return _convert_exactly(job, size, opened, request, cores, watch)
+    notes += (*written.notes, *sink.notes)
+    return outcome.replace(
+        status=Status.CONVERTED,
+        bytes_out=sink.bytes,
+        ratio=written.ratio,
+        psnr=written.psnr,
+        digest=written.digest,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _convert_exactly(
+    job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None
+) -> Outcome:
+    """Convert without the loss that was asked for and saved no bytes.
+
+    Header and frames are made once more, so that nothing in the file tells of a loss that there was not.
+    """
+    from dcmtx.codec import rate
+
+    exact = request.replace(parameters=rate.without_loss(request.parameters), policy=request.policy.replace(force=True))
+    outcome = _convert(job, size, opened, exact, cores, watch)
+    return outcome.replace(notes=(*outcome.notes, _NEEDLESS))
