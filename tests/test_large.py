@@ -429,7 +429,7 @@ def test_what_native_pixel_data_cannot_hold_is_refused_before_any_work(
     target: str, too_long: Path, tmp_path: Path, fails: Fails, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(places, "AtomicSink", None)
-    monkeypatch.setattr(transcoding, "Writer", None)
+    monkeypatch.setattr("dcmtx.transcoding.conversion.Writer", None)
     line = fails(5, too_long, tmp_path / "out.dcm", "--to", target)
     assert f"native Pixel Data at most {LARGEST} (PS3.5 8.1.1)" in line
     assert "use --to encapsulated or deflated-frames" in line
