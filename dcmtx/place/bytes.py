@@ -58,6 +58,11 @@ class FileBytes:
             self.close()
             raise unreadable(error) from error
 
+    @property
+    def streamed(self) -> bool:
+        """Whether this is the spool of a stream."""
+        return self._owner is not None
+
     def close(self) -> None:
         """Close the file; a second time does nothing."""
         if self._owner is not None:

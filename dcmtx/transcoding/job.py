@@ -33,7 +33,7 @@ from dcmtx.policy import (
 )
 from dcmtx.pool.machine import available_cores
 from dcmtx.record import Record
-from dcmtx.rules import image
+from dcmtx.rules import image, objects
 from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
 from dcmtx.syntax import Kind, Syntax, find
 from dcmtx.transcoding.codestreams import read_colour, read_stream
@@ -366,16 +366,39 @@ def _run_open(job: Job, file: FileBytes, request: Request, cores: Cores, watch: 
     head = peek(file)
     syntax = find(head.syntax)
     stays = syntax is not None and _nothing_to_do(request, syntax)
-    if syntax is not None and stays and not request.quality.lossy:
+    untouched = syntax is not None and stays and not request.quality.lossy
+    if syntax is not None and untouched and not file.streamed:
         return _copy(job, file, syntax)
     source = Source(file, head, _spool_directory(job))
     try:
+        source.close_pixels()
+        if file.streamed:
+            _check_ended(source)
+        if untouched:
+            return _copy(job, file, source.syntax)
         contents = _look_inside(source, request)
         if stays and (contents.stream is None or contents.lost is not None):
             return _copy(job, file, source.syntax)
         return _convert(job, source, contents, request, cores, watch)
     finally:
         source.close()
+
+
+def _check_ended(source: Source) -> None:
+    """Raise InputError for what came in a stream and may be only the beginning of a file.
+
+    A file that is odd can be looked at again. Of a stream whose writer has died nothing else is left, and who reads
+    what is made of it must not take that for the whole; so less is let pass, and copies are looked at too.
+    """
+    if source.fragments is not None and source.fragments.unended:
+        raise InputError(
+            "the Sequence Delimitation Item of Pixel Data is missing at its end; it is truncated", code="E_TRUNCATED"
+        )
+    if source.pixel is None and objects.is_image(source.header):
+        raise InputError(
+            "it is an image without Pixel Data, truncated it seems; if it is meant so, give it as a file",
+            code="E_NO_PIXELDATA",
+        )
 
 
 def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
@@ -504,7 +527,6 @@ def _convert_exactly(
 
 def _look_inside(source: Source, request: Request) -> Contents:
     """Map the frames of encapsulated pixels and return what the codestreams say of themselves."""
-    source.close_pixels()
     fragments = source.fragments
     if fragments is None or source.syntax.kind is not Kind.FRAMES:
         return Contents()
