@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
+import json
 import os
 import re
 import shlex
@@ -16,13 +17,14 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dicom
 import numpy as np
 import oracle
 import orthancs
 import pytest
-from conftest import PATIENCE, need_tool, wait_until
+from conftest import PATIENCE, ROOT, need_tool, wait_until
 from orthancs import Orthanc
 from servers import Server
 
@@ -76,7 +78,7 @@ class Site:
     # The study of a test; each has its own.
     studies = 0
 
-    def __init__(self, hook: str, directory: Path, *, uid: str = dicom.JPEGLS) -> None:
+    def __init__(self, hook: str, directory: Path, **more: Any) -> None:
         self.hook = hook
         self.directory = directory
         # A name that a shell would take apart.
@@ -94,10 +96,10 @@ class Site:
         else:
             # What of Orthanc's own would do it too is left out, so that who did it is known.
             settings = {
-                "Plugins": [os.fspath(built(text, directory))], "IngestTranscoding": uid,
+                "Plugins": [os.fspath(built(text, directory))], "IngestTranscoding": dicom.JPEGLS,
                 "BuiltinDecoderTranscoderOrder": "Disabled",
             }  # fmt: skip
-        self.orthanc = Orthanc(directory, environment, **settings)
+        self.orthanc = Orthanc(directory, environment, **settings, **more)
 
         self.server: Server | None = None
 
@@ -168,17 +170,24 @@ class Site:
         assert self.kept() == before + count
 
 
-@pytest.fixture(scope="module", params=HOOKS)
-def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+@contextlib.contextmanager
+def running(hook: str, **settings: Any) -> Iterator[Site]:
+    """Run an Orthanc with a hook."""
     # Not below pytest's directory: the path of a socket is short.
     directory = Path(tempfile.mkdtemp(prefix="o"))
     try:
-        site = Site(request.param, directory)
+        site = Site(hook, directory, **settings)
         with site.orthanc:
             yield site
         site.no_server()
     finally:
         shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module", params=HOOKS)
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    with running(request.param) as site:
+        yield site
 
 
 @pytest.fixture
@@ -350,6 +359,36 @@ def test_orthanc_itself_takes_over_where_the_plugin_in_c_fails(tmp_path: Path) -
     assert np.array_equal(oracle.decoded(data)[0], orthancs.pixels(1))
 
 
+def test_an_orthanc_that_does_not_overwrite_keeps_what_it_has_and_says_why() -> None:
+    with running("orthanc-lua", OverwriteInstances=False) as site:
+        with site.keeping(2):
+            study = site.send(2)
+        site.until(study, 2, dicom.EXPLICIT)
+        assert "is OverwriteInstances true?" in site.orthanc.said()
+
+
+def test_the_hook_in_lua_does_not_go_round_in_circles_with_orthanc() -> None:
+    """Orthanc makes it what it was again, and tells the hook of another instance."""
+    with running("orthanc-lua", IngestTranscoding=dicom.EXPLICIT) as site:
+        site.says(f"echo called >>'{site.directory}/calls'; " + orthancs.python_line() + ' "$@"')
+        site.serve()
+
+        def replaced(study: str) -> bool:
+            query = {"Level": "Instance", "Query": {"StudyInstanceUID": study}}
+            found = json.loads(site.orthanc.get("/tools/find", json.dumps(query).encode()))
+            origins = [site.orthanc.get(f"/instances/{each}/metadata/Origin") for each in found]
+            return origins == [b"Lua"]
+
+        study = site.send(1)
+        wait_until(lambda: replaced(study), site.orthanc.said)
+        # Orthanc has one queue for scripts: when the second is stored anew, it is done with what came of the first.
+        other = site.send(1)
+        wait_until(lambda: replaced(other), site.orthanc.said)
+        assert (site.directory / "calls").read_text() == "called\n" * 2
+        for each in (study, other):
+            site.until(each, 1, dicom.EXPLICIT)
+
+
 # --- what is printed -------------------------------------------------------------------------------------------
 
 
@@ -397,3 +436,26 @@ USAGE = {
 @pytest.mark.parametrize(("status", "arguments", "says"), USAGE.values(), ids=USAGE.keys())
 def test_what_no_hook_is_printed_for(status: int, arguments: list[str], says: str, fails: Fails) -> None:
     assert says in fails(status, "hook", *arguments)
+
+
+# --- the page --------------------------------------------------------------------------------------------------
+
+PAGE = ROOT / "man" / "dcmtx-orthanc.7"
+
+
+def test_the_page_is_in_order_for_groff() -> None:
+    line = [need_tool("groff"), "-man", "-Tascii", "-P-c", "-rLL=78n", "-ww", os.fspath(PAGE)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(map(len, re.sub(".\b", "", done.stdout).splitlines())) <= 80
+
+
+def test_the_page_names_every_hook_and_what_each_asks_for() -> None:
+    text = PAGE.read_text("ascii").replace("\\-", "-")
+    for name in HOOKS:
+        assert re.search(rf"^\\fB{name}\\fR$", text, re.MULTILINE)
+        assert f"\ndcmtx hook {name} --to jpegls > " in text
+        # What a hook says of the configuration stands there too.
+        settings = re.findall(r'"[A-Z]\w+": (?:\[ "[^"]+" \]|"[^"]+"|true)', printed(name, "--to", "jpegls"))
+        assert settings
+        assert not [setting for setting in settings if setting not in text]
