@@ -20,6 +20,7 @@ from conftest import PATIENCE, need_tool, wait_until
 
 PYTHON_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancPython.so")
 ROWS, COLUMNS = 40, 48
+SR = "1.2.840.10008.5.1.4.1.1.88.11"
 # With Nagle's algorithm each image takes 40 ms: DCMTK, and Orthanc with it, writes a message in two pieces.
 QUICK = {"TCP_NODELAY": "1"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -310,6 +312,29 @@ def dying(path: Path, answers: list[bytes]) -> Iterator[None]:
             path.unlink()
 
 
+@pytest.mark.parametrize("syntax", [dicom.EXPLICIT, dicom.IMPLICIT], ids=["explicit", "implicit"])
+def test_an_object_without_pixels_stays_what_it_is(site: Site, server: Server, syntax: str) -> None:
+    Site.studies += 1
+    study = f"1.2.10.{os.getpid()}.{Site.studies}"
+    told = {
+        0x00080016: ("UI", orthancs.SR), 0x00080018: ("UI", f"{study}.2"), 0x00080060: ("CS", "SR"),
+        0x00100020: ("LO", "P"), 0x0020000D: ("UI", study), 0x0020000E: ("UI", f"{study}.1"),
+        0x0040A040: ("CS", "CONTAINER"),
+    }  # fmt: skip
+    elements = [dicom.element(tag, vr, value, syntax) for tag, (vr, value) in told.items()]
+    path = site.directory / "sr.dcm"
+    path.write_bytes(dicom.file(elements, syntax, sop_class=orthancs.SR, sop_instance=f"{study}.2"))
+    done = len(server.events("job"))
+    # Orthanc allows the plugin one syntax, in which there can be no such object.
+    with site.keeping(1 if site.hook == "orthanc-c" else 0):
+        orthancs.send("storescu", site.orthanc.dicom, [path])
+        server.until_done(done + 1)
+    wait_until(lambda: len(site.orthanc.stored(study)) == 1, site.orthanc.said)
+    walked = dicom.walk(site.orthanc.stored(study)[f"{study}.2"])
+    assert walked.syntax in (dicom.EXPLICIT, dicom.IMPLICIT)
+    assert [walked.elements[tag].text for tag in told] == [value for _, value in told.values()]
+
+
 # What a server answers to the job itself.
 ANSWERS = {"nothing": b"", "that a codec failed": b"\x06", "that it is done, which it is not": b"\0"}
 
@@ -344,6 +369,21 @@ def test_a_server_that_is_gone_after_some(site: Site, server: Server) -> None:
             second = site.send(3)
             site.until(second, 3, dicom.JPEGLS)
     site.until(first, 3, dicom.JPEGLS)
+
+
+@pytest.mark.parametrize("site", ["orthanc-c"], indirect=True)
+@pytest.mark.parametrize("syntax", [dicom.J2K_LOSSLESS, dicom.RLE, dicom.EXPLICIT])
+def test_the_plugin_in_c_transcodes_what_is_asked_for(site: Site, server: Server, syntax: str) -> None:
+    study = site.send(1)
+    site.until(study, 1, dicom.JPEGLS)
+    query = {"Level": "Study", "Query": {"StudyInstanceUID": study}}
+    (found,) = json.loads(site.orthanc.get("/tools/find", json.dumps(query).encode()))
+    with zipfile.ZipFile(io.BytesIO(site.orthanc.get(f"/studies/{found}/archive?transcode={syntax}"))) as archive:
+        (name,) = archive.namelist()
+        data = archive.read(name)
+    assert dicom.walk(data).syntax == syntax
+    assert dicom.walk(data).elements[0x00080018].text == f"{study}.1.1"
+    assert np.array_equal(oracle.decoded(data)[0], orthancs.pixels(1))
 
 
 def test_orthanc_itself_takes_over_where_the_plugin_in_c_fails(tmp_path: Path) -> None:

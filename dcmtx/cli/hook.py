@@ -24,7 +24,7 @@ def hook(hook: str, to: str, command: str | None) -> int:
     plugin for all that Orthanc transcodes, to be compiled. dcmtx-orthanc(7) tells them apart, and how they are set up.
 
     Nothing is lost: pixels are coded without loss and decoded again, SOP Instance UIDs stay, and if anything fails the
-    instance is kept as it was received. With `dcmtx serve` for the same user a hook takes a fourth of the time; the one
+    instance is kept as it was received. With `dcmtx serve` for the same user a hook takes a third of the time; the one
     in C needs it.
 
     \b
