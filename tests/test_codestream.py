@@ -396,6 +396,8 @@ SOT = segment(0x90, bytes(8))
 def test_any_jpeg_2000_header_is_read(
     bits, signed, components, size, origin, progression, transformed, levels, wavelet, others
 ):
+    # Both ends are numbers of 32 bits.
+    size = tuple(min(extent, (1 << 32) - 1 - begin) for extent, begin in zip(size, origin, strict=True))
     depth = bits - 1 | 0x80 * signed
     extra = b"".join(segment(*other) for other in others)
     data = SOC + siz([depth] * components, x=origin[0] + size[0], y=origin[1] + size[1], x0=origin[0], y0=origin[1])

@@ -58,7 +58,7 @@ main()
 CODECS = ",".join(
     f"dcmtx.codec.rle:{name}_{backend}" for name in ("encode", "decode") for backend in ("imagecodecs", "pylibjpeg")
 )
-DEFLATER = "dcmtx.place.atomic:_Deflater:add"
+DEFLATER = "dcmtx.place.deflate:Deflating:write"
 INFLATER = "dcmtx.place.bytes:Spool:write"
 
 

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
     "serve": ("dcmtx.cli.serve:serve", "Do the work of every dcmtx called, with codecs loaded."),
     "completion": ("dcmtx.cli.completion:completion", "Print a script that has a shell complete what follows dcmtx."),
+    "hook": ("dcmtx.cli.hook:hook", "Print a hook that has Orthanc store in another transfer syntax."),
 }
 DEFAULT_COMMAND = "convert"
 # Of every command.

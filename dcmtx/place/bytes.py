@@ -72,6 +72,11 @@ class FileBytes:
             self.close()
             raise unreadable(error) from error
 
+    @property
+    def streamed(self) -> bool:
+        """Whether this is the spool of a stream."""
+        return self._owner is not None
+
     def close(self) -> None:
         """Close the file; a second time does nothing."""
         if self._owner is not None:
@@ -152,6 +157,11 @@ class Spool:
         """Return what was written, for reading."""
         fd = self._file.fileno()
         return FileBytes(fd, os.fstat(fd).st_size, self._file)
+
+
+def is_stream(reader: Reader) -> bool:
+    """Tell whether bytes are the spool of a stream."""
+    return isinstance(reader, FileBytes) and reader.streamed
 
 
 def open_bytes(path: str, spool_in: str | None = None) -> FileBytes:

@@ -1,8 +1,9 @@
-"""What a server's administrator installs: units for systemd, and a client in C."""
+"""What an administrator installs: units for systemd, a client in C, and hooks for Orthanc."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 
 from dcmtx._version import __version__
@@ -57,9 +58,59 @@ def _systemd_word(word: str) -> str:
 
 def client_source() -> str:
     """Return the client in C, which speaks to servers of this version and calls this Python where there is none."""
-    with open(os.path.join(os.path.dirname(__file__), "client.c"), encoding="ascii") as file:
-        text = file.read()
-    return text.replace("@VERSION@", __version__).replace("@PYTHON@", _c_string(sys.executable))
+    return _filled("client.c", PYTHON=_c_string(sys.executable))
+
+
+# Hooks by name: the file that each is made from.
+HOOKS = {
+    "orthanc-python": "hooks/orthanc.py.in",
+    "orthanc-lua": "hooks/orthanc.lua.in",
+    "orthanc-c": "hooks/orthanc.c.in",
+}
+
+
+def hook(name: str, to: str, uid: str, command: list[str] | None = None) -> str:
+    """Return the hook of that name, which converts to what `to` names, of this UID.
+
+    `command` is what it starts instead of this Python's dcmtx; the one in C starts nothing.
+    """
+    command = command or [sys.executable, "-P", "-m", "dcmtx"]
+    return _filled(
+        HOOKS[name],
+        TO=to,
+        UID=uid,
+        COMMAND_PYTHON=_python_list(command),
+        COMMAND_LUA=_lua_string(shlex.join(command)),
+    )
+
+
+def _filled(name: str, **values: str) -> str:
+    """Return a file of this package with what stands between @ and @ in it replaced."""
+    text = _text(name).replace("@ASK@\n", _text("ask.c"))
+    for key, value in {"VERSION": __version__, **values}.items():
+        text = text.replace(f"@{key}@", value)
+    return text
+
+
+def _text(name: str) -> str:
+    with open(os.path.join(os.path.dirname(__file__), name), encoding="ascii") as file:
+        return file.read()
+
+
+def _python_list(words: list[str]) -> str:
+    """Return words as a list in Python, in ASCII; one that is no UTF-8 stays what it is for a command."""
+    return f"[{', '.join(map(ascii, words))}]"
+
+
+def _lua_string(text: str) -> str:
+    """Return text as a string in Lua, in ASCII."""
+    return (
+        '"'
+        + "".join(
+            chr(byte) if 0x20 <= byte < 0x7F and byte not in b'"\\' else f"\\{byte:03d}" for byte in os.fsencode(text)
+        )
+        + '"'
+    )
 
 
 def _c_string(text: str) -> str:

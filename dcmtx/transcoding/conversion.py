@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dcmtx.dataset.meta import SOP_INSTANCE_UID, FileMeta, is_tiff
-from dcmtx.errors import RefusedError
+from dcmtx.errors import InputError, RefusedError
 from dcmtx.finding import Finding, Severity
-from dcmtx.place.bytes import Reader
+from dcmtx.place.bytes import Reader, is_stream
 from dcmtx.place.places import check_free, directory_of
 from dcmtx.planning.case import look_inside
 from dcmtx.planning.planner import make
 from dcmtx.planning.request import Request
 from dcmtx.planning.routes import Route
+from dcmtx.rules import objects
 from dcmtx.transcoding.job import Cores, Job, Outcome, Status, Watch, copy, sink_of
 from dcmtx.transcoding.pixels import Window
 from dcmtx.transcoding.source import Opened, open_source
@@ -29,18 +30,23 @@ def convert(
     *,
     request: Request,
     stays: bool,
+    untouched: bool,
     cores: Cores,
     watch: Watch | None,
 ) -> Outcome:
     """Convert an open file, whose File Meta Information is `meta`, as `request` says.
 
     `stays` says that it has the target syntax and nothing was asked of it but consent to loss: then it is copied if it
-    has lost something already.
+    has lost something already, or is `untouched`, for there is no such consent.
 
     Raises what `transcode` raises.
     """
     opened = open_source(file, directory_of(job.target_place), meta=meta)
     try:
+        if is_stream(file):
+            _check_ended(opened)
+        if untouched:
+            return copy(job, file, opened.dataset.syntax)
         if stays:
             contents = look_inside(opened.dataset.header, opened.frames, request)
             if contents.stream is None or contents.has_lost:
@@ -48,6 +54,25 @@ def convert(
         return _convert(job, file.size, opened, request, cores, watch)
     finally:
         opened.close()
+
+
+def _check_ended(opened: Opened) -> None:
+    """Raise InputError for what came in a stream and may be only the beginning of a file.
+
+    A file that is odd can be looked at again. Of a stream whose writer has died nothing else is left, and who reads
+    what is made of it must not take that for the whole; so less is let pass, and copies are looked at too.
+    """
+    fragments = opened.frames.fragments
+    if fragments is not None and fragments.unended:
+        raise InputError(
+            "the Sequence Delimitation Item of Pixel Data is missing at its end; it is truncated", code="E_TRUNCATED"
+        )
+    if opened.frames.pixel is None and objects.is_image(opened.dataset.header):
+        raise InputError(
+            "it is an image without Pixel Data, truncated it seems",
+            advice="if it is meant so, give it as a file",
+            code="E_NO_PIXELDATA",
+        )
 
 
 def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None) -> Outcome:

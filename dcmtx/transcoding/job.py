@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 from dcmtx.dataset.meta import peek
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.finding import Finding, Severity
-from dcmtx.place.bytes import Reader
+from dcmtx.place.bytes import Reader, is_stream
 from dcmtx.place.places import (
     SourcePlace,
     TargetPlace,
@@ -423,12 +423,13 @@ def _run_open(job: Job, file: Reader, request: Request, cores: Cores, watch: Wat
     meta = peek(file)
     syntax = find(meta.syntax)
     stays = syntax is not None and _nothing_to_do(request, syntax)
-    if syntax is not None and stays and not request.parameters.lossy:
+    untouched = stays and not request.parameters.lossy
+    if syntax is not None and untouched and not is_stream(file):
         return copy(job, file, syntax)
     # Whoever copies needs none of it.
     from dcmtx.transcoding.conversion import convert
 
-    return convert(job, file, meta, request=request, stays=stays, cores=cores, watch=watch)
+    return convert(job, file, meta, request=request, stays=stays, untouched=untouched, cores=cores, watch=watch)
 
 
 def _nothing_to_do(request: Request, syntax: Syntax) -> bool:

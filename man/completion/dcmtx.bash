@@ -16,7 +16,7 @@ _dcmtx() {
     fi
     if ((COMP_CWORD > 1)); then
         case ${COMP_WORDS[1]} in
-            convert | syntaxes | serve | completion) command=${COMP_WORDS[1]} ;;
+            convert | syntaxes | serve | completion | hook) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case $command:$before in
@@ -50,6 +50,8 @@ _dcmtx() {
         serve:--socket) _dcmtx_files "$word"; return ;;
         serve:-j|serve:--jobs) return ;;
         serve:--log-format) COMPREPLY=($(compgen -W "text json" -- "$word")); return ;;
+        hook:--to) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
+        hook:--command) _dcmtx_files "$word"; return ;;
     esac
     if [[ $word == -* ]]; then
         case $command in
@@ -57,6 +59,7 @@ _dcmtx() {
             syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
             serve) COMPREPLY=($(compgen -W "--socket -j --jobs --log-format --status --json --unit --client-source -h --help" -- "$word")); ;;
             completion) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
+            hook) COMPREPLY=($(compgen -W "--to --command -h --help" -- "$word")); ;;
         esac
         ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "--version" -- "$word"))
         return
@@ -66,8 +69,9 @@ _dcmtx() {
         syntaxes) ;;
         serve) ;;
         completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")); ;;
+        hook) COMPREPLY=($(compgen -W "orthanc-python orthanc-lua orthanc-c" -- "$word")); ;;
     esac
-    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert syntaxes serve completion" -- "$word"))
+    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert syntaxes serve completion hook" -- "$word"))
 }
 
 complete -F _dcmtx dcmtx
