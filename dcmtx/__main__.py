@@ -4,6 +4,11 @@ import os
 import sys
 
 _INTERRUPTED = 130
+# By these names dcmtx takes the words of others: `dcmtx as NAME`.
+PEERS = (
+    "gdcmconv", "dcmconv", "dcmcjpeg", "dcmdjpeg", "dcmcjpls", "dcmdjpls", "dcmcrle", "dcmdrle", "dcm2dcm",
+    "dicom-transcode",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -11,6 +16,9 @@ def main() -> None:
     try:
         from dcmtx.serve.client import hand_over
 
+        name = sys.argv[0].rpartition("/")[2]
+        if name in PEERS:
+            sys.argv[1:1] = ["as", name]
         status = hand_over(sys.argv[1:])
         if status is not None:
             # Nothing is there to be flushed or collected.

@@ -54,7 +54,7 @@ static void put(char **at, const char *word) { *at = stpcpy(*at, word) + 1; }
 int main(int argc, char **argv) {
   static const char *const forwarded[] = {"COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TERM", "TMPDIR", "TZ"};
   const char *named = getenv("DCMTX_SOCKET"), *runtime = getenv("XDG_RUNTIME_DIR"), *value;
-  int fds[4], count = 0, variables = 0, s = -1, signals[] = {SIGHUP, SIGINT, SIGTERM}, alone = argc > 1 && !strcmp(argv[1], "serve");
+  int fds[4], count = 0, variables = 0, s = -1, signals[] = {SIGHUP, SIGINT, SIGTERM}, alone = argc > 1 && (!strcmp(argv[1], "serve") || !strcmp(argv[1], "link"));
   char opened[4] = "", number[16], second[108] = "";
   size_t length = 64;
   for (int i = 0; i < 3; i++)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 # What of the environment a job depends on. Nothing that has other code run, and nothing that names other servers.
 FORWARDED = ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TERM", "TMPDIR", "TZ")
-# Commands that are no jobs: they live on.
-ALONE = ("serve",)
+# Commands that are no jobs: one lives on, one is about the program that was called.
+ALONE = ("serve", "link")
 
 GO = b"+"
 # How long a job waits for its turn before its client does it itself, in seconds.
