@@ -21,7 +21,7 @@ from pydicom.values import convert_SQ
 from dcmtx import DcmtxError, transcode
 from dcmtx.batch.report import changes, steps
 from dcmtx.errors import InputError
-from dcmtx.planning.plan import Route
+from dcmtx.planning.routes import Route
 from dcmtx.transcoding.job import job, run
 
 Command = Callable[..., Ran]

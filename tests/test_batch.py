@@ -636,7 +636,7 @@ def test_a_file_of_every_kind_has_one_record(kind: str, mixed: tuple[Path, Ran])
         assert re.fullmatch(r"E_[A-Z_]+", record["error"]["code"])
         assert f"dcmtx: {'out' if exit_status == 8 else 'in'}/{kind}: " in mixed[1].err
         assert record["error"]["message"] in mixed[1].err
-        assert set(record["error"]) == {"code", "status", "message", "frame"}
+        assert set(record["error"]) == {"code", "status", "message", "what", "advice", "frame"}
 
 
 def test_a_batch_of_every_kind_is_summed_up(mixed: tuple[Path, Ran]) -> None:

@@ -134,7 +134,7 @@ def test_an_error_beyond_near_is_noticed(src: Path, dst: Path, fails: Fails, mon
 
 
 def raising(error: BaseException) -> Callable[..., Any]:
-    def fail(*_: object) -> Any:
+    def fail(*_: object, **__: object) -> Any:
         raise error
 
     return fail
@@ -273,8 +273,8 @@ def test_an_encoder_that_returns_no_codestream_is_blamed_not_the_source(
 
 PLACES = [
     "dcmtx.transcoding.job.make",
-    "dcmtx.transcoding.writer.file_meta",
-    "dcmtx.transcoding.writer.Layout",
+    "dcmtx.transcoding.writer.edited",
+    "dcmtx.transcoding.pixels.Layout",
     "dcmtx.place.atomic.AtomicSink.commit",
 ]
 

@@ -264,3 +264,35 @@ def test_an_image_that_is_not_understood_is_not_decoded() -> None:
     assert transcode(data, to="implicit")
     with pytest.raises(InputError, match="NONSENSE"):
         dcmtx.frames(data)
+
+
+def test_a_codestream_that_cannot_hold_its_image_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = dicom.walk(transcode(dicom.Image(bytes(512), 16, 16, stored=12).encode(), to="jpegls")).fragments[0]
+    # The same stream, whose header says 40,000 x 40,000.
+    stream = small.replace(b"\x00\x10\x00\x10", b"\x9c\x40\x9c\x40")
+    data = dicom.Image([stream], rows=40_000, columns=40_000, stored=12, syntax=dicom.JPEGLS).encode()
+    monkeypatch.setattr("dcmtx.transcoding.coders.Coder.one", None)
+    frames = dcmtx.frames(data)
+    with pytest.raises(InputError, match="so few cannot hold"):
+        frames[0]
+
+
+def test_a_decoder_is_closed_with_the_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+    monkeypatch.setattr("dcmtx.transcoding.coders.Coder.close", closed.append)
+    with dcmtx.frames(SOURCE) as frames:
+        assert len(frames) == 3
+        assert closed == []
+    assert len(closed) == 1
+
+
+def test_a_frame_that_a_decoder_cannot_do_names_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    coded = transcode(SOURCE, to="j2k")
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr("dcmtx.codec.jpeg2k.decode_imagecodecs", fail)
+    with pytest.raises(CodecError, match="out of luck; try the decoder ") as caught:
+        dcmtx.frames(coded, decoder="imagecodecs")[1]
+    assert caught.value.frame == 1

@@ -25,25 +25,23 @@ import works
 from conftest import Ran
 
 from dcmtx import transcode
-from dcmtx.dataset.meta import peek
 from dcmtx.errors import CodecError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel import encapsulation
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.place import places
 from dcmtx.place.atomic import AtomicSink
 from dcmtx.place.bytes import FileBytes, open_bytes
-from dcmtx.planning.planner import worst_case
+from dcmtx.planning.formats import worst_case
 from dcmtx.policy import OffsetTable
-from dcmtx.rules.image import read_format
 from dcmtx.transcoding import engine
 from dcmtx.transcoding import job as transcoding
 from dcmtx.transcoding.frame import EncodedFrame, FrameCoder
 from dcmtx.transcoding.job import Status
-from dcmtx.transcoding.source import Source
+from dcmtx.transcoding.source import Opened, open_source
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]
-Opened = Callable[[Path], Source]
+Opens = Callable[[Path], Opened]
 
 DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 GIB = 1 << 30
@@ -157,16 +155,15 @@ def _holes(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def opened() -> Iterator[Opened]:
-    """Open a file as a Source with its frames mapped."""
+def opened() -> Iterator[Opens]:
+    """Open a file as a data set and its frames; raise what is wrong with these."""
     files: list[FileBytes] = []
 
-    def run(path: Path) -> Source:
+    def run(path: Path) -> Opened:
         file = open_bytes(str(path))
         files.append(file)
-        source = Source(file, peek(file))
-        source.close_pixels()
-        source.map_frames(read_format(source.header))
+        source = open_source(file)
+        source.frames.check()
         return source
 
     yield run
@@ -323,20 +320,20 @@ LENGTHS = pytest.mark.parametrize(
 @BOTH
 @LENGTHS
 def test_a_native_source_of_4_gib_is_read_at_both_ends(
-    attributes: dict[str, int], length: int, syntax: str, tmp_path: Path, opened: Opened, reads: Reads
+    attributes: dict[str, int], length: int, syntax: str, tmp_path: Path, opened: Opens, reads: Reads
 ) -> None:
     file = native(tmp_path / "in.dcm", length, syntax=syntax, behind=behind(syntax), **attributes)
     source = opened(file.path)
-    assert source.pixel is not None
-    assert source.pixel.length == length
-    assert source.header.text(0x7FE10010) == "BEHIND THE PIXELS"
-    assert source.header.value(0x7FE11001) == b"\4\3\2\1"
+    assert source.frames.pixel is not None
+    assert source.frames.pixel.length == length
+    assert source.dataset.header.text(0x7FE10010) == "BEHIND THE PIXELS"
+    assert source.dataset.header.value(0x7FE11001) == b"\4\3\2\1"
     assert reads.bytes < LITTLE
     assert file.on_disk < LITTLE
 
 
 @BOTH
-def test_the_last_frame_of_a_native_source_of_4_gib(syntax: str, tmp_path: Path, opened: Opened, reads: Reads) -> None:
+def test_the_last_frame_of_a_native_source_of_4_gib(syntax: str, tmp_path: Path, opened: Opens, reads: Reads) -> None:
     file = native(tmp_path / "in.dcm", CT_BYTES, syntax=syntax, **CT)
     with file.path.open("r+b") as raw:
         raw.seek(-CT_FRAME, os.SEEK_END)
@@ -344,9 +341,9 @@ def test_the_last_frame_of_a_native_source_of_4_gib(syntax: str, tmp_path: Path,
         raw.seek(-4, os.SEEK_END)
         raw.write(b"last")
     source = opened(file.path)
-    last = source.frame(8190)
+    last = source.frames.frame(8190)
     assert (len(last), last[:5], last[-4:]) == (CT_FRAME, b"first", b"last")
-    assert not any(source.frame(8189))
+    assert not any(source.frames.frame(8189))
     assert reads.bytes < LITTLE
 
 
@@ -463,7 +460,7 @@ def test_what_the_refusal_names_could_hold_it(target: str, too_long: Path, tmp_p
 
 
 @pytest.mark.parametrize("target", NATIVE_TARGETS)
-def test_what_just_fits_native_pixel_data_is_planned(target: str, tmp_path: Path, opened: Opened) -> None:
+def test_what_just_fits_native_pixel_data_is_planned(target: str, tmp_path: Path, opened: Opens) -> None:
     quick(tmp_path / "in.dcm", [b"\3\0"] * 106, syntax=DEFLATED_FRAMES, **AT_MOST)
     outcome = transcode(tmp_path / "in.dcm", tmp_path / "out.dcm", to=target, dry_run=True)
     assert outcome.plan is not None
@@ -648,15 +645,15 @@ TABLES: dict[str, tuple[dict[int, bytes], list[int], str]] = {
 
 @pytest.mark.parametrize(("before", "basic", "note"), TABLES.values(), ids=list(TABLES))
 def test_a_frame_far_beyond_4_gib(
-    before: dict[int, bytes], basic: list[int], note: str, tmp_path: Path, opened: Opened, reads: Reads
+    before: dict[int, bytes], basic: list[int], note: str, tmp_path: Path, opened: Opens, reads: Reads
 ) -> None:
     file = encapsulated(tmp_path / "in.dcm", FAR, table=table(basic), before=before, frames=len(FAR), **TINY)
     source = opened(file.path)
-    assert source.fragments is not None
-    assert source.fragments.offset(5) > 9 * GIB
-    assert [source.frame(number) for number in (0, 3, 5)] == [FIRST, b"\0\0", LAST]
+    assert source.frames.fragments is not None
+    assert source.frames.fragments.offset(5) > 9 * GIB
+    assert [source.frames.frame(number) for number in (0, 3, 5)] == [FIRST, b"\0\0", LAST]
     assert reads.bytes < LITTLE
-    assert [note in one.text for one in source.notes] == [True] * bool(note)
+    assert [note in one.text for one in (*source.dataset.notes, *source.frames.notes)] == [True] * bool(note)
     assert file.on_disk < LITTLE
 
 
@@ -668,7 +665,7 @@ def test_a_frame_far_beyond_4_gib(
 )
 @pytest.mark.parametrize("split", [False, True], ids=["a fragment per frame", "two fragments per frame"])
 def test_a_basic_table_at_the_border(
-    split: bool, length: int, offset: int, tmp_path: Path, opened: Opened, reads: Reads
+    split: bool, length: int, offset: int, tmp_path: Path, opened: Opens, reads: Reads
 ) -> None:
     half = len(LAST) // 4 * 2
     fragments: list[bytes | int] = [length, LAST] if not split else [FIRST, length - 8 - len(FIRST), LAST[:half]]
@@ -684,8 +681,10 @@ def test_a_basic_table_at_the_border(
             raw.seek(file.holes[0][1] - 2)
             raw.write(b"\xff\xd9")
     source = opened(file.path)
-    assert source.frame(1) == LAST
-    assert [("Basic Offset Table" in note.text) for note in source.notes] == [True] * (offset >= 1 << 32)
+    assert source.frames.frame(1) == LAST
+    assert [("Basic Offset Table" in note.text) for note in (*source.dataset.notes, *source.frames.notes)] == [True] * (
+        offset >= 1 << 32
+    )
     assert reads.bytes < LITTLE
 
 
@@ -876,7 +875,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         def code(self: FrameCoder, numbers: list[int]) -> list[EncodedFrame]:
             Frame.begin(1)
             # The last ones may be fewer than that.
-            if numbers[0] < self._source.header.integer(0x00280008) // together * together:
+            if numbers[0] < len(self._frames) // together * together:
                 meet.wait(10)
             (done,) = coded(self, numbers)
             assert isinstance(done, EncodedFrame)
@@ -1012,7 +1011,7 @@ def test_a_native_expansion_that_has_no_room_is_refused_before_a_frame_is_decode
     target: str, coded: Path, tmp_path: Path, fails: Fails, room: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = room(NATIVE_BYTES - 1)
-    monkeypatch.setattr("dcmtx.transcoding.writer.run", None)
+    monkeypatch.setattr("dcmtx.transcoding.pixels.run", None)
     line = fails(8, coded, tmp_path / "out.dcm", "--to", target)
     assert f"it needs {NATIVE_BYTES} bytes and the file system has {NATIVE_BYTES - 1}; free some space" in line
     assert asked == [str(tmp_path)]
@@ -1022,7 +1021,7 @@ def test_a_full_disk_is_noticed_before_a_frame_is_decoded(
     coded: Path, tmp_path: Path, fails: Fails, room: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room(0)
-    monkeypatch.setattr("dcmtx.transcoding.writer.run", None)
+    monkeypatch.setattr("dcmtx.transcoding.pixels.run", None)
     assert "the file system has 0" in fails(8, coded, tmp_path / "out.dcm", "--to", "explicit")
 
 

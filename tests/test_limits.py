@@ -356,7 +356,7 @@ def test_a_file_that_fails_when_it_is_opened_leaves_no_descriptor(
 
 PLACES = [
     "dcmtx.transcoding.job.peek",
-    "dcmtx.transcoding.job.Source",
+    "dcmtx.transcoding.job.open_source",
     "dcmtx.transcoding.job.make",
     "dcmtx.transcoding.writer.Writer.write",
 ]

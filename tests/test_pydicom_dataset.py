@@ -17,7 +17,8 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 import dcmtx
 from dcmtx import transcode, transcode_dataset
 from dcmtx.errors import InputError, RefusedError, UnsupportedError, UsageError
-from dcmtx.planning.plan import Plan, Route
+from dcmtx.planning.plan import Plan
+from dcmtx.planning.routes import Route
 
 TESTDATA = sorted((ROOT / "testdata").glob("*.dcm"))
 PIXELS = (np.arange(3 * 40 * 48, dtype="<u2") * 2503 % 4096).reshape(3, 40, 48)

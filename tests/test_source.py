@@ -24,15 +24,13 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
 from dcmtx.dataset.edit import Span
-from dcmtx.dataset.meta import peek
 from dcmtx.errors import InputError
 from dcmtx.place.bytes import FileBytes, open_bytes
-from dcmtx.rules.image import read_format
-from dcmtx.transcoding.source import Source
+from dcmtx.transcoding.source import Opened, open_source
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]
-Opened = Callable[..., Source]
+Opens = Callable[..., Opened]
 
 PIXELS = (np.arange(20 * 30, dtype="<u2") * 2503 % 4096).reshape(20, 30)
 
@@ -47,21 +45,19 @@ def body(data: bytes) -> bytes:
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Opened]:
-    """Open bytes as a Source with its frames mapped."""
+def opened(tmp_path: Path) -> Iterator[Opens]:
+    """Open bytes as a data set and its frames; raise what is wrong with these."""
     files: list[FileBytes] = []
-    sources: list[Source] = []
+    sources: list[Opened] = []
 
-    def run(data: bytes, *, mapped: bool = True) -> Source:
+    def run(data: bytes) -> Opened:
         path = tmp_path / f"in{len(files)}.dcm"
         path.write_bytes(data)
         file = open_bytes(str(path))
         files.append(file)
-        source = Source(file, peek(file), str(tmp_path))
+        source = open_source(file, str(tmp_path))
         sources.append(source)
-        if mapped:
-            source.close_pixels()
-            source.map_frames(read_format(source.header))
+        source.frames.check()
         return source
 
     yield run
@@ -69,6 +65,10 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
         source.close()
     for file in files:
         file.close()
+
+
+def notes_of(source: Opened) -> list[str]:
+    return [note.text for note in (*source.dataset.notes, *source.frames.notes)]
 
 
 # --- bytes of files --------------------------------------------------------------------------------------------
@@ -113,11 +113,11 @@ def test_a_stream_is_read_to_its_end_and_leaves_no_file(tmp_path: Path) -> None:
         file.close()
 
 
-def test_a_span_of_a_file_that_became_shorter_is_an_error(opened: Opened, tmp_path: Path) -> None:
+def test_a_span_of_a_file_that_became_shorter_is_an_error(opened: Opens, tmp_path: Path) -> None:
     source = opened(image(pixels=bytes(200_000), rows=200, columns=500).encode())
     os.truncate(tmp_path / "in0.dcm", 100_000)
     with pytest.raises(InputError, match="shorter"):
-        list(source.pieces(Span(50_000, 150_000)))
+        list(source.dataset.pieces(Span(50_000, 150_000)))
 
 
 # --- native frames ---------------------------------------------------------------------------------------------
@@ -141,11 +141,9 @@ def test_frames_of_one_bit_pixels_run_on_within_bytes(
     )  # fmt: skip
     file = open_bytes(str(path))
     try:
-        source = Source(file, peek(file))
-        source.close_pixels()
-        source.map_frames(read_format(source.header))
+        source = open_source(file)
         for number in range(frames):
-            frame = np.frombuffer(source.frame(number), np.uint8)
+            frame = np.frombuffer(source.frames.frame(number), np.uint8)
             assert len(frame) >= -(-rows * columns // 8)
             assert np.array_equal(np.unpackbits(frame, bitorder="little")[: rows * columns], bits[number])
     finally:
@@ -173,7 +171,7 @@ NATIVE: dict[str, tuple[int, str, str]] = {
 @pytest.mark.parametrize(("allocated", "vr", "syntax"), NATIVE.values(), ids=NATIVE.keys())
 @pytest.mark.parametrize("shape", [(3, 3, 3), (3, 5, 4), (2, 1, 1), (1, 7, 9)], ids=str)
 def test_native_frames_come_in_little_endian(
-    shape: tuple[int, int, int], allocated: int, vr: str, syntax: str, opened: Opened
+    shape: tuple[int, int, int], allocated: int, vr: str, syntax: str, opened: Opens
 ) -> None:
     frames, rows, columns = shape
     size = rows * columns * allocated // 8
@@ -185,7 +183,7 @@ def test_native_frames_come_in_little_endian(
             syntax=syntax,
         ).encode()
     )  # fmt: skip
-    assert [source.frame(number) for number in range(frames)] == [
+    assert [source.frames.frame(number) for number in range(frames)] == [
         value[number * size : (number + 1) * size] for number in range(frames)
     ]
 
@@ -215,15 +213,15 @@ def test_odd_frames_of_bytes_in_big_endian_keep_their_pixels(
     assert np.array_equal(frames, value)
 
 
-def test_padding_behind_the_last_frame_is_dropped_with_a_note(opened: Opened) -> None:
+def test_padding_behind_the_last_frame_is_dropped_with_a_note(opened: Opens) -> None:
     source = opened(image(pixels=PIXELS.tobytes() + bytes(100)).encode())
-    assert source.frame(0) == PIXELS.tobytes()
-    assert any("100 bytes of padding" in note.text for note in source.notes)
+    assert source.frames.frame(0) == PIXELS.tobytes()
+    assert any("100 bytes of padding" in note for note in notes_of(source))
 
 
-def test_the_pad_byte_is_no_padding_to_speak_of(opened: Opened) -> None:
+def test_the_pad_byte_is_no_padding_to_speak_of(opened: Opens) -> None:
     source = opened(dicom.Image(bytes(15), rows=3, columns=5, allocated=8, stored=8).encode())
-    assert source.notes == []
+    assert notes_of(source) == []
 
 
 # A spool that is given up is not closed; one test below is about that.
@@ -268,11 +266,11 @@ STREAMS: dict[str, bytes] = {
 
 @leaks
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS.keys())
-def test_a_deflated_data_set_is_inflated(stream: bytes, opened: Opened, tmp_path: Path) -> None:
+def test_a_deflated_data_set_is_inflated(stream: bytes, opened: Opens, tmp_path: Path) -> None:
     source = opened(HEAD + stream)
-    assert source.frame(0) == PIXELS.tobytes()
-    assert source.data.pread(len(DATASET) + 1, 0) == DATASET
-    wrapped = any("zlib" in note.text for note in source.notes)
+    assert source.frames.frame(0) == PIXELS.tobytes()
+    assert source.dataset.reader.pread(len(DATASET) + 1, 0) == DATASET
+    wrapped = any("zlib" in note for note in notes_of(source))
     assert wrapped == (stream in (STREAMS["wrapped by zlib"], STREAMS["wrapped by zlib, with a small window"]))
     assert os.listdir(tmp_path) == ["in0.dcm"]
 
@@ -403,13 +401,13 @@ ARRANGED: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("data", "note"), ARRANGED.values(), ids=ARRANGED.keys())
-def test_frames_are_found_in_their_fragments(data: bytes, note: str, opened: Opened) -> None:
+def test_frames_are_found_in_their_fragments(data: bytes, note: str, opened: Opens) -> None:
     source = opened(data)
-    count = read_format(source.header).frames
-    assert [source.frame(number).rstrip(b"\0") for number in range(count)] == [
+    count = len(source.frames)
+    assert [source.frames.frame(number).rstrip(b"\0") for number in range(count)] == [
         stream.rstrip(b"\0") for stream in CODED[:count]
     ]
-    assert any(note in one.text for one in source.notes) if note else source.notes == []
+    assert any(note in one for one in notes_of(source)) if note else notes_of(source) == []
 
 
 @pytest.mark.parametrize(("data", "note"), ARRANGED.values(), ids=ARRANGED.keys())

@@ -16,7 +16,7 @@ from dcmtx.errors import DcmtxError
 from dcmtx.place.atomic import remove_stale, sweep, temporary_name
 from dcmtx.place.bytes import open_bytes
 from dcmtx.place.places import is_same
-from dcmtx.planning.plan import Route
+from dcmtx.planning.routes import Route
 from dcmtx.record import Record
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
 from dcmtx.transcoding.job import Job, Outcome, run

@@ -59,6 +59,14 @@ def convert_many(
 
     Raises UsageError for options that make no sense, or sources that cannot go to the destination together;
     RefusedError for an option that loses without consent.
+
+    >>> import dcmtx
+    >>> files = ["ct-explicit.dcm", "sr-text.dcm", "rtdose-32.dcm"]
+    >>> results = list(dcmtx.convert_many(files, "out", to="jpegls", workers=2))
+    >>> sorted(result.code for result in results if isinstance(result, dcmtx.DcmtxError))
+    ['E_BITS']
+    >>> sorted(result.syntax_out for result in results if isinstance(result, dcmtx.Outcome))
+    ['1.2.840.10008.1.2.1', '1.2.840.10008.1.2.4.80']
     """
     several = [sources] if isinstance(sources, str | os.PathLike) else sources
     paths = [os.fspath(path) for path in several]

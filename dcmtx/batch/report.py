@@ -9,9 +9,9 @@ from dcmtx.dataset.edit import Append, Edit, Remove, Reserve, Set, Within
 from dcmtx.dataset.element import tag_text
 from dcmtx.errors import DcmtxError
 from dcmtx.finding import Finding
-from dcmtx.planning.plan import Plan, Route
+from dcmtx.planning.plan import Plan
 from dcmtx.policy import OffsetTable
-from dcmtx.syntax import Kind, find
+from dcmtx.syntax import find
 from dcmtx.transcoding.announce import line, shown_value
 from dcmtx.transcoding.job import Outcome, Status
 
@@ -53,40 +53,10 @@ def plan_lines(outcome: Outcome, name: str) -> list[str]:
     return lines
 
 
-_ROUTES = {
-    Route.NONE: "no pixels: the data set is encoded anew",
-    Route.SKIP: "skip",
-    Route.CARRY: "carry: native pixels stay what they are",
-    Route.REWRAP: "rewrap: codestreams stay what they are, in new fragments",
-    Route.RECOMPRESS: "recompress: JPEG streams stay what they are, bit for bit",
-    Route.RECODE: "recode",
-}
-
-
 def steps(plan: Plan) -> list[str]:
     """Return what happens to the pixels, step by step."""
-    lines = [f"route: {_ROUTES[plan.route]}"]
-    if plan.decoder and plan.source_format and plan.decoded_format:
-        lines.append(f"decode by {plan.decoder.backend}: {plan.source_format.describe()}")
-        if plan.decoded_format.photometric != plan.source_format.photometric:
-            lines.append(f"colour: {plan.source_format.photometric} to {plan.decoded_format.photometric}")
-    if plan.word_bytes:
-        lines.append(f"big endian: words of {8 * plan.word_bytes} bits")
-    if plan.overlays:
-        groups = ", ".join(f"{overlay.group:04X} from bit {overlay.bit}" for overlay in plan.overlays)
-        lines.append(f"extract overlays: {groups}")
-    if plan.unused_bits is not None:
-        lines.append(f"content outside Bits Stored: {plan.unused_bits.value}")
-    if plan.encoder and plan.target_format:
-        loss = "with loss" if plan.irreversible else "without loss"
-        lines.append(f"encode by {plan.encoder.backend}, {loss}: {plan.target_format.describe()}")
-    if plan.verifier and not (
-        plan.syntax.kind is Kind.NATIVE and plan.target_format and plan.target_format.allocated == 1
-    ):
-        lines.append(f"verify by {plan.verifier.backend}")
-    if plan.table is not OffsetTable.EMPTY:
-        lines.append(f"offset table: {plan.table.value}")
-    return lines
+    table = [f"offset table: {plan.table.value}"] if plan.table is not OffsetTable.EMPTY else []
+    return [f"route: {plan.route.describe()}", *(step.describe() for step in plan.steps), *table]
 
 
 def changes(plan: Plan) -> list[str]:

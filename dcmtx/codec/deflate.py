@@ -27,8 +27,8 @@ def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
         raise InputError(f"the frame inflates to more than {coded.frame_bytes} bytes", code="E_GEOMETRY")
     if inflater.unused_data.strip(b"\0"):
         raise InputError(
-            f"{len(inflater.unused_data)} bytes follow the deflated frame; correct Number of Frames (0028,0008) or the "
-            "fragments",
+            f"{len(inflater.unused_data)} bytes follow the deflated frame",
+            advice="correct Number of Frames (0028,0008) or the fragments",
             code="E_INCONSISTENT",
         )
     return native.decode(cells, coded, plain)

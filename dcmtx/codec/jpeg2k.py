@@ -71,7 +71,8 @@ def check_resolutions(kind: str, encoded: bytes, quality: EncodingParameters) ->
     made = codestream.inspect(kind, encoded).levels + 1
     if made != quality.resolutions:
         raise RefusedError(
-            f"so small an image has {made} resolutions, not {quality.resolutions}; ask for fewer, or for none",
+            f"so small an image has {made} resolutions, not {quality.resolutions}",
+            advice="ask for fewer, or for none",
             code="E_LIMIT",
         )
 

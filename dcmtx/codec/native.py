@@ -29,7 +29,8 @@ def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
     """
     if coded.subsampled and coded.pixels % 2:
         raise InputError(
-            f"{coded.rows}x{coded.columns} pixels cannot share chroma in pairs; correct the data set first",
+            f"{coded.rows}x{coded.columns} pixels cannot share chroma in pairs",
+            advice="correct the data set first",
             code="E_INCONSISTENT",
         )
     if len(data) < coded.frame_bytes:
@@ -59,8 +60,8 @@ def _without_padding(data: bytes, coded: PixelFormat) -> bytes:
     if excess > 1 and (excess >= max(need, _LARGEST_PADDING) or any(data[need:])):
         more = "pixels that share no chroma have" if len(data) == 3 * need // 2 and coded.subsampled else "it has"
         raise InputError(
-            f"{more} {len(data)} bytes, but {coded.describe()} takes {need}; correct Number of Frames (0028,0008), the "
-            "fragments, or the attributes of the image",
+            f"{more} {len(data)} bytes, but {coded.describe()} takes {need}",
+            advice="correct Number of Frames (0028,0008), the fragments, or the attributes of the image",
             code="E_INCONSISTENT",
         )
     return data[:need]

@@ -45,7 +45,8 @@ def encode(
     found = measure(encoded)
     if found < wanted - _MISSED:
         raise RefusedError(
-            f"its encoder loses more than leaves {wanted:g} dB, {found:.1f} dB at best; leave out --lossy",
+            f"its encoder loses more than leaves {wanted:g} dB, {found:.1f} dB at best",
+            advice="leave out --lossy",
             code=UNREACHED,
         )
     return encoded

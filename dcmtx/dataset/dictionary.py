@@ -101,7 +101,9 @@ def _dictionary() -> tuple[dict[int, Sequence[str]], dict[str, Sequence[str]]]:
     folders = package.submodule_search_locations if package is not None else None
     spec = importlib.util.spec_from_file_location("_dicom_dict", f"{folders[0]}/_dicom_dict.py") if folders else None
     if spec is None or spec.loader is None:
-        raise UnsupportedError("pydicom, whose dictionary Implicit VR needs, is not installed; pip install pydicom")
+        raise UnsupportedError(
+            "pydicom, whose dictionary Implicit VR needs, is not installed", advice="pip install pydicom"
+        )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.DicomDictionary, module.RepeatersDictionary

@@ -96,7 +96,7 @@ class Item(Record):
             return b""
         if part.length > LARGEST_VALUE:
             raise InputError(
-                f"{tag_text(tag)} has {part.length} bytes; correct it first", code="E_INCONSISTENT", tag=tag
+                f"{tag_text(tag)} has {part.length} bytes", advice="correct it first", code="E_INCONSISTENT", tag=tag
             )
         return self.buffer[part.value : part.end]
 
@@ -174,7 +174,7 @@ def rewriting(
     encoding = _unknown_encoding(reader, element.value)
     if encoding is None:
         raise InputError(
-            f"{tag_text(element.tag)} is no sequence; correct it first", code="E_SEQUENCE", tag=element.tag
+            f"{tag_text(element.tag)} is no sequence", advice="correct it first", code="E_SEQUENCE", tag=element.tag
         )
     return Rewriting(reader, element.value, element.end, encoding, target, context, changes, element)
 
@@ -395,8 +395,8 @@ class Rewriting:
     def _damaged(self, position: int) -> InputError:
         within = self._levels[1].tag if len(self._levels) > 1 else self._levels[0].tag
         return InputError(
-            f"sequence {tag_text(within)} is damaged {position - self._bounds[0]} bytes from its start; "
-            "correct it first",
+            f"sequence {tag_text(within)} is damaged {position - self._bounds[0]} bytes from its start",
+            advice="correct it first",
             code="E_SEQUENCE",
             tag=within,
         )

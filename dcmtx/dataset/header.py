@@ -97,7 +97,8 @@ class Header:
             return b""
         if element.length > most:
             raise InputError(
-                f"{tag_text(tag)} has {element.length} bytes, more than such an attribute can have; correct it first",
+                f"{tag_text(tag)} has {element.length} bytes, more than such an attribute can have",
+                advice="correct it first",
                 code="E_INCONSISTENT",
                 tag=tag,
             )
@@ -126,7 +127,8 @@ class Header:
             return None
         if not _INTEGER.fullmatch(text):
             raise InputError(
-                f"{tag_text(tag)} is {text[:16]!r}, which is not an integer; correct it first",
+                f"{tag_text(tag)} is {text[:16]!r}, which is not an integer",
+                advice="correct it first",
                 code="E_INCONSISTENT",
                 tag=tag,
             )
@@ -211,8 +213,8 @@ def _pixel_element(pixel: Element, encoding: Encoding) -> Element:
     """Return the pixel element. Raises InputError in big endian where no VR says which of its bytes are swapped."""
     if encoding.big_endian and pixel.vr not in VRS:
         raise InputError(
-            f"{tag_text(pixel.tag)} has no VR that the standard knows, so its byte order cannot be told; correct it "
-            "first",
+            f"{tag_text(pixel.tag)} has no VR that the standard knows, so its byte order cannot be told",
+            advice="correct it first",
             code="E_INCONSISTENT",
             tag=pixel.tag,
         )

@@ -208,7 +208,8 @@ def map_frames(
             return FrameMap(starts, tuple(notes))
     raise InputError(
         f"Number of Frames is {frames}, but Pixel Data has {count} fragment{'s' * (count != 1)} that cannot be mapped "
-        "to them; correct Number of Frames (0028,0008) or the fragments",
+        "to them",
+        advice="correct Number of Frames (0028,0008) or the fragments",
         code="E_TRUNCATED",
     )
 
@@ -216,7 +217,8 @@ def map_frames(
 def _check_one(streams: int) -> None:
     if streams > 1:
         raise InputError(
-            f"Number of Frames (0028,0008) is 1, but Pixel Data has {streams} codestreams; correct that first",
+            f"Number of Frames (0028,0008) is 1, but Pixel Data has {streams} codestreams",
+            advice="correct that first",
             code="E_INCONSISTENT",
         )
 
@@ -351,7 +353,8 @@ class Layout:
             )
         if self._kind is OffsetTable.BASIC and self._position > LARGEST_OFFSET:
             raise RefusedError(
-                "its offset does not fit the 32 bits of a Basic Offset Table; use --offset-table extended",
+                "its offset does not fit the 32 bits of a Basic Offset Table",
+                advice="use --offset-table extended",
                 code="E_SIZE",
                 frame=frame,
             )

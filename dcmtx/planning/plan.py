@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from types import MappingProxyType
 
 from dcmtx.codec.row import Row
 from dcmtx.dataset.edit import Edit
 from dcmtx.dataset.element import PIXEL_DATA
 from dcmtx.finding import Finding
-from dcmtx.pixel.codestream import Codestream, Transform
+from dcmtx.pixel.codestream import Transform
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.planning.routes import Route
+from dcmtx.planning.steps import Step
 from dcmtx.policy import EncodingParameters, OffsetTable, UnusedBits
 from dcmtx.record import Record
 from dcmtx.rules import overlay
 from dcmtx.syntax import Syntax
-
-
-class Route(Enum):
-    """The way that the pixels take."""
-
-    NONE = "no pixels"
-    SKIP = "skipped"
-    CARRY = "carry"  # native cells that stay what they are
-    REWRAP = "rewrap"  # codestreams that stay what they are, in new fragments
-    RECOMPRESS = "recompress"  # JPEG streams into JPEG XL or out of it, bit for bit
-    RECODE = "recode"
-
-
-class Contents(Record):
-    """What encapsulated pixels hold, without decoding: the first codestream's header, and the bytes of all of them.
-
-    `lost` is the header of the first codestream that has lost something.
-    """
-
-    stream: Codestream | None = None
-    coded_bytes: int = 0
-    lost: Codestream | None = None
 
 
 class Detail(Record):
@@ -61,8 +40,9 @@ class Plan(Record):
     something is lost, `lost` that codestreams of the source have lost something; `exact` encodes the frames that
     loss would not make smaller. `transform` is that of the first codestream, which all must share. `word_bytes` is
     how wide the words of a source in big endian are where its VR does not tell; `order_known` is False where nobody
-    can tell and nobody needs to. `edits` go by tag; `instance` is a new SOP Instance UID. `details` are what a dry
-    run finds out beside the edits.
+    can tell and nobody needs to. `steps` are what becomes of every frame, in order. `file_meta` is all that stands
+    before the data set; `edits` go by tag, those inside sequences are Within; `instance` is a new SOP Instance UID.
+    `details` are what all this comes to in the data set, as a dry run finds it out.
     """
 
     syntax: Syntax
@@ -85,7 +65,9 @@ class Plan(Record):
     transform: Transform | None = None
     word_bytes: int | None = None
     order_known: bool = True
+    steps: tuple[Step, ...] = ()
     table: OffsetTable = OffsetTable.EMPTY
+    file_meta: bytes = b""
     edits: Mapping[int, Edit] = MappingProxyType({})
     instance: str | None = None
     notes: tuple[Finding, ...] = ()

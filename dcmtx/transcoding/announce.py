@@ -16,22 +16,24 @@ from dcmtx.dataset.encoding import fitting
 from dcmtx.dataset.header import Header, element_at
 from dcmtx.dataset.meta import meta_changes
 from dcmtx.dataset.vr import SWAP_UNIT
-from dcmtx.planning.plan import Detail, Plan, Route
+from dcmtx.planning.inside import InnerChange, context_of
+from dcmtx.planning.plan import Detail, Plan
+from dcmtx.planning.routes import Route
 from dcmtx.syntax import EXPLICIT_LITTLE, Encoding
-from dcmtx.transcoding.inside import context_of, rewritten
-from dcmtx.transcoding.source import Source
+from dcmtx.transcoding.elements import rewritten, with_codecs
+from dcmtx.transcoding.source import DataSet
 
 if TYPE_CHECKING:
     from dcmtx.dataset.encoding import Change, Item
 
 
-def announced(plan: Plan, source: Source) -> Plan:
+def announced(plan: Plan, dataset: DataSet) -> Plan:
     """Return the plan with all that changes beside its edits, and without edits that change nothing.
 
     Raises what the run would raise for a sequence.
     """
-    found = dict.fromkeys([*_meta(plan, source), *_data_set(plan, source), *_pixels(plan, source)])
-    edits = {tag: edit for tag, edit in plan.edits.items() if not _is_so_already(edit, source.header)}
+    found = dict.fromkeys([*_meta(plan, dataset), *_data_set(plan, dataset), *_pixels(plan, dataset)])
+    edits = {tag: edit for tag, edit in plan.edits.items() if not _is_so_already(edit, dataset.header)}
     return plan.replace(details=tuple(found), edits=edits)
 
 
@@ -53,41 +55,41 @@ def shown_value(vr: bytes, value: bytes, *, big_endian: bool = False) -> str:
     return value.decode("latin-1").strip(" \0")
 
 
-def _meta(plan: Plan, source: Source) -> Iterator[Detail]:
-    for tag, vr, value in meta_changes(source.head, source.header, plan.syntax, plan.instance):
+def _meta(plan: Plan, dataset: DataSet) -> Iterator[Detail]:
+    for tag, vr, value in meta_changes(dataset.meta, dataset.header, plan.syntax, plan.instance):
         yield Detail((), tag, f"becomes {shown_value(vr, value)}")
 
 
-def _data_set(plan: Plan, source: Source) -> Iterator[Detail]:
+def _data_set(plan: Plan, dataset: DataSet) -> Iterator[Detail]:
     """Yield what changes at the top level without an edit, and inside sequences."""
-    encoding, target = source.header.encoding, plan.syntax.encoding
+    encoding, target = dataset.header.encoding, plan.syntax.encoding
     if encoding != target:
         how = " (private and unknown elements are UN)" if encoding.implicit else ""
         yield Detail((), 0, f"every element is encoded as {_name(target)}, not {_name(encoding)}{how}")
-    for element in (*source.header.elements, *source.header.tail):
+    for element in (*dataset.header.elements, *dataset.header.tail):
         edit = plan.edits.get(element.tag)
         if edit is None and encoding != target:
-            yield from _encoded_anew(plan, source, element)
+            yield from _encoded_anew(plan, dataset, element)
         elif isinstance(edit, Append | Within):
-            yield from _inside(plan, source, element, edit.changes)
+            yield from _inside(plan, dataset, element, edit.changes)
 
 
-def _encoded_anew(plan: Plan, source: Source, element: Element) -> Iterator[Detail]:
+def _encoded_anew(plan: Plan, dataset: DataSet, element: Element) -> Iterator[Detail]:
     """Yield what changes with an element that is in another encoding: its VR, what is inside it."""
     vr = element.vr
     if vr == NO_VR:
-        vr = look_up(element.tag, element.length, context_of(source.header))
+        vr = look_up(element.tag, element.length, context_of(dataset.header))
     if vr == b"SQ" or element.length == UNDEFINED:
-        yield from _inside(plan, source, element, ())
+        yield from _inside(plan, dataset, element, ())
         return
     vr = fitting(vr, element.length)
-    if vr != element.vr and not source.header.encoding.implicit and not plan.syntax.encoding.implicit:
+    if vr != element.vr and not dataset.header.encoding.implicit and not plan.syntax.encoding.implicit:
         yield Detail((), element.tag, f"gets VR {vr.decode()}")
 
 
-def _inside(plan: Plan, source: Source, element: Element, changes: tuple[Change, ...]) -> Iterator[Detail]:
-    recorder = _Recorder(changes, plan.syntax.encoding)
-    new = rewritten(source, element, (recorder,), plan.syntax.encoding)
+def _inside(plan: Plan, dataset: DataSet, element: Element, changes: tuple[InnerChange, ...]) -> Iterator[Detail]:
+    recorder = _Recorder(with_codecs(changes, plan.syntax.encoding), plan.syntax.encoding)
+    new = rewritten(dataset, element, (recorder,), plan.syntax.encoding)
     if element.vr == b"UN" and new is not None and new.changed:
         yield Detail((), element.tag, "gets VR SQ")
     yield from recorder.found
@@ -145,8 +147,8 @@ _PIXELS = {
 }
 
 
-def _pixels(plan: Plan, source: Source) -> Iterator[Detail]:
-    pixel = source.pixel
+def _pixels(plan: Plan, dataset: DataSet) -> Iterator[Detail]:
+    pixel = dataset.header.pixel
     if pixel is None:
         return
     if plan.route in _PIXELS:

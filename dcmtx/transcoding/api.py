@@ -22,6 +22,11 @@ def plan(src: SourcePlace, *, to: str, **options: Unpack[Options]) -> Plan | Non
     the target syntax already, and would be copied byte for byte.
 
     Raises what `transcode` raises before it writes: InputError, UnsupportedError, RefusedError, UsageError.
+
+    >>> import dcmtx
+    >>> plan = dcmtx.plan("us-rgb-by-pixel.dcm", to="j2k")
+    >>> plan.encoder.backend, plan.target_format.photometric, plan.irreversible
+    ('imagecodecs', 'YBR_RCT', False)
     """
     options["dry_run"] = True
     return run(job(src, to=to, **options)).plan

@@ -7,23 +7,24 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from dcmtx.codec.registry import Row
+from dcmtx.codec.row import Row
 from dcmtx.codec.table import DECODERS
 from dcmtx.dataset.element import PIXEL_DATA
-from dcmtx.dataset.meta import peek
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.codestream import END, KINDS, Codestream
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.pixel.promise import check_promise
+from dcmtx.place.bytes import Reader
 from dcmtx.place.places import SourcePlace, open_reader
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.planner import make
 from dcmtx.planning.request import Request, resolve
 from dcmtx.policy import LOSSLESS, Signatures, Uid, WordOrder
-from dcmtx.rules import image
-from dcmtx.transcoding.coders import Coder
+from dcmtx.transcoding.coders import Asking, Coder, carry_out
 from dcmtx.transcoding.codestreams import read_colour
-from dcmtx.transcoding.job import Job, _look_inside, job
-from dcmtx.transcoding.source import PixelSource, Source
+from dcmtx.transcoding.frames import Frames as CodedFrames
+from dcmtx.transcoding.job import Job, job
+from dcmtx.transcoding.source import Opened, open_source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,20 +48,20 @@ class DecodedFrames:
 
     def __init__(self, job: Job) -> None:
         self._name = job.src
-        self._source: Source | None = None
-        self._reader = None
+        self._source: Opened | None = None
+        self._reader: Reader | None = None
+        self._decoder: _FrameDecoder | None = None
         with self._named():
             reader = open_reader(job.source_place)
             self._reader = reader
             try:
-                self._source = source = Source(reader, peek(reader))
+                self._source = source = open_source(reader)
                 plan = _plan(source, job.request)
-                source.word_bytes = plan.word_bytes
-                self._decoder = _FrameDecoder(plan, source)
+                self._decoder = decoder = _FrameDecoder(plan, source.frames.in_words(plan.word_bytes))
             except BaseException:
                 self.close()
                 raise
-        self.format: PixelFormat = self._decoder.format
+        self.format: PixelFormat = decoder.format
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
@@ -85,7 +86,7 @@ class DecodedFrames:
         place = number + len(self) if number < 0 else number
         if not 0 <= place < len(self):
             raise IndexError(f"there is no frame {number}; there are {len(self)}")
-        if self._reader is None:
+        if self._decoder is None:
             raise ValueError("the frames are closed")
         with self._named():
             frame: NDArray[Any] = self._decoder(place)
@@ -93,8 +94,11 @@ class DecodedFrames:
 
     def close(self) -> None:
         """Close the file; a file object of the caller's stays open. A second time does nothing."""
+        decoder, self._decoder = self._decoder, None
         source, self._source = self._source, None
         reader, self._reader = self._reader, None
+        if decoder is not None:
+            decoder.close()
         if source is not None:
             source.close()
         if reader is not None:
@@ -126,12 +130,13 @@ def frames(
     the colour that `format.photometric` names, by pixel; chroma that pixels share is repeated for each. Nothing is
     windowed and no palette is applied. `decoder` names a backend, `word_order` is that of `transcode`.
 
-        with dcmtx.frames("us.dcm") as frames:
-            for frame in frames:
-                print(frame.mean())
-
     Raises InputError for what is no DICOM file, is damaged or has no pixels, UnsupportedError where nothing decodes it,
     RefusedError where nobody can tell what its words are.
+
+    >>> import dcmtx
+    >>> with dcmtx.frames("us-multiframe-htj2k-rpcl.dcm") as frames:
+    ...     print(len(frames) == frames.format.frames, frames[0].shape == frames.format.shape)
+    True True
     """
     # What forbids to write the file again does not forbid to look at it.
     return DecodedFrames(
@@ -148,28 +153,22 @@ def frames(
     )
 
 
-def _plan(source: Source, request: Request) -> Plan:
-    """Return the plan of a conversion without compression, with frames mapped; it decodes as frames are decoded."""
-    contents = _look_inside(source, request)
-    pixel = source.header.pixel
+def _plan(source: Opened, request: Request) -> Plan:
+    """Return the plan of a conversion without compression; it decodes as frames are decoded."""
+    pixel = source.dataset.header.pixel
     if pixel is None:
         raise InputError("it has no pixels", code="E_NO_PIXELDATA")
     if pixel.tag != PIXEL_DATA:
         raise UnsupportedError("its pixels are floating point, which are no frames yet", code="E_FLOAT")
     try:
-        plan = make(source.syntax, source.header, contents, request)
+        plan = make(source.dataset, source.frames, request, inside=False)
     except RefusedError as error:
         if error.code != "E_SIZE":
             raise
-        plan = make(source.syntax, source.header, contents, request.replace(target=resolve(_LARGE_TARGET, LOSSLESS)))
-    fmt = plan.source_format
-    if fmt is None:
-        # Native cells are carried where the image is not understood; to decode it, it must be.
-        fmt = image.read_format(source.header)
-        image.check_format(fmt)
-        plan = plan.replace(source_format=fmt)
-    if source.fragments is None:
-        source.map_frames(fmt)
+        larger = request.replace(target=resolve(_LARGE_TARGET, LOSSLESS))
+        plan = make(source.dataset, source.frames, larger, inside=False)
+    # Native cells are carried where the image is not understood; to decode it, it must be.
+    source.frames.check()
     return plan
 
 
@@ -181,68 +180,74 @@ def _by_pixel(fmt: PixelFormat) -> PixelFormat:
 
 
 class _FrameDecoder:
-    """Decodes one frame at a time as a plan says. Safe to call from several threads."""
+    """Decodes frames as a plan says. Safe to call from several threads."""
 
-    def __init__(self, plan: Plan, source: PixelSource) -> None:
-        assert plan.source_format is not None
-        self._source = source
-        self._source_format = plan.source_format
+    def __init__(self, plan: Plan, frames: CodedFrames) -> None:
+        fmt = plan.source_format
+        assert fmt is not None
+        row = plan.decoder or DECODERS.choose(frames.syntax.uid, frames.syntax.label, fmt)
+        self._frames = frames
+        self._source_format = fmt
         self._transform = plan.transform
-        row = plan.decoder
-        if row is None:
-            row = DECODERS.choose(source.syntax.uid, source.syntax.label, plan.source_format)
         self._row: Row = row
-        self._decoded_format = plan.decoded_format or _by_pixel(plan.source_format)
-        self._decode = Coder(DECODERS, row, plan.source_format, made=self._decoded_format)
+        self._decoded_format = plan.decoded_format or _by_pixel(fmt)
+        self._decode = Coder(DECODERS, row, fmt, made=self._decoded_format)
         self.format = _by_pixel(self._decoded_format)
 
-    def __call__(self, number: int) -> Any:
-        """Return the words of one frame, 0-based."""
-        try:
-            words = self._words(self._source.frame(number))
-        except DcmtxError as error:
-            if error.frame is None:
-                error.frame = number
-            raise
-        return words.astype(self.format.dtype, copy=False)
+    def close(self) -> None:
+        """Let go of what the codec holds."""
+        self._decode.close()
 
-    def _words(self, data: bytes) -> Any:
+    def __call__(self, number: int) -> Any:
+        """Return the words of one frame, 0-based. Raises InputError, CodecError or UnsupportedError with its number."""
+        (result,) = carry_out([number], self._decoded)
+        if isinstance(result, DcmtxError):
+            raise result
+        return result.astype(self.format.dtype, copy=False)
+
+    def _decoded(self, number: int) -> Asking:
+        data = self._frames.frame(number)
         stream = None
-        if self._source.syntax.family in KINDS:
-            stream = read_colour(self._source.syntax, data, self._source_format)
-            self._check(stream)
+        if self._frames.syntax.family in KINDS:
+            stream = read_colour(self._frames.syntax, data, self._source_format)
+            self._check(stream, len(data))
             data = data[stream.start : stream.end]
-        words = self._call(data)
-        if words.shape != self._decoded_format.shape:
-            raise CodecError(
-                f"{self._row.backend} returned {words.shape} samples instead of {self._decoded_format.shape}"
-            )
+        try:
+            words = yield self._decode, data
+            _check_shape(words, self._decoded_format, self._row)
+        except CodecError as error:
+            others = DECODERS.others(self._frames.syntax.uid, self._source_format, self._row.backend)
+            error.advise(f"try the decoder {' or '.join(others)}" if others else "")
+            raise
         if stream is None:
             return words
         from dcmtx.pixel import bits
 
-        self._check_scan(data, stream, words)
+        yield from self._check_scan(data, stream, words)
         return bits.settle(words, stream, self._decoded_format)
 
-    def _call(self, data: bytes) -> Any:
-        return self._decode.one(data)
+    def _check(self, stream: Codestream, size: int) -> None:
+        """Refuse a stream that cannot hold its image or is in another colour space, and a decoder that makes up chroma.
 
-    def _check(self, stream: Codestream) -> None:
-        """Refuse a stream in another colour space than the first, and a decoder that makes up chroma."""
+        `size` is in bytes.
+        """
         if stream.transform is not self._transform:
             raise InputError(
                 "its codestream is in another colour space than that of the first frame, and one Photometric "
                 "Interpretation cannot say both",
                 code="E_INCONSISTENT",
             )
+        fmt = self._source_format
+        check_promise(stream, size, fmt.pixels * fmt.samples, fmt.frame_bytes)
         if stream.lossless_process and stream.subsampled and self._row.backend == "pylibjpeg-libjpeg":
             raise UnsupportedError(
                 "the components of its lossless codestream are subsampled, and pylibjpeg-libjpeg would interpolate "
-                "them; use another decoder",
+                "them",
+                advice="use the decoder imagecodecs",
                 code="E_LIMIT",
             )
 
-    def _check_scan(self, data: bytes, stream: Codestream, words: Any) -> None:
+    def _check_scan(self, data: bytes, stream: Codestream, words: Any) -> Asking:
         """Refuse JPEG whose scan ends before its image does: libjpeg makes up the rest, and says nothing.
 
         With other bytes put in before EOI, which a decoder that has all its samples skips, it would make up another.
@@ -255,7 +260,13 @@ class _FrameDecoder:
 
         # The last EOI may stand in what is behind the first.
         end = (ends.in_scans(data, stream) or data.rfind(END) + len(END)) - len(END)
-        if not np.array_equal(self._call(data[:end] + _OTHER_BYTES + END), words):
+        again = yield self._decode, data[:end] + _OTHER_BYTES + END
+        if not np.array_equal(again, words):
             raise InputError(
                 "its JPEG scan ends before the image does; the pixel data is truncated or damaged", code="E_TRUNCATED"
             )
+
+
+def _check_shape(words: Any, fmt: PixelFormat, row: Row) -> None:
+    if words.shape != fmt.shape:
+        raise CodecError(f"{row.backend} returned {words.shape} samples instead of {fmt.shape}")

@@ -36,6 +36,11 @@ def job_from_json(text: str | bytes) -> Job:
 
     Raises UsageError for what is no such JSON, of another version, or asks for what makes no sense; RefusedError for a
     parameter that loses without consent.
+
+    >>> import dcmtx
+    >>> planned = dcmtx.transcode("ct-explicit.dcm", "out.dcm", to="jpegls", dry_run=True)
+    >>> dcmtx.job_from_json(planned.job.to_json()) == planned.job
+    True
     """
     try:
         form = json.loads(text)

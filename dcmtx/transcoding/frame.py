@@ -22,7 +22,7 @@ from dcmtx.record import Record
 from dcmtx.syntax import Kind
 from dcmtx.transcoding.coders import Asking, Coder, call, carry_out, close_all
 from dcmtx.transcoding.codestreams import read_colour, read_stream
-from dcmtx.transcoding.source import PixelSource
+from dcmtx.transcoding.frames import Frames
 
 Frame = Any
 _SOI = b"\xff\xd8"
@@ -62,15 +62,14 @@ _WIDE_FAMILIES = frozenset(["j2k", "htj2k", "jpegxl"])
 _MEASURE_BYTES = 24
 
 
-def frame_memory(plan: Plan, source: PixelSource) -> int:
+def frame_memory(plan: Plan, frames: Frames) -> int:
     """Return about how many bytes one frame takes while a plan is carried out on it: every copy there is at once.
 
     Those are the frame encoded, decoded, given to the encoder, encoded again, and decoded to be compared.
     """
     fmt = plan.source_format
     assert fmt is not None
-    fragments = source.fragments
-    encoded = fmt.frame_bytes if fragments is None else -(-sum(fragments.lengths) // fmt.frames)
+    encoded = -(-frames.coded_bytes // fmt.frames) if frames.encapsulated else fmt.frame_bytes
     decoded_format, encoder_format = plan.decoded_format, plan.encoder_format
     if decoded_format is None or encoder_format is None:
         return 2 * encoded
@@ -79,7 +78,7 @@ def frame_memory(plan: Plan, source: PixelSource) -> int:
     total = encoded + decoded + 2 * settled
     if plan.verifier is not None:
         total += settled + (samples * _MEASURE_BYTES if plan.irreversible else samples)
-    wide = {plan.syntax.family, source.syntax.family} & _WIDE_FAMILIES
+    wide = {plan.syntax.family, frames.syntax.family} & _WIDE_FAMILIES
     return total + (4 * samples if wide else 0)
 
 
@@ -104,7 +103,7 @@ class FrameCoder:
     `batch` is how many frames its codecs take at once, `processes` whether threads would wait for one another.
     """
 
-    def __init__(self, plan: Plan, source: PixelSource, *, keep_words: bool = False) -> None:
+    def __init__(self, plan: Plan, frames: Frames, *, keep_words: bool = False) -> None:
         assert plan.decoder is not None
         assert plan.encoder is not None
         assert plan.source_format is not None
@@ -112,7 +111,7 @@ class FrameCoder:
         assert plan.encoder_format is not None
         assert plan.target_format is not None
         self._plan = plan
-        self._source = source
+        self._frames = frames
         self._decoder, self._encoder, self._verifier = plan.decoder, plan.encoder, plan.verifier
         self._source_format, self._decoded_format = plan.source_format, plan.decoded_format
         self._encoder_format, self._target_format = plan.encoder_format, plan.target_format
@@ -128,7 +127,7 @@ class FrameCoder:
         self._unverified = self._target_format.allocated == 1 and plan.syntax.kind is Kind.NATIVE
         rows = [row for row in (plan.decoder, plan.encoder, plan.exact, plan.verifier) if row is not None]
         self.batch = max(row.batch for row in rows)
-        self.processes = source.data.forks and _in_processes(rows)
+        self.processes = frames.reader.forks and _in_processes(rows)
         self._keep_words = keep_words
         if warm.others_run():
             self.warm()
@@ -177,7 +176,7 @@ class FrameCoder:
         return target_format.replace(photometric=target_format.photometric.replace("YBR_ICT", "YBR_RCT"))
 
     def _coded(self, number: int) -> Asking:
-        words = yield from self._decoded(self._source.frame(number))
+        words = yield from self._decoded(self._frames.frame(number))
         decoded = self._as_native(words) if self._keep_words else None
         overlays: tuple[Frame, ...] = ()
         if self._plan.overlays:
@@ -233,8 +232,8 @@ class FrameCoder:
         from dcmtx.pixel import bits
 
         stream = None
-        if self._source.syntax.family in KINDS:
-            stream = read_colour(self._source.syntax, data, self._source_format)
+        if self._frames.syntax.family in KINDS:
+            stream = read_colour(self._frames.syntax, data, self._source_format)
             if stream.transform is not self._plan.transform:
                 raise InputError(
                     "its codestream is in another colour space than that of the first frame, and one Photometric "
@@ -258,7 +257,7 @@ class FrameCoder:
 
     def _advice(self) -> str:
         """Return what to do where a frame cannot be decoded: what else might. Nothing is tried unasked."""
-        others = DECODERS.others(self._source.syntax.uid, self._source_format, self._decoder.backend)
+        others = DECODERS.others(self._frames.syntax.uid, self._source_format, self._decoder.backend)
         return f"try --decoder {' or '.join(others)}" if others else ""
 
     def _check_sharing(self, stream: Codestream) -> None:
@@ -406,11 +405,11 @@ class Recompressor:
 
     processes = False
 
-    def __init__(self, plan: Plan, source: PixelSource) -> None:
+    def __init__(self, plan: Plan, frames: Frames) -> None:
         assert plan.encoder is not None
         assert plan.source_format is not None
         self._plan = plan
-        self._source = source
+        self._frames = frames
         self._row = plan.encoder
         self._fmt = plan.source_format
         self._recompress = Coder(ENCODERS, plan.encoder, self._fmt, made=self._fmt)
@@ -437,9 +436,9 @@ class Recompressor:
     def _turned(self, number: int) -> Asking:
         from dcmtx.codec.jpegxl import restore
 
-        data = self._source.frame(number)
-        read_stream(self._source.syntax, data, self._fmt)
-        if self._source.syntax.family == "jpegxl":
+        data = self._frames.frame(number)
+        read_stream(self._frames.syntax, data, self._fmt)
+        if self._frames.syntax.family == "jpegxl":
             stream: bytes = call(restore, self._row, data)
             read_stream(self._plan.syntax, stream, self._fmt)
             return EncodedFrame(stream)
@@ -454,9 +453,9 @@ class Rewrapper:
     batch = 1
     processes = False
 
-    def __init__(self, plan: Plan, source: PixelSource) -> None:
+    def __init__(self, plan: Plan, frames: Frames) -> None:
         assert plan.source_format is not None
-        self._source = source
+        self._frames = frames
         self._fmt = plan.source_format
 
     def warm(self) -> None:
@@ -474,9 +473,9 @@ class Rewrapper:
         return _one(self.code([number]))
 
     def _bare(self, number: int) -> Asking:
-        data = self._source.frame(number)
-        if self._source.syntax.family in ("j2k", "htj2k"):
-            stream = read_stream(self._source.syntax, data, self._fmt)
+        data = self._frames.frame(number)
+        if self._frames.syntax.family in ("j2k", "htj2k"):
+            stream = read_stream(self._frames.syntax, data, self._fmt)
             data = data[stream.start : stream.end] if stream.boxed else data
         return EncodedFrame(data)
         yield

@@ -8,35 +8,29 @@ from __future__ import annotations
 
 from dcmtx.dataset.edit import Remove, Set
 from dcmtx.dataset.element import PIXEL_DATA, UNDEFINED, element_bytes, element_header, swap
-from dcmtx.dataset.encoding import Item
+from dcmtx.dataset.encoding import Change, Item
 from dcmtx.dataset.header import Header
+from dcmtx.dataset.meta import FileMeta
 from dcmtx.dataset.vr import SWAP_UNIT
-from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
-from dcmtx.pixel.codestream import KINDS
+from dcmtx.errors import DcmtxError, RefusedError, UnsupportedError
 from dcmtx.pixel.encapsulation import Layout
 from dcmtx.place.bytes import Memory
-from dcmtx.planning.plan import Contents, Plan, Route
-from dcmtx.planning.planner import ICON_IMAGE_SEQUENCE, make
+from dcmtx.planning.inside import InnerChange, RecodeIcons
+from dcmtx.planning.plan import Plan
+from dcmtx.planning.planner import make
 from dcmtx.planning.request import Request, Target
-from dcmtx.policy import EncodingParameters, Icon, OffsetTable, OneBit, Policy, UnusedBits
-from dcmtx.rules import image
+from dcmtx.policy import EncodingParameters, OffsetTable, OneBit, Policy, UnusedBits
 from dcmtx.rules.lossy import LOSS_ATTRIBUTES
 from dcmtx.syntax import EXPLICIT, Encoding, Syntax
-from dcmtx.transcoding.codestreams import read_colour
-from dcmtx.transcoding.frame import FrameCoder, Recompressor
-from dcmtx.transcoding.source import PixelSource
+from dcmtx.transcoding.frames import Frames, read_frames
+from dcmtx.transcoding.routes import work_of
+from dcmtx.transcoding.source import DataSet, Opened, close_header
 
+# There is no File Meta Information inside a sequence.
+_NO_META = FileMeta(b"", (), 0, declared=None)
 # What an icon may be given, so that it is coded without loss whatever it holds.
 _POLICY = Policy(OffsetTable.EMPTY, unused_bits=UnusedBits.REFUSE, one_bit=OneBit.REFUSE, force=True)
 _WHOLE_WORDS = _POLICY.replace(unused_bits=UnusedBits.KEEP)
-
-
-class IconDropper:
-    """Leaves icons out of the items they are in."""
-
-    def __call__(self, item: Item) -> dict[int, bytes]:
-        """Return what changes in an item."""
-        return {ICON_IMAGE_SEQUENCE: b""} if item.find(ICON_IMAGE_SEQUENCE) is not None else {}
 
 
 class PixelKeeper:
@@ -68,10 +62,8 @@ class PixelKeeper:
             ) from error
 
     def _recode(self, item: Item, policy: Policy) -> dict[int, bytes]:
-        body = b"".join(item.buffer[part.start : part.end] for part in item.parts)
-        source = PixelSource(Memory(body), Header(Memory(body), 0, item.encoding), self._syntax_in)
-        source.close_pixels()
-        plan = self._plan(source, policy)
+        opened = open_item(item, self._syntax_in)
+        plan = self._plan(opened, policy)
         changes: dict[int, bytes] = {}
         for tag, edit in plan.edits.items():
             if tag in LOSS_ATTRIBUTES:
@@ -82,25 +74,17 @@ class PixelKeeper:
             elif isinstance(edit, Remove):
                 changes[tag] = b""
         assert plan.target_format is not None
-        coder = Recompressor(plan, source) if plan.route is Route.RECOMPRESS else FrameCoder(plan, source)
-        frames = [bytes(coder(number).data) for number in range(plan.target_format.frames)]
+        frames = _coded(plan, opened.frames, plan.target_format.frames)
         changes[PIXEL_DATA] = self._encapsulated(frames) if plan.syntax.encapsulated else self._native(plan, frames)
         return changes
 
-    def _plan(self, source: PixelSource, policy: Policy) -> Plan:
-        fmt = image.read_format(source.header)
-        image.check_format(fmt)
-        if source.fragments is None:
-            raise InputError("its pixels are not encapsulated")
-        source.map_frames(fmt)
-        stream = read_colour(source.syntax, source.frame(0), fmt) if source.syntax.family in KINDS else None
-        contents = Contents(stream, sum(source.fragments.lengths))
+    def _plan(self, opened: Opened, policy: Policy) -> Plan:
         if self._syntax_out.encapsulated:
             try:
-                return make(source.syntax, source.header, contents, _request(self._syntax_out, policy))
+                return make(opened.dataset, opened.frames, _request(self._syntax_out, policy), inside=False)
             except (RefusedError, UnsupportedError):
                 pass
-        return make(source.syntax, source.header, contents, _request(EXPLICIT, policy))
+        return make(opened.dataset, opened.frames, _request(EXPLICIT, policy), inside=False)
 
     def _encapsulated(self, frames: list[bytes]) -> bytes:
         layout = Layout(OffsetTable.EMPTY, len(frames))
@@ -119,16 +103,36 @@ class PixelKeeper:
         return element_header(PIXEL_DATA, vr, len(value), self._encoding) + value
 
 
+def _coded(plan: Plan, frames: Frames, count: int) -> list[bytes]:
+    """Return the frames of an icon as its plan has them. Raises the error of the first that has one."""
+    work = work_of(plan, frames)
+    try:
+        results = work.code(list(range(count)))
+    finally:
+        work.close()
+    coded = []
+    for result in results:
+        if isinstance(result, DcmtxError):
+            raise result
+        coded.append(bytes(result.data))
+    return coded
+
+
+def open_item(item: Item, syntax: Syntax) -> Opened:
+    """Return an item that holds pixels as a data set of its own, and its frames, in the transfer syntax of its file."""
+    body = Memory(b"".join(item.buffer[part.start : part.end] for part in item.parts))
+    header = Header(body, 0, item.encoding)
+    fragments, notes = close_header(header, syntax)
+    return Opened(DataSet(_NO_META, header, syntax, notes=notes), read_frames(header, syntax, fragments))
+
+
 def _request(syntax: Syntax, policy: Policy) -> Request:
     return Request(Target(syntax.label, (syntax,)), policy, parameters=EncodingParameters())
 
 
-def changes_for(
-    syntax_in: Syntax, syntax_out: Syntax, encoding: Encoding, icon: Icon
-) -> tuple[IconDropper | PixelKeeper, ...]:
-    """Return what must be done to the items of sequences that hold pixels."""
-    if icon is Icon.DROP:
-        return (IconDropper(),)
-    if syntax_in.encapsulated and syntax_in is not syntax_out:
-        return (PixelKeeper(syntax_in, syntax_out, encoding),)
-    return ()
+def with_coders(changes: tuple[InnerChange, ...], encoding: Encoding) -> tuple[Change, ...]:
+    """Return the changes of a plan as functions of an item, in the target's encoding: icons get their codecs."""
+    return tuple(
+        PixelKeeper(change.source, change.target, encoding) if isinstance(change, RecodeIcons) else change
+        for change in changes
+    )

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, overload
 from dcmtx.dataset.meta import is_tiff, peek
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.finding import Finding, Severity
-from dcmtx.pixel.codestream import KINDS, Codestream, inspect
-from dcmtx.pixel.format import PixelFormat
 from dcmtx.place.bytes import Reader
 from dcmtx.place.places import (
     SourcePlace,
@@ -24,9 +22,11 @@ from dcmtx.place.places import (
     open_sink,
     path_of,
 )
-from dcmtx.planning.plan import Contents, Plan, Route
+from dcmtx.planning.inputs import look_inside
+from dcmtx.planning.plan import Plan
 from dcmtx.planning.planner import make
 from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, parameters_for, resolve
+from dcmtx.planning.routes import Route
 from dcmtx.policy import (
     OPTIONS,
     EncodingParameters,
@@ -44,13 +44,10 @@ from dcmtx.policy import (
 )
 from dcmtx.pool.machine import available_cores
 from dcmtx.record import Record
-from dcmtx.rules import image
-from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
 from dcmtx.syntax import Kind, Syntax, find
-from dcmtx.transcoding.codestreams import read_colour, read_stream
 from dcmtx.transcoding.engine import MEMORY
-from dcmtx.transcoding.inside import complete
-from dcmtx.transcoding.source import Source
+from dcmtx.transcoding.pixels import Window
+from dcmtx.transcoding.source import Opened, open_source
 from dcmtx.transcoding.tally import Written
 from dcmtx.transcoding.writer import Writer
 
@@ -140,9 +137,6 @@ class Outcome(Record):
     digest: str | None = None
     notes: tuple[Finding, ...] = ()
 
-
-# Families whose codestreams each say of themselves whether they have lost something.
-_MAY_LOSE = frozenset(["jpeg", "jpegls", "j2k", "htj2k", "jpegxl"])
 
 _NEEDLESS = Finding(
     "N_LOSSLESS", "coded without loss, so no loss is told of: loss saves no bytes, or leaves less than was asked for"
@@ -434,19 +428,20 @@ def _with_fallbacks(job: Job, file: Reader, cores: Cores, watch: Watch | None) -
 
 
 def _run_open(job: Job, file: Reader, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
-    head = peek(file)
-    syntax = find(head.syntax)
+    meta = peek(file)
+    syntax = find(meta.syntax)
     stays = syntax is not None and _nothing_to_do(request, syntax)
     if syntax is not None and stays and not request.parameters.lossy:
         return _copy(job, file, syntax)
-    source = Source(file, head, directory_of(job.target_place))
+    opened = open_source(file, directory_of(job.target_place), meta=meta)
     try:
-        contents = _look_inside(source, request)
-        if stays and (contents.stream is None or contents.lost is not None):
-            return _copy(job, file, source.syntax)
-        return _convert(job, source, contents, request, cores, watch)
+        if stays:
+            contents = look_inside(opened.dataset.header, opened.frames, request)
+            if contents.stream is None or contents.lost is not None:
+                return _copy(job, file, opened.dataset.syntax)
+        return _convert(job, file.size, opened, request, cores, watch)
     finally:
-        source.close()
+        opened.close()
 
 
 def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
@@ -496,30 +491,24 @@ def _sink(job: Job) -> Sink:
     return open_sink(job.target_place, job.dst, clobber=job.request.policy.clobber, parents=job.parents)
 
 
-def _convert(
-    job: Job, source: Source, contents: Contents, request: Request, cores: Cores, watch: Watch | None
-) -> Outcome:
-    plan = make(source.syntax, source.header, contents, request)
-    if plan.route is not Route.SKIP and not job.brief:
-        plan = complete(plan, source, request.policy.icon)
-    source.word_bytes = plan.word_bytes
-    if plan.source_format is not None and source.fragments is None:
-        source.map_frames(plan.source_format)
-    instance = source.header.text(0x00080018)
+def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
+    dataset, frames = opened.dataset, opened.frames
+    plan = make(dataset, frames, request, inside=not job.brief)
+    instance = dataset.header.text(0x00080018)
     outcome = Outcome(
         job,
         Status.PLANNED,
-        source.syntax.uid,
+        dataset.syntax.uid,
         syntax_out=plan.syntax.uid,
         frames=plan.source_format.frames if plan.source_format else 0,
-        bytes_in=source.file.size,
+        bytes_in=size,
         decoder=plan.decoder.backend if plan.decoder else "",
         encoder=plan.encoder.backend if plan.encoder else "",
         instance_in=instance,
         instance_out=plan.instance or instance,
     )
-    notes = (*source.notes, *source.header.notes, *plan.notes)
-    if is_tiff(source.head.preamble):
+    notes = (*dataset.notes, *frames.notes, *dataset.header.notes, *plan.notes)
+    if is_tiff(dataset.meta.preamble):
         notes += (
             Finding(
                 "N_TIFF",
@@ -541,11 +530,12 @@ def _convert(
         if not job.brief:
             from dcmtx.transcoding.announce import announced
 
-            plan = announced(plan, source)
+            plan = announced(plan, dataset)
         return outcome.replace(plan=plan, notes=tuple(dict.fromkeys(notes)))
     try:
         with _sink(job) as sink:
-            writer = Writer(source, plan, sink, job.workers, cores, memory=job.memory, digest=job.digest, watch=watch)
+            window = Window(job.workers, cores, job.memory)
+            writer = Writer(dataset, frames, plan, sink, window=window, digest=job.digest, watch=watch)
             written = writer.write()
             if not written.needless:
                 sink.commit()
@@ -554,7 +544,7 @@ def _convert(
             raise
         written = Written(needless=True)
     if written.needless:
-        return _convert_exactly(job, source, contents, request, cores, watch)
+        return _convert_exactly(job, size, opened, request, cores, watch)
     notes += (*written.notes, *sink.notes)
     return outcome.replace(
         status=Status.CONVERTED,
@@ -567,7 +557,7 @@ def _convert(
 
 
 def _convert_exactly(
-    job: Job, source: Source, contents: Contents, request: Request, cores: Cores, watch: Watch | None
+    job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None
 ) -> Outcome:
     """Convert without the loss that was asked for and saved no bytes.
 
@@ -576,67 +566,5 @@ def _convert_exactly(
     from dcmtx.codec import rate
 
     exact = request.replace(parameters=rate.without_loss(request.parameters), policy=request.policy.replace(force=True))
-    outcome = _convert(job, source, contents, exact, cores, watch)
+    outcome = _convert(job, size, opened, exact, cores, watch)
     return outcome.replace(notes=(*outcome.notes, _NEEDLESS))
-
-
-def _look_inside(source: Source, request: Request) -> Contents:
-    """Map the frames of encapsulated pixels and return what the codestreams say of themselves."""
-    source.close_pixels()
-    fragments = source.fragments
-    if fragments is None or source.syntax.kind is not Kind.FRAMES:
-        return Contents()
-    fmt = image.read_format(source.header)
-    image.check_format(fmt)
-    source.map_frames(fmt)
-    if fragments.unended:
-        _check_last(source, fmt)
-    coded_bytes = sum(fragments.lengths)
-    if source.syntax.family not in KINDS:
-        return Contents(None, coded_bytes)
-    try:
-        stream = read_colour(source.syntax, source.frame(0), fmt)
-    except DcmtxError as error:
-        error.frame = 0
-        raise
-    told = source.header.text(LOSSY_IMAGE_COMPRESSION) == "01" and not request.parameters.lossy
-    lost = None if told and stream.reversible else _first_lost(source, stream, fmt)
-    return Contents(stream, coded_bytes, lost)
-
-
-def _first_lost(source: Source, stream: Codestream, fmt: PixelFormat) -> Codestream | None:
-    """Return the header of the first codestream that has lost something; `stream` is that of the first frame.
-
-    One frame that has is enough (PS3.3 C.7.6.1.1.5). What is wrong with others is found when they are decoded.
-    """
-    if not stream.reversible:
-        return stream
-    if source.syntax.family not in _MAY_LOSE:
-        return None
-    for number in range(1, fmt.frames):
-        for data in (source.opening(number), source.frame(number)):
-            try:
-                found = inspect(source.syntax.family, data)
-            except InputError:
-                continue
-            if not found.reversible:
-                return found
-            break
-    return None
-
-
-def _check_last(source: Source, fmt: PixelFormat) -> None:
-    """Raise InputError unless the last frame is whole: no item says that no fragment of it is missing."""
-    last = fmt.frames - 1
-    try:
-        if source.syntax.family in KINDS:
-            read_stream(source.syntax, source.frame(last), fmt)
-        elif source.fragments is not None and len(source.fragments.values) > fmt.frames:
-            raise InputError(
-                "the file ends without a Sequence Delimitation Item, and its frames have several fragments; the file "
-                "is truncated",
-                code="E_TRUNCATED",
-            )
-    except DcmtxError as error:
-        error.frame = last
-        raise

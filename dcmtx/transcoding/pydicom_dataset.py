@@ -25,6 +25,11 @@ def transcode_dataset(ds: Dataset, *, to: str, **options: Unpack[Options]) -> Fi
 
     Raises UsageError for what names no transfer syntax, or for `dry_run`; InputError where pydicom cannot write it;
     what `transcode` raises otherwise.
+
+    >>> import dcmtx, pydicom
+    >>> ds = dcmtx.transcode_dataset(pydicom.dcmread("ct-jpegls.dcm"), to="rle")
+    >>> ds.file_meta.TransferSyntaxUID.name
+    'RLE Lossless'
     """
     import pydicom
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from dcmtx.finding import Finding
+from dcmtx.finding import Finding, Severity
+from dcmtx.planning.plan import Plan
 from dcmtx.record import Record
 from dcmtx.transcoding.frame import EncodedFrame, Frame
 
 if TYPE_CHECKING:
     from dcmtx.pixel.bits import BitPacker
+
+
+# Decibels below which what was lost is worth a word, though it was asked for.
+_POOR = 40
 
 
 class Written(Record):
@@ -26,7 +31,7 @@ class Written(Record):
     notes: tuple[Finding, ...] = ()
 
 
-class _Tally:
+class Tally:
     """Adds up what frames measured."""
 
     def __init__(self) -> None:
@@ -67,7 +72,7 @@ class _Tally:
         return 10 * math.log10(((1 << stored) - 1) ** 2 * samples / self._squares)
 
 
-class _Digest:
+class Digest:
     """Hashes decoded pixels as the value that they have in Explicit VR Little Endian, colour by pixel."""
 
     def __init__(self) -> None:
@@ -97,3 +102,61 @@ class _Digest:
         if self._packer is not None:
             self._hash.update(self._packer.flush())
         return self._hash.hexdigest()
+
+
+def cleared_notes(tally: Tally) -> tuple[Finding, ...]:
+    """Return a note on what stood outside Bits Stored and was cleared."""
+    count = tally.cleared
+    return (
+        (
+            Finding(
+                "N_UNUSED_BITS",
+                f"cleared what stood outside Bits Stored, in {count} word{'s' * (count != 1)}",
+                tag=0x00280101,
+            ),
+        )
+        if count
+        else ()
+    )
+
+
+def loss_notes(plan: Plan, tally: Tally, ratio: float, psnr: float | None) -> tuple[Finding, ...]:
+    """Return notes on what loss has come to, and where that is not what was asked for."""
+    notes: tuple[Finding, ...] = ()
+    fmt = plan.target_format
+    if psnr is not None and math.isinf(psnr):
+        notes = (
+            Finding(
+                "N_LOSSY",
+                f"lossy: ratio {ratio:.4g}, nothing was lost; called lossy all the same, as its coding is",
+            ),
+        )
+    elif psnr is not None:
+        notes = (Finding("N_LOSSY", f"lossy: ratio {ratio:.4g}, PSNR {psnr:.1f} dB, largest error {tally.worst}"),)
+    if tally.exact and fmt is not None:
+        notes += (
+            Finding(
+                "N_LOSSLESS_FRAMES",
+                f"{tally.exact} of {fmt.frames} frames are coded without loss, which takes no more bytes",
+            ),
+        )
+    asked, wanted = plan.parameters.ratio, plan.parameters.psnr
+    if wanted is not None and psnr is not None and psnr < wanted - 1:
+        notes += (
+            Finding(
+                "N_PSNR",
+                f"the PSNR is {psnr:.1f} dB, not the {wanted:g} asked for: these pixels do not give it",
+                Severity.WARNING,
+            ),
+        )
+    if asked is not None and abs(ratio / asked - 1) > 0.1:
+        notes += (
+            Finding(
+                "N_RATIO",
+                f"the ratio is {ratio:.4g}, not the {asked:g} asked for: these pixels do not give it",
+                Severity.WARNING,
+            ),
+        )
+    if psnr is not None and psnr < _POOR and (asked or wanted):
+        notes += (Finding("N_PSNR_LOW", f"the PSNR is below {_POOR:g} dB, where loss may be seen", Severity.WARNING),)
+    return notes

@@ -1,0 +1,198 @@
+"""Plans for files whose pixels are coded anew, and for JPEG streams that are recompressed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dcmtx.codec.row import Row
+from dcmtx.codec.table import DECODERS, ENCODERS
+from dcmtx.dataset.element import PIXEL_DATA
+from dcmtx.errors import RefusedError, UnsupportedError, UsageError
+from dcmtx.pixel.encapsulation import choose_table
+from dcmtx.pixel.format import PixelFormat
+from dcmtx.planning import formats
+from dcmtx.planning.edits import check_signatures, common_edits, image_edits, signature_edits, table_edits
+from dcmtx.planning.inputs import Case
+from dcmtx.planning.plan import Plan
+from dcmtx.planning.routes import Route
+from dcmtx.policy import OffsetTable, Overlays, Uid
+from dcmtx.rules import objects, overlay, photometric
+from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION
+
+if TYPE_CHECKING:
+    from dcmtx.rules import lossy
+
+
+def must_encode(case: Case) -> bool:
+    """Tell whether codestreams of the target syntax cannot stay: something was asked of them that they may not be.
+
+    That is a coding parameter, or a loss where they have none yet.
+    """
+    loses = case.irreversible and case.lost is None
+    return case.policy.force or bool(case.asked) or loses
+
+
+def recompress(case: Case) -> Plan:
+    """Plan the way of whole JPEG streams into JPEG XL, or back: no pixel is touched, nothing is lost."""
+    header, target = case.header, case.target
+    _check_recompressible(case)
+    declared = case.declared()
+    colour = photometric.decoded(case.source, declared, case.stream)
+    written = declared.replace(photometric=colour.coded)
+    photometric.check_legal(target, written)
+    check_signatures(header, case.policy)
+    row = ENCODERS.choose(JPEG_RECOMPRESSION.uid, JPEG_RECOMPRESSION.label, declared, case.backend.encoder)
+    size = max(formats.worst_case(declared), 2 * case.frames.coded_bytes)
+    table = choose_table(case.policy.offset_table, declared.frames, size)
+    undeclared = _undeclared_loss(case, declared)
+    edits = common_edits(header) | signature_edits(header) | image_edits(header, declared, written)
+    edits |= (undeclared.edits if undeclared else {}) | table_edits(table, declared)
+    return Plan(
+        target,
+        Route.RECOMPRESS,
+        PIXEL_DATA,
+        pixel_vr=b"OB",
+        source_format=declared,
+        target_format=written,
+        encoder=row,
+        table=table,
+        edits=edits,
+        notes=colour.notes + (undeclared.notes if undeclared else ()),
+    )
+
+
+def _check_recompressible(case: Case) -> None:
+    """Refuse what JPEG XL does not recompress: anything but the DCT of 8 bits, whatever the syntax says of it."""
+    stream = case.stream
+    if not case.restores_jpeg and case.source is not JPEG_BASELINE:
+        what = f"this file is {case.source.label}"
+    elif stream is not None and (stream.reversible or stream.precision != 8):
+        what = f"its codestream is {'lossless JPEG' if stream.reversible else f'of {stream.precision} bits'}"
+    else:
+        return
+    raise RefusedError(f"{case.target.name} recompresses JPEG Baseline streams, and {what}", code="E_NEEDS_JPEG")
+
+
+def recode(case: Case) -> Plan:
+    """Plan to decode and encode every frame, to verify it, and to say in the data set what has changed."""
+    header, target = case.header, case.target
+    declared = case.declared()
+    word_bytes = formats.word_bytes(header, case.source, declared.allocated, case.policy.word_order)
+    colour = photometric.decoded(case.source, declared, case.stream)
+    source_format = declared.replace(photometric=colour.coded)
+    decoder = DECODERS.choose(case.source.uid, case.source.label, source_format, case.backend.decoder)
+    decoded_format = source_format.replace(photometric=colour.plain, planar=0)
+    if case.irreversible:
+        objects.check_loss(header, decoded_format)
+    encoder_format, unused = formats.settle_bits(target, decoded_format, case.policy.unused_bits)
+    encoder_format = formats.settle_colour(target, encoder_format, irreversible=case.irreversible)
+    target_format = encoder_format.replace(
+        photometric=photometric.coded(target, encoder_format, source_format, case.quality)
+    )
+    formats.check_result(header, target, case.policy, declared=declared, target_format=target_format)
+    encoder = ENCODERS.choose(target.uid, target.label, target_format, case.backend.encoder, case.quality)
+    formats.check_resolutions(target, target_format, case.quality)
+    formats.check_progression(target, case.quality)
+    verifier = DECODERS.choose(target.uid, target.label, target_format) if case.policy.verify else None
+    check_signatures(header, case.policy)
+    overlays = _find_overlays(case, declared)
+    undeclared = _undeclared_loss(case, declared)
+    table = OffsetTable.EMPTY
+    if target.encapsulated:
+        size = formats.worst_case(target_format, case.quality.tile)
+        table = choose_table(case.policy.offset_table, target_format.frames, size)
+    edits = common_edits(header) | signature_edits(header) | image_edits(header, declared, target_format)
+    edits |= overlay.extraction(overlays, target_format) | table_edits(table, target_format)
+    edits |= undeclared.edits if undeclared else {}
+    vr = formats.pixel_vr(target, target_format)
+    plan = Plan(
+        target,
+        Route.RECODE,
+        PIXEL_DATA,
+        pixel_vr=vr,
+        source_format=source_format,
+        decoded_format=decoded_format,
+        encoder_format=encoder_format,
+        target_format=target_format,
+        decoder=decoder,
+        encoder=encoder,
+        verifier=verifier,
+        unused_bits=unused,
+        overlays=tuple(overlays),
+        parameters=case.quality,
+        irreversible=case.irreversible,
+        lost=case.lost is not None,
+        exact=_exact_encoder(case, target_format),
+        transform=case.stream.transform if case.stream else None,
+        word_bytes=word_bytes,
+        table=table,
+        edits=edits,
+        notes=colour.notes
+        + (undeclared.notes if undeclared else ())
+        + formats.wide_note(target, target_format.allocated, vr),
+    )
+    return _derive(case, plan, undeclared.history) if case.irreversible and undeclared else plan
+
+
+def _exact_encoder(case: Case, target_format: PixelFormat) -> Row | None:
+    """Return the row that codes without loss what loss would not make smaller; None where there is none."""
+    target = case.target
+    if not case.irreversible or target.family not in ("j2k", "htj2k"):
+        return None
+    from dcmtx.codec import rate
+
+    quality = rate.without_loss(case.quality)
+    try:
+        return ENCODERS.choose(target.uid, target.label, target_format, case.backend.encoder, quality)
+    except (UnsupportedError, UsageError):
+        return None
+
+
+def _derive(case: Case, plan: Plan, history: lossy.History) -> Plan:
+    from dcmtx.rules import lossy
+
+    # Nothing is asked of libraries where no UID is made of it.
+    decided_by = () if case.policy.uid is Uid.KEEP else deciders(plan)
+    derivation = lossy.derive(
+        case.header, case.target, case.quality, case.policy, history, decided_by,
+        # Their VRs hold 16 bits (PS3.6).
+        measured=plan.verifier is not None and plan.encoder_format is not None and plan.encoder_format.stored <= 16,
+    )  # fmt: skip
+    return plan.replace(
+        edits={**plan.edits, **derivation.edits},
+        instance=derivation.instance,
+        notes=plan.notes + derivation.notes,
+    )
+
+
+def _undeclared_loss(case: Case, fmt: PixelFormat) -> lossy.UndeclaredLoss | None:
+    """Return the losses so far, and what must be said of them; None where there is no codestream and no loss."""
+    if case.stream is None and not case.irreversible:
+        return None
+    from dcmtx.rules import lossy
+
+    return lossy.undeclared_loss(case.header, case.lost, fmt, case.frames.coded_bytes)
+
+
+def _find_overlays(case: Case, declared: PixelFormat) -> list[overlay.Embedded]:
+    """Return the overlays to be extracted: before any compression, native cells keep them (PS3.5 8.1.2)."""
+    if case.target.family == "native":
+        return []
+    found = overlay.find_embedded(case.header, declared)
+    if found and case.policy.overlays is Overlays.REFUSE:
+        raise RefusedError(
+            f"overlay group {found[0].group:04X} is in bit {found[0].bit} of the pixels",
+            advice="use --overlays extract",
+            code="E_OVERLAY",
+        )
+    return found
+
+
+def deciders(plan: Plan) -> tuple[str, ...]:
+    """Return what decides what is written, beside the source, the target and the parameters of quality.
+
+    Another version of a library may decode and encode other pixels.
+    """
+    backends = [row.identity() for row in (plan.decoder, plan.encoder) if row is not None]
+    order = [f"{8 * plan.word_bytes}-bit words"] if plan.word_bytes else []
+    return (*backends, *([plan.unused_bits.value] if plan.unused_bits else []), *order)

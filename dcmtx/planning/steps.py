@@ -1,0 +1,117 @@
+"""What becomes of one frame on its way, step by step. Each step says of itself what it does.
+
+`transcoding.frame` does them in this order.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from dcmtx.pixel.format import PixelFormat
+from dcmtx.policy import UnusedBits
+from dcmtx.record import Record
+from dcmtx.rules.overlay import Embedded
+
+
+class Step(Protocol):
+    """One thing that is done to every frame."""
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+
+
+class Decode(Record):
+    """A codestream, or native cells, become words."""
+
+    backend: str
+    format: PixelFormat
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        return f"decode by {self.backend}: {self.format.describe()}"
+
+
+class Recolour(Record):
+    """Pixels are in another colour space, or share chroma no more: in decoding, or behind it."""
+
+    old: str
+    new: str
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        return f"colour: {self.old} to {self.new}"
+
+
+class SwapWords(Record):
+    """Words of big endian are reversed, so many bytes each, as the user says (PS3.5 7.3)."""
+
+    width: int
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        return f"big endian: words of {8 * self.width} bits"
+
+
+class ExtractOverlays(Record):
+    """Overlays in unused bits of the pixels get data of their own (PS3.5 8.1.2)."""
+
+    overlays: tuple[Embedded, ...]
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        return f"extract overlays: {', '.join(f'{one.group:04X} from bit {one.bit}' for one in self.overlays)}"
+
+
+class LowerHighBit(Record):
+    """Words are shifted so that High Bit is Bits Stored - 1 (PS3.5 8.1.1)."""
+
+    high_bit: int
+    stored: int
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        return f"High Bit: {self.high_bit} to {self.stored - 1}"
+
+
+class SettleUnused(Record):
+    """What stands outside Bits Stored is kept as part of the value, cleared, or reason to refuse."""
+
+    policy: UnusedBits
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        return f"content outside Bits Stored: {self.policy.value}"
+
+
+class Widen(Record):
+    """Words have another width."""
+
+    old: int
+    new: int
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        return f"Bits Allocated: {self.old} to {self.new}"
+
+
+class Encode(Record):
+    """Words become what the target holds."""
+
+    backend: str
+    format: PixelFormat
+    irreversible: bool
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        loss = "with loss" if self.irreversible else "without loss"
+        return f"encode by {self.backend}, {loss}: {self.format.describe()}"
+
+
+class Verify(Record):
+    """What was encoded is decoded and compared."""
+
+    backend: str
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        return f"verify by {self.backend}"

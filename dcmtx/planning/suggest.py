@@ -1,0 +1,40 @@
+"""The end of a refusal: the nearest target that takes the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dcmtx.errors import DcmtxError, RefusedError, UnsupportedError
+from dcmtx.planning.request import Request, resolve
+from dcmtx.policy import EncodingParameters
+from dcmtx.syntax import Syntax
+
+_SUGGESTED = frozenset(
+    ["E_PI", "E_BITS", "E_SIGN", "E_LIMIT", "E_LOSSY_FORBIDDEN", "E_IOD", "E_UNVERIFIED", "E_NEEDS_JPEG"]
+)
+# Nearest first: what compresses about as well, then what compresses at all, then what holds everything.
+_CANDIDATES = ("j2k", "htj2k", "jpegls", "jpeg", "rle", "deflated-frames", "deflated", "explicit", "jpegxl")
+
+
+def advice(
+    refusal: RefusedError | UnsupportedError, source: Syntax, request: Request, plan: Callable[[Request], object]
+) -> str:
+    """Return what to do instead; empty where there is nothing, or a codec was asked for.
+
+    `plan` raises a DcmtxError for a request that the file does not allow either. What is suggested loses nothing.
+    """
+    if refusal.code not in _SUGGESTED or request.backend.encoder is not None:
+        return ""
+    refused = request.target.syntaxes
+    lossless = EncodingParameters()
+    names = sorted(_CANDIDATES, key=lambda name: resolve(name, lossless).syntaxes[0].family != refused[0].family)
+    for name in names:
+        target = resolve(name, lossless)
+        if target.syntaxes[0] in refused or target.syntaxes[0] is source:
+            continue
+        try:
+            plan(request.replace(target=target, parameters=lossless))
+        except DcmtxError:
+            continue
+        return f"use --to {name}"
+    return ""

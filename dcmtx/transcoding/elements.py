@@ -1,0 +1,87 @@
+"""The elements of a data set as a plan has them: pieces of the source between pieces that are new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from dcmtx.dataset.edit import Append, Edit, Piece, Replace, Within, splice
+from dcmtx.dataset.element import Element
+from dcmtx.planning.inside import InnerChange, RecodeIcons, context_of, may_hold_items
+from dcmtx.syntax import Encoding
+from dcmtx.transcoding.source import DataSet
+
+if TYPE_CHECKING:
+    from dcmtx.dataset.encoding import Change, Rewriting
+
+
+def edited(dataset: DataSet, elements: list[Element], edits: Mapping[int, Edit], encoding: Encoding) -> Iterator[Piece]:
+    """Return elements in an encoding, with edits carried out, in pieces.
+
+    Raises InputError where a sequence that must be written anew is damaged, or what is inside gives reason for.
+    """
+    header = dataset.header
+    resolved = _resolve(dataset, elements, edits, encoding)
+    if header.encoding == encoding:
+        return splice(elements, resolved, encoding)
+    from dcmtx.dataset.encoding import transcribe
+
+    return transcribe(header.reader, elements, resolved, header.encoding, encoding, context_of(header))
+
+
+def _resolve(
+    dataset: DataSet, elements: Iterable[Element], edits: Mapping[int, Edit], encoding: Encoding
+) -> dict[int, Edit]:
+    """Return the edits with those that go inside sequences carried out: whole sequences, new."""
+    resolved: dict[int, Edit] = {tag: edit for tag, edit in edits.items() if not isinstance(edit, Append | Within)}
+    sequences: dict[int, Rewriting] = {}
+    for element in elements:
+        edit = edits.get(element.tag)
+        if element.tag in resolved or not isinstance(edit, Append | Within):
+            continue
+        if element.vr == b"UN" or may_hold_items(dataset, element):
+            new = _sequence(dataset, element, edit, encoding)
+            if new is not None:
+                sequences[element.tag] = new
+                resolved[element.tag] = Replace(element.tag, new)
+    for tag, edit in edits.items():
+        if isinstance(edit, Append):
+            from dcmtx.dataset.encoding import append_item
+
+            old = sequences.get(tag)
+            resolved[tag] = Replace(tag, append_item(old.whole() if old else b"", tag, edit.item))
+    return resolved
+
+
+def _sequence(dataset: DataSet, element: Element, edit: Append | Within, encoding: Encoding) -> Rewriting | None:
+    """Return a sequence as it must be written, or None if it stays what it is."""
+    new = rewritten(dataset, element, with_codecs(edit.changes, encoding), encoding)
+    if new is None or isinstance(edit, Append):
+        return new
+    if element.vr == b"UN":
+        return new if new.changed else None
+    same = dataset.encoding == encoding
+    unchanged = same and not edit.changes and new.size == element.end - element.start
+    return None if unchanged else new
+
+
+def with_codecs(changes: tuple[InnerChange, ...], encoding: Encoding) -> tuple[Change, ...]:
+    """Return what a plan changes inside sequences as functions of an item."""
+    if any(isinstance(change, RecodeIcons) for change in changes):
+        from dcmtx.transcoding.icons import with_coders
+
+        return with_coders(changes, encoding)
+    return changes
+
+
+def rewritten(dataset: DataSet, element: Element, changes: tuple[Change, ...], target: Encoding) -> Rewriting | None:
+    """Return a sequence with these changes in the target's encoding; None for one called UN that is empty.
+
+    Raises InputError where it is damaged, or what the changes raise.
+    """
+    if element.vr == b"UN" and not element.length:
+        return None
+    from dcmtx.dataset.encoding import rewriting
+
+    header = dataset.header
+    return rewriting(header.reader, element, header.encoding, target, context_of(header), changes)

@@ -1,0 +1,194 @@
+"""The pixel element as a plan has it: in bulk, or frame by frame, as native cells or as fragments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from dcmtx.dataset.element import UNDEFINED, element_header, swap
+from dcmtx.dataset.vr import SWAP_UNIT
+from dcmtx.errors import InputError, OutputError
+from dcmtx.pixel.encapsulation import Layout
+from dcmtx.pixel.format import PixelFormat
+from dcmtx.planning.plan import Plan
+from dcmtx.record import Record
+from dcmtx.transcoding.engine import MEMORY, run
+from dcmtx.transcoding.frame import EncodedFrame, Frame, frame_memory
+from dcmtx.transcoding.frames import Frames
+from dcmtx.transcoding.routes import work_of
+from dcmtx.transcoding.tally import Digest, Tally
+
+if TYPE_CHECKING:
+    from dcmtx.pixel.bits import BitPacker
+    from dcmtx.place.deflate import Deflating
+    from dcmtx.place.sink import Sink
+
+_PIECE = 1 << 20
+# Where something is to be patched in, by key: offsets in the file written, and widths.
+Slots = dict[str, list[tuple[int, int]]]
+
+
+class Window(Record):
+    """How many frames may be under way: as many workers, of which `cores` tells how many may work now, and bytes."""
+
+    most: int
+    cores: Callable[[], int]
+    memory: int = MEMORY
+
+
+class PixelWriter:
+    """Writes one pixel element. The frames are never held together.
+
+    `slots` has the places of overlays and gets those of offset tables; `tally` and `digest` account for frames; `watch`
+    is told how many of them are written, of how many.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        plan: Plan,
+        sink: Sink | Deflating,
+        *,
+        slots: Slots,
+        window: Window,
+        tally: Tally,
+        digest: Digest | None,
+        watch: Callable[[int, int], None] | None,
+    ) -> None:
+        self._frames = frames.in_words(plan.word_bytes)
+        self._plan = plan
+        self._sink = sink
+        self._slots = slots
+        self._window = window
+        self._tally = tally
+        self._digest = digest
+        self._watch = watch
+        self._encoding = plan.syntax.encoding
+        self._overlays: list[tuple[int, BitPacker]] = []
+
+    def write(self) -> None:
+        """Write the pixel element. Raises whatever the frames or the destination give reason for."""
+        self._reserve_overlays()
+        if self._plan.route.is_bulk:
+            self._carry()
+        elif self._plan.target_format is not None:
+            (self._encapsulate if self._plan.syntax.encapsulated else self._write_native)(self._plan.target_format)
+        for offset, packer in self._overlays:
+            self._sink.patch(offset, packer.flush())
+
+    def _coded(self, fmt: PixelFormat) -> Iterator[EncodedFrame]:
+        """Yield the frames as the target holds them, in order, and account for them."""
+        plan = self._plan
+        work = work_of(plan, self._frames, keep_words=self._digest is not None)
+        frames = fmt.frames
+        size = frame_memory(plan, self._frames)
+        window = run(work, frames, self._window.most, self._window.cores, memory=self._window.memory, frame_bytes=size)
+        # What was written is let go before the next is asked for, here and by whoever goes through these frames: else
+        # there would be one more than memory is allowed for.
+        for coded in window:
+            self._tally.add(coded)
+            if self._watch is not None:
+                self._watch(self._tally.frames, frames)
+            if self._digest is not None and coded.words is not None:
+                self._digest.add(coded.words, one_bit=fmt.allocated == 1)
+            for index, plane in enumerate(coded.overlays):
+                self._write_overlay(index, plane)
+            yield coded
+            del coded
+
+    def _reserve_overlays(self) -> None:
+        """Remember where the data of each overlay goes."""
+        if self._plan.overlays:
+            from dcmtx.pixel.bits import BitPacker
+
+            self._overlays = [(self._slots[overlay.key][0][0], BitPacker()) for overlay in self._plan.overlays]
+
+    def _write_overlay(self, index: int, plane: Frame) -> None:
+        offset, packer = self._overlays[index]
+        data = packer.pack(plane)
+        self._sink.patch(offset, data)
+        self._overlays[index] = (offset + len(data), packer)
+
+    def _encapsulate(self, fmt: PixelFormat) -> None:
+        """Write fragments, one per frame, and fill the offset table afterwards (PS3.5 A.4)."""
+        plan, sink = self._plan, self._sink
+        layout = Layout(plan.table, fmt.frames)
+        sink.write(element_header(plan.pixel_tag, plan.pixel_vr, UNDEFINED, self._encoding))
+        self._slots["basic"] = [(sink.bytes + 8, 0)]
+        sink.write(layout.header())
+        for coded in self._coded(fmt):
+            item, pad = layout.item(len(coded.data))
+            sink.write(item)
+            sink.write(coded.data)
+            if pad:
+                sink.write(pad)
+            del coded
+        sink.write(layout.trailer())
+        for key, value in layout.tables().items():
+            sink.patch(self._slots[key][0][0], value)
+
+    def _write_native(self, fmt: PixelFormat) -> None:
+        """Write decoded frames as native cells (PS3.5 8.1.1)."""
+        plan = self._plan
+        unit = SWAP_UNIT.get(plan.pixel_vr, 1) if self._encoding.big_endian else 1
+        length = fmt.native_bytes
+        self._pixel_header(length)
+        written = 0
+        for data in (self._packed if fmt.allocated == 1 else self._unpacked)(fmt):
+            self._sink.write(swap(bytes(data), unit) if unit > 1 else data)
+            written += len(data)
+            del data
+        if written != length:
+            raise InputError(f"the frames have {written} bytes instead of {length}", code="E_TRUNCATED")
+        self._sink.write(bytes(length % 2))
+
+    def _unpacked(self, fmt: PixelFormat) -> Iterator[Frame]:
+        """Yield frames as they are."""
+        for coded in self._coded(fmt):
+            data = coded.data
+            del coded
+            yield data
+            del data
+
+    def _packed(self, fmt: PixelFormat) -> Iterator[bytes]:
+        """Yield frames of 1-bit pixels packed so that they run on across frames."""
+        from dcmtx.pixel.bits import BitPacker
+
+        packer = BitPacker()
+        for coded in self._coded(fmt):
+            yield packer.pack(coded.data)
+            del coded
+        yield packer.flush()
+
+    def _carry(self) -> None:
+        """Write native cells that stay what they are, swapped where the byte order changes."""
+        plan, held = self._plan, self._frames
+        length = plan.target_format.native_bytes if plan.target_format else held.native_length
+        unit = SWAP_UNIT.get(plan.pixel_vr, 1) if self._encoding.big_endian else 1
+        if self._encoding.big_endian and held.big_endian:
+            unit = held.swap_unit
+        self._pixel_header(length)
+        fmt = plan.source_format
+        by_plane = fmt is not None and fmt.planar == 1
+        if self._digest is not None and fmt is not None and by_plane:
+            from dcmtx.codec.native import decode
+
+            for number in range(fmt.frames):
+                self._digest.add(decode(held.frame(number), fmt, fmt), one_bit=False)
+        frames = 0 if fmt is None else fmt.frames
+        for offset in range(0, length, _PIECE):
+            if self._watch is not None and frames > 1:
+                self._watch(offset * frames // length, frames)
+            data = held.native_bytes(offset, min(_PIECE, length - offset))
+            if self._digest is not None and not by_plane:
+                self._digest.add_bytes(data)
+            last = offset + _PIECE >= length
+            data += bytes(length % 2) if last else b""
+            self._sink.write(swap(data, unit))
+
+    def _pixel_header(self, length: int) -> None:
+        even = length + length % 2
+        if even >= UNDEFINED:
+            raise OutputError(f"{even} bytes of native pixels do not fit a 32-bit length")
+        self._sink.reserve(even)
+        self._sink.write(element_header(self._plan.pixel_tag, self._plan.pixel_vr, even, self._encoding))
