@@ -20,8 +20,16 @@ from dcmtx.peers.translate import Translation, depends, explained, resolved, tra
 _STATUS = "--dcmtx-status"
 
 
+_EXIT = """\b
+Exit status:
+  0  done
+  1  it failed; dcm2dcm and dicom-transcode have others too
+With --dcmtx-status, it is that of `dcmtx convert`."""
+
+
 @click.command(
     "as",
+    epilog=_EXIT,
     options_metavar="[OPTIONS]",
     # What is behind the name is the peer's.
     context_settings={**SETTINGS, "ignore_unknown_options": True, "allow_interspersed_args": False},

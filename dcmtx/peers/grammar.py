@@ -72,7 +72,8 @@ def _long(peer: Peer, names: dict[str, Option], word: str, rest: Iterator[str]) 
     """Read a long option, which may be shortened, and its value, which may stand behind `=`."""
     name, equals, value = word.partition("=")
     if name not in names and peer.grammar is not Grammar.CLAP:
-        longer = [full for full in names if full.startswith(name) and full.startswith("--")]
+        # Names of older versions, which stand last, are not shortened: they would be in the way of others.
+        longer = [full for full in names if full.startswith(name) and full in names[full].names[:2]]
         if len({id(names[full]) for full in longer}) > 1:
             raise UsageError(f"{peer.name}: {name} may be {', '.join(longer)}", advice="write it out")
         name = longer[0] if longer else name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dcmtx.errors import UsageError
 from dcmtx.peers.grammar import Given, read
-from dcmtx.peers.table import Option, Peer, Settings, Verdict
+from dcmtx.peers.table import Grammar, Option, Peer, Settings, Verdict
 from dcmtx.record import Record
 from dcmtx.syntax import EXPLICIT, ROOT
 
@@ -87,7 +87,7 @@ def explained(option: Option) -> str:
     sets = dict(option.sets)
     target = sets.get("target") or sets.get("codec") or sets.get("encoding")
     if target == SAME:
-        ours = "SRC"
+        ours = "in SRC"
     elif target:
         ours = f"`--to {target.replace('{}', 'UID')}{' --lossy' if sets.get('lossy') else ''}`"
     elif "raw" in sets:
@@ -123,14 +123,11 @@ def _files(peer: Peer, settings: Settings, files: list[str]) -> tuple[list[str],
     """Return sources and destination, whether they were named by options or stand by themselves."""
     source, destination = settings.pop("source", ""), settings.pop("destination", "")
     sources = [source] if source else []
-    wanted = 1 if any(name == "destination" for option in peer.options for name, _ in option.sets) else 0
-    if not destination and (len(files) + len(sources) > 1 or not wanted):
-        destination = files.pop() if files else ""
+    if not destination and len(files) + len(sources) > 1 and peer.grammar is not Grammar.CLAP:
+        destination = files.pop()
     sources += files
     if not sources:
         raise _usage(peer, "no SRC")
-    if not destination and not wanted:
-        raise _usage(peer, "no DST")
     if len(sources) > 1 and not peer.several:
         raise _usage(peer, f"{len(sources)} sources, but it takes one")
     if "" in sources:

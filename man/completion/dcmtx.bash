@@ -16,7 +16,7 @@ _dcmtx() {
     fi
     if ((COMP_CWORD > 1)); then
         case ${COMP_WORDS[1]} in
-            convert | syntaxes | serve | completion) command=${COMP_WORDS[1]} ;;
+            convert | syntaxes | serve | as | link | completion) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case $command:$before in
@@ -56,6 +56,8 @@ _dcmtx() {
             convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality --ratio --psnr --near --subsampling --predictor --resolutions --progression --tile --code-block --uid --offset-table --overlays --icon --signatures --unused-bits --one-bit --word-order --no-pixels --fallback --force --verify --no-verify --decoder --encoder -n --no-clobber -j --jobs --memory --resume --fail-fast --timeout --dry-run --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
             serve) COMPREPLY=($(compgen -W "--socket -j --jobs --log-format --status --json --unit --client-source -h --help" -- "$word")); ;;
+            as) COMPREPLY=($(compgen -W "--dcmtx-status -h --help" -- "$word")); ;;
+            link) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
             completion) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
         esac
         ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "--version" -- "$word"))
@@ -65,9 +67,11 @@ _dcmtx() {
         convert) _dcmtx_files "$word"; ;;
         syntaxes) ;;
         serve) ;;
+        as) COMPREPLY=($(compgen -W "gdcmconv dcmconv dcmcjpeg dcmdjpeg dcmcjpls dcmdjpls dcmcrle dcmdrle dcm2dcm dicom-transcode" -- "$word")); ;;
+        link) _dcmtx_files "$word"; ;;
         completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")); ;;
     esac
-    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert syntaxes serve completion" -- "$word"))
+    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert syntaxes serve as link completion" -- "$word"))
 }
 
 complete -F _dcmtx dcmtx
