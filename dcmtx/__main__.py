@@ -4,17 +4,12 @@ import os
 import sys
 
 _INTERRUPTED = 130
-# By these names dcmtx takes the words of others: `dcmtx as NAME`.
-PEERS = (
-    "gdcmconv", "dcmconv", "dcmcjpeg", "dcmdjpeg", "dcmcjpls", "dcmdjpls", "dcmcrle", "dcmdrle", "dcm2dcm",
-    "dicom-transcode",
-)  # fmt: skip
 
 
 def main() -> None:
     """Run the command line and exit with its status."""
     try:
-        from dcmtx.serve.client import hand_over
+        from dcmtx.serve.client import PEERS, hand_over
 
         name = sys.argv[0].rpartition("/")[2]
         if name in PEERS:

@@ -14,19 +14,19 @@ import pydicom
 import pytest
 from conftest import ROOT, contents, need_tool, old_file
 
-from dcmtx.__main__ import PEERS as NAMES
 from dcmtx.cli.convert import convert
 from dcmtx.errors import ExitStatus, UsageError
 from dcmtx.peers.catalog import MODULES, load
 from dcmtx.peers.table import Verdict
 from dcmtx.peers.translate import RAW, SAME, resolved, translate
+from dcmtx.serve.client import PEERS as NAMES
 from dcmtx.syntax import ROOT as UIDS
 
 PEERS = {name: load(name) for name in MODULES}
 INSTALLED = [name for name in MODULES if name not in ("dcm2dcm", "dicom-transcode")]
 OPTIONS = [
-    pytest.param(peer, option, id=f"{peer.name} {option.names[0]}")
-    for peer in PEERS.values()
+    pytest.param(peer, option, id=f"{name} {option.names[0]}")
+    for name, peer in PEERS.items()
     for option in peer.options
 ]
 DATA = ROOT / "testdata"
@@ -217,8 +217,8 @@ def test_raw_and_same_depend_on_the_source(source, raw):
 # --- the same line by the peer and by dcmtx ------------------------------------------------------------------------
 
 LOSSLESS = {
-    "gdcmconv": ["", "-w", "-J", "-K", "-L", "-R", "-X", "-M", "-d", "-J -q 80", "-K -r 20", "-L -e 3", "-K -Y", "-L -Y",
-                 "-K --irreversible"],
+    "gdcmconv": ["", "-w", "-J", "-K", "-L", "-R", "-X", "-M", "-d", "-J -q 80", "-K -r 20", "-L -e 3", "-K -Y",
+                 "-L -Y", "-K --irreversible"],
     "dcmconv": ["", "+t=", "+te", "+ti", "+tb", "+td", "+te -g", "+t= -g", "+te -p", "+cl 9 +td", "+Fm +ti +g="],
     "dcmcjpeg": ["", "+e1", "+el", "+el +sv 1", "+el +sv 7", "-ot", "+un", "+q 50", "-ho", "+be", "+ca", "-W", "+pt 0"],
     "dcmdjpeg": ["", "+te", "+ti", "+tb", "+px", "+cp"],
@@ -227,8 +227,8 @@ LOSSLESS = {
     "dcmcrle": ["", "-ot", "+un", "-g"],
     "dcmdrle": ["", "+ti", "+tb", "+bd"],
 }  # fmt: skip
-FILES = ["ct-explicit", "ct-implicit", "ct-deflated", "mr-big-endian", "ct-rle", "ct-jpegls", "cr-jpeg-lossless", "ct-j2k",
-         "us-rgb-by-pixel", "us-rgb-by-plane", "us-palette-8", "us-ybr-full-rle"]  # fmt: skip
+FILES = ["ct-explicit", "ct-implicit", "ct-deflated", "mr-big-endian", "ct-rle", "ct-jpegls", "cr-jpeg-lossless",
+         "ct-j2k", "us-rgb-by-pixel", "us-rgb-by-plane", "us-palette-8", "us-ybr-full-rle"]  # fmt: skip
 
 
 def run_peer(name: str, options: list[str], src: Path, dst: Path) -> int:
@@ -354,8 +354,8 @@ def test_group_lengths_and_padding_go_where_a_line_says_so(options, tmp_path, co
         *((name, status, 1) for name in INSTALLED for status in range(1, 10)),
         *((name, status, status) for name in NAMES for status in (0, 129, 130, 143)),
         *(("dcm2dcm", status, 2 if status == 2 else 1) for status in range(1, 10)),
-        ("dicom-transcode", 1, 128), ("dicom-transcode", 2, 2), ("dicom-transcode", 3, 254), ("dicom-transcode", 4, 253),
-        ("dicom-transcode", 7, 253), ("dicom-transcode", 8, 252),
+        ("dicom-transcode", 1, 128), ("dicom-transcode", 2, 2), ("dicom-transcode", 3, 254),
+        ("dicom-transcode", 4, 253), ("dicom-transcode", 7, 253), ("dicom-transcode", 8, 252),
     ],
 )  # fmt: skip
 def test_statuses_are_the_peers(peer, ours, theirs):

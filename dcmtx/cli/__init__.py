@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("dcmtx.cli.convert:convert", "Convert DICOM files to another transfer syntax."),
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
     "serve": ("dcmtx.cli.serve:serve", "Do the work of every dcmtx called, with codecs loaded."),
-    "as": ("dcmtx.cli.peers:as_peer", "Do what a command line of gdcmconv, dcmcjpeg or another converter says."),
+    "as": ("dcmtx.cli.peers:as_peer", "Take the words of gdcmconv, DCMTK and other converters."),
     "link": ("dcmtx.cli.peers:link", "Give dcmtx the names of other converters in a directory."),
     "completion": ("dcmtx.cli.completion:completion", "Print a script that has a shell complete what follows dcmtx."),
 }

@@ -6,6 +6,7 @@ import os
 import sys
 
 from dcmtx._version import __version__
+from dcmtx.serve.client import PEERS
 
 _UNITS = """\
 # /etc/systemd/system/dcmtx.socket
@@ -59,7 +60,9 @@ def client_source() -> str:
     """Return the client in C, which speaks to servers of this version and calls this Python where there is none."""
     with open(os.path.join(os.path.dirname(__file__), "client.c"), encoding="ascii") as file:
         text = file.read()
-    return text.replace("@VERSION@", __version__).replace("@PYTHON@", _c_string(sys.executable))
+    peers = ", ".join(f'"{name}"' for name in PEERS)
+    text = text.replace("@VERSION@", __version__).replace("@PEERS@", peers)
+    return text.replace("@PYTHON@", _c_string(sys.executable))
 
 
 def _c_string(text: str) -> str:

@@ -3,7 +3,7 @@
 complete -c dcmtx -n __fish_use_subcommand -a convert -d 'Convert DICOM files to another transfer syntax.'
 complete -c dcmtx -n __fish_use_subcommand -a syntaxes -d 'List every transfer syntax, and what dcmtx can do with it.'
 complete -c dcmtx -n __fish_use_subcommand -a serve -d 'Do the work of every dcmtx called, with codecs loaded.'
-complete -c dcmtx -n __fish_use_subcommand -a as -d 'Do what a command line of gdcmconv, dcmcjpeg or another converter says.'
+complete -c dcmtx -n __fish_use_subcommand -a as -d 'Take the words of gdcmconv, DCMTK and other converters.'
 complete -c dcmtx -n __fish_use_subcommand -a link -d 'Give dcmtx the names of other converters in a directory.'
 complete -c dcmtx -n __fish_use_subcommand -a completion -d 'Print a script that has a shell complete what follows dcmtx.'
 complete -c dcmtx -n __fish_use_subcommand -l version -d 'Show the version.'
