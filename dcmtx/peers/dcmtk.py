@@ -66,7 +66,10 @@ def _finish_jpeg(settings: Settings) -> Settings:
         raise UsageError("dcmcjpeg: +sv goes with +el (--encode-lossless) alone", advice="add +el, or leave +sv out")
     if not asked.get("lossy"):
         # DCMTK takes no notice of them.
-        asked = {name: value for name, value in asked.items() if name not in ("quality", "subsampling")}
+        asked.pop("quality", "")
+    if asked["target"] != "jpeg-baseline":
+        # What is extended is grey.
+        asked.pop("subsampling", "")
     return asked
 
 

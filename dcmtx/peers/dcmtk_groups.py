@@ -43,7 +43,7 @@ NEW_VRS = Group("Post-1993 value representations", (
 GROUP_LENGTHS = Group("Group lengths", (
     ignored("+g= --group-length-recalc", "group lengths, retired, are left out of what is written anew"),
     refused("+g --group-length-create", "leave it out: group lengths are retired"),
-    done("-g --group-length-remove", "they are left out whenever a file is written anew", force="yes"),
+    done("-g --group-length-remove", "SRC is written anew without them; the pixels stay", rewrite="yes"),
 ))  # fmt: skip
 
 _LENGTH_OPTIONS = (
@@ -59,7 +59,7 @@ LENGTHS_OVERSIZED = Group("Lengths of sequences and items", (
 
 PADDING = Group("Data set trailing padding", (
     ignored("-p= --padding-retain", "padding is left out of what is written anew"),
-    done("-p --padding-off", "it is left out whenever a file is written anew", force="yes"),
+    done("-p --padding-off", "SRC is written anew without it; the pixels stay", rewrite="yes"),
     refused("+p --padding-create", "leave it out: nothing is padded", values="FILE-PAD ITEM-PAD"),
 ))  # fmt: skip
 

@@ -16,7 +16,7 @@ def _finish(settings: Settings) -> Settings:
     asked = dict(settings)
     codec, encoding, raw = asked.pop("codec", ""), asked.pop("encoding", ""), asked.pop("raw", "")
     rate, quality, near = (asked.pop(name, "") for name in ("rate", "quality", "near"))
-    lossy = asked.pop("lossy", "")
+    lossy, resolutions, force = (asked.pop(name, "") for name in ("lossy", "resolutions", "force"))
     if codec and encoding:
         raise UsageError(
             f"gdcmconv: one file has one transfer syntax, not both {codec} and {encoding}",
@@ -27,6 +27,8 @@ def _finish(settings: Settings) -> Settings:
         return asked
     # gdcmconv fails where there are no pixels.
     asked["no-pixels"] = "fail"
+    # Of no use to others, as in gdcmconv.
+    asked |= {"force": force, "resolutions": resolutions if codec == "j2k" else ""}
     if not lossy:
         return asked
     for name, value in (("-r (--rate)", rate), ("-q (--quality)", quality), ("-e (--allowed-error)", near)):
@@ -61,7 +63,8 @@ _GROUPS = (
         refused("--with-private-dict", "leave it out: private attributes keep their VR, or have UN"),
         ignored("-C --check-meta", "the file meta information is checked, and written anew, always"),
         refused("--root-uid", "leave it out: a new UID is 2.25 and a number derived from the old one", values="UID"),
-        done("--remove-gl", "group lengths, retired, are left out whenever a file is written anew", force="yes"),
+        done("--remove-gl", "retired group lengths are left out whenever a file is written anew, which this has it be",
+             rewrite="yes"),
         refused("--remove-private-tags", "use gdcmanon or dcmodify on DST; dcmtx keeps attributes"),
         refused("--remove-retired", "use dcmodify on DST; dcmtx keeps attributes"),
     )),
@@ -76,7 +79,7 @@ _GROUPS = (
         done("-K --j2k", codec="j2k"),
         done("-L --jpegls", codec="jpegls"),
         done("-R --rle", codec="rle"),
-        done("-F --force", force="yes"),
+        done("-F --force", "only with a target that compresses, as in gdcmconv", force="yes"),
         refused("--generate-icon", _ICON),
         refused("--icon-minmax", _ICON, values="MIN,MAX"),
         refused("--icon-auto-minmax", _ICON),
@@ -102,7 +105,7 @@ _GROUPS = (
         done("-r --rate", f"JPEG 2000: as --ratio; {_PLAIN}", values="RATIO", rate="{}"),
         refused("-t --tile", "leave it out: JPEG 2000 has one tile; HTJ2K has `dcmtx convert --htj2k --tile N`",
                 values="X,Y"),
-        done("-n --number-resolution", values="N", resolutions="{}"),
+        done("-n --number-resolution", "only for JPEG 2000", values="N", resolutions="{}"),
         ignored("--irreversible", "lossy JPEG 2000 is irreversible always, lossless never, as in gdcmconv"),
     )),
     Group("Special options", (

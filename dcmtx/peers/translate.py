@@ -6,7 +6,7 @@ from dcmtx.errors import UsageError
 from dcmtx.peers.grammar import Given, read
 from dcmtx.peers.table import Grammar, Option, Peer, Settings, Verdict
 from dcmtx.record import Record
-from dcmtx.syntax import EXPLICIT, ROOT
+from dcmtx.syntax import EXPLICIT, ROOT, Loss, find
 
 # Settings that are options of `dcmtx convert` by their names, with the value behind.
 _VALUES = (
@@ -34,10 +34,19 @@ class Translation(Record):
     mode: str = ""
     verbose: bool = False
     show: bool = False
+    rewrite: bool = False
 
     def line(self, target: str) -> list[str]:
         """Return the arguments of `dcmtx convert` with this target."""
-        return ["--to", target, *self.arguments, "--", *self.sources, self.destination]
+        more = []
+        if self.rewrite and "--offset-table" not in self.arguments:
+            # What has the target syntax already is not copied then: the codestreams are, and the rest is written anew.
+            more = ["--offset-table", "basic"]
+        syntax = find(target)
+        if self.rewrite and self.target == SAME and syntax is not None and syntax.loss is Loss.LOSSY:
+            # Nothing is lost by that, but the name of the target asks for consent.
+            more.append("--lossy")
+        return ["--to", target, *self.arguments, *more, "--", *self.sources, self.destination]
 
 
 def translate(peer: Peer, arguments: list[str]) -> Translation:
@@ -63,6 +72,7 @@ def translate(peer: Peer, arguments: list[str]) -> Translation:
         notes=tuple(note for note in notes if note),
         verbose=asked.get("say") == "--verbose",
         show="show" in asked,
+        rewrite="rewrite" in asked,
     )
 
 
