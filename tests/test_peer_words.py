@@ -485,3 +485,48 @@ def test_link_replaces_nothing(program, tmp_path):
     assert call(program, "link", tmp_path / "none").returncode == 8
     assert call(program, "link", links, "gdcmconv").returncode == 0
     assert sorted(path.name for path in links.iterdir()) == ["dcmcrle", "gdcmconv"]
+
+
+# --- gdcmconv's words in the plain command -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "plain"),
+    [
+        ("-J -i {src} -o {dst}", "{src} {dst} --to jpeg"),
+        ("-o {dst} -L {src}", "{src} {dst} --to jpegls"),
+        ("--input={src} -R {dst}", "{src} {dst} --to rle"),
+        ("-K -Y -r 5 {src} {dst}", "{src} {dst} --to j2k --lossy --ratio 5"),
+        ("-K -Y --rate 5 {src} {dst}", "{src} {dst} --to j2k --lossy --ratio 5"),
+        ("-L -Y -e 3 {src} {dst}", "{src} {dst} --to jpegls --lossy --near 3"),
+        ("-L -Y --lossy-error 3 {src} {dst}", "{src} {dst} --to jpegls --lossy --near 3"),
+        ("-L -Y --allowed-error 3 {src} {dst}", "{src} {dst} --to jpegls --lossy --near 3"),
+        ("-F -X {src} {dst}", "{src} {dst} --to explicit --force"),
+    ],
+)
+def test_words_with_an_equal_do_the_same(words, plain, tmp_path, command):
+    written = []
+    for line in (words, plain):
+        dst = tmp_path / "out.dcm"
+        filled = [word.format(src=DATA / "us-rgb-by-pixel.dcm", dst=dst) for word in line.split()]
+        assert command(*filled).status == 0
+        dataset = pydicom.dcmread(dst)
+        # When, in seconds, is in what a lossy image says of itself.
+        written.append((dataset.file_meta.TransferSyntaxUID, dataset.SOPInstanceUID, dataset.PixelData))
+        dst.unlink()
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("-K -t 128,64 a b", "-t is --to, not gdcmconv's size of a tile; leave it out, or say --htj2k --tile 128"),
+        ("-K -n 4 a b", "-n is --no-clobber, not gdcmconv's number of resolutions; say --resolutions 4"),
+        ("-K -Y -q 45 a b", "--quality does not go with j2k; gdcmconv's is --psnr 45 here"),
+        ("-v", "-v is --verbose, not gdcmconv's version; say dcmtx --version"),
+        ("-J -i a", "no DST; name the file or directory to write"),
+        ("-J", "no SRC and no DST; name the file or directory to write"),
+    ],
+)
+def test_words_that_mean_something_else_say_what_to_type(line, expected, fails):
+    assert fails(2, *line.split()).startswith(f"dcmtx: {expected}; try ")
