@@ -41,15 +41,16 @@ destination when all is well; the Outcome says what was done.
 To add
 
     an option   a row of OPTIONS in dcmtx/policy.py, a field of EncodingParameters or Policy beside it, a keyword of
-                `job` and `transcode` in dcmtx/transcoding/job.py; tests/test_policy.py compares all of them
-    a codec     a function in a file of dcmtx/codec/, a row in dcmtx/codec/table.py; tests/test_registry.py checks rows,
-                tests/test_matrix.py runs each of them against other libraries
-    a rule      a pure function in dcmtx/rules/, called by dcmtx/planning/planner.py; the decision table of
-                tests/test_decisions.py is the specification
-    a route     a member of Route in dcmtx/planning/plan.py, chosen by dcmtx/planning/planner.py, done by
-                dcmtx/transcoding/writer.py; tests/test_decisions.py and tests/test_announced.py
-    a place     a reader in dcmtx/place/bytes.py, a sink in dcmtx/place/atomic.py; tests/test_source.py,
-                tests/test_sink.py
+                `job` and `transcode` in dcmtx/transcoding/job.py and in dcmtx/transcoding/options.py;
+                tests/test_policy.py compares all of them
+    a codec     a function in a file of dcmtx/codec/, a row in dcmtx/codec/table.py (or in another distribution, by
+                entry point: dcmtx/codec/plugins.py); tests/test_registry.py checks rows, tests/test_matrix.py runs
+                each of them against other libraries
+    a rule      a pure function in dcmtx/rules/, called by the file of dcmtx/planning/ that it concerns; the decision
+                table of tests/test_decisions.py is the specification
+    a route     a member of Route in dcmtx/planning/routes.py, chosen by dcmtx/planning/planner.py, and what it does to
+                a frame in dcmtx/transcoding/routes.py; tests/test_decisions.py and tests/test_announced.py
+    a place     a module in dcmtx/place/, and a row of SCHEMES in dcmtx/place/places.py; tests/test_places.py
     a command   a file of dcmtx/cli/, a line of COMMANDS in dcmtx/cli/__init__.py; tests/test_cli.py, and
                 tests/test_man.py after `python man/make.py`
 """

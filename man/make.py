@@ -505,8 +505,11 @@ def _function(name: str, value: Any) -> Iterator[str]:
     """Yield a function: its signature, its docstring, and the options that are the command line's with their help."""
     signature = inspect.signature(value)
     named = [found for found in signature.parameters.values() if found.kind is found.KEYWORD_ONLY]
-    first = [_parameter(found) for found in signature.parameters.values() if found not in named]
-    shown = ", ".join(first + ["..."] * bool(named))
+    # Options that are handed on are those of another function, and stand among `...`.
+    handed_on = [found for found in signature.parameters.values() if found.kind is found.VAR_KEYWORD]
+    others = [found for found in signature.parameters.values() if found not in named + handed_on]
+    first = [_parameter(found) for found in others]
+    shown = ", ".join(first + ["..."] * bool(named + handed_on))
     yield from (f"{bold(name)}({escape(shown)}) \\-> {escape(str(signature.return_annotation))}", ".PP")
     yield from _docstring(value.__doc__)
     for found in named:

@@ -20,9 +20,15 @@ from pydicom.values import convert_SQ
 
 from dcmtx import DcmtxError, transcode
 from dcmtx.batch.report import changes, steps
+from dcmtx.dataset.edit import Remove, Within
 from dcmtx.errors import InputError
+from dcmtx.place.bytes import open_bytes
+from dcmtx.planning.planner import make
+from dcmtx.planning.request import Request, resolve
 from dcmtx.planning.routes import Route
+from dcmtx.policy import EncodingParameters, Icon, Policy, Uid
 from dcmtx.transcoding.job import job, run
+from dcmtx.transcoding.source import open_source
 
 Command = Callable[..., Ran]
 # Where an element is: tags of the sequences around it with the numbers of items, and its own.
@@ -228,6 +234,39 @@ def test_a_plan_says_step_by_step_what_becomes_of_the_pixels(
     assert plan is not None
     told = [re.sub(r"^(decode|encode|verify) by [\w-]+(, with(?:out)? loss)?.*", r"\1\2", line) for line in steps(plan)]
     assert told == wanted
+
+
+def test_a_plan_names_the_steps_that_bits_need(tmp_path: Path) -> None:
+    pixels = (np.arange(64) * 61 % 4096 << 4).astype("<u2").tobytes()
+    image = dicom.Image(pixels, 8, 8, stored=12, high_bit=15)
+    (tmp_path / "in.dcm").write_bytes(image.encode())
+    plan = transcode(tmp_path / "in.dcm", tmp_path / "out.dcm", to="jpegls", dry_run=True).plan
+    assert plan is not None
+    assert "High Bit: 15 to 11" in steps(plan)
+    assert [type(step).__name__ for step in plan.steps] == [
+        "Decode",
+        "LowerHighBit",
+        "SettleUnused",
+        "Encode",
+        "Verify",
+    ]
+
+
+def test_a_plan_has_all_edits_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "in.dcm").write_bytes(odd(dicom.EXPLICIT))
+    file = open_bytes(str(tmp_path / "in.dcm"))
+    try:
+        source = open_source(file)
+        request = Request(resolve("jpegls", EncodingParameters()), Policy(icon=Icon.DROP, uid=Uid.NEW))
+        plan = make(source.dataset, source.frames, request)
+    finally:
+        file.close()
+    edit = plan.edits[0x00081140]
+    assert isinstance(edit, Within)
+    assert [change.describe() for change in edit.changes] == ["icons are left out"]
+    assert plan.edits[0xFFFCFFFC] == Remove(0xFFFCFFFC)
+    meta = read(plan.file_meta + dicom.walk(odd(dicom.EXPLICIT)).dataset).file_meta
+    assert (meta.TransferSyntaxUID, meta.MediaStorageSOPInstanceUID) == (dicom.JPEGLS, plan.instance)
 
 
 # --- what the files at hand do not have ----------------------------------------------------------------------------

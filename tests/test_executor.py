@@ -288,15 +288,17 @@ def end(task):
     os._exit(1) if task % 2 else None
 with Pool(end, 3) as pool:
     jobs(pool, *range(6))
-    before = len(os.listdir("/proc/self/fd")), len(os.listdir(f"/proc/{pool._server._pid}/fd"))
+    places = ("/proc/self/fd", f"/proc/{pool._server._pid}/fd")
+    before = [len(os.listdir(place)) for place in places]
     jobs(pool, *range(60))
-    print(before == (len(os.listdir("/proc/self/fd")), len(os.listdir(f"/proc/{pool._server._pid}/fd"))))
+    # More or fewer workers may live than before, or begin: up to three.
+    print([abs(len(os.listdir(place)) - count) <= 3 for place, count in zip(places, before)])
 try:
     print(os.waitpid(-1, os.WNOHANG))
 except ChildProcessError:
     print("no child")
 """,
-        "True\nno child\n",
+        "[True, True]\nno child\n",
     ),
     "closed standard streams are no descriptors of the pool's": (
         """

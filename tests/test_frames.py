@@ -278,8 +278,12 @@ def test_a_codestream_that_cannot_hold_its_image_is_not_decoded(monkeypatch: pyt
 
 
 def test_a_decoder_is_closed_with_the_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    closed = []
-    monkeypatch.setattr("dcmtx.transcoding.coders.Coder.close", closed.append)
+    closed: list[object] = []
+
+    def close(coder: object) -> None:
+        closed.append(coder)
+
+    monkeypatch.setattr("dcmtx.transcoding.coders.Coder.close", close)
     with dcmtx.frames(SOURCE) as frames:
         assert len(frames) == 3
         assert closed == []

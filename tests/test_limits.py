@@ -228,7 +228,7 @@ def test_a_codestream_that_promises_what_it_cannot_hold_is_refused_before_it_is_
     stream = small.replace(b"\x00\x10\x00\x10", b"\xea\x60\xea\x60")
     image = dicom.Image([stream], rows=60_000, columns=60_000, allocated=bits, stored=bits, syntax=syntax)
     (tmp_path / "in.dcm").write_bytes(image.encode())
-    monkeypatch.setattr("dcmtx.transcoding.frame.FrameCoder.code", None)
+    monkeypatch.setattr("dcmtx.transcoding.coders.Coder.code", None)
     line = fails(3, tmp_path / "in.dcm", tmp_path / "out.dcm", "--to", "deflated-frames")
     assert "which so few cannot hold" in line
 

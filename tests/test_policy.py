@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import typing
 from enum import Enum
 
 import click
@@ -29,6 +30,7 @@ from dcmtx.policy import (
 )
 from dcmtx.syntax import BY_UID, Loss
 from dcmtx.transcoding.job import job, transcode
+from dcmtx.transcoding.options import Options
 
 each_option = pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
 ROWS = [row for uid in BY_UID for row in ENCODERS.rows(uid)]
@@ -79,6 +81,13 @@ def test_the_library_has_the_keywords_and_defaults(function):
         if parameter.kind is parameter.KEYWORD_ONLY
     }
     assert keywords == {name: option.default for name, option in OPTIONS.items() if option.group is not Group.BATCH}
+
+
+def test_the_type_of_the_options_has_the_keywords():
+    keywords = {name for name, option in OPTIONS.items() if option.group not in (Group.BATCH, Group.TARGET)}
+    assert set(Options.__annotations__) == keywords
+    hints, its = typing.get_type_hints(Options), typing.get_type_hints(job)
+    assert hints == {name: its[name] for name in hints}
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,31 @@ def test_a_span_of_a_file_that_became_shorter_is_an_error(opened: Opens, tmp_pat
         list(source.dataset.pieces(Span(50_000, 150_000)))
 
 
+# Bytes of a file whose pixels are wrong, and what their fault says.
+FAULTS = {
+    "too few bytes": (image(pixels=PIXELS.tobytes()[:-40]).encode(), "need 1200"),
+    "more Bits Stored than Allocated": (image(stored=17).encode(), "Bits Stored is 17"),
+    "fragments that fit no frames": (
+        dicom.Image([b"ab", b"cd", b"ef"], 20, 30, syntax=dicom.RLE, frames=2).encode(), "cannot be mapped"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "wanted"), FAULTS.values(), ids=list(FAULTS))
+def test_what_is_wrong_with_pixels_is_told_by_who_needs_them(data: bytes, wanted: str, tmp_path: Path) -> None:
+    (tmp_path / "in.dcm").write_bytes(data)
+    file = open_bytes(str(tmp_path / "in.dcm"))
+    try:
+        dataset, frames = (opened := open_source(file)).dataset, opened.frames
+        assert dataset.header.number(0x00280010) == 20
+        with pytest.raises(InputError, match=wanted):
+            frames.check()
+        with pytest.raises(AttributeError, match="frozen"):
+            frames.fault = None
+    finally:
+        file.close()
+
+
 # --- native frames ---------------------------------------------------------------------------------------------
 
 

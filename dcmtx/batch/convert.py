@@ -149,6 +149,9 @@ def _results(executor: Executor[Task, Done], found: Iterator[Found], options: Op
         executor.submit(Task(options.job.replace(src=one.src, dst=one.dst), options.resume, one.named))
         for task, result in executor.results():
             yield _done(task, result)
+    # What woke the executor before may have been this.
+    if stop.requested:
+        return
     for task, result in executor.results(wait_for_all=True):
         yield _done(task, result)
 

@@ -120,7 +120,7 @@ class Maker:
             self._named: Any = getattr(importlib.import_module(module), name)
         except ImportError as error:
             raise UnsupportedError(
-                f"{row.backend} is not installed ({error}); pip install {row.package}", code="E_BACKEND"
+                f"{row.backend} is not installed ({error})", advice=f"pip install {row.package}", code="E_BACKEND"
             ) from error
         except AttributeError as error:
             raise UnsupportedError(

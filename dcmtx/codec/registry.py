@@ -173,10 +173,11 @@ class Registry:
         if backend is not None:
             rows = tuple(row for row in rows if row.backend == backend)
             if not rows:
-                raise UnsupportedError(f"{backend} does not {verb} {label}; `dcmtx syntaxes` shows what does")
+                raise UnsupportedError(f"{backend} does not {verb} {label}", advice="`dcmtx syntaxes` shows what does")
         if not rows:
             raise UnsupportedError(
-                f"dcmtx does not {verb} {label} ({uid}); `dcmtx syntaxes` shows what it does{self._faulty()}",
+                f"dcmtx does not {verb} {label} ({uid})",
+                advice=f"`dcmtx syntaxes` shows what it does{self._faulty()}",
                 code="E_UNSUPPORTED_TS",
             )
         objections: dict[Row, str] = {}

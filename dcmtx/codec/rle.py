@@ -108,8 +108,8 @@ def _cut(data: bytes, coded: PixelFormat) -> bytes:
     # A pad byte of zero may have made a last, odd zero a literal of one more.
     if any(all(more >= line and more % line <= 1 for more in beyond) for line in (coded.rows, coded.columns)):
         raise InputError(
-            f"all its RLE segments go on beyond {coded.rows}x{coded.columns} pixels, by {beyond[0]} bytes; correct "
-            "Rows or Columns first",
+            f"all its RLE segments go on beyond {coded.rows}x{coded.columns} pixels, by {beyond[0]} bytes",
+            advice="correct Rows or Columns first",
             code="E_GEOMETRY",
         )
     if damaged is not None:

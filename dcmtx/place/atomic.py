@@ -167,7 +167,8 @@ class AtomicSink(BufferedSink):
         # A file system without a size cannot tell.
         if status.f_blocks and free < length:
             raise OutputError(
-                f"it needs {length} bytes and the file system has {free}; free some space, nothing was replaced",
+                f"it needs {length} bytes and the file system has {free}",
+                advice="free some space, nothing was replaced",
                 code="E_DISK_FULL",
                 path=self.path,
             )
@@ -214,7 +215,7 @@ class AtomicSink(BufferedSink):
 def check_free(path: str, *, clobber: bool) -> None:
     """Raise OutputError where a file exists that must not be replaced, or links that lead nowhere but to themselves."""
     if path != "-" and _is_loop(path):
-        raise OutputError("it cannot be written: its symbolic links form a loop; remove them", path=path)
+        raise OutputError("it cannot be written: its symbolic links form a loop", advice="remove them", path=path)
     if not clobber and path != "-" and os.path.lexists(path):
         raise _exists(path)
 

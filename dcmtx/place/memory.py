@@ -96,7 +96,9 @@ def open_object(place: object, spool_in: str | None) -> Reader:
         return BufferBytes(place)
     if hasattr(place, "read"):
         return _open_file(place, spool_in)
-    raise UsageError(f"a {type(place).__name__} is no place of a file; give a path, bytes or a binary file object")
+    raise UsageError(
+        f"a {type(place).__name__} is no place of a file", advice="give a path, bytes or a binary file object"
+    )
 
 
 def _open_file(file: Any, spool_in: str | None) -> Reader:

@@ -143,8 +143,12 @@ class BufferedSink:
         what = "standard output" if self.path == "-" else "it"
         reason = error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason += "; free some space, nothing was replaced"
-            return OutputError(f"{what} cannot be written: {reason}", code="E_DISK_FULL", path=self.path)
+            return OutputError(
+                f"{what} cannot be written: {reason}",
+                advice="free some space, nothing was replaced",
+                code="E_DISK_FULL",
+                path=self.path,
+            )
         return OutputError(f"{what} cannot be written: {reason}", path=self.path)
 
 

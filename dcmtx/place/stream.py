@@ -156,5 +156,7 @@ def open_sink(place: Any, path: str) -> FileObjectSink | MemorySink:
     if isinstance(place, InMemory):
         return MemorySink(place)
     if not hasattr(place, "write"):
-        raise UsageError(f"a {type(place).__name__} cannot be written into; give a path or a binary file object")
+        raise UsageError(
+            f"a {type(place).__name__} cannot be written into", advice="give a path or a binary file object"
+        )
     return FileObjectSink(place, path)

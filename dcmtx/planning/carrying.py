@@ -7,8 +7,8 @@ from dcmtx.errors import InputError, RefusedError
 from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.encapsulation import choose_table
 from dcmtx.planning import formats
+from dcmtx.planning.case import Case
 from dcmtx.planning.edits import common_edits, table_edits
-from dcmtx.planning.inputs import Case
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.routes import Route
 from dcmtx.policy import NoPixels, WordOrder

@@ -12,7 +12,6 @@ from dcmtx.dataset.edit import Append, Edit, Remove, Span, Within
 from dcmtx.dataset.element import ITEM, NO_VR, PIXEL_DATA, UNDEFINED, Element, tag_bytes
 from dcmtx.dataset.header import Header
 from dcmtx.planning.edits import ICON_IMAGE_SEQUENCE
-from dcmtx.planning.inputs import DataSet
 from dcmtx.planning.plan import Plan
 from dcmtx.policy import Icon
 from dcmtx.record import Record
@@ -21,6 +20,7 @@ from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Syntax
 
 if TYPE_CHECKING:
     from dcmtx.dataset.encoding import Context, Item
+    from dcmtx.planning.inputs import DataSet
 
 # How a nested group length looks behind its group: number 0000, UL, length 4.
 _GROUP_LENGTH = {

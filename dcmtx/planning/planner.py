@@ -7,6 +7,7 @@ set change. It is made of the header and of what the codestreams say of themselv
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from dcmtx.codec.table import ENCODERS
 from dcmtx.dataset.edit import Set
@@ -16,17 +17,19 @@ from dcmtx.errors import RefusedError, UnsupportedError
 from dcmtx.finding import Finding, Severity
 from dcmtx.planning import steps
 from dcmtx.planning.carrying import carry, float_pixels, must_expand, rewrap, without_pixels
+from dcmtx.planning.case import Case, look_inside
 from dcmtx.planning.edits import ICON_IMAGE_SEQUENCE, check_order, check_signatures, signature_edits
-from dcmtx.planning.inputs import Case, DataSet, Frames, look_inside
 from dcmtx.planning.inside import complete
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.recoding import deciders, must_encode, recode, recompress
 from dcmtx.planning.request import Request
 from dcmtx.planning.routes import Route
-from dcmtx.planning.suggest import advice
 from dcmtx.policy import EncodingParameters, Icon, Uid, UnusedBits
 from dcmtx.rules import identity, image, objects
 from dcmtx.syntax import JPEG_RECOMPRESSION, Kind, Loss, Syntax
+
+if TYPE_CHECKING:
+    from dcmtx.planning.inputs import DataSet, Frames
 
 
 def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = True) -> Plan:
@@ -51,6 +54,8 @@ def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = T
         if plan.source_format is not None:
             frames.check()
         return plan
+    from dcmtx.planning.suggest import advice
+
     refusal = errors[-1 if dataset.header.number(image.SAMPLES_PER_PIXEL) == 1 else 0]
     refusal.advise(
         advice(

@@ -11,8 +11,8 @@ from dcmtx.errors import RefusedError, UnsupportedError, UsageError
 from dcmtx.pixel.encapsulation import choose_table
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning import formats
+from dcmtx.planning.case import Case
 from dcmtx.planning.edits import check_signatures, common_edits, image_edits, signature_edits, table_edits
-from dcmtx.planning.inputs import Case
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.routes import Route
 from dcmtx.policy import OffsetTable, Overlays, Uid

@@ -1,23 +1,14 @@
-"""What becomes of one frame on its way, step by step. Each step says of itself what it does.
+"""What becomes of one frame on its way, step by step. Each step describes itself.
 
 `transcoding.frame` does them in this order.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import UnusedBits
 from dcmtx.record import Record
 from dcmtx.rules.overlay import Embedded
-
-
-class Step(Protocol):
-    """One thing that is done to every frame."""
-
-    def describe(self) -> str:
-        """Return it in a few words."""
 
 
 class Decode(Record):
@@ -115,3 +106,6 @@ class Verify(Record):
     def describe(self) -> str:
         """Return it in a few words."""
         return f"verify by {self.backend}"
+
+
+Step = Decode | Recolour | SwapWords | ExtractOverlays | LowerHighBit | SettleUnused | Widen | Encode | Verify

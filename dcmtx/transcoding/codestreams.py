@@ -51,5 +51,5 @@ def read_colour(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
 
 def _contradicts(stream: str, said: str) -> InputError:
     return InputError(
-        f"its codestream has {stream}, the data set says {said}; correct the data set first", code="E_GEOMETRY"
+        f"its codestream has {stream}, the data set says {said}", advice="correct the data set first", code="E_GEOMETRY"
     )

@@ -159,7 +159,7 @@ class _Workers(Record):
             raise _ended() from error
         except (OSError, RuntimeError) as error:
             # The first submission starts the workers: the system may have no process or thread left for them.
-            raise CodecError(f"no workers can be started for its frames ({error}); use --jobs 1") from error
+            raise CodecError(f"no workers can be started for its frames ({error})", advice="use --jobs 1") from error
 
     def close(self) -> None:
         """Wait for the workers to end."""

@@ -26,7 +26,7 @@ _WITHOUT_NAME = frozenset(["source", "target"])
 def job_to_json(job: Job) -> str:
     """Return a job as JSON on one line. Raises UsageError for one whose places have no name."""
     if job.source is not None or job.target is not None:
-        raise UsageError("a job with bytes or a file object for a place has no JSON form; name files")
+        raise UsageError("a job with bytes or a file object for a place has no JSON form", advice="name files")
     fields = {name: _plain(value) for name, value in job.items() if name not in _WITHOUT_NAME}
     return json.dumps({"version": VERSION} | fields)
 

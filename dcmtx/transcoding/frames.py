@@ -265,7 +265,8 @@ def _check_native_length(reader: Reader, pixel: Element, fmt: PixelFormat) -> tu
     if pixel.length < need:
         raise InputError(
             f"Pixel Data has {pixel.length} bytes, but {fmt.frames} frame{'s' * (fmt.frames != 1)} of "
-            f"{fmt.describe()} need {need}; correct Number of Frames (0028,0008) or the attributes of the image",
+            f"{fmt.describe()} need {need}",
+            advice="correct Number of Frames (0028,0008) or the attributes of the image",
             code="E_TRUNCATED",
         )
     excess = pixel.length - need
@@ -273,7 +274,8 @@ def _check_native_length(reader: Reader, pixel: Element, fmt: PixelFormat) -> tu
     if fmt.subsampled and unshared <= pixel.length <= unshared + unshared % 2:
         raise InputError(
             f"Photometric Interpretation is {fmt.photometric}, but Pixel Data has the {unshared} bytes of "
-            "pixels that share no chroma; correct (0028,0004) first",
+            "pixels that share no chroma",
+            advice="correct (0028,0004) first",
             code="E_INCONSISTENT",
         )
     if fmt.subsampled and fmt.planar == 1:
@@ -288,14 +290,15 @@ def _check_native_length(reader: Reader, pixel: Element, fmt: PixelFormat) -> tu
     if excess > 1 and excess >= fmt.frame_bytes:
         raise InputError(
             f"Pixel Data has {pixel.length} bytes, but {fmt.frames} frame{'s' * (fmt.frames != 1)} of "
-            f"{fmt.describe()} need only {need}; correct Number of Frames (0028,0008)",
+            f"{fmt.describe()} need only {need}",
+            advice="correct Number of Frames (0028,0008)",
             code="E_INCONSISTENT",
         )
     # More than a pad byte goes only if there is nothing in it.
     if excess > 1 and any(_read(reader, excess, pixel.value + need)):
         raise InputError(
-            f"Pixel Data has {excess} bytes behind the last frame of {fmt.describe()}, and they are not zeros; "
-            "correct the attributes of the image or remove them",
+            f"Pixel Data has {excess} bytes behind the last frame of {fmt.describe()}, and they are not zeros",
+            advice="correct the attributes of the image or remove them",
             code="E_INCONSISTENT",
         )
     if excess > need % 2:

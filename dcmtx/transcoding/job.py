@@ -22,7 +22,7 @@ from dcmtx.place.places import (
     open_sink,
     path_of,
 )
-from dcmtx.planning.inputs import look_inside
+from dcmtx.planning.case import look_inside
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.planner import make
 from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, parameters_for, resolve
@@ -214,10 +214,10 @@ def job(
         code_block=code_block,
     )
     if src is None:
-        raise UsageError("there is no src; give a path, bytes or a binary file object")
+        raise UsageError("there is no src", advice="give a path, bytes or a binary file object")
     source, target = path_of(src), path_of(dst)
     if target is None and dst is src:
-        raise UsageError("src and dst are one file object; give another, or none for bytes")
+        raise UsageError("src and dst are one file object", advice="give another, or none for bytes")
     return Job(
         name_of(src) if source is None else source,
         name_of(dst) if target is None else target,
@@ -352,9 +352,13 @@ def transcode(
     >>> outcome = dcmtx.transcode("us.dcm", "never.dcm", to="explicit", dry_run=True)
     >>> outcome.status.value, outcome.plan.syntax.label, outcome.plan.route.value
     ('planned', 'explicit', 'recode')
+    >>> with open("ct-explicit.dcm", "rb") as file:
+    ...     small = dcmtx.transcode(file, to="jpegls")
+    >>> small[128:132], dcmtx.transcode(small, "raw.dcm", to="explicit").frames
+    (b'DICM', 1)
     """
     if dst is None and dry_run:
-        raise UsageError("a dry run returns no bytes; give a dst, or ask dcmtx.plan")
+        raise UsageError("a dry run returns no bytes", advice="give a dst, or ask dcmtx.plan")
     todo = job(
         src,
         dst,

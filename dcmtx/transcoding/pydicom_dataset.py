@@ -34,10 +34,12 @@ def transcode_dataset(ds: Dataset, *, to: str, **options: Unpack[Options]) -> Fi
     import pydicom
 
     if not isinstance(ds, pydicom.Dataset):
-        raise UsageError(f"a {type(ds).__name__} is no data set of pydicom; give files to transcode")
+        raise UsageError(f"a {type(ds).__name__} is no data set of pydicom", advice="give files to transcode")
     meta = getattr(ds, "file_meta", None)
     if meta is None or not meta.get("TransferSyntaxUID"):
-        raise UsageError("the data set names no transfer syntax; set ds.file_meta.TransferSyntaxUID to the one it has")
+        raise UsageError(
+            "the data set names no transfer syntax", advice="set ds.file_meta.TransferSyntaxUID to the one it has"
+        )
     with io.BytesIO() as file:
         try:
             # It makes VRs definite in what it writes; bytes are shared by a copy, not copied.

@@ -130,12 +130,17 @@ def _decide(reader: Reader, meta: FileMeta, spool_in: str | None) -> _Beginning:
         return _decide_without_meta(reader, meta)
     notes: tuple[Finding, ...] = ()
     if not meta.preamble:
-        notes += (_odd("N_NO_PREAMBLE", "the file has no preamble; read from its File Meta Information on"),)
+        notes += (
+            Finding(
+                "N_NO_PREAMBLE", "the file has no preamble; read from its File Meta Information on", Severity.WARNING
+            ),
+        )
     if meta.declared is not None and meta.meta and meta.dataset != _declared_end(meta):
         notes += (
-            _odd(
+            Finding(
                 "N_GROUP_LENGTH",
                 "File Meta Information Group Length (0002,0000) is wrong; its elements were walked",
+                Severity.WARNING,
                 tag=0x00020000,
             ),
         )
@@ -152,24 +157,25 @@ def _decide(reader: Reader, meta: FileMeta, spool_in: str | None) -> _Beginning:
         start = 0
         if wrapped:
             notes += (
-                _odd("N_ZLIB", "the data set is wrapped by zlib, which the standard does not allow; read all the same"),
+                Finding(
+                    "N_ZLIB",
+                    "the data set is wrapped by zlib, which the standard does not allow; read all the same",
+                    Severity.WARNING,
+                ),
             )
     encoding = syntax.encoding
     shown = guess_encoding(spool or reader, start, encoding)
     if shown is not None and shown != encoding:
         notes += (
-            _odd(
+            Finding(
                 "N_ENCODING",
                 f"the data set is {_encoding_name(shown)}, but its transfer syntax is {syntax.name}; read as it is",
+                Severity.WARNING,
                 tag=TRANSFER_SYNTAX,
             ),
         )
         encoding = shown
     return _Beginning(syntax, encoding, start, spool=spool, notes=notes)
-
-
-def _odd(code: str, text: str, *, tag: int | None = None) -> Finding:
-    return Finding(code, text, Severity.WARNING, tag=tag)
 
 
 def _declared_end(meta: FileMeta) -> int:
@@ -187,8 +193,11 @@ def _decide_without_meta(reader: Reader, meta: FileMeta) -> _Beginning:
         what = "names no transfer syntax" if _is_dicom(meta) else "is not a DICOM file"
         raise InputError(f"the file {what}, and its bytes do not show one for certain", code=_nameless(meta))
     syntax = BIG_ENDIAN if shown.big_endian else IMPLICIT if shown.implicit else EXPLICIT
-    note = _odd(
-        "N_NO_SYNTAX", f"the file names no transfer syntax; its data set shows {syntax.name}", tag=TRANSFER_SYNTAX
+    note = Finding(
+        "N_NO_SYNTAX",
+        f"the file names no transfer syntax; its data set shows {syntax.name}",
+        Severity.WARNING,
+        tag=TRANSFER_SYNTAX,
     )
     return _Beginning(syntax, shown, start, notes=(note,))
 

@@ -1,0 +1,81 @@
+"""One file and what is asked for, as every rule of a plan is asked about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dcmtx.dataset.header import Header
+from dcmtx.errors import InputError
+from dcmtx.pixel.codestream import Codestream
+from dcmtx.pixel.format import PixelFormat
+from dcmtx.planning.request import Request
+from dcmtx.record import Record
+from dcmtx.rules import image
+from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION, Syntax
+
+if TYPE_CHECKING:
+    from dcmtx.planning.inputs import DataSet, Frames
+
+
+class Contents(Record):
+    """What codestreams say of themselves: the header of the first, and of the first one that has lost something."""
+
+    stream: Codestream | None = None
+    lost: Codestream | None = None
+
+
+def look_inside(header: Header, frames: Frames, request: Request) -> Contents:
+    """Return what the codestreams say, as far as anything depends on it.
+
+    A loss that the data set declares already, and no other comes on top of, need not be looked for in every frame.
+
+    Raises InputError where codestreams contradict the data set: that is damage, whatever is asked for.
+    """
+    if not frames.encapsulated:
+        return Contents()
+    frames.check()
+    stream = frames.first_stream()
+    declared = header.text(image.LOSSY_IMAGE_COMPRESSION) == "01" and not request.parameters.lossy
+    if stream is None or (declared and stream.reversible):
+        return Contents(stream)
+    return Contents(stream, frames.find_lost(stream))
+
+
+class Case:
+    """One file and one target syntax: what every rule is asked about.
+
+    `source` is the syntax of the file; `stream` and `lost` are those of its Contents; `quality` is what is asked of the
+    encoder, and `irreversible` whether that loses something; `asked` has the names of the parameters that were given.
+    """
+
+    __slots__ = (
+        "asked", "backend", "frames", "header", "irreversible", "lost", "policy", "quality", "source", "stream",
+        "target",
+    )  # fmt: skip
+
+    def __init__(
+        self, dataset: DataSet, frames: Frames, contents: Contents, *, target: Syntax, request: Request
+    ) -> None:
+        self.source = dataset.syntax
+        self.header = dataset.header
+        self.frames = frames
+        self.stream, self.lost = contents.stream, contents.lost
+        self.target = target
+        self.policy = request.policy
+        self.backend = request.backend
+        # NEAR 0 loses nothing.
+        quality = request.parameters
+        self.asked = quality.asked()
+        self.irreversible = quality.lossy and quality.near != 0
+        self.quality = quality if self.irreversible else quality.replace(lossy=False, near=None)
+
+    @property
+    def restores_jpeg(self) -> bool:
+        """Whether JPEG streams that JPEG XL has recompressed come out again."""
+        return self.source is JPEG_RECOMPRESSION and self.target is JPEG_BASELINE
+
+    def declared(self) -> PixelFormat:
+        """Return the format of the pixels. Raises InputError where the data set does not say it."""
+        if self.frames.format is None:
+            raise self.frames.fault or InputError("its pixels are not described", code="E_INCONSISTENT")
+        return self.frames.format
