@@ -339,6 +339,32 @@ def test_where_a_peer_is_not_lawful_dcmtx_is(tmp_path, command):
     assert pydicom.dcmread(ours).PhotometricInterpretation == "YBR_FULL_422"
 
 
+@pytest.mark.parametrize("line", ["gdcmconv -w", "gdcmconv -J", "dcmcjpeg +e1", "dcmdjpeg +te"])
+def test_lossy_jpeg_has_the_same_colours_when_it_is_decoded(line, tmp_path, command):
+    peer, options = line.split()
+    source, theirs, ours = DATA / "us-jpeg-baseline.dcm", tmp_path / "theirs.dcm", tmp_path / "ours.dcm"
+    assert run_peer(peer, [options], source, theirs) == 0
+    assert command("as", peer, options, source, ours).status == 0
+    expected, got, before = (pydicom.dcmread(path) for path in (theirs, ours, source))
+    assert got.PhotometricInterpretation == "RGB"
+    assert expected.PhotometricInterpretation == ("RGB" if peer == "dcmdjpeg" else "YBR_FULL")
+    assert got.SOPInstanceUID == expected.SOPInstanceUID == before.SOPInstanceUID
+    assert got.file_meta.TransferSyntaxUID == expected.file_meta.TransferSyntaxUID
+    mine, his = (pydicom.pixels.pixel_array(dataset).astype(int) for dataset in (got, expected))
+    assert np.abs(mine - his).max() <= 1
+
+
+def test_lossless_ycbcr_is_not_rounded_to_rgb(tmp_path, command):
+    native, jpeg, theirs, ours = (tmp_path / name for name in ("native", "jpeg", "theirs", "ours"))
+    assert run_peer("dcmdrle", [], DATA / "us-ybr-full-rle.dcm", native) == 0
+    assert run_peer("dcmcjpeg", [], native, jpeg) == 0
+    assert run_peer("dcmdjpeg", [], jpeg, theirs) == 0
+    assert command("as", "dcmdjpeg", jpeg, ours).status == 0
+    assert pydicom.dcmread(theirs).PhotometricInterpretation == "RGB"
+    assert pydicom.dcmread(ours).PhotometricInterpretation == "YBR_FULL"
+    np.testing.assert_array_equal(read(ours)[1], read(native)[1])
+
+
 @pytest.mark.parametrize(
     ("options", "file"),
     [("-g", "ct-explicit"), ("-g +t=", "mr-big-endian"), ("-p", "ct-j2k"), ("-p", "us-jpeg-baseline"), ("-g", "ct-rle"),

@@ -43,6 +43,7 @@ _PARSING = Group("Parsing", (
     *_parsing("-pe --abort-expl-pixdata", "+pe --use-expl-pixdata"),
     *_parsing("-Ep --handle-parse-errors", "+Ep --ignore-parse-errors"),
     refused("+st --stop-after-elem", "leave it out: a data set is read to its end", values="TAG"),
+    refused("+sb --stop-before-elem", "leave it out: a data set is read to its end", values="TAG"),
     ignored("+dc --enable-correction", "nothing that would be corrected is changed without a note"),
     ignored("-dc --disable-correction", "nothing that would be corrected is changed without a note"),
     ignored("+bd --bitstream-deflated", _DEFAULT),

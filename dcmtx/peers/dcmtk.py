@@ -151,7 +151,12 @@ _DCMCJPEG = Peer(
         )),
         FRAGMENTS, WINDOWS, SOP_CLASS, UID_OF_LOSSY, NEW_VRS, GROUP_LENGTHS, LENGTHS, PADDING,
     ),
-    remarks=(_RESCALED, _ENCODED, _NO_PIXELS),
+    remarks=(
+        _RESCALED,
+        _ENCODED,
+        "A source of lossy JPEG in YCbCr becomes RGB under a lossless target; dcmcjpeg leaves it in YBR_FULL.",
+        _NO_PIXELS,
+    ),
 )  # fmt: skip
 
 _DCMDJPEG = Peer(
@@ -166,9 +171,17 @@ _DCMDJPEG = Peer(
             ignored("+pa --planar-auto", "what is decoded is by pixel, what is not compressed stays"),
             BY_PIXEL, BY_PLANE,
         )),
+        Group("Bits stored, in versions after 3.6.7", (
+            ignored("+bs --bits-stored-fix", "what a codestream says of its bits is told where it contradicts"),
+            refused("-bs --bits-stored-keep", "leave it out: Bits Stored is true of what is written"),
+        )),
         UID_KEPT, WORKAROUNDS, OUTPUT_FILE, NATIVE_OUTPUT, NEW_VRS, GROUP_LENGTHS, LENGTHS, PADDING,
     ),
-    remarks=(_NATIVE, "A damaged codestream is refused; DCMTK writes what it could decode, and ends with 0."),
+    remarks=(
+        _NATIVE,
+        "YBR_FULL that was encoded without loss stays, as exact as it is. dcmdjpeg makes RGB of it, which rounds.",
+        "A damaged codestream is refused; DCMTK writes what it could decode, and ends with 0.",
+    ),
 )  # fmt: skip
 
 _DCMCJPLS = Peer(

@@ -102,15 +102,16 @@ UID_OF_RLE = Group("SOP Instance UID", (
     done("+ua --uid-always", uid="new"),
 ))  # fmt: skip
 
-_COLOUR = "leave it out: YCbCr becomes RGB where Photometric Interpretation says so, as by +cp"
+_COLOUR = "leave it out: YCbCr of lossy JPEG becomes RGB, and colours that were encoded without loss stay"
+_YCBCR = "YCbCr of lossy JPEG becomes RGB; colours that were encoded without loss stay"
 COLOUR_NAMES = ("+cl --conv-lossy", "+cg --conv-guess", "+cgl --conv-guess-lossy", "+ca --conv-always",
                 "+cn --conv-never")  # fmt: skip
 COLOUR_DECODING = Group("Colour of what is decoded", (
-    ignored("+cp --conv-photometric", _ALWAYS),
+    ignored("+cp --conv-photometric", _YCBCR),
     *(refused(names, _COLOUR) for names in COLOUR_NAMES),
 ))  # fmt: skip
 COLOUR_OF_SOURCE = Group("Colour of a source that is compressed", (
-    ignored("+cp --conv-photometric", _ALWAYS),
+    ignored("+cp --conv-photometric", _YCBCR),
     *(lossless(names, _COLOUR) for names in COLOUR_NAMES),
 ))  # fmt: skip
 

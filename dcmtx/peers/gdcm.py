@@ -127,6 +127,7 @@ PEERS = (
             "-J -Y on 16 bits: gdcmconv writes JPEG of 16 bits as Extended, which has 12 at most. dcmtx refuses that.",
             "-J -Y on RGB: gdcmconv writes YCbCr and calls it RGB. dcmtx writes YBR_FULL_422 and calls it that.",
             "-K -Y without -r and -q, and -L -Y without -e, lose nothing: the UID is kept; gdcmconv makes a new one.",
+            "What lossy JPEG has in YCbCr becomes RGB when it is decoded; gdcmconv leaves it in YBR_FULL.",
             "GDCM_ROOT_UID is not read. A file that gdcmconv cannot read or write may be converted.",
         ),
     ),
