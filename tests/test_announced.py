@@ -291,6 +291,7 @@ def odd(syntax: str) -> bytes:
             0x00080018: dicom.element(0x00080018, "UI", "1.2.3.44", syntax),
             0x00080000: group_length(0x0008, syntax),
             0x00081140: dicom.sequence(0x00081140, [item, item], syntax, undefined=True),
+            0x00280008: dicom.element(0x00280008, "IS", "0", syntax),
             # Neither pixels nor a group length, though it looks so.
             0x00081155: dicom.sequence(
                 0x00081199, [dicom.element(0x00081150, "UT" if syntax != dicom.IMPLICIT else "", LOOKS, syntax)], syntax
@@ -316,6 +317,7 @@ def test_what_is_odd_is_announced_too(
     for line in (
         "(0008,0000) removed",
         "(0008,1140) > (0008,0000) removed",
+        "(0028,0008) becomes 1",
         "(FFFC,FFFC) removed",
         "(0002,0003) becomes 1.2.3.44" if "uid" not in options and "lossy" not in options else "",
         "(0008,1140) > (0088,0200) removed" if "icon" in options else "(0008,1140) > (0088,0200) > (0028,0000) removed",

@@ -15,7 +15,22 @@ import pytest
 from batches import by_source, records, run
 from conftest import contents
 from images import Format
-from test_lossy import G8, G12, LOSSY, METHOD, RGB, SOP_INSTANCE, Silent, make, scene, silent, texts, written
+from test_lossy import (
+    G8,
+    G12,
+    LOSSY,
+    METHOD,
+    RATIO,
+    RGB,
+    SOP_INSTANCE,
+    Silent,
+    make,
+    scene,
+    silent,
+    text,
+    texts,
+    written,
+)  # fmt: skip
 
 from dcmtx import transcode
 from dcmtx.errors import UnsupportedError
@@ -140,6 +155,25 @@ def test_consent_alone_does_not_lose_twice(to: str, tmp_path: Path) -> None:
     # New fragments are no new loss either.
     transcode(source, out, to=to, lossy=True, offset_table="basic")
     assert dicom.walk(out.read_bytes()).fragments == dicom.walk(source.read_bytes()).fragments
+
+
+@pytest.mark.parametrize("table", [{}, {"offset_table": "basic"}], ids=["nothing else", "a table too"])
+@pytest.mark.parametrize(
+    ("methods", "stays"),
+    [(None, True), ("ISO_10918_1\\ISO_15444_1", True), ("ISO_15444_1\\ISO_10918_1", False)],
+    ids=["no method", "its own method last", "another method last"],
+)
+def test_consent_alone_loses_no_more_where_the_data_set_tells_of_the_loss(
+    methods: str | None, stays: bool, table: dict[str, str], tmp_path: Path
+) -> None:
+    """A reversible wavelet whose last bits were left out has lost something, and its codestream does not say so."""
+    plain, source, out = (tmp_path / f"{name}.dcm" for name in ("plain", "source", "out"))
+    record = text(LOSSY, "CS", "01") | text(RATIO, "DS", "9.5 " if methods is None else "4\\9.5 ")
+    record |= {} if methods is None else text(METHOD, "CS", methods)
+    transcode(make(plain, before=record), source, to="JPEG2000")
+    outcome = transcode(source, out, to="j2k", lossy=True, **table)
+    assert (dicom.walk(out.read_bytes()).fragments == dicom.walk(source.read_bytes()).fragments) == stays
+    assert (outcome.status.value == "copied") == (stays and not table)
 
 
 def test_what_is_exact_under_a_syntax_that_loses_is_not_copied(tmp_path: Path) -> None:

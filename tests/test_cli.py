@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import pty
@@ -21,6 +22,7 @@ import oracle
 import pytest
 from conftest import Ran, contents, old_file, spawn
 
+import dcmtx
 from dcmtx import __version__
 from dcmtx.cli import COMMANDS, cli
 from dcmtx.codec.table import DECODERS, ENCODERS
@@ -908,3 +910,26 @@ def test_the_installed_program_is_the_module(src: Path, dst: Path) -> None:
     ran = subprocess.run([program, src, dst, "--to", "rle"], capture_output=True, timeout=60, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")
     assert_converted(dst)
+
+
+def test_every_option_that_is_advised_is_one() -> None:
+    """Whatever a message, a help text or a unit names: an option that nobody has helps nobody."""
+    context = click.Context(cli)
+    commands = [command for name in COMMANDS if (command := cli.get_command(context, name)) is not None]
+    known = {
+        option
+        for command in [cli, *commands]
+        for parameter in command.get_params(context)
+        for option in [*parameter.opts, *parameter.secondary_opts]
+    }
+    # `systemctl enable --now`, in the unit that is printed.
+    known.add("--now")
+    named = {
+        (option, path.name)
+        for path in Path(dcmtx.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", node.value)
+    }
+    assert len(named) > 50
+    assert not [(option, name) for option, name in sorted(named) if option not in known]

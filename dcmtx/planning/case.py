@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 
 class Contents(Record):
-    """What codestreams say of themselves: the header of the first, and of the first one that has lost something."""
+    """What codestreams say of themselves: the header of the first, and of the first one that has lost something.
+
+    `has_lost` is true also where only the data set knows of a loss.
+    """
 
     stream: Codestream | None = None
     lost: Codestream | None = None
+    has_lost: bool = False
 
 
 def look_inside(header: Header, frames: Frames, request: Request) -> Contents:
@@ -38,19 +42,26 @@ def look_inside(header: Header, frames: Frames, request: Request) -> Contents:
     declared = header.text(image.LOSSY_IMAGE_COMPRESSION) == "01" and not request.parameters.lossy
     if stream is None or (declared and stream.reversible):
         return Contents(stream)
-    return Contents(stream, frames.find_lost(stream))
+    lost = frames.find_lost(stream)
+    has_lost = lost is not None
+    if request.parameters.lossy and not has_lost:
+        from dcmtx.rules.lossy import tells_of
+
+        has_lost = tells_of(header, stream)
+    return Contents(stream, lost, has_lost)
 
 
 class Case:
     """One file and one target syntax: what every rule is asked about.
 
-    `source` is the syntax of the file; `stream` and `lost` are those of its Contents; `quality` is what is asked of the
-    encoder, and `irreversible` whether that loses something; `asked` has the names of the parameters that were given.
+    `source` is the syntax of the file; `stream`, `lost` and `has_lost` are those of its Contents; `quality` is what
+    is asked of the encoder, and `irreversible` whether that loses something; `asked` has the names of the
+    parameters that were given.
     """
 
     __slots__ = (
-        "asked", "backend", "frames", "header", "irreversible", "lost", "policy", "quality", "source", "stream",
-        "target",
+        "asked", "backend", "frames", "has_lost", "header", "irreversible", "lost", "policy", "quality", "source",
+        "stream", "target",
     )  # fmt: skip
 
     def __init__(
@@ -59,7 +70,7 @@ class Case:
         self.source = dataset.syntax
         self.header = dataset.header
         self.frames = frames
-        self.stream, self.lost = contents.stream, contents.lost
+        self.stream, self.lost, self.has_lost = contents.stream, contents.lost, contents.has_lost
         self.target = target
         self.policy = request.policy
         self.backend = request.backend

@@ -28,7 +28,7 @@ def must_encode(case: Case) -> bool:
 
     That is a coding parameter, or a loss where they have none yet.
     """
-    loses = case.irreversible and case.lost is None
+    loses = case.irreversible and not case.has_lost
     return case.policy.force or bool(case.asked) or loses
 
 
@@ -121,7 +121,7 @@ def recode(case: Case) -> Plan:
         overlays=tuple(overlays),
         parameters=case.quality,
         irreversible=case.irreversible,
-        lost=case.lost is not None,
+        lost=case.has_lost,
         exact=_exact_encoder(case, target_format),
         transform=case.stream.transform if case.stream else None,
         word_bytes=word_bytes,

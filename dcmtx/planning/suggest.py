@@ -36,5 +36,6 @@ def advice(
             plan(request.replace(target=target, parameters=lossless))
         except DcmtxError:
             continue
-        return f"use --to {name}"
+        without = " without --lossy" if request.parameters.lossy else ""
+        return f"use --to {name}{without}"
     return ""

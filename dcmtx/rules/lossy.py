@@ -54,6 +54,10 @@ METHODS: dict[str, tuple[str, str]] = {
 }
 
 
+# Codestreams that look the same whether bits were left out of them or not.
+_NEVER_KNOW = frozenset(["j2k", "htj2k", "jpegxl"])
+
+
 class History(Record):
     """The losses so far, oldest first: the Nth ratio is that of the Nth method, as text, empty where it is not told."""
 
@@ -78,6 +82,17 @@ def read_history(header: Header, own: str | None = None) -> History:
     if own is not None and [place for place, method in enumerate(methods) if not method] == [count - 1]:
         methods[-1] = own
     return History(tuple(ratios), tuple(methods))
+
+
+def tells_of(header: Header, stream: Codestream) -> bool:
+    """Tell whether the data set says that codestreams like this one, which may not know, have lost something.
+
+    A reversible wavelet is lossless only as long as none of its last bits were left out. The data set says so by the
+    flag, and by the last method, if it names any.
+    """
+    if stream.kind not in _NEVER_KNOW or header.text(LOSSY_IMAGE_COMPRESSION) != "01":
+        return False
+    return _values(header, METHOD)[-1:] in ([], [""], [METHODS[stream.kind][0]])
 
 
 def _values(header: Header, tag: int) -> list[str]:

@@ -38,9 +38,11 @@ def announced(plan: Plan, dataset: DataSet) -> Plan:
 
 
 def _is_so_already(edit: Edit, header: Header) -> bool:
-    """Tell whether an element has the value already that an edit gives it."""
+    """Tell whether an element has the value already that an edit gives it; one that was corrected had another."""
     element = header.get(edit.tag)
-    if element is None or not isinstance(edit, Set) or element.vr not in (edit.vr, NO_VR):
+    if element is None or edit.tag in header.corrections:
+        return False
+    if not isinstance(edit, Set) or element.vr not in (edit.vr, NO_VR):
         return False
     value = swap(edit.value, SWAP_UNIT.get(edit.vr, 1)) if header.encoding.big_endian else edit.value
     return header.value(edit.tag).rstrip(b"\0 ") == value.rstrip(b"\0 ")

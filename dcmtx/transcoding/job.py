@@ -274,7 +274,7 @@ def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Out
         raise
     except MemoryError as error:
         raise CodecError(
-            "there is not enough memory for it", advice="use fewer --workers", code="E_MEMORY", path=job.src
+            "there is not enough memory for it", advice="use fewer --jobs", code="E_MEMORY", path=job.src
         ) from error
     except OSError as error:
         raise InputError(f"the system failed: {error.strerror or error}", code="E_UNREADABLE", path=job.src) from error
@@ -441,7 +441,7 @@ def _run_open(job: Job, file: Reader, request: Request, cores: Cores, watch: Wat
     try:
         if stays:
             contents = look_inside(opened.dataset.header, opened.frames, request)
-            if contents.stream is None or contents.lost is not None:
+            if contents.stream is None or contents.has_lost:
                 return _copy(job, file, opened.dataset.syntax)
         return _convert(job, file.size, opened, request, cores, watch)
     finally:
