@@ -159,7 +159,7 @@ class Kind(Enum):
 class Option(Record):
     """One thing that may be asked for.
 
-    `name` is the keyword of the library. The command line spells it as `flags` say, or by its name. `choices` are members
+    `name` is the keyword of the library. The command line spells it as `flags` say, or like that. `choices` are members
     of an enumeration, the default first, or texts; `least` and `most` bound a number, both included. `default` is what
     it is without; where that is None, `otherwise` may say in words what is done. `families` of transfer syntaxes take
     a coding parameter; `only` narrows them.
