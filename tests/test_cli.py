@@ -915,7 +915,8 @@ def test_the_installed_program_is_the_module(src: Path, dst: Path) -> None:
 
 def test_every_option_that_is_advised_is_one() -> None:
     """Whatever a message, a help text or a unit names: an option that nobody has helps nobody."""
-    context = click.Context(cli)
+    # A command remembers the names that its help had first.
+    context = click.Context(cli, **cli.context_settings)
     commands = [command for name in COMMANDS if (command := cli.get_command(context, name)) is not None]
     known = {
         option
