@@ -9,8 +9,11 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run the command line and exit with its status."""
     try:
-        from dcmtx.serve.client import hand_over
+        from dcmtx.serve.client import PEERS, hand_over
 
+        name = sys.argv[0].rpartition("/")[2]
+        if name in PEERS:
+            sys.argv[1:1] = ["as", name]
         status = hand_over(sys.argv[1:])
         if status is not None:
             # Nothing is there to be flushed or collected.

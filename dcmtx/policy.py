@@ -162,7 +162,7 @@ class Kind(Enum):
 class Option(Record):
     """One thing that may be asked for.
 
-    `name` is the keyword of the library. The command line spells it as `flags` say, or `--name`. `choices` are members
+    `name` is the keyword of the library. The command line spells it as `flags` say, or like that. `choices` are members
     of an enumeration, the default first, or texts; `least` and `most` bound a number, both included. `default` is what
     it is without; where that is None, `otherwise` may say in words what is done. `families` of transfer syntaxes take
     a coding parameter; `only` narrows them.
@@ -262,7 +262,7 @@ _TABLE: tuple[Option, ...] = (
     ),
     Option(
         "ratio", _LOSS, "compression ratio.",
-        kind=_NUMBER, least=1, most=10000, families=("j2k", "htj2k"),
+        kind=_NUMBER, flags=("-r", "--rate", "--ratio"), least=1, most=10000, families=("j2k", "htj2k"),
         otherwise="10, or 45 dB, whichever loses less of a frame; without loss where that takes no more bytes",
     ),
     Option(
@@ -271,7 +271,8 @@ _TABLE: tuple[Option, ...] = (
     ),
     Option(
         "near", _LOSS, "how far a value may be off.",
-        kind=_WHOLE, least=0, most=255, otherwise="2", families=("jpegls",),
+        kind=_WHOLE, flags=("-e", "--allowed-error", "--lossy-error", "--near"),
+        least=0, most=255, otherwise="2", families=("jpegls",),
     ),
     Option(
         "subsampling", _LOSS, "how chroma is shared; 444 keeps RGB as it is.",
@@ -342,7 +343,10 @@ _TABLE: tuple[Option, ...] = (
         "fallback", _WORK, "Target to try when the one before it is refused; repeatable, told when used.",
         kind=_TEXT, metavar="SYNTAX", default=(), several=True,
     ),
-    Option("force", _CARE, "Encode again even if SRC has the target syntax already.", default=False),
+    Option(
+        "force", _CARE, "Encode again even if SRC has the target syntax already.",
+        flags=("-F", "--force"), default=False,
+    ),
     Option(
         "verify", _CARE, "Decode what was encoded and compare: bit for bit, within NEAR, or measure the PSNR.",
         flags=("--verify/--no-verify",), default=True,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -27,6 +27,9 @@ from dcmtx.codec.registry import Registry
 from dcmtx.codec.row import OWN
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import ExitStatus
+from dcmtx.peers.catalog import MODULES, load
+from dcmtx.peers.table import Option as PeerOption
+from dcmtx.peers.translate import explained
 from dcmtx.policy import OPTIONS
 from dcmtx.syntax import FAMILIES, ROOT, SYNTAXES, Loss, Syntax
 
@@ -319,7 +322,7 @@ def see_also(page: Page) -> Iterator[str]:
     ours = [title for title in ("dcmtx", *(f"dcmtx-{name}" for name in COMMANDS)) if title != page.title]
     yield ".SH SEE ALSO"
     titles = [f"\\fB{literal(title)}\\fR(1)" for title in (*ours, *ELSEWHERE)]
-    yield ",\n".join([*titles, f"\\fB{literal(API)}\\fR(7)"])
+    yield ",\n".join([*titles, *(f"\\fB{literal(title)}\\fR(7)" for title in OTHER_PAGES)])
 
 
 # --- transfer syntaxes -----------------------------------------------------------------------------------------
@@ -532,6 +535,59 @@ def _written(value: Any) -> str:
     return text if len(text) <= 30 else f"{type(value).__name__}(...)"
 
 
+# --- other converters --------------------------------------------------------------------------------------------
+
+MIGRATING = "dcmtx-migrating"
+
+
+def migrating_page() -> str:
+    """Return the page of what becomes of the words of other converters, made from their tables."""
+    peers = [load(name) for name in MODULES]
+    lines = [
+        f'.TH {literal(MIGRATING.upper())} 7 "" "dcmtx {__version__}" "dcmtx"', ".nh", ".ad l",
+        ".SH NAME", f"{literal(MIGRATING)} \\- the words of gdcmconv, DCMTK and others, as dcmtx does them",
+        ".SH SYNOPSIS", f"{bold('dcmtx as')} {italic('PEER')} {italic('ARGS')}...",
+        ".SH DESCRIPTION", *_docstring(MIGRATING_TEXT),
+    ]  # fmt: skip
+    for peer in peers:
+        lines += [f".SH {literal(peer.name.upper())}", prose(f"{peer.about}.")]
+        for remark in peer.remarks:
+            lines += [".PP", prose(remark)]
+        for group in peer.groups:
+            lines += [f".SS {literal(group.title)}"]
+            lines += listing((_peer_option(option), prose(f"{explained(option)}.")) for option in group.options)
+    titles = ("dcmtx", "dcmtx-as", "dcmtx-link", "dcmtx-convert", *ELSEWHERE)
+    lines += [".SH SEE ALSO", ",\n".join(f"\\fB{literal(title)}\\fR(1)" for title in titles)]
+    return '.\\" Made by man/make.py; change the tables of dcmtx/peers instead.\n' + "\n".join(lines) + "\n"
+
+
+MIGRATING_TEXT = """
+A script or a hook that calls another converter keeps its line: `dcmtx as PEER ARGS...` does what the line says, and so
+does dcmtx when it is called by the peer's name, for which `dcmtx link DIR` makes links.
+
+Every option of a peer is here. It is done, as the option of `dcmtx convert` that is named; or ignored, because it
+changes nothing of what is written, which -v says; or refused, with what to do instead. None does something else.
+
+The files, messages and guarantees are those of dcmtx: what is written is verified, and DST is whole or as it was. A
+file that has the target syntax already is copied, unless the peer's option to force is given. New UIDs are derived, and
+so the same in every run. Icons follow the syntax of their file, retired group lengths and trailing padding are left out
+of what is written anew.
+
+The exit status is the peer's: 0, or 1 for whatever fails; dcm2dcm has 2 for wrong usage, and dicom-transcode 2, 254
+(the source cannot be read), 252 (the destination cannot be written) and 253. With --dcmtx-status, which may stand
+anywhere among the options, it is that of `dcmtx convert`. A line that is handed over to `dcmtx serve` is the same.
+"""
+
+
+def _peer_option(option: PeerOption) -> str:
+    """Return the names of a peer's option, and its values."""
+    return ", ".join(map(bold, option.names)) + "".join(f" {italic(value)}" for value in option.values)
+
+
+# Pages of section 7: name, and what makes it.
+OTHER_PAGES: dict[str, Callable[[], str]] = {API: api_page, MIGRATING: migrating_page}
+
+
 # --- pages -----------------------------------------------------------------------------------------------------
 
 SECTIONS = (heading, description, commands, options, transfer_syntaxes, exit_status, examples, see_also)
@@ -547,7 +603,8 @@ def render(page: Page) -> str:
 
 def all_pages() -> dict[str, str]:
     """Return every page and script by file name."""
-    return {f"{page.title}.1": render(page) for page in pages()} | {f"{API}.7": api_page()} | scripts()
+    made = {f"{page.title}.1": render(page) for page in pages()}
+    return made | {f"{name}.7": make() for name, make in OTHER_PAGES.items()} | scripts()
 
 
 def scripts() -> dict[str, str]:

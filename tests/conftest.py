@@ -64,6 +64,7 @@ FAST_ONE_IN = {
     "test_lossy.py": 5,
     "test_matrix.py": 15,
     "test_orthanc.py": 4,
+    "test_peer_words.py::test_a_lossless_line_gives_what_the_peer_gives": 40,
     "test_peers.py": 3,
     "test_pipes.py": 4,
     "test_progress.py": 6,

@@ -461,6 +461,8 @@ def test_every_option_of_the_command_line_is_one_of_the_library() -> None:
         "to",
         "jobs",
         "no_clobber",
+        "source",
+        "named",
         "quiet",
         "verbose",
         "as_json",

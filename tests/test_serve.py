@@ -23,7 +23,7 @@ import dicom
 import fake_codecs
 import numpy as np
 import pytest
-from conftest import Ran, contents, need_tool, old_file, spawn
+from conftest import ROOT, Ran, contents, need_tool, old_file, spawn
 from fake_codecs import Mood, Stage
 from servers import CLIENT, NEEDED, PATIENCE, Server, wait_for, without_figures
 
@@ -106,6 +106,30 @@ def thin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """Each of the two clients, as it is called."""
     return CLIENT if request.param == "python" else (os.fspath(request.getfixturevalue("thin")),)
+
+
+@pytest.mark.parametrize("kind", ["python", "c"])
+def test_a_client_called_by_the_name_of_a_peer_hands_its_words_over(kind, own, tmp_path, src, request):
+    called = tmp_path / "dcmcjpls"
+    if kind == "c":
+        called.symlink_to(request.getfixturevalue("thin"))
+    else:
+        called.write_text(f"#!{sys.executable}\nfrom dcmtx.__main__ import main\nmain()\n")
+        called.chmod(0o755)
+    environment = own.environment(PYTHONPATH=os.fspath(ROOT))
+    dst = tmp_path / "out.dcm"
+    assert own.call("+el", "--", dst, client=[os.fspath(called)], env=environment).status == 1
+    assert own.call(src, dst, client=[os.fspath(called)], env=environment) == Ran(0, "", "")
+    jobs = own.until_done(2)
+    assert [job["status"] for job in jobs] == [1, 0]
+    alone = tmp_path / "alone.dcm"
+    assert own.call(src, alone, client=[os.fspath(called)], env=environment | {"DCMTX_SOCKET": ""}) == Ran(0, "", "")
+    assert alone.read_bytes() == dst.read_bytes()
+    assert len(own.events("job")) == 2
+    # A link is about the program that was called: no job.
+    program = [os.fspath(request.getfixturevalue("thin"))] if kind == "c" else CLIENT
+    assert own.call("link", tmp_path / "none", client=program, env=environment).status == 8
+    assert len(own.events("job")) == 2
 
 
 # --- the same as without a server ------------------------------------------------------------------------------

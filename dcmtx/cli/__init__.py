@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 # A process that converts one file lives for a tenth of a second: collecting garbage while modules load is a loss.
@@ -25,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("dcmtx.cli.convert:convert", "Convert DICOM files to another transfer syntax."),
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
     "serve": ("dcmtx.cli.serve:serve", "Do the work of every dcmtx called, with codecs loaded."),
+    "as": ("dcmtx.cli.peers:as_peer", "Take the words of gdcmconv, DCMTK and other converters."),
+    "link": ("dcmtx.cli.peers:link", "Give dcmtx the names of other converters in a directory."),
     "completion": ("dcmtx.cli.completion:completion", "Print a script that has a shell complete what follows dcmtx."),
     "hook": ("dcmtx.cli.hook:hook", "Print a hook that has Orthanc store in another transfer syntax."),
 }
@@ -87,8 +90,21 @@ def main() -> NoReturn:
     """Run the command line and exit with its status."""
     _occupy_closed_streams()
     handle_signals()
+    status = outcome(lambda: cli.main(prog_name="dcmtx", standalone_mode=False))
     try:
-        status = cli.main(prog_name="dcmtx", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        # What is left of the text can go nowhere; the interpreter must not try again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_OUTPUT)
+        status = status or ExitStatus.OUTPUT
+    sys.exit(status)
+
+
+def outcome(run: Callable[[], Any]) -> int:
+    """Run a command, say what goes wrong, and return the exit status."""
+    try:
+        status = run()
     except (click.Abort, KeyboardInterrupt):
         status = ExitStatus.INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
@@ -109,15 +125,7 @@ def main() -> NoReturn:
     except OSError as error:
         say(f"dcmtx: the system failed: {printable(str(error))}")
         status = ExitStatus.OUTPUT
-    status = status if isinstance(status, int) else ExitStatus.OK
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        # What is left of the text can go nowhere; the interpreter must not try again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_OUTPUT)
-        status = status or ExitStatus.OUTPUT
-    sys.exit(status)
+    return status if isinstance(status, int) else ExitStatus.OK
 
 
 def _occupy_closed_streams() -> None:
@@ -186,4 +194,4 @@ def say(line: str) -> None:
             bar.standing.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
 
 
-__all__: list[Any] = ["bar", "cli", "error_line", "main", "printable", "say", "shown"]
+__all__: list[Any] = ["bar", "cli", "error_line", "main", "outcome", "printable", "say", "shown"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmtx.cli import SETTINGS
-from dcmtx.cli.options import WORDS, chosen_target, policy_options, target_options
+from dcmtx.cli.options import WORDS, check_words, chosen_target, policy_options, target_options
 from dcmtx.cli.output import Output
 from dcmtx.errors import DcmtxError, ExitStatus
 from dcmtx.policy import Group
@@ -24,9 +24,11 @@ _EXIT = "\n".join([
 
 
 @click.command(epilog=_EXIT, options_metavar="[OPTIONS]", context_settings=SETTINGS)
-@click.argument("paths", metavar="SRC... DST", nargs=-1, required=True)
+@click.argument("paths", metavar="SRC... DST", nargs=-1)
 @target_options
 @policy_options(Group.LOSS, Group.CODING, Group.RULE, Group.CARE, Group.WORK, Group.BATCH)
+@click.option("-i", "--input", "source", metavar="FILE", help="SRC, instead of its place among the arguments.")
+@click.option("-o", "--output", "named", metavar="FILE", help="DST, instead of its place among the arguments.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
 @click.option(
     "--report",
@@ -51,12 +53,15 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     dcmtx convert mg.dcm mg-j2k.dcm --to j2k --lossy --ratio 20
     dcmtx convert - - --to jpegls < ct.dcm > small.dcm
     """
+    source, named = options.pop("source"), options.pop("named")
+    check_words(to, paths, options)
+    paths = (*([] if source is None else [source]), *paths, *([] if named is None else [named]))
     words = {name: options.pop(name) for name in (f"word_{word.option}" for word in WORDS)}
     target = chosen_target(to, words)
     if options["quiet"] and options["verbose"]:
         raise click.UsageError("--quiet and --verbose exclude each other")
     if len(paths) < 2:
-        raise click.UsageError("no DST; name the file or directory to write")
+        raise click.UsageError(f"no {'DST' if paths else 'SRC and no DST'}; name the file or directory to write")
     *sources, destination = paths
     resume, fail_fast, timeout = options.pop("resume"), options.pop("fail_fast"), options.pop("timeout")
     output = Output(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
@@ -104,3 +106,22 @@ def chosen_target(to: str | None, words: dict[str, bool]) -> str:
     if len(named) > 1:
         raise click.UsageError(f"{len(named)} targets ({', '.join(named)}), but one file has one transfer syntax")
     return named[0]
+
+
+def check_words(to: str | None, paths: tuple[str, ...], options: dict[str, Any]) -> None:
+    """Refuse words of gdcmconv's that mean something else here, saying what to type.
+
+    Raises click.UsageError.
+    """
+    if to is not None and re.fullmatch(r"\d+,\d+", to):
+        raise click.UsageError(
+            f"-t is --to, not gdcmconv's size of a tile; leave it out, or say --htj2k --tile {to.partition(',')[0]}"
+        )
+    if options["no_clobber"] and paths and paths[0].isdigit() and not os.path.lexists(paths[0]):
+        raise click.UsageError(
+            f"-n is --no-clobber, not gdcmconv's number of resolutions; say --resolutions {paths[0]}"
+        )
+    if options["quality"] is not None and options["word_j2k"]:
+        raise click.UsageError(f"--quality does not go with j2k; gdcmconv's is --psnr {options['quality']} here")
+    if options["verbose"] and not paths and to is None and not any(options[f"word_{word.option}"] for word in WORDS):
+        raise click.UsageError("-v is --verbose, not gdcmconv's version; say dcmtx --version")

@@ -24,8 +24,17 @@ static void put(char **at, const char *word) { *at = stpcpy(*at, word) + 1; }
 
 int main(int argc, char **argv) {
   static const char *const forwarded[] = {"COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TERM", "TMPDIR", "TZ"};
-  const char *named = getenv("DCMTX_SOCKET"), *runtime = getenv("XDG_RUNTIME_DIR"), *value;
-  int fds[4], count = 0, variables = 0, s = -1, signals[] = {SIGHUP, SIGINT, SIGTERM}, alone = argc > 1 && !strcmp(argv[1], "serve");
+  static const char *const peers[] = {@PEERS@};
+  const char *named = getenv("DCMTX_SOCKET"), *runtime = getenv("XDG_RUNTIME_DIR"), *value, *slash = strrchr(*argv, '/');
+  for (size_t i = 0; i < sizeof peers / sizeof *peers; i++)
+    if (!strcmp(slash ? slash + 1 : *argv, peers[i])) { /* called by the name of another converter: dcmtx as NAME */
+      char **as = calloc(argc + 3, sizeof *as);
+      if (!as) return 1;
+      memcpy(as + 3, argv + 1, argc * sizeof *as);
+      as[0] = *argv, as[1] = "as", as[2] = (char *)peers[i], argv = as, argc += 2;
+      break;
+    }
+  int fds[4], count = 0, variables = 0, s = -1, signals[] = {SIGHUP, SIGINT, SIGTERM}, alone = argc > 1 && (!strcmp(argv[1], "serve") || !strcmp(argv[1], "link"));
   char opened[4] = "", number[16], second[108] = "";
   size_t length = 64;
   for (int i = 0; i < 3; i++)

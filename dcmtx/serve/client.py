@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 
 # What of the environment a job depends on. Nothing that has other code run, and nothing that names other servers.
 FORWARDED = ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TERM", "TMPDIR", "TZ")
-# Commands that are no jobs: they live on.
-ALONE = ("serve",)
+# Commands that are no jobs: one lives on, one is about the program that was called.
+ALONE = ("serve", "link")
+# Called by one of these names, dcmtx takes the words of that converter: `dcmtx as NAME`.
+PEERS = (
+    "gdcmconv", "dcmconv", "dcmcjpeg", "dcmdjpeg", "dcmcjpls", "dcmdjpls", "dcmcrle", "dcmdrle", "dcm2dcm",
+    "dicom-transcode",
+)  # fmt: skip
 
 GO = b"+"
 # How long a job waits for its turn before its client does it itself, in seconds.

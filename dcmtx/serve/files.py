@@ -7,6 +7,7 @@ import shlex
 import sys
 
 from dcmtx._version import __version__
+from dcmtx.serve.client import PEERS
 
 _UNITS = """\
 # /etc/systemd/system/dcmtx.socket
@@ -58,7 +59,8 @@ def _systemd_word(word: str) -> str:
 
 def client_source() -> str:
     """Return the client in C, which speaks to servers of this version and calls this Python where there is none."""
-    return _filled("client.c", PYTHON=_c_string(sys.executable))
+    peers = ", ".join(f'"{name}"' for name in PEERS)
+    return _filled("client.c", PEERS=peers, PYTHON=_c_string(sys.executable))
 
 
 # Hooks by name: the file that each is made from.

@@ -16,15 +16,15 @@ _dcmtx() {
     fi
     if ((COMP_CWORD > 1)); then
         case ${COMP_WORDS[1]} in
-            convert | syntaxes | serve | completion | hook) command=${COMP_WORDS[1]} ;;
+            convert | syntaxes | serve | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case $command:$before in
         convert:-t|convert:--to) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
         convert:-q|convert:--quality) return ;;
-        convert:--ratio) return ;;
+        convert:-r|convert:--rate|convert:--ratio) return ;;
         convert:--psnr) return ;;
-        convert:--near) return ;;
+        convert:-e|convert:--allowed-error|convert:--lossy-error|convert:--near) return ;;
         convert:--subsampling) COMPREPLY=($(compgen -W "444 422 420" -- "$word")); return ;;
         convert:--predictor) return ;;
         convert:--resolutions) return ;;
@@ -46,6 +46,8 @@ _dcmtx() {
         convert:-j|convert:--jobs) return ;;
         convert:--memory) return ;;
         convert:--timeout) return ;;
+        convert:-i|convert:--input) _dcmtx_files "$word"; return ;;
+        convert:-o|convert:--output) _dcmtx_files "$word"; return ;;
         convert:--report) _dcmtx_files "$word"; return ;;
         serve:--socket) _dcmtx_files "$word"; return ;;
         serve:-j|serve:--jobs) return ;;
@@ -55,9 +57,11 @@ _dcmtx() {
     esac
     if [[ $word == -* ]]; then
         case $command in
-            convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality --ratio --psnr --near --subsampling --predictor --resolutions --progression --tile --code-block --uid --offset-table --overlays --icon --signatures --unused-bits --one-bit --word-order --no-pixels --fallback --force --verify --no-verify --decoder --encoder -n --no-clobber -j --jobs --memory --resume --fail-fast --timeout --dry-run --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
+            convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --uid --offset-table --overlays --icon --signatures --unused-bits --one-bit --word-order --no-pixels --fallback -F --force --verify --no-verify --decoder --encoder -n --no-clobber -j --jobs --memory --resume --fail-fast --timeout --dry-run -i --input -o --output --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
             serve) COMPREPLY=($(compgen -W "--socket -j --jobs --log-format --status --json --unit --client-source -h --help" -- "$word")); ;;
+            as) COMPREPLY=($(compgen -W "--dcmtx-status -h --help" -- "$word")); ;;
+            link) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
             completion) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
             hook) COMPREPLY=($(compgen -W "--to --command -h --help" -- "$word")); ;;
         esac
@@ -68,10 +72,12 @@ _dcmtx() {
         convert) _dcmtx_files "$word"; ;;
         syntaxes) ;;
         serve) ;;
+        as) COMPREPLY=($(compgen -W "gdcmconv dcmconv dcmcjpeg dcmdjpeg dcmcjpls dcmdjpls dcmcrle dcmdrle dcm2dcm dicom-transcode" -- "$word")); ;;
+        link) _dcmtx_files "$word"; ;;
         completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")); ;;
         hook) COMPREPLY=($(compgen -W "orthanc-python orthanc-lua orthanc-c" -- "$word")); ;;
     esac
-    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert syntaxes serve completion hook" -- "$word"))
+    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert syntaxes serve as link completion hook" -- "$word"))
 }
 
 complete -F _dcmtx dcmtx

@@ -1,0 +1,28 @@
+"""Which peers there are, and where their tables stand."""
+
+from __future__ import annotations
+
+import importlib
+
+from dcmtx.peers.table import Peer
+
+# Peer: the module of its table, loaded when it is asked for.
+MODULES = {
+    "gdcmconv": "gdcm",
+    "dcmconv": "dcmconv",
+    "dcmcjpeg": "dcmtk",
+    "dcmdjpeg": "dcmtk",
+    "dcmcjpls": "dcmtk",
+    "dcmdjpls": "dcmtk",
+    "dcmcrle": "dcmtk",
+    "dcmdrle": "dcmtk",
+    "dcm2dcm": "java",
+    "dicom-transcode": "rust",
+}
+
+
+def load(name: str) -> Peer:
+    """Return the table of a peer."""
+    module = importlib.import_module(f"dcmtx.peers.{MODULES[name]}")
+    found: Peer = next(peer for peer in module.PEERS if peer.name == name)
+    return found

@@ -1,0 +1,134 @@
+"""The words of gdcmconv (GDCM 3)."""
+
+from __future__ import annotations
+
+from dcmtx.errors import UsageError
+from dcmtx.peers.table import HELP, LOUD, QUIET, VERSION, Grammar, Group, Peer, Settings, done, ignored, refused
+
+_PLAIN = "only with -Y (--lossy); without, gdcmconv ignores it too"
+_KEPT = "leave it out: dcmtx keeps what is in the file"
+_PALETTE = "leave it out: palettes are kept as they are"
+_ICON = "leave it out: icons that are there are kept valid, none is made"
+
+
+def _finish(settings: Settings) -> Settings:
+    """Add the targets and defaults that gdcmconv has."""
+    asked = dict(settings)
+    codec, encoding, raw = asked.pop("codec", ""), asked.pop("encoding", ""), asked.pop("raw", "")
+    rate, quality, near = (asked.pop(name, "") for name in ("rate", "quality", "near"))
+    lossy, resolutions, force = (asked.pop(name, "") for name in ("lossy", "resolutions", "force"))
+    if codec and encoding:
+        raise UsageError(
+            f"gdcmconv: one file has one transfer syntax, not both {codec} and {encoding}",
+            advice="leave one of the options out",
+        )
+    asked["target"] = codec or encoding or ("raw" if raw else "same")
+    if not codec:
+        return asked
+    # gdcmconv fails where there are no pixels.
+    asked["no-pixels"] = "fail"
+    # Of no use to others, as in gdcmconv.
+    asked |= {"force": force, "resolutions": resolutions if codec == "j2k" else ""}
+    if not lossy:
+        return asked
+    for name, value in (("-r (--rate)", rate), ("-q (--quality)", quality), ("-e (--allowed-error)", near)):
+        if "," in value:
+            raise UsageError(
+                f"gdcmconv: {name} {value}: there is one layer of quality, not several",
+                advice=f"give the last value alone: {value.rpartition(',')[2]}",
+            )
+    if codec == "j2k" and not rate and not quality:
+        # That is what gdcmconv writes: reversible, under the syntax that may be lossy.
+        asked["target"] = "JPEG2000"
+        return asked
+    asked["lossy"] = "yes"
+    if codec == "jpeg":
+        asked["quality"] = quality or "100"
+    elif codec == "j2k":
+        asked |= {name: value for name, value in (("ratio", rate), ("psnr", quality)) if value}
+    elif codec == "jpegls":
+        asked["near"] = near or "0"
+    return asked
+
+
+_GROUPS = (
+    Group("Parameters", (
+        done("-i --input", "SRC; the same as the first name without an option", values="FILE", source="{}"),
+        done("-o --output", "DST; the same as the last name without an option", values="FILE", destination="{}"),
+    )),
+    Group("Options", (
+        done("-X --explicit", encoding="explicit"),
+        done("-M --implicit", encoding="implicit"),
+        ignored("-U --use-dict", "public attributes get the VR of the dictionary always"),
+        refused("--with-private-dict", "leave it out: private attributes keep their VR, or have UN"),
+        ignored("-C --check-meta", "the file meta information is checked, and written anew, always"),
+        refused("--root-uid", "leave it out: a new UID is 2.25 and a number derived from the old one", values="UID"),
+        done("--remove-gl", "retired group lengths are left out whenever a file is written anew, which this has it be",
+             rewrite="yes"),
+        refused("--remove-private-tags", "use gdcmanon or dcmodify on DST; dcmtx keeps attributes"),
+        refused("--remove-retired", "use dcmodify on DST; dcmtx keeps attributes"),
+    )),
+    Group("Image only options", (
+        refused("-l --apply-lut", _PALETTE),
+        refused("-8 --apply-lut8", _PALETTE),
+        refused("--decompress-lut", _PALETTE),
+        refused("-P --photometric-interpretation", "leave it out: it changes only as the target needs", values="PI"),
+        done("-w --raw", raw="yes"),
+        done("-d --deflated", encoding="deflated"),
+        done("-J --jpeg", codec="jpeg"),
+        done("-K --j2k", codec="j2k"),
+        done("-L --jpegls", codec="jpegls"),
+        done("-R --rle", codec="rle"),
+        done("-F --force", "only with a target that compresses, as in gdcmconv", force="yes"),
+        refused("--generate-icon", _ICON),
+        refused("--icon-minmax", _ICON, values="MIN,MAX"),
+        refused("--icon-auto-minmax", _ICON),
+        ignored("--compress-icon", "icons follow the transfer syntax of the file, as the standard wants, always"),
+        refused("--planar-configuration", "leave it out: it changes only as the target needs", values="0|1"),
+        done("-Y --lossy", "consent to loss; ignored by -w, -X, -M and -d, as gdcmconv does", lossy="yes"),
+        refused("-S --split", "leave it out: a frame is one fragment", values="SIZE"),
+    )),
+    Group("General options", (
+        done("-V --verbose", **LOUD),
+        ignored("-W --warning", "warnings are printed always"),
+        ignored("-D --debug", "there is no such output"),
+        ignored("-E --error", "errors are printed always"),
+        done("-h --help", "this table", **HELP),
+        done("-v --version", "the version of dcmtx", **VERSION),
+        done("--quiet", **QUIET),
+    )),
+    Group("JPEG, JPEG-LS and JPEG 2000 options", (
+        done("-q --quality", f"JPEG: quality, 100 by default; JPEG 2000: the PSNR in dB; {_PLAIN}",
+             values="N", quality="{}"),
+        done("-e --allowed-error --lossy-error", f"JPEG-LS: as --near, 0 by default; {_PLAIN}",
+             values="N", near="{}"),
+        done("-r --rate", f"JPEG 2000: as --ratio; {_PLAIN}", values="RATIO", rate="{}"),
+        refused("-t --tile", "leave it out: JPEG 2000 has one tile; HTJ2K has `dcmtx convert --htj2k --tile N`",
+                values="X,Y"),
+        done("-n --number-resolution", "only for JPEG 2000", values="N", resolutions="{}"),
+        ignored("--irreversible", "lossy JPEG 2000 is irreversible always, lossless never, as in gdcmconv"),
+    )),
+    Group("Special options", (
+        refused("-I --ignore-errors", f"{_KEPT}, and writes nothing of a file that is damaged"),
+    )),
+)  # fmt: skip
+
+PEERS = (
+    Peer(
+        "gdcmconv",
+        "GDCM's converter, read from version 3.0 and its help",
+        "[OPTION]... SRC DST",
+        grammar=Grammar.GETOPT,
+        groups=_GROUPS,
+        finish=_finish,
+        once=frozenset(["codec", "encoding"]),
+        remarks=(
+            "Without a target SRC is copied, as it is.",
+            "-J -Y on 16 bits: gdcmconv writes JPEG of 16 bits as Extended, which has 12 at most. dcmtx refuses that.",
+            "-J -Y on RGB: gdcmconv writes YCbCr and calls it RGB. dcmtx writes YBR_FULL_422 and calls it that.",
+            "-K -Y without -r and -q, and -L -Y without -e, lose nothing: the UID is kept; gdcmconv makes a new one.",
+            "What lossy JPEG has in YCbCr becomes RGB when it is decoded; gdcmconv leaves it in YBR_FULL.",
+            "GDCM_ROOT_UID is not read. A file that gdcmconv cannot read or write may be converted.",
+        ),
+    ),
+)
