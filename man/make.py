@@ -322,7 +322,7 @@ def see_also(page: Page) -> Iterator[str]:
     ours = [title for title in ("dcmtx", *(f"dcmtx-{name}" for name in COMMANDS)) if title != page.title]
     yield ".SH SEE ALSO"
     titles = [f"\\fB{literal(title)}\\fR(1)" for title in (*ours, *ELSEWHERE)]
-    yield ",\n".join([*titles, *(f"\\fB{literal(title)}\\fR(7)" for title in OTHER_PAGES)])
+    yield ",\n".join([*titles, *(f"\\fB{literal(title)}\\fR(7)" for title in sorted([*OTHER_PAGES, ORTHANC]))])
 
 
 # --- transfer syntaxes -----------------------------------------------------------------------------------------
@@ -588,6 +588,11 @@ def _peer_option(option: PeerOption) -> str:
 OTHER_PAGES: dict[str, Callable[[], str]] = {API: api_page, MIGRATING: migrating_page}
 
 
+# Pages that are written by hand, for no command says what they say.
+ORTHANC = "dcmtx-orthanc"
+BY_HAND = frozenset([f"{ORTHANC}.7"])
+
+
 # --- pages -----------------------------------------------------------------------------------------------------
 
 SECTIONS = (heading, description, commands, options, transfer_syntaxes, exit_status, examples, see_also)
@@ -613,7 +618,8 @@ def scripts() -> dict[str, str]:
 
 
 def _there(directory: Path) -> list[Path]:
-    return sorted([*directory.glob("*.[17]"), *directory.glob("completion/*")])
+    found = [*directory.glob("*.[17]"), *directory.glob("completion/*")]
+    return sorted(path for path in found if path.name not in BY_HAND)
 
 
 def stale(directory: Path) -> list[str]:

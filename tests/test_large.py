@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import errno
 import gc
 import os
@@ -22,7 +23,7 @@ import numpy as np
 import pydicom
 import pytest
 import works
-from conftest import Ran
+from conftest import PATIENCE, Ran
 
 from dcmtx import transcode
 from dcmtx.errors import CodecError, InputError, RefusedError, UnsupportedError
@@ -868,14 +869,17 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     def plant(together: int) -> None:
         Frame.under_way = Frame.most = 0
-        meet = threading.Barrier(together)
+        # Those of one number each: of any others, the first could wait for those that wait for it.
+        meet: dict[int, threading.Barrier] = collections.defaultdict(lambda: threading.Barrier(together))
         coded = FrameCoder.code
 
         def code(self: FrameCoder, numbers: list[int]) -> list[EncodedFrame]:
             Frame.begin(1)
             # The last ones may be fewer than that.
             if numbers[0] < len(self._frames) // together * together:
-                meet.wait(10)
+                with Frame.lock:
+                    group = meet[numbers[0] // together]
+                group.wait(PATIENCE)
             (done,) = coded(self, numbers)
             assert isinstance(done, EncodedFrame)
             return [done.replace(data=Frame(bytes(done.data)))]
