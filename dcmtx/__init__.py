@@ -59,6 +59,7 @@ To add
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dcmtx._version import __version__ as __version__
+    from dcmtx.batch.many import Skipped as Skipped
     from dcmtx.batch.many import convert_many as convert_many
     from dcmtx.codec.listing import syntaxes as syntaxes
     from dcmtx.errors import CodecError as CodecError
@@ -70,6 +71,8 @@ if TYPE_CHECKING:
     from dcmtx.errors import UnsupportedError as UnsupportedError
     from dcmtx.errors import UsageError as UsageError
     from dcmtx.errors import VerifyError as VerifyError
+    from dcmtx.finding import Finding as Finding
+    from dcmtx.finding import Severity as Severity
     from dcmtx.planning.plan import Plan as Plan
     from dcmtx.transcoding.api import plan as plan
     from dcmtx.transcoding.decode import frames as frames
@@ -84,12 +87,15 @@ __all__ = [
     "CodecError",
     "DcmtxError",
     "ExitStatus",
+    "Finding",
     "InputError",
     "Job",
     "Outcome",
     "OutputError",
     "Plan",
     "RefusedError",
+    "Severity",
+    "Skipped",
     "Status",
     "UnsupportedError",
     "UsageError",
@@ -109,6 +115,9 @@ _HOMES = {
     "CodecError": "dcmtx.errors",
     "DcmtxError": "dcmtx.errors",
     "ExitStatus": "dcmtx.errors",
+    "Finding": "dcmtx.finding",
+    "Severity": "dcmtx.finding",
+    "Skipped": "dcmtx.batch.many",
     "InputError": "dcmtx.errors",
     "Job": "dcmtx.transcoding.job",
     "Outcome": "dcmtx.transcoding.job",

@@ -173,6 +173,11 @@ def test_a_fallback_is_told(src: Path, dst: Path) -> None:
     assert np.array_equal(oracle.native(dst.read_bytes()), words.reshape(3, 40, 48))
 
 
+def test_one_fallback_needs_no_list(src: Path, dst: Path) -> None:
+    src.write_bytes(image(pixels=bytes(40 * 48 * 4 * 3), allocated=32, stored=32).encode())
+    assert transcode(src, dst, to="rle", fallback="deflated").syntax_out == dicom.DEFLATED
+
+
 def test_a_failure_that_is_no_refusal_does_not_fall_back(src: Path, dst: Path) -> None:
     src.write_bytes(src.read_bytes()[:-10])
     with pytest.raises(InputError):

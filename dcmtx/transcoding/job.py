@@ -210,7 +210,9 @@ def job(
         name_of(src) if source is None else source,
         name_of(dst) if target is None else target,
         Request(resolve(to, coding), policy, BackendChoice(decoder, encoder), parameters=coding),
-        fallbacks=tuple(_resolve_fallback(name, coding) for name in fallback),
+        fallbacks=tuple(
+            _resolve_fallback(name, coding) for name in ([fallback] if isinstance(fallback, str) else fallback)
+        ),
         workers=workers or available_cores(),
         dry_run=dry_run,
         digest=digest,
