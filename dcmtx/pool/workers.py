@@ -66,9 +66,10 @@ class Child(Protocol):
 class _Worker(Generic[Task]):
     """A worker as its parent sees it: its process, its pipe, its job, and when that must be done, or it be ready."""
 
-    __slots__ = ("child", "deadline", "killed", "pipe", "ready", "task")
+    __slots__ = ("child", "deadline", "killed", "pipe", "ready", "server", "task")
 
-    def __init__(self, child: Child, pipe: Connection, deadline: float | None) -> None:
+    def __init__(self, server: object, child: Child, pipe: Connection, *, deadline: float | None) -> None:
+        self.server = server
         self.child = child
         self.pipe = pipe
         self.ready = False
@@ -218,12 +219,13 @@ class Pool(Generic[Task, Result]):
         from multiprocessing.connection import Pipe
 
         if self._server.broken:
+            self._remove_orphans()
             self._server = self._make_server()
         ours, theirs = Pipe()
         _limit_messages(ours)
         deadline = None if self._start_limit is None else time.monotonic() + self._start_limit
         with theirs:
-            self._workers.append(_Worker(self._server.start(theirs), ours, deadline))
+            self._workers.append(_Worker(self._server, self._server.start(theirs), ours, deadline=deadline))
 
     def waitables(self) -> list[Any]:
         """Return what is readable when `step` has something to do."""
@@ -246,10 +248,11 @@ class Pool(Generic[Task, Result]):
             return False
         self._server.listen()
         for worker in [worker for worker in self._workers if worker.pipe in ready]:
-            self._receive(worker)
+            if worker in self._workers:
+                self._receive(worker)
         now = time.monotonic()
         for worker in list(self._workers):
-            if worker.deadline is not None and worker.deadline <= now:
+            if worker in self._workers and worker.deadline is not None and worker.deadline <= now:
                 self._give_up(worker)
         self._feed()
         return True
@@ -299,6 +302,8 @@ class Pool(Generic[Task, Result]):
             if self._false_starts >= _FALSE_STARTS:
                 why = f"each {_cause(status)}" if error is None else str(error)
                 raise CodecError(f"no worker can be started: {why}", code=error.code if error else "E_CRASH")
+        if self._server.broken:
+            self._remove_orphans()
         if task is None:
             return
         if error is None and status in _KILLED and not worker.killed:
@@ -306,6 +311,19 @@ class Pool(Generic[Task, Result]):
             return
         died = CodecError(f"the worker {_cause(status)}; only this file is affected", code="E_CRASH")
         self._done.append((task, error or died))
+
+    def _remove_orphans(self) -> None:
+        """Take leave of the workers that were forked from what is dead: they end with it, whatever they are doing.
+
+        Their jobs wait for others. No job may be given to one of them in the moment before it ends, for a worker that
+        is killed a second time is its fault.
+        """
+        orphans = [worker for worker in self._workers if worker.server is self._server]
+        self._workers = [worker for worker in self._workers if worker.server is not self._server]
+        for worker in orphans:
+            if worker.task is not None and not self._take_result(worker):
+                self._waiting.appendleft((worker.task, worker.killed))
+            worker.end(0)
 
 
 def _limit_messages(pipe: Connection) -> None:
