@@ -19,9 +19,11 @@ import dicom
 import imagecodecs
 import images
 import numpy as np
+import oracle
 import pytest
 from conftest import ROOT, Ran, contents, need_tool, spawn
 
+import dcmtx
 from dcmtx import transcode
 from dcmtx.errors import InputError, RefusedError
 from dcmtx.syntax import SYNTAXES
@@ -354,3 +356,18 @@ def test_a_plan_is_shown_on_its_lines_whatever_the_name(tmp_path, command):
     ran = command(odd, tmp_path / "out.dcm", "--to", "rle", "--dry-run")
     assert ran.status == 0
     assert "a\\nb.dcm: " in ran.out.splitlines()[0]
+
+
+def test_jpeg_that_recompression_makes_longer_is_decoded_whole(src, dst):
+    """A few pixels: JPEG XL has more to say of them than JPEG had. Where JPEG ends is not where that ends."""
+    jpeg = bytes(imagecodecs.jpeg8_encode(np.full((8, 8), 77, np.uint8), level=90))
+    packed = bytes(imagecodecs.jpegxl_encode_jpeg(jpeg))
+    packed += b"\0" * (len(packed) % 2)
+    assert len(packed) > len(jpeg)
+    image = dicom.Image([packed], 8, 8, allocated=8, stored=8, syntax="1.2.840.10008.1.2.4.111")
+    src.write_bytes(image.encode())
+    transcode(src, dst, to="explicit")
+    (frame,) = oracle.native(dst.read_bytes())
+    assert np.array_equal(frame, imagecodecs.jpeg8_decode(jpeg))
+    with dcmtx.frames(src) as frames:
+        assert np.array_equal(frames[0], frame)

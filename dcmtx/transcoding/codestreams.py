@@ -49,6 +49,16 @@ def read_colour(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
     return read_stream(JPEG_BASELINE, jpeg, fmt)
 
 
+def bare(syntax: Syntax, stream: Codestream, data: bytes) -> bytes:
+    """Return a codestream without boxes before it and what stands behind its end; `stream` is of `read_colour`.
+
+    Where JPEG was recompressed, that is the header of another stream than the bytes are.
+    """
+    if syntax is JPEG_RECOMPRESSION or (stream.start == 0 and stream.end >= len(data)):
+        return data
+    return data[stream.start : stream.end]
+
+
 def _contradicts(stream: str, said: str) -> InputError:
     return InputError(
         f"its codestream has {stream}, the data set says {said}", advice="correct the data set first", code="E_GEOMETRY"

@@ -21,7 +21,7 @@ from dcmtx.planning.planner import make
 from dcmtx.planning.request import Request, resolve
 from dcmtx.policy import LOSSLESS, Signatures, Uid, WordOrder
 from dcmtx.transcoding.coders import Asking, Coder, carry_out
-from dcmtx.transcoding.codestreams import read_colour
+from dcmtx.transcoding.codestreams import bare, read_colour
 from dcmtx.transcoding.frames import Frames as CodedFrames
 from dcmtx.transcoding.job import Job, job
 from dcmtx.transcoding.source import Opened, open_source
@@ -211,7 +211,7 @@ class _FrameDecoder:
         if self._frames.syntax.family in KINDS:
             stream = read_colour(self._frames.syntax, data, self._source_format)
             self._check(stream, len(data))
-            data = data[stream.start : stream.end]
+            data = bare(self._frames.syntax, stream, data)
         try:
             words = yield self._decode, data
             _check_shape(words, self._decoded_format, self._row)

@@ -21,7 +21,7 @@ from dcmtx.policy import EncodingParameters, UnusedBits
 from dcmtx.record import Record
 from dcmtx.syntax import Kind
 from dcmtx.transcoding.coders import Asking, Coder, call, carry_out, close_all
-from dcmtx.transcoding.codestreams import read_colour, read_stream
+from dcmtx.transcoding.codestreams import bare, read_colour, read_stream
 from dcmtx.transcoding.frames import Frames
 
 Frame = Any
@@ -243,8 +243,7 @@ class FrameCoder:
             fmt = self._source_format
             check_promise(stream, len(data), fmt.pixels * fmt.samples, fmt.frame_bytes)
             self._check_sharing(stream)
-            if stream.start or stream.end < len(data):
-                data = data[stream.start : stream.end]
+            data = bare(self._frames.syntax, stream, data)
         try:
             words = yield self._decode, data
             _check_shape(words, self._decoded_format, self._decoder)
