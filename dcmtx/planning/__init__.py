@@ -1,1 +1,1 @@
-"""What is asked for and a header become a plan, before any pixel moves."""
+"""A request and a header become a plan, before any pixel is touched."""

@@ -1,4 +1,4 @@
-"""Plans for files whose pixels stay what they are, and for those without any."""
+"""Plans for files whose pixels stay unchanged, and for files without pixels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dcmtx.syntax import EXPLICIT, Kind
 
 
 def without_pixels(case: Case) -> Plan:
-    """Plan for a data set without pixels, which encapsulated syntaxes do not take (PS3.5 A.4)."""
+    """Plan for a data set without pixels, which encapsulated syntaxes do not allow (PS3.5 A.4)."""
     header = case.header
     edits = common_edits(header)
     if not header.elements:
@@ -48,7 +48,7 @@ def without_pixels(case: Case) -> Plan:
 
 
 def float_pixels(case: Case, pixel: Element) -> Plan:
-    """Plan for floating-point pixels, which native files hold only."""
+    """Plan for floating-point pixels, which only native files can hold."""
     if case.target.kind is not Kind.NATIVE:
         raise RefusedError(
             f"its pixels are floating point, which {case.target.name} does not hold (PS3.5 8.2)",
@@ -60,14 +60,14 @@ def float_pixels(case: Case, pixel: Element) -> Plan:
 
 
 def must_expand(case: Case) -> bool:
-    """Tell whether native pixels share chroma in a way that is not legal: between an odd number of columns."""
+    """Tell whether native pixels share chroma illegally: YBR_FULL_422 with an odd number of columns."""
     header = case.header
     shared = header.text(image.PHOTOMETRIC_INTERPRETATION) == "YBR_FULL_422"
     return shared and (header.number(image.COLUMNS) or 0) % 2 == 1
 
 
 def carry(case: Case, pixel: Element) -> Plan:
-    """Plan for native cells, whose attributes need not even make sense."""
+    """Plan for native cells that are copied; their attributes need not even make sense."""
     header, target = case.header, case.target
     fmt, fault = case.frames.format, case.frames.fault
     notes: tuple[Finding, ...] = ()
@@ -90,7 +90,7 @@ def carry(case: Case, pixel: Element) -> Plan:
         target, Route.CARRY, PIXEL_DATA, pixel_vr=vr, source_format=fmt, target_format=fmt, edits=edits, notes=notes
     )
     if header.encoding.big_endian and target.encoding.big_endian:
-        # Not a byte moves, whatever the words are.
+        # The bytes stay in the same order, whatever the word size is.
         known = (
             not formats.is_ambiguous(header, case.source, allocated) or case.policy.word_order is not WordOrder.REFUSE
         )
@@ -102,9 +102,9 @@ def carry(case: Case, pixel: Element) -> Plan:
 
 
 def rewrap(case: Case) -> Plan:
-    """Plan new fragments for codestreams that stay: the file has the target syntax, but an option changes them."""
+    """Plan new fragments for unchanged codestreams: the file has the target syntax, but an option needs a rewrite."""
     fmt = case.declared()
-    # Codestreams may be longer than any that would be made of these pixels: padded, with markers of their own.
+    # Existing codestreams may exceed the worst case of our encoders: they may have padding or extra markers.
     size = max(formats.worst_case(fmt), case.frames.coded_bytes + 8 * fmt.frames)
     table = choose_table(case.policy.offset_table, fmt.frames, size)
     edits = common_edits(case.header) | table_edits(table, fmt)

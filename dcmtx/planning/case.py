@@ -1,4 +1,4 @@
-"""One file and what is asked for, as every rule of a plan is asked about it."""
+"""One file and one request: the input of every planning rule."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class Contents(Record):
-    """What codestreams say of themselves: the header of the first, and of the first one that has lost something.
+    """What the codestreams declare: the header of the first, and of the first one that is lossy.
 
-    `has_lost` is true also where only the data set knows of a loss.
+    `has_lost` is also true where only the data set declares a loss.
     """
 
     stream: Codestream | None = None
@@ -29,11 +29,11 @@ class Contents(Record):
 
 
 def look_inside(header: Header, frames: Frames, request: Request) -> Contents:
-    """Return what the codestreams say, as far as anything depends on it.
+    """Return what the codestreams declare, as far as the plan depends on it.
 
-    A loss that the data set declares already, and no other comes on top of, need not be looked for in every frame.
+    If the data set already declares a loss and the request adds none, the frames are not searched for one.
 
-    Raises InputError where codestreams contradict the data set: that is damage, whatever is asked for.
+    Raises InputError where codestreams contradict the data set: the file is then damaged, whatever the request.
     """
     if not frames.encapsulated:
         return Contents()
@@ -52,11 +52,11 @@ def look_inside(header: Header, frames: Frames, request: Request) -> Contents:
 
 
 class Case:
-    """One file and one target syntax: what every rule is asked about.
+    """One file and one target syntax: the input of every rule.
 
-    `source` is the syntax of the file; `stream`, `lost` and `has_lost` are those of its Contents; `quality` is what
-    is asked of the encoder, and `irreversible` whether that loses something; `asked` has the names of the
-    parameters that were given.
+    `source` is the syntax of the file. `stream`, `lost` and `has_lost` are those of its Contents. `quality` has the
+    parameters for the encoder, and `irreversible` tells whether they lose information. `asked` has the names of the
+    parameters that the user set.
     """
 
     __slots__ = (
@@ -82,11 +82,11 @@ class Case:
 
     @property
     def restores_jpeg(self) -> bool:
-        """Whether JPEG streams that JPEG XL has recompressed come out again."""
+        """Whether JPEG streams are restored from JPEG XL recompression."""
         return self.source is JPEG_RECOMPRESSION and self.target is JPEG_BASELINE
 
     def declared(self) -> PixelFormat:
-        """Return the format of the pixels. Raises InputError where the data set does not say it."""
+        """Return the format of the pixels. Raises InputError where the data set does not describe it."""
         if self.frames.format is None:
             raise self.frames.fault or InputError("its pixels are not described", code="E_INCONSISTENT")
         return self.frames.format

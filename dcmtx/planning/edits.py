@@ -1,4 +1,4 @@
-"""Which elements change at the top level of a data set, whatever changes: the rules of edits, one by one."""
+"""The rules that decide which elements change at the top level of a data set."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _TOTAL_LENGTH = 0x7FE00003
 
 
 def common_edits(header: Header) -> dict[int, Edit]:
-    """Return what changes whatever the pixels do: retired group lengths and trailing padding, stale tables.
+    """Return the edits that every route makes.
 
-    And values that were taken for others.
+    They remove retired group lengths, trailing padding and stale offset tables, and apply corrected values.
     """
     stale = [tag for tag in (_OFFSETS, _OFFSET_LENGTHS, _TOTAL_LENGTH, TRAILING_PADDING) if tag in header]
     edits: dict[int, Edit] = {
@@ -31,7 +31,7 @@ def common_edits(header: Header) -> dict[int, Edit]:
 
 
 def table_edits(table: OffsetTable, fmt: PixelFormat) -> dict[int, Edit]:
-    """Return the places of an Extended Offset Table, which is known only when the frames are written."""
+    """Reserve space for an Extended Offset Table, whose values are known only when the frames are written."""
     if table is not OffsetTable.EXTENDED:
         return {}
     return {
@@ -61,12 +61,12 @@ def image_edits(header: Header, declared: PixelFormat, written: PixelFormat) -> 
 
 
 def signature_edits(header: Header) -> dict[int, Edit]:
-    """Return the removal of digital signatures, where there are any."""
+    """Return the edits that remove digital signatures, if there are any."""
     return {tag: Remove(tag) for tag in objects.SIGNATURES if tag in header}
 
 
 def check_signatures(header: Header, policy: Policy) -> None:
-    """Raise RefusedError for a signed file whose signatures would not be valid any more, unless they may go."""
+    """Raise RefusedError if signatures would become invalid, unless the policy allows their removal."""
     if objects.is_signed(header) and policy.signatures is Signatures.REFUSE:
         raise RefusedError(
             "it has digital signatures, which this conversion would make invalid",
@@ -76,7 +76,7 @@ def check_signatures(header: Header, policy: Policy) -> None:
 
 
 def check_order(header: Header, edits: Mapping[int, Edit]) -> None:
-    """Refuse to change an attribute that stands behind the pixels it describes, where it would stay beside the new."""
+    """Raise InputError if an edited attribute follows Pixel Data out of order: the file would hold it twice."""
     pixel = header.pixel
     for element in header.tail:
         edit = edits.get(element.tag)

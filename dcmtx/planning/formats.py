@@ -1,4 +1,4 @@
-"""What an encoder is given and what the file then holds: bits, colours, words, and the room that they take."""
+"""The formats of the encoder's input and of the written file: bits, colour, words, and sizes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LARGEST_NATIVE = 0xFFFFFFFE
 
 _JPEG_EXTENDED = f"{ROOT}.4.51"
 _HTJ2K_RPCL = f"{ROOT}.4.202"
-# What a tile of one component takes in a codestream, whatever is in it, at most.
+# Upper bound for the overhead of one tile of one component in a codestream.
 _TILE_BYTES = 160
-# PS3.5 10.18: the lowest resolution of .202 has at most this many rows and columns.
+# PS3.5 10.18: the lowest resolution of .202 may have at most this many rows and columns.
 _LOWEST_RESOLUTION = 64
 _JPEG_XL = frozenset([f"{ROOT}.4.110", f"{ROOT}.4.112"])
 
@@ -25,9 +25,10 @@ _JPEG_XL = frozenset([f"{ROOT}.4.110", f"{ROOT}.4.112"])
 
 
 def is_ambiguous(header: Header, syntax: Syntax, allocated: int) -> bool:
-    """Tell whether nobody can know which bytes of native pixels big endian reversed.
+    """Tell whether the word size of native big endian pixels cannot be known.
 
-    OW says 16-bit words whatever Bits Allocated is (PS3.5 7.3), but some reverse whole pixels; UN says nothing.
+    OW means 16-bit words whatever Bits Allocated is (PS3.5 7.3), but some writers reverse whole pixels. UN does not
+    tell the word size.
     """
     pixel = header.pixel
     if pixel is None or not header.encoding.big_endian or pixel.vr == b"OB" or syntax.encapsulated:
@@ -36,13 +37,13 @@ def is_ambiguous(header: Header, syntax: Syntax, allocated: int) -> bool:
 
 
 def word_bytes(header: Header, syntax: Syntax, allocated: int, asked: WordOrder) -> int | None:
-    """Return the bytes of a word of a source in big endian, as the user says; None where the VR tells.
+    """Return the bytes per word of a big endian source as the user set it; None where the VR decides.
 
-    Raises RefusedError, E_AMBIGUOUS, where nothing tells.
+    Raises RefusedError, E_AMBIGUOUS, where neither decides.
     """
     if not is_ambiguous(header, syntax, allocated):
         return None
-    # Words of 16 bits go on from pixel to pixel, wider ones are whole pixels or halves of them.
+    # 16-bit words may span pixels. Wider words must divide a pixel evenly.
     fitting = [order for order in WordOrder if order.bytes == 2 or (order.bytes and allocated % (8 * order.bytes) == 0)]
     if asked in fitting:
         return asked.bytes
@@ -63,7 +64,7 @@ def pixel_vr(target: Syntax, fmt: PixelFormat) -> bytes:
 
 
 def wide_note(target: Syntax, allocated: int, vr: bytes) -> tuple[Finding, ...]:
-    """Return a note where what is written in big endian may not be read alike everywhere."""
+    """Return a note where readers may interpret the written big endian words differently."""
     if not target.encoding.big_endian or allocated <= 16 or vr != b"OW":
         return ()
     return (
@@ -76,20 +77,20 @@ def wide_note(target: Syntax, allocated: int, vr: bytes) -> tuple[Finding, ...]:
     )
 
 
-# --- what the encoder is given -----------------------------------------------------------------------------------
+# --- the encoder's input -----------------------------------------------------------------------------------------
 
 
 def settle_bits(
     target: Syntax, decoded_format: PixelFormat, policy: UnusedBits
 ) -> tuple[PixelFormat, UnusedBits | None]:
-    """Return the format that the encoder gets, and what to do with content outside Bits Stored (PS3.5 8.1.1).
+    """Return the encoder's input format, and what to do with content outside Bits Stored (PS3.5 8.1.1).
 
-    Native cells, also deflated ones, hold whole words, whatever High Bit is, and so does RLE once High Bit is Bits
-    Stored - 1. Other codecs store Bits Stored only: `keep` makes that the whole word, and Bits Stored says so.
+    Native cells, deflated or not, hold whole words whatever High Bit is. RLE does too, once High Bit is Bits
+    Stored - 1. Other codecs store only Bits Stored bits: `keep` raises Bits Stored to the whole word.
     """
     keep = policy is UnusedBits.KEEP
     if target.family in ("native", "deflate"):
-        # NumPy has no words of 24 and 40 bits.
+        # NumPy has no 24-bit or 40-bit integers.
         return decoded_format.replace(
             allocated={24: 32, 40: 64}.get(decoded_format.allocated, decoded_format.allocated)
         ), None
@@ -111,7 +112,7 @@ def settle_bits(
 
 
 def _fit_jpeg(target: Syntax, fmt: PixelFormat, policy: UnusedBits) -> PixelFormat:
-    """Return the format with Bits Stored as JPEG DCT has it, 8 or 12, values kept (PS3.5 8.2.1)."""
+    """Return the format with Bits Stored 8 or 12, as JPEG DCT requires; values are kept (PS3.5 8.2.1)."""
     if fmt.samples > 1 or fmt.signed:
         return fmt
     if target.uid == _JPEG_EXTENDED:
@@ -126,7 +127,7 @@ def _fit_jpeg(target: Syntax, fmt: PixelFormat, policy: UnusedBits) -> PixelForm
 
 
 def settle_colour(target: Syntax, encoder_format: PixelFormat, *, irreversible: bool) -> PixelFormat:
-    """Return the format with the colour that the encoder must be given: JPEG XL takes no YBR_FULL."""
+    """Return the format with the colour that the encoder needs: lossy JPEG XL does not take YBR_FULL."""
     if target.uid in _JPEG_XL and encoder_format.photometric == "YBR_FULL" and irreversible:
         return encoder_format.replace(photometric="RGB")
     return encoder_format
@@ -136,7 +137,7 @@ def settle_colour(target: Syntax, encoder_format: PixelFormat, *, irreversible: 
 
 
 def check_resolutions(target: Syntax, fmt: PixelFormat, quality: EncodingParameters) -> None:
-    """Refuse a number of resolutions that the syntax or the encoder does not have."""
+    """Raise RefusedError for a number of resolutions that the syntax or the encoder does not support."""
     asked = quality.resolutions
     if asked is None or target.family != "htj2k":
         return
@@ -152,7 +153,7 @@ def check_resolutions(target: Syntax, fmt: PixelFormat, quality: EncodingParamet
 
 
 def check_progression(target: Syntax, quality: EncodingParameters) -> None:
-    """Refuse a progression that the syntax forbids."""
+    """Raise RefusedError for a progression that the syntax forbids."""
     asked = quality.progression
     if asked not in (None, "RPCL") and target.uid == _HTJ2K_RPCL:
         raise RefusedError(
@@ -165,7 +166,7 @@ def check_progression(target: Syntax, quality: EncodingParameters) -> None:
 def check_result(
     header: Header, target: Syntax, policy: Policy, *, declared: PixelFormat, target_format: PixelFormat
 ) -> None:
-    """Raise RefusedError if the target cannot hold these pixels, or the object may not have them."""
+    """Raise RefusedError if the target cannot hold these pixels, or the IOD does not allow them."""
     if target.uid in _JPEG_XL:
         photometric.check_proven(target, target_format)
     photometric.check_legal(target, target_format, one_bit=policy.one_bit is OneBit.ALLOW)
@@ -180,11 +181,11 @@ def check_result(
 
 
 def worst_case(fmt: PixelFormat, tile: int | None = None) -> int:
-    """Return more bytes than any encoder makes of these frames, item headers included; `tile` is the side of a tile.
+    """Return an upper bound in bytes for these frames encoded, with item headers; `tile` is the side of a tile.
 
-    Noise grows under every codec, by less than half. 1-bit pixels are coded as bytes.
+    Every codec expands noise, but by less than half. 1-bit pixels are coded as bytes.
     """
-    # JPEG codes whole blocks, of twice the side where chroma is shared; and RLE doubles images of one column.
+    # JPEG codes whole blocks, 16x16 where chroma is subsampled. RLE doubles images of one column.
     pixels = (fmt.rows + 15 & ~15) * (fmt.columns + 15 & ~15)
     tiles = 0 if tile is None else -(-fmt.rows // tile) * -(-fmt.columns // tile) * fmt.samples
     return int(fmt.frames * (pixels * fmt.samples * max(fmt.allocated, 8) / 8 * 1.5 + tiles * _TILE_BYTES + 4096))

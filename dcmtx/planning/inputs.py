@@ -1,6 +1,6 @@
-"""What plans are made of, as they see it: a data set and its frames, whoever has made the pair of them.
+"""The inputs of planning as protocols: a data set and its frames, from any source.
 
-For type checkers alone: it is imported by nobody who runs, for protocols take long to make.
+This module is for type checkers only. It is not imported at run time, because protocol classes are slow to create.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dcmtx.syntax import Syntax
 
 
 class DataSet(Protocol):
-    """Elements as bytes, and what stands before them in their file."""
+    """Elements as bytes, and what precedes them in their file."""
 
     @property
     def meta(self) -> FileMeta:
@@ -26,7 +26,7 @@ class DataSet(Protocol):
 
     @property
     def header(self) -> Header:
-        """The index of the elements, also of those behind the pixels."""
+        """The index of the elements, including those that follow the pixels."""
 
     @property
     def syntax(self) -> Syntax:
@@ -37,7 +37,7 @@ class DataSet(Protocol):
 
 
 class Frames(Protocol):
-    """What is known of the pixels without decoding them."""
+    """What is known about the pixels without decoding them."""
 
     @property
     def encapsulated(self) -> bool:
@@ -45,7 +45,7 @@ class Frames(Protocol):
 
     @property
     def format(self) -> PixelFormat | None:
-        """What the data set says of its pixels; None where that makes no sense."""
+        """The pixel format that the data set declares; None where the attributes make no sense."""
 
     @property
     def fault(self) -> DcmtxError | None:
@@ -55,11 +55,11 @@ class Frames(Protocol):
         """Return the header of the first codestream. Raises InputError where it contradicts the data set."""
 
     def find_lost(self, first: Codestream) -> Codestream | None:
-        """Return the header of the first codestream that has lost something, if any has."""
+        """Return the header of the first lossy codestream, if there is one."""
 
     @property
     def coded_bytes(self) -> int:
-        """The bytes of all codestreams."""
+        """The total size of all codestreams, in bytes."""
 
     def check(self) -> None:
-        """Raise what is wrong, if anything is."""
+        """Raise `fault` if there is one."""

@@ -1,7 +1,6 @@
-"""What changes inside sequences: pixels of icons and the like, and group lengths, retired (PS3.5 7.2).
+"""Changes inside sequences: the pixels of icons and similar items, and retired group lengths (PS3.5 7.2).
 
-Every sequence that must be written anew gets an edit, so that the plan says all that changes, and whoever writes looks
-for nothing.
+Every sequence that must be rewritten gets an edit. So the plan lists every change, and the writer need not search.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from dcmtx.dataset.encoding import Context, Item
     from dcmtx.planning.inputs import DataSet
 
-# How a nested group length looks behind its group: number 0000, UL, length 4.
+# The bytes of a nested group length after its group number: element 0000, VR UL, length 4.
 _GROUP_LENGTH = {
     EXPLICIT_LITTLE: b"\x00\x00UL\x04\x00",
     EXPLICIT_BIG: b"\x00\x00UL\x00\x04",
@@ -32,7 +31,7 @@ _WAVEFORM_BITS_ALLOCATED = 0x54001004
 
 
 class DropIcons(Record):
-    """A change inside sequences: icons are left out of the items that they are in."""
+    """A change inside sequences: icons are removed from their items."""
 
     def __call__(self, item: Item) -> dict[int, bytes]:
         """Return what changes in an item."""
@@ -44,9 +43,9 @@ class DropIcons(Record):
 
 
 class RecodeIcons(Record):
-    """A change inside sequences: pixels in one syntax, those of icons and the like, are coded in another.
+    """A change inside sequences: pixels of icons and similar items are converted from one syntax to another.
 
-    Who writes has the codecs for it, and decides nothing: what the target cannot hold without loss becomes native.
+    The writer has the codecs and makes no decision: pixels that the target cannot hold without loss become native.
     """
 
     source: Syntax
@@ -61,9 +60,9 @@ InnerChange = Any  # of encoding.Change, or RecodeIcons
 
 
 def complete(plan: Plan, dataset: DataSet, icon: Icon) -> Plan:
-    """Return the plan with an edit for every sequence that holds what must change: Within, or more of an Append.
+    """Return the plan with an edit for every sequence that must change: a Within, or an extended Append.
 
-    What looks like pixels or a group length may be neither; then its edit changes nothing.
+    Bytes that look like pixels or a group length may be neither; then the edit changes nothing.
     """
     edits: dict[int, Edit] = dict(plan.edits)
     for element in (*dataset.header.elements, *dataset.header.tail):
@@ -84,16 +83,16 @@ def _more(edit: Edit | None, tag: int, changes: tuple[InnerChange, ...]) -> Edit
 
 
 def _found(plan: Plan, dataset: DataSet, icon: Icon, element: Element) -> tuple[InnerChange, ...] | None:
-    """Return what must be done to the items of a sequence, nothing where only group lengths go; None to leave it."""
+    """Return the changes to the items of a sequence: empty to remove only group lengths; None to leave it as it is."""
     encoding = dataset.header.encoding
     unknown = element.vr == b"UN"
     lengths: list[bytes] = []
     pixels: list[bytes] = []
-    # Where the encoding changes, all is written anew, without group lengths.
+    # Where the encoding changes, everything is rewritten without group lengths anyway.
     if encoding == plan.syntax.encoding and not unknown:
         lengths = [_GROUP_LENGTH[encoding]]
     if icon is Icon.DROP or dataset.syntax.encapsulated:
-        # What UN holds is little endian always, also inside a sequence in big endian (PS3.5 6.2.2).
+        # The content of UN is always little endian, even inside a big endian sequence (PS3.5 6.2.2).
         pixels = [tag_bytes(PIXEL_DATA, encoding), tag_bytes(PIXEL_DATA, IMPLICIT_LITTLE)]
     held = _held(dataset, element, lengths + pixels)
     if held & set(pixels) and (not unknown or is_sequence(dataset, element)):
@@ -105,14 +104,14 @@ def _found(plan: Plan, dataset: DataSet, icon: Icon, element: Element) -> tuple[
 
 
 def is_sequence(dataset: DataSet, element: Element) -> bool:
-    """Tell whether an element that is called UN is a sequence."""
+    """Tell whether an element with VR UN is a sequence."""
     from dcmtx.dataset.encoding import is_sequence as holds_items
 
     return holds_items(dataset.header.reader, element)
 
 
 def _held(dataset: DataSet, element: Element, patterns: list[bytes]) -> set[bytes]:
-    """Return those of the patterns that the bytes of an element hold."""
+    """Return the patterns that occur in the bytes of an element."""
     held: set[bytes] = set()
     if not patterns:
         return held
@@ -127,18 +126,18 @@ def _held(dataset: DataSet, element: Element, patterns: list[bytes]) -> set[byte
 
 
 def may_hold_items(dataset: DataSet, element: Element) -> bool:
-    """Tell whether an element is a sequence, or may be one: without VR, UN, or of undefined length."""
+    """Tell whether an element is or may be a sequence: it has no VR, VR UN, or undefined length."""
     if element.vr == b"SQ" or element.length == UNDEFINED:
         return True
     if element.vr not in (b"UN", NO_VR) or element.length < 8:
         return False
-    # What UN holds is little endian always (PS3.5 6.2.2).
+    # The content of UN is always little endian (PS3.5 6.2.2).
     encoding = IMPLICIT_LITTLE if element.vr == b"UN" else dataset.header.encoding
     return dataset.header.reader.pread(4, element.value) == tag_bytes(ITEM, encoding)
 
 
 def context_of(header: Header) -> Context:
-    """Return what the data set says that decides ambiguous VRs."""
+    """Return the attributes of the data set that resolve ambiguous VRs."""
     from dcmtx.dataset.encoding import Context
 
     return Context(

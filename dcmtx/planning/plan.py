@@ -1,4 +1,4 @@
-"""What a plan says."""
+"""The Plan record: how one file is converted."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from dcmtx.syntax import Syntax
 
 
 class Detail(Record):
-    """One thing that changes beside the edits of a plan: inside the sequences of `path`, or at top level.
+    """One change apart from the edits of a plan: inside the sequences of `path`, or at top level.
 
-    `text` says what becomes of the element; where `tag` is 0, it speaks of the whole data set.
+    `text` says what happens to the element; where `tag` is 0, it describes the whole data set.
     """
 
     path: tuple[int, ...]
@@ -33,16 +33,16 @@ class Detail(Record):
 class Plan(Record):
     """How one file is converted.
 
-    `source_format` is what the source holds, `decoded_format` the words it decodes to, `encoder_format` what the
-    encoder gets, `target_format` what the file written holds; `pixel_vr` is the VR of its pixel element. Rows are
-    None where nothing is coded. `unused_bits` says what is done with words that hold something outside Bits Stored;
-    None means that the target holds whole words. `overlays` are taken out of the pixels. `irreversible` says that
-    something is lost, `lost` that codestreams of the source have lost something; `exact` encodes the frames that
-    loss would not make smaller. `transform` is that of the first codestream, which all must share. `word_bytes` is
-    how wide the words of a source in big endian are where its VR does not tell; `order_known` is False where nobody
-    can tell and nobody needs to. `steps` are what becomes of every frame, in order. `file_meta` is all that stands
-    before the data set; `edits` go by tag, those inside sequences are Within; `instance` is a new SOP Instance UID.
-    `details` are what all this comes to in the data set, as a dry run finds it out.
+    `source_format` is the format of the source, `decoded_format` that of its decoded words, `encoder_format` that of
+    the encoder's input, `target_format` that of the written file; `pixel_vr` is the VR of its pixel element. Rows are
+    None where nothing is coded. `unused_bits` says what happens to words with content outside Bits Stored; None means
+    that the target holds whole words. `overlays` are extracted from the pixels. `irreversible` says that this
+    conversion is lossy, `lost` that the source already is; `exact` is the encoder for frames that loss would not make
+    smaller. `transform` is that of the first codestream, which all must share. `word_bytes` is the word size of a big
+    endian source where its VR does not tell; `order_known` is False where it is unknown and not needed. `steps` are
+    applied to every frame, in order. `file_meta` is everything before the data set. `edits` are keyed by tag; those
+    inside sequences are Within. `instance` is a new SOP Instance UID. `details` are the resulting changes in the data
+    set; a dry run fills them in.
     """
 
     syntax: Syntax

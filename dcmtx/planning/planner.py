@@ -1,7 +1,7 @@
-"""Data set, frames and request to Plan, or a refusal, before any pixel moves: which route a file takes.
+"""Turns data set, frames and request into a Plan or a refusal, before any pixel is touched.
 
 A plan says which backends decode and encode, what happens to each frame in between, and which elements of the data
-set change. It is made of the header and of what the codestreams say of themselves; it touches no pixel.
+set change. It is made from the header of the data set and the headers of the codestreams.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = True) -> Plan:
-    """Return the plan for one file: all that is done, also `inside` sequences, which are searched for it.
+    """Return the complete plan for one file; with `inside`, sequences are searched for changes too.
 
-    Follows the decision table: the first condition that matches decides. A target of several syntaxes, a family with
-    loss, is the first of them that takes the file.
+    It follows the decision table: the first condition that matches decides. If the target has several syntaxes, as a
+    family with loss does, the first one that takes the file is used.
 
     Raises InputError, UnsupportedError, RefusedError or UsageError, with the codes of the table.
     """
@@ -107,7 +107,7 @@ def _plan(case: Case) -> Plan:
         )
     if case.source.kind is Kind.NATIVE and target.kind is Kind.NATIVE and not must_expand(case):
         return carry(case, pixel)
-    # Native cells that are carried need none of it.
+    # Imported late: files whose native cells are carried do not need it.
     from dcmtx.planning.recoding import recode, recompress
 
     if target is JPEG_RECOMPRESSION or case.restores_jpeg:
@@ -149,7 +149,7 @@ def _finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
 
 
 def _steps(plan: Plan) -> Iterator[steps.Step]:
-    """Yield what becomes of every frame of a plan that is otherwise finished."""
+    """Yield the steps for every frame, from a plan that is otherwise finished."""
     source, decoded, given, target = plan.source_format, plan.decoded_format, plan.encoder_format, plan.target_format
     if plan.decoder and source and decoded:
         yield steps.Decode(plan.decoder.backend, source)
@@ -170,6 +170,6 @@ def _steps(plan: Plan) -> Iterator[steps.Step]:
             yield steps.Widen(decoded.allocated, given.allocated)
     if plan.encoder and target:
         yield steps.Encode(plan.encoder.backend, target, irreversible=plan.irreversible)
-    # Bits that share bytes with those of other frames are not looked at again.
+    # 1-bit native frames share bytes with their neighbours and are not verified.
     if plan.verifier and not (plan.syntax.kind is Kind.NATIVE and target and target.allocated == 1):
         yield steps.Verify(plan.verifier.backend)

@@ -1,4 +1,4 @@
-"""Plans for files whose pixels are coded anew, and for JPEG streams that are recompressed."""
+"""Plans for files whose pixels are recoded, and for JPEG streams that are recompressed."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 
 def must_encode(case: Case) -> bool:
-    """Tell whether codestreams of the target syntax cannot stay: something was asked of them that they may not be.
+    """Tell whether codestreams in the target syntax must be encoded again.
 
-    That is a coding parameter, or a loss where they have none yet.
+    They must if `force` or a coding parameter is set, or if loss is requested and they have none yet.
     """
     loses = case.irreversible and not case.has_lost
     return case.policy.force or bool(case.asked) or loses
 
 
 def recompress(case: Case) -> Plan:
-    """Plan the way of whole JPEG streams into JPEG XL, or back: no pixel is touched, nothing is lost."""
+    """Plan to recompress whole JPEG streams as JPEG XL, or to restore them: no pixel is touched, nothing is lost."""
     header, target = case.header, case.target
     _check_recompressible(case)
     declared = case.declared()
@@ -62,7 +62,7 @@ def recompress(case: Case) -> Plan:
 
 
 def _check_recompressible(case: Case) -> None:
-    """Refuse what JPEG XL does not recompress: anything but the DCT of 8 bits, whatever the syntax says of it."""
+    """Raise RefusedError for what JPEG XL does not recompress: anything but 8-bit DCT, whatever the syntax declares."""
     stream = case.stream
     if not case.restores_jpeg and case.source is not JPEG_BASELINE:
         what = f"this file is {case.source.label}"
@@ -74,7 +74,7 @@ def _check_recompressible(case: Case) -> None:
 
 
 def recode(case: Case) -> Plan:
-    """Plan to decode and encode every frame, to verify it, and to say in the data set what has changed."""
+    """Plan to decode, encode and verify every frame, and to record the changes in the data set."""
     header, target = case.header, case.target
     declared = case.declared()
     word_bytes = formats.word_bytes(header, case.source, declared.allocated, case.policy.word_order)
@@ -135,7 +135,7 @@ def recode(case: Case) -> Plan:
 
 
 def _exact_encoder(case: Case, target_format: PixelFormat) -> Row | None:
-    """Return the row that codes without loss what loss would not make smaller; None where there is none."""
+    """Return the lossless encoder for frames that loss would not make smaller; None where there is none."""
     target = case.target
     if not case.irreversible or target.family not in ("j2k", "htj2k"):
         return None
@@ -151,11 +151,11 @@ def _exact_encoder(case: Case, target_format: PixelFormat) -> Row | None:
 def _derive(case: Case, plan: Plan, history: lossy.History) -> Plan:
     from dcmtx.rules import lossy
 
-    # Nothing is asked of libraries where no UID is made of it.
+    # The identity of libraries is only needed to derive a UID.
     decided_by = () if case.policy.uid is Uid.KEEP else deciders(plan)
     derivation = lossy.derive(
         case.header, case.target, case.quality, case.policy, history, decided_by,
-        # Their VRs hold 16 bits (PS3.6).
+        # The VRs of these attributes hold 16 bits (PS3.6).
         measured=plan.verifier is not None and plan.encoder_format is not None and plan.encoder_format.stored <= 16,
     )  # fmt: skip
     return plan.replace(
@@ -166,7 +166,7 @@ def _derive(case: Case, plan: Plan, history: lossy.History) -> Plan:
 
 
 def _undeclared_loss(case: Case, fmt: PixelFormat) -> lossy.UndeclaredLoss | None:
-    """Return the losses so far, and what must be said of them; None where there is no codestream and no loss."""
+    """Return the losses so far and how to declare them; None where there is no codestream and no loss."""
     if case.stream is None and not case.irreversible:
         return None
     from dcmtx.rules import lossy
@@ -175,7 +175,7 @@ def _undeclared_loss(case: Case, fmt: PixelFormat) -> lossy.UndeclaredLoss | Non
 
 
 def _find_overlays(case: Case, declared: PixelFormat) -> list[overlay.Embedded]:
-    """Return the overlays to be extracted: before any compression, native cells keep them (PS3.5 8.1.2)."""
+    """Return the overlays to extract before compression; native targets keep them in the pixels (PS3.5 8.1.2)."""
     if case.target.family == "native":
         return []
     found = overlay.find_embedded(case.header, declared)
@@ -189,9 +189,9 @@ def _find_overlays(case: Case, declared: PixelFormat) -> list[overlay.Embedded]:
 
 
 def deciders(plan: Plan) -> tuple[str, ...]:
-    """Return what decides what is written, beside the source, the target and the parameters of quality.
+    """Return what determines the written pixels, apart from the source, the target and the encoding parameters.
 
-    Another version of a library may decode and encode other pixels.
+    Another version of a library may decode or encode to different pixels.
     """
     backends = [row.identity() for row in (plan.decoder, plan.encoder) if row is not None]
     order = [f"{8 * plan.word_bytes}-bit words"] if plan.word_bytes else []

@@ -1,4 +1,4 @@
-"""What is asked for: the target, the choices that the standard leaves, and the backends."""
+"""The request: the target, the choices that the standard leaves open, and the backends."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _JPEG_LOSSLESS_SV1 = f"{ROOT}.4.70"
 
 
 class BackendChoice(Record):
-    """The backends asked for by name; None leaves the choice to the registries."""
+    """The backends requested by name; None leaves the choice to the registries."""
 
     decoder: str | None = None
     encoder: str | None = None
 
 
 class Target(Record):
-    """What was asked for: the syntaxes that the name stands for, first fit first.
+    """The requested target: the syntaxes that the name means, in order of preference.
 
-    `raw` is the way out of compression, which leaves native files in their own syntax.
+    `raw` means uncompressed; native files then keep their own syntax.
     """
 
     name: str
@@ -39,8 +39,8 @@ class Target(Record):
 def resolve(name: str, parameters: EncodingParameters) -> Target:
     """Return the target that a family, alias, keyword or UID names; with consent to loss, a family's lossy members.
 
-    Raises UsageError for a name that nothing has, for a parameter that is out of range or that no encoder of the target
-    takes, for consent to a loss that cannot be; RefusedError for a parameter that loses without consent.
+    Raises UsageError for an unknown name, for a parameter that is out of range or that no encoder of the target
+    takes, and for consent to loss where the target cannot lose; RefusedError for a lossy parameter without consent.
     """
     _check_values(parameters)
     _check_consent(parameters)
@@ -82,7 +82,7 @@ def _check_parameters(target: Target, parameters: EncodingParameters) -> None:
 
 
 def parameters_for(target: Target, parameters: EncodingParameters) -> EncodingParameters:
-    """Return what was asked for, without what no encoder of this target takes, or consent that it does not need."""
+    """Return the parameters without those that no encoder of this target takes, and without unneeded consent."""
     lossy = parameters.lossy and any(syntax.loss in (Loss.LOSSY, Loss.BOTH) for syntax in target.syntaxes)
     strange, _ = _strange(target, parameters, lossy=lossy)
     dropped: dict[str, Any] = dict.fromkeys(strange)
@@ -90,9 +90,9 @@ def parameters_for(target: Target, parameters: EncodingParameters) -> EncodingPa
 
 
 def _strange(target: Target, parameters: EncodingParameters, *, lossy: bool) -> tuple[frozenset[str], bool]:
-    """Return the parameters asked for that no encoder of the target takes, and whether there is an encoder at all.
+    """Return the set parameters that no encoder of the target takes, and whether there is an encoder at all.
 
-    Those of other distributions are looked for where the known ones do not take all.
+    Encoders of other distributions are searched only where the built-in ones do not take all parameters.
     """
     strange, known = parameters.asked(), False
     for rows_of in (ENCODERS.rows, ENCODERS.every_row):
@@ -105,7 +105,7 @@ def _strange(target: Target, parameters: EncodingParameters, *, lossy: bool) -> 
 
 
 def check_backends(backend: BackendChoice) -> None:
-    """Raise UsageError for the name of a backend that there is not."""
+    """Raise UsageError for the name of a backend that does not exist."""
     for name, registry in ((backend.decoder, DECODERS), (backend.encoder, ENCODERS)):
         if name is not None:
             registry.check_backend(name)
@@ -118,7 +118,7 @@ def _check_consent(parameters: EncodingParameters) -> None:
         raise RefusedError(f"{names} would lose information", advice="say --lossy to consent", code="E_LOSSY")
 
 
-# Of 1000 as the SI has them, of 1024 with an i.
+# SI prefixes are powers of 1000; with an i they are powers of 1024.
 _UNITS: dict[str, int] = {
     "": 1, "b": 1,
     **{prefix + unit: 1000 ** power for power, prefix in enumerate("kmgt", 1) for unit in ("", "b")},
@@ -144,7 +144,7 @@ def memory_size(value: int | str) -> int:
 
 
 class Request(Record):
-    """Everything that is asked for of one file."""
+    """Everything that is requested for one file."""
 
     target: Target
     policy: Policy = Policy()

@@ -1,4 +1,4 @@
-"""The ways that pixels take. What each does to a frame, `transcoding.routes` has."""
+"""The routes of pixels. `transcoding.routes` has what each does to a frame."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from enum import Enum
 
 
 class Route(Enum):
-    """The way that the pixels of a file take."""
+    """How the pixels of a file are processed."""
 
     NONE = "no pixels"
     SKIP = "skipped"
-    CARRY = "carry"  # native cells that stay what they are
-    REWRAP = "rewrap"  # codestreams that stay what they are, in new fragments
+    CARRY = "carry"  # native cells stay as they are
+    REWRAP = "rewrap"  # codestreams stay as they are, in new fragments
     RECOMPRESS = "recompress"  # JPEG streams into JPEG XL or out of it, bit for bit
     RECODE = "recode"
 
@@ -21,12 +21,12 @@ class Route(Enum):
 
     @property
     def shows_pixels(self) -> bool:
-        """Whether decoded pixels are seen on the way, as a digest of them needs."""
+        """Whether the route sees decoded pixels, which a digest needs."""
         return self in (Route.RECODE, Route.CARRY)
 
     @property
     def is_bulk(self) -> bool:
-        """Whether pixels go in bulk, not frame by frame."""
+        """Whether pixels are copied in bulk, not frame by frame."""
         return self is Route.CARRY
 
 

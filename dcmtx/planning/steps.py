@@ -1,4 +1,4 @@
-"""What becomes of one frame on its way, step by step. Each step describes itself.
+"""The steps that process one frame. Each step describes itself.
 
 `transcoding.frame` does them in this order.
 """
@@ -23,7 +23,7 @@ class Decode(Record):
 
 
 class Recolour(Record):
-    """Pixels are in another colour space, or share chroma no more: in decoding, or behind it."""
+    """Pixels change colour space, or stop sharing chroma, during decoding or after it."""
 
     old: str
     new: str
@@ -34,7 +34,7 @@ class Recolour(Record):
 
 
 class SwapWords(Record):
-    """Words of big endian are reversed, so many bytes each, as the user says (PS3.5 7.3)."""
+    """Big endian words of `width` bytes are reversed, as the user set it (PS3.5 7.3)."""
 
     width: int
 
@@ -44,7 +44,7 @@ class SwapWords(Record):
 
 
 class ExtractOverlays(Record):
-    """Overlays in unused bits of the pixels get data of their own (PS3.5 8.1.2)."""
+    """Overlays in unused bits of the pixels move to their own Overlay Data (PS3.5 8.1.2)."""
 
     overlays: tuple[Embedded, ...]
 
@@ -65,7 +65,7 @@ class LowerHighBit(Record):
 
 
 class SettleUnused(Record):
-    """What stands outside Bits Stored is kept as part of the value, cleared, or reason to refuse."""
+    """Content outside Bits Stored is kept as part of the value, cleared, or refused."""
 
     policy: UnusedBits
 
@@ -75,7 +75,7 @@ class SettleUnused(Record):
 
 
 class Widen(Record):
-    """Words have another width."""
+    """Words change width."""
 
     old: int
     new: int
@@ -86,7 +86,7 @@ class Widen(Record):
 
 
 class Encode(Record):
-    """Words become what the target holds."""
+    """Words are encoded for the target."""
 
     backend: str
     format: PixelFormat
@@ -99,7 +99,7 @@ class Encode(Record):
 
 
 class Verify(Record):
-    """What was encoded is decoded and compared."""
+    """The encoded frame is decoded and compared."""
 
     backend: str
 

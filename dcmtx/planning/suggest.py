@@ -1,4 +1,4 @@
-"""The end of a refusal: the nearest target that takes the file."""
+"""The advice in a refusal: the nearest target that takes the file."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dcmtx.syntax import Syntax
 _SUGGESTED = frozenset(
     ["E_PI", "E_BITS", "E_SIGN", "E_LIMIT", "E_LOSSY_FORBIDDEN", "E_IOD", "E_UNVERIFIED", "E_NEEDS_JPEG"]
 )
-# Nearest first: what compresses about as well, then what compresses at all, then what holds everything.
+# Nearest first: similar compression, then any compression, then what holds everything.
 _CANDIDATES = ("j2k", "htj2k", "jpegls", "jpeg", "rle", "deflated-frames", "deflated", "explicit", "jpegxl")
 
 
 def advice(
     refusal: RefusedError | UnsupportedError, source: Syntax, request: Request, plan: Callable[[Request], object]
 ) -> str:
-    """Return what to do instead; empty where there is nothing, or a codec was asked for.
+    """Return what to do instead; empty where there is nothing, or where the user named an encoder.
 
-    `plan` raises a DcmtxError for a request that the file does not allow either. What is suggested loses nothing.
+    `plan` raises a DcmtxError for a request that the file does not allow either. The suggestion is always lossless.
     """
     if refusal.code not in _SUGGESTED or request.backend.encoder is not None:
         return ""

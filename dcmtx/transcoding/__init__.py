@@ -1,1 +1,1 @@
-"""One file through its plan: source, frames, writer."""
+"""Carries out the plan for one file: source, frames, writer."""

@@ -1,7 +1,7 @@
-"""What a dry run finds out beside the edits of a plan: everything else that the file written will have otherwise.
+"""What a dry run reports apart from the edits of a plan: every other change in the written file.
 
-That is File Meta Information, how the data set is encoded, what changes inside sequences, and Pixel Data. Sequences are
-rewritten in memory for it, and an icon is coded: whatever would stop the run stops the dry run too.
+That is File Meta Information, the encoding of the data set, changes inside sequences, and Pixel Data. Sequences are
+rewritten in memory and icons are encoded, so that an error there stops the dry run as it would stop the run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def announced(plan: Plan, dataset: DataSet) -> Plan:
-    """Return the plan with all that changes beside its edits, and without edits that change nothing.
+    """Return the plan with `details` of every change apart from its edits, and without edits that change nothing.
 
     Raises what the run would raise for a sequence.
     """
@@ -38,7 +38,7 @@ def announced(plan: Plan, dataset: DataSet) -> Plan:
 
 
 def _is_so_already(edit: Edit, header: Header) -> bool:
-    """Tell whether an element has the value already that an edit gives it; one that was corrected had another."""
+    """Tell whether an element already has the value of its edit; a corrected element does not."""
     element = header.get(edit.tag)
     if element is None or edit.tag in header.corrections:
         return False
@@ -49,7 +49,7 @@ def _is_so_already(edit: Edit, header: Header) -> bool:
 
 
 def shown_value(vr: bytes, value: bytes, *, big_endian: bool = False) -> str:
-    """Return a value for people: a number, or text."""
+    """Return a value in readable form: a number, or text."""
     if vr in (b"US", b"SS", b"UL"):
         return str(int.from_bytes(value, "big" if big_endian else "little", signed=vr == b"SS"))
     if vr in (b"OB", b"OW", b"UN", b"SQ"):
@@ -77,7 +77,7 @@ def _data_set(plan: Plan, dataset: DataSet) -> Iterator[Detail]:
 
 
 def _encoded_anew(plan: Plan, dataset: DataSet, element: Element) -> Iterator[Detail]:
-    """Yield what changes with an element that is in another encoding: its VR, what is inside it."""
+    """Yield the changes to an element that gets another encoding: its VR and its content."""
     vr = element.vr
     if vr == NO_VR:
         vr = look_up(element.tag, element.length, context_of(dataset.header))
@@ -98,7 +98,7 @@ def _inside(plan: Plan, dataset: DataSet, element: Element, changes: tuple[Inner
 
 
 class _Recorder:
-    """Makes changes to items, and remembers which."""
+    """Applies changes to items, and records them."""
 
     def __init__(self, changes: tuple[Change, ...], encoding: Encoding) -> None:
         self._changes = changes
@@ -119,7 +119,7 @@ class _Recorder:
         return new
 
     def _same(self, item: Item, tag: int, element: bytes) -> bool:
-        """Tell whether an element is what it was."""
+        """Tell whether an element is unchanged."""
         part = item.find(tag)
         if part is None:
             return not element
@@ -171,7 +171,7 @@ def _name(encoding: Encoding) -> str:
 
 
 def line(detail: Detail) -> str:
-    """Return a detail in words."""
+    """Return a detail as one line of text."""
     if not detail.tag:
         return detail.text
     return f"{' > '.join(tag_text(tag) for tag in (*detail.path, detail.tag))} {detail.text}"

@@ -1,4 +1,4 @@
-"""What the library offers beside `transcode`: the plan of a conversion."""
+"""The library's `plan`: how a file would be converted."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def plan(src: SourcePlace, *, to: str, **options: Unpack[Options]) -> Plan | None:
-    """Return how `src` would be converted to the transfer syntax `to`: all that a dry run finds out, nothing written.
+    """Return how `src` would be converted to the transfer syntax `to`, as a dry run does; nothing is written.
 
-    `src` and the options are those of `transcode`. The plan has the route that the pixels take, the backends, the
-    formats of the pixels, `edits` by tag, and `details` of what changes beside those. It is None for a file that has
-    the target syntax already, and would be copied byte for byte.
+    `src` and the options are those of `transcode`. The plan has the route of the pixels, the backends, the formats of
+    the pixels, `edits` by tag, and `details` of all other changes. It is None for a file that already has the target
+    syntax and would be copied byte for byte.
 
     Raises what `transcode` raises before it writes: InputError, UnsupportedError, RefusedError, UsageError.
 

@@ -1,6 +1,6 @@
-"""Frames and the codecs that they wait for: calls of several frames made at once, and errors that name what failed.
+"""Runs frames through codecs: batches the calls of several frames, and names the backend in errors.
 
-Whatever a backend raises becomes a CodecError here, with its name; nowhere else.
+This is the only module that turns whatever a backend raises into a CodecError.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from dcmtx.policy import LOSSLESS, EncodingParameters
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-# What is done to one frame: it asks coders for something, one after another, and returns what the frame has become.
+# The work on one frame: a generator that yields requests to coders one by one and returns the finished frame.
 Asking = Generator[tuple["Coder", Any], Any, Any]
 
 
 def failed(row: Row, error: BaseException | None, frames: int = 1) -> DcmtxError:
-    """Return the error that a backend's failure is: it names the backend. None is a frame without a result."""
+    """Return a backend's failure as an error that names the backend. None means that a frame got no result."""
     if isinstance(error, DcmtxError):
         return error
     on = f" on {frames} frames at once" if frames > 1 else ""
@@ -48,14 +48,14 @@ def call(function: Callable[..., Any], row: Row, *arguments: Any) -> Any:
     except (DcmtxError, KeyboardInterrupt, Stopped):
         raise
     except BaseException as error:
-        # What a backend written in Rust raises where it panics is no Exception.
+        # A panic in a Rust backend raises a BaseException that is not an Exception.
         raise failed(row, error) from error
 
 
 class Coder:
-    """One row of a plan, with its codecs: one, one in each thread, or one that a thread of its own has.
+    """One row of a plan, with its codecs: a shared one, one per thread, or one in its own device thread.
 
-    Each is made, and opened, where it is used first. Safe to call from several threads, and in forked processes.
+    Each is made and opened on first use. Safe to call from several threads, and in forked processes.
     """
 
     __slots__ = ("_arguments", "_code", "_device", "_lock", "_maker", "_one", "_opened", "_process", "row")
@@ -88,12 +88,12 @@ class Coder:
                 self._one = codec.one
 
     def one(self, frame: Any) -> Any:
-        """Return what a frame that is alone has become, or raise the DcmtxError why not."""
+        """Return the result of a single frame, or raise a DcmtxError."""
         try:
             result = self._one(frame)
         except (KeyboardInterrupt, Stopped):
             raise
-        except BaseException as error:  # noqa: BLE001 - what it is becomes the cause of another
+        except BaseException as error:  # noqa: BLE001 - it becomes the cause of a CodecError
             told = failed(self.row, error)
             raise told from told.__cause__
         if result is None:
@@ -107,12 +107,12 @@ class Coder:
         return result
 
     def code(self, frames: list[Any]) -> list[Any]:
-        """Return what each of some frames has become, or the DcmtxError why not, in their order."""
+        """Return the result of each frame, or its DcmtxError, in order."""
         try:
             results = self._code(frames)
         except (KeyboardInterrupt, Stopped):
             raise
-        except BaseException as error:  # noqa: BLE001 - it is the result of these frames
+        except BaseException as error:  # noqa: BLE001 - it is returned as the result of these frames
             return [failed(self.row, error, len(frames))] * len(frames)
         if len(results) != len(frames):
             wrong = CodecError(f"{self.row.backend} returned {len(results)} results for {len(frames)} frames")
@@ -126,7 +126,7 @@ class Coder:
         return failed(self.row, result) if result is None or isinstance(result, BaseException) else result
 
     def _code_here(self, frames: list[Any]) -> list[Any]:
-        """Code frames by the codec of this thread, or of this process, as many at once as the row says."""
+        """Code frames with the codec of this thread or process, at most `row.batch` at once."""
         codec, most = self._codec(), self.row.batch
         if len(frames) <= most:
             return list(codec.code(frames))
@@ -140,7 +140,7 @@ class Coder:
         return results
 
     def _code_on_device(self, frames: list[Any]) -> list[Any]:
-        """Code frames in the thread that owns the codec, which is started when it is first needed."""
+        """Code frames in the thread that owns the codec; the thread starts on first use."""
         with self._lock:
             if self._device is None:
                 from concurrent.futures import ThreadPoolExecutor
@@ -164,14 +164,14 @@ class Coder:
         codec.open(*self._arguments)
         self._opened[process, thread] = codec
         if process != self._process:
-            # A child ends without coming back here.
+            # A forked child exits without calling `close`.
             from multiprocessing import util
 
             util.Finalize(None, codec.close, exitpriority=1)
         return codec
 
     def close(self) -> None:
-        """Close the codecs of this process. Nothing may be coded any more."""
+        """Close the codecs of this process. Nothing may be coded after that."""
         device, self._device = self._device, None
         if device is not None:
             device.submit(self._close).result()
@@ -183,15 +183,15 @@ class Coder:
         opened, self._opened = self._opened, {}
         for (process, _), codec in opened.items():
             if process == self._process:
-                # Every frame is done, or has failed and been told of.
+                # Every frame is done or its failure is reported, so an error in closing no longer matters.
                 with contextlib.suppress(Exception):
                     codec.close()
 
 
 def carry_out(numbers: list[int], asking: Callable[[int], Asking]) -> list[Any]:
-    """Return what frames become, or the DcmtxErrors why not, in their order; `asking` begins the work on a frame.
+    """Return the result of each frame, or its DcmtxError, in order; `asking` starts the work on a frame.
 
-    Frames that wait for the same coder come to it together. An error has the number of its frame.
+    Frames that wait for the same coder are passed to it together. An error has the number of its frame.
     """
     if len(numbers) == 1:
         return [_alone(numbers[0], asking(numbers[0]))]
@@ -216,7 +216,7 @@ def carry_out(numbers: list[int], asking: Callable[[int], Asking]) -> list[Any]:
 
 
 def _alone(number: int, work: Asking) -> Any:
-    """Return what one frame becomes, or the DcmtxError why not."""
+    """Return the result of one frame, or its DcmtxError."""
     try:
         coder, frame = work.send(None)
         while True:
@@ -240,7 +240,7 @@ def _of_frame(error: DcmtxError, number: int) -> DcmtxError:
 
 
 def close_all(coders: Iterable[Coder | None]) -> None:
-    """Close coders, those that there are."""
+    """Close all coders that are not None."""
     for coder in coders:
         if coder is not None:
             coder.close()

@@ -1,4 +1,4 @@
-"""Codestreams compared with the data set before anybody decodes them."""
+"""Checks codestreams against the data set before they are decoded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION, Syntax
 
 
 def read_stream(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
-    """Return the header of a codestream after comparing it with the data set, as must be done before it is decoded.
+    """Return the header of a codestream after comparing it with the data set; call this before decoding it.
 
     Raises InputError where they contradict each other.
     """
@@ -37,7 +37,7 @@ def read_stream(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
 def read_colour(syntax: Syntax, data: bytes, fmt: PixelFormat) -> Codestream:
     """Return the header of a codestream, as `read_stream` does; where JPEG was recompressed, that of the JPEG stream.
 
-    Only that says how its colours are coded.
+    Only the JPEG stream says how its colours are coded.
     """
     stream = read_stream(syntax, data, fmt)
     if syntax is not JPEG_RECOMPRESSION:

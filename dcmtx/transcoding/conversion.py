@@ -1,4 +1,4 @@
-"""One file through its plan: opened, planned, written, put in place; once more without a loss that saves nothing."""
+"""Converts one file: opens, plans, writes and commits it; and repeats it losslessly if loss saves no bytes."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def convert(
 ) -> Outcome:
     """Convert an open file, whose File Meta Information is `meta`, as `request` says.
 
-    `stays` says that it has the target syntax and nothing was asked of it but consent to loss: then it is copied if it
-    has lost something already, or is `untouched`, for there is no such consent.
+    `stays` says that the file has the target syntax and no option but consent to loss was set. Such a file is copied
+    if it is lossy already, or if `untouched` says that there is no such consent.
 
     Raises what `transcode` raises.
     """
@@ -57,10 +57,10 @@ def convert(
 
 
 def _check_ended(opened: Opened) -> None:
-    """Raise InputError for what came in a stream and may be only the beginning of a file.
+    """Raise InputError if a stream may be only the beginning of a file.
 
-    A file that is odd can be looked at again. Of a stream whose writer has died nothing else is left, and who reads
-    what is made of it must not take that for the whole; so less is let pass, and copies are looked at too.
+    An odd file can be examined again. A stream whose writer died is lost, and its partial content must not be passed
+    on as the whole. So streams are checked more strictly than files, even if they are only copied.
     """
     fragments = opened.frames.fragments
     if fragments is not None and fragments.unended:
@@ -143,9 +143,9 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
 def _convert_exactly(
     job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None
 ) -> Outcome:
-    """Convert without the loss that was asked for and saved no bytes.
+    """Convert losslessly, because the requested loss saved no bytes.
 
-    Header and frames are made once more, so that nothing in the file tells of a loss that there was not.
+    Header and frames are planned again, so that the file does not declare a loss that did not happen.
     """
     from dcmtx.codec import rate
 

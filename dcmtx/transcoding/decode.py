@@ -1,4 +1,4 @@
-"""Frames decoded, without an encoder: what a file shows, one array at a time."""
+"""Decodes the frames of a file to NumPy arrays, one at a time, without an encoder."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SOI = b"\xff\xd8"
-# Entropy-coded data of no image, without a marker in it, nor with the last byte before it: a zero makes FF no marker.
+# Arbitrary entropy-coded data. It has no marker and starts with a zero, so that a preceding FF is no marker either.
 _OTHER_BYTES = bytes(range(250)) * 8
-# What frames are is what they are in a file without compression; beyond the size of native Pixel Data, in fragments.
+# Frames are decoded as for an uncompressed file; beyond the size limit of native Pixel Data, as uncompressed fragments.
 _TARGET, _LARGE_TARGET = "explicit", "encapsulated"
 
 
 class DecodedFrames:
-    """The frames of a file, in order, each decoded when it is asked for; none is kept.
+    """The frames of a file, in order. Each is decoded on access; none is kept.
 
-    Iterating gives arrays of NumPy: `rows` x `columns` of `format`, or `rows` x `columns` x `samples` in colour. Its
-    `dtype` is the one of the arrays; 1-bit pixels are zeros and ones in a byte each. `len` is Number of Frames, and
-    `frames[n]` is one of them, counted from 0. Close it, or use it in a `with` block, to close what it reads.
+    Iteration yields NumPy arrays of the `dtype` of `format`: `rows` x `columns`, or `rows` x `columns` x `samples` in
+    colour. 1-bit pixels are zeros and ones, one byte each. `len` is Number of Frames, and `frames[n]` is one of them,
+    counted from 0. Close it, or use it in a `with` block, to close the file.
 
     A frame that cannot be decoded raises InputError, CodecError or UnsupportedError with its number.
     """
@@ -65,7 +65,7 @@ class DecodedFrames:
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
-        """Have errors say which file it is."""
+        """Add the path of the file to errors."""
         try:
             yield
         except DcmtxError as error:
@@ -93,7 +93,7 @@ class DecodedFrames:
         return frame
 
     def close(self) -> None:
-        """Close the file; a file object of the caller's stays open. A second time does nothing."""
+        """Close the file; a file object of the caller stays open. A second call does nothing."""
         decoder, self._decoder = self._decoder, None
         source, self._source = self._source, None
         reader, self._reader = self._reader, None
@@ -105,7 +105,7 @@ class DecodedFrames:
             reader.close()
 
     def __enter__(self) -> Self:
-        """Use it until the end of the block."""
+        """Return the frames, which are open until the end of the block."""
         return self
 
     def __exit__(
@@ -115,7 +115,7 @@ class DecodedFrames:
         self.close()
 
     def __del__(self) -> None:
-        """Close the file that nobody closed."""
+        """Close the file if it is still open."""
         if getattr(self, "_reader", None) is not None:
             self.close()
 
@@ -125,20 +125,20 @@ def frames(
 ) -> DecodedFrames:
     """Return the frames of the DICOM file `src`, decoded one at a time as NumPy arrays, with their `format`.
 
-    `src` is a path, `-`, bytes or a binary file object, as for `transcode`. The values are those that the file has once
-    it is converted to Explicit VR Little Endian: whole words of Bits Allocated, signed as Pixel Representation says, in
-    the colour that `format.photometric` names, by pixel; chroma that pixels share is repeated for each. Nothing is
-    windowed and no palette is applied. `decoder` names a backend, `word_order` is that of `transcode`.
+    `src` is a path, `-`, bytes or a binary file object, as for `transcode`. The values are those of the file converted
+    to Explicit VR Little Endian: whole words of Bits Allocated, signed as Pixel Representation says, colour by pixel in
+    the colour space of `format.photometric`; shared chroma is repeated for each pixel. No window and no palette is
+    applied. `decoder` names a backend; `word_order` is that of `transcode`.
 
-    Raises InputError for what is no DICOM file, is damaged or has no pixels, UnsupportedError where nothing decodes it,
-    RefusedError where nobody can tell what its words are.
+    Raises InputError for a file that is not DICOM, is damaged or has no pixels, UnsupportedError where no backend
+    decodes it, RefusedError where its word size is ambiguous.
 
     >>> import dcmtx
     >>> with dcmtx.frames("us-multiframe-htj2k-rpcl.dcm") as frames:
     ...     print(len(frames) == frames.format.frames, frames[0].shape == frames.format.shape)
     True True
     """
-    # What forbids to write the file again does not forbid to look at it.
+    # Reasons not to write the file are no reasons not to decode it.
     return DecodedFrames(
         job(
             src,
@@ -154,7 +154,7 @@ def frames(
 
 
 def _plan(source: Opened, request: Request) -> Plan:
-    """Return the plan of a conversion without compression; it decodes as frames are decoded."""
+    """Return the plan of an uncompressed conversion; it says how frames are decoded."""
     pixel = source.dataset.header.pixel
     if pixel is None:
         raise InputError("it has no pixels", code="E_NO_PIXELDATA")
@@ -167,15 +167,15 @@ def _plan(source: Opened, request: Request) -> Plan:
             raise
         larger = request.replace(target=resolve(_LARGE_TARGET, LOSSLESS))
         plan = make(source.dataset, source.frames, larger, inside=False)
-    # Native cells are carried where the image is not understood; to decode it, it must be.
+    # Planning carries native cells even if the attributes make no sense; decoding needs them to.
     source.frames.check()
     return plan
 
 
 def _by_pixel(fmt: PixelFormat) -> PixelFormat:
-    """Return the format of native cells as arrays have them."""
+    """Return the format of native cells as arrays hold them."""
     colour = "YBR_FULL" if fmt.subsampled else fmt.photometric
-    # NumPy has no words of 24 and 40 bits.
+    # NumPy has no 24-bit or 40-bit integers.
     return fmt.replace(photometric=colour, planar=0, allocated={24: 32, 40: 64}.get(fmt.allocated, fmt.allocated))
 
 
@@ -195,7 +195,7 @@ class _FrameDecoder:
         self.format = _by_pixel(self._decoded_format)
 
     def close(self) -> None:
-        """Let go of what the codec holds."""
+        """Close the codec."""
         self._decode.close()
 
     def __call__(self, number: int) -> Any:
@@ -227,9 +227,9 @@ class _FrameDecoder:
         return bits.settle(words, stream, self._decoded_format)
 
     def _check(self, stream: Codestream, size: int) -> None:
-        """Refuse a stream that cannot hold its image or is in another colour space, and a decoder that makes up chroma.
+        """Refuse a stream that cannot hold its image or changes colour space, and a decoder that interpolates chroma.
 
-        `size` is in bytes.
+        `size` is in bytes. Raises InputError or UnsupportedError.
         """
         if stream.transform is not self._transform:
             raise InputError(
@@ -248,9 +248,9 @@ class _FrameDecoder:
             )
 
     def _check_scan(self, data: bytes, stream: Codestream, words: Any) -> Asking:
-        """Refuse JPEG whose scan ends before its image does: libjpeg makes up the rest, and says nothing.
+        """Raise InputError for JPEG whose scan ends before the image: libjpeg fills in the rest silently.
 
-        With other bytes put in before EOI, which a decoder that has all its samples skips, it would make up another.
+        The test decodes again with extra bytes before EOI. A complete scan ignores them; a truncated one changes.
         """
         if stream.kind != "jpeg" or self._row.backend != "imagecodecs" or not data.startswith(_SOI):
             return
@@ -258,7 +258,7 @@ class _FrameDecoder:
 
         from dcmtx.pixel import ends
 
-        # The last EOI may stand in what is behind the first.
+        # A search for the last EOI may find one in data that follows the codestream.
         end = (ends.in_scans(data, stream) or data.rfind(END) + len(END)) - len(END)
         again = yield self._decode, data[:end] + _OTHER_BYTES + END
         if not np.array_equal(again, words):

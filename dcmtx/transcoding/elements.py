@@ -1,4 +1,4 @@
-"""The elements of a data set as a plan has them: pieces of the source between pieces that are new."""
+"""The elements of a data set with the edits of a plan: pieces of the source between new pieces."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def edited(dataset: DataSet, elements: list[Element], edits: Mapping[int, Edit], encoding: Encoding) -> Iterator[Piece]:
-    """Return elements in an encoding, with edits carried out, in pieces.
+    """Return elements in an encoding, with edits applied, in pieces.
 
-    Raises InputError where a sequence that must be written anew is damaged, or what is inside gives reason for.
+    Raises InputError where a sequence that must be rewritten is damaged, and what the changes inside raise.
     """
     header = dataset.header
     resolved = _resolve(dataset, elements, edits, encoding)
@@ -32,7 +32,7 @@ def edited(dataset: DataSet, elements: list[Element], edits: Mapping[int, Edit],
 def _resolve(
     dataset: DataSet, elements: Iterable[Element], edits: Mapping[int, Edit], encoding: Encoding
 ) -> dict[int, Edit]:
-    """Return the edits with those that go inside sequences carried out: whole sequences, new."""
+    """Return the edits, with those inside sequences replaced by whole new sequences."""
     resolved: dict[int, Edit] = {tag: edit for tag, edit in edits.items() if not isinstance(edit, Append | Within)}
     sequences: dict[int, Rewriting] = {}
     for element in elements:
@@ -54,7 +54,7 @@ def _resolve(
 
 
 def _sequence(dataset: DataSet, element: Element, edit: Append | Within, encoding: Encoding) -> Rewriting | None:
-    """Return a sequence as it must be written, or None if it stays what it is."""
+    """Return a sequence as it must be written, or None if it stays unchanged."""
     new = rewritten(dataset, element, with_codecs(edit.changes, encoding), encoding)
     if new is None or isinstance(edit, Append):
         return new
@@ -66,7 +66,7 @@ def _sequence(dataset: DataSet, element: Element, edit: Append | Within, encodin
 
 
 def with_codecs(changes: tuple[InnerChange, ...], encoding: Encoding) -> tuple[Change, ...]:
-    """Return what a plan changes inside sequences as functions of an item."""
+    """Return the changes of a plan inside sequences as functions of an item."""
     if any(isinstance(change, RecodeIcons) for change in changes):
         from dcmtx.transcoding.icons import with_coders
 
@@ -75,7 +75,7 @@ def with_codecs(changes: tuple[InnerChange, ...], encoding: Encoding) -> tuple[C
 
 
 def rewritten(dataset: DataSet, element: Element, changes: tuple[Change, ...], target: Encoding) -> Rewriting | None:
-    """Return a sequence with these changes in the target's encoding; None for one called UN that is empty.
+    """Return a sequence with these changes in the target's encoding; None for an empty UN element.
 
     Raises InputError where it is damaged, or what the changes raise.
     """

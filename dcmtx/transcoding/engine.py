@@ -1,7 +1,7 @@
-"""Frames through their work in an ordered window, on as many cores as there are to be had.
+"""Processes frames in an ordered window, on as many cores as are available.
 
-The window is bounded by the cores and by memory: small frames keep every core busy, of large ones fewer are held. Where
-codecs take several frames at once, batches of them go through it.
+The window is bounded by cores and by memory: small frames keep every core busy; fewer large frames are held. Where
+codecs take several frames at once, the window holds batches.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from dcmtx.transcoding.frame import EncodedFrame
 
 # Batches being worked on or waiting to be written, per worker.
 _WINDOW_PER_WORKER = 2
-# Fewer and no frame is coded while another is written.
+# With fewer, no frame could be coded while another is written.
 _FEWEST = 2
 
 
 class Work(Protocol):
-    """What is done to the frames of one file. Safe to call from several threads, and in forked processes."""
+    """The work on the frames of one file. Safe to call from several threads, and in forked processes."""
 
     @property
     def batch(self) -> int:
-        """How many frames it takes at once."""
+        """The maximum number of frames per call."""
 
     @property
     def processes(self) -> bool:
-        """Whether threads would wait for one another in it."""
+        """Whether threads would block one another, so that processes are needed."""
 
     def code(self, numbers: list[int]) -> list[EncodedFrame | DcmtxError]:
-        """Return frames (0-based), in this order: each of them, or why not."""
+        """Return the result of each frame (0-based), or its error, in this order."""
 
     def warm(self) -> None:
         """Get ready for several threads."""
 
     def close(self) -> None:
-        """Let go of everything: nothing is coded any more."""
+        """Release everything; nothing is coded after that."""
 
 
 def run(
@@ -50,14 +50,14 @@ def run(
     memory: int = MEMORY,
     frame_bytes: int = 0,
 ) -> Iterator[EncodedFrame]:
-    """Yield what `work` makes of each frame in order, a bounded number of frames being under way, and close it.
+    """Yield the result of each frame in order, with a bounded number of frames in progress, and close `work`.
 
-    `cores` tells how many workers may work now, `most` how many that can ever be: a batch gives more as it runs out of
-    files. With one, nothing is started. Workers are threads; where these would wait for one another, they are
-    processes, forked with the work in their memory, that read their own frames and send back bytes.
+    `cores` returns how many workers may run now, `most` is their maximum: a batch run grants more as it runs out of
+    files. With one worker, nothing is started. Workers are threads. Where threads would block one another, they are
+    processes, forked with the work in memory; these read their own frames and send back bytes.
 
-    A frame takes `frame_bytes` while it is worked on. All that are under way, the one that the caller has included,
-    take no more than `memory` bytes, or are two; a job that has a part of the cores has that part of the memory.
+    A frame takes `frame_bytes` while it is in progress. All frames in progress, including the one that the caller
+    holds, take at most `memory` bytes, or are two. A job with a share of the cores has the same share of the memory.
 
     Raises the error of the first frame that failed.
     """
@@ -97,14 +97,14 @@ def run(
 
 
 def _together(batch: int, memory: int, frame_bytes: int) -> int:
-    """Return how many frames are coded at once: no more than leave memory for as many again."""
+    """Return how many frames are coded at once, so that memory is left for a second batch."""
     if not frame_bytes:
         return batch
     return max(min(batch, memory // frame_bytes // _FEWEST), 1)
 
 
 def _each(results: list[EncodedFrame | DcmtxError]) -> Iterator[EncodedFrame]:
-    """Yield results one by one, holding none that was given out; raise the first that is an error."""
+    """Yield results one by one without keeping them; raise the first that is an error."""
     results.reverse()
     while results:
         yield _checked(results.pop())
@@ -117,8 +117,8 @@ def _checked(result: EncodedFrame | DcmtxError) -> EncodedFrame:
 
 
 def _waiting(allowed: int, most: int, memory: int, batch_bytes: int) -> int:
-    """Return how many batches may be under way beside the one that is given out."""
-    # Where all workers may work, some batches wait for them; else as many as there are under way.
+    """Return how many batches may be in progress in addition to the one that is yielded."""
+    # If all workers may run, extra batches are queued for them. Otherwise the queue itself limits the workers.
     by_cores = allowed * _WINDOW_PER_WORKER if allowed == most else allowed - 1
     if not batch_bytes:
         return by_cores
@@ -140,15 +140,15 @@ def _ended() -> CodecError:
 
 
 class _Workers(Record):
-    """A pool and what is submitted to it for some frames."""
+    """A pool and the function that is submitted to it."""
 
     pool: Any
     function: Any
 
     def submit(self, numbers: list[int]) -> Any:
-        """Have frames coded.
+        """Submit frames for coding.
 
-        Raises CodecError where a worker is gone, which may be found out here or by the result, or none can be started.
+        Raises CodecError where a worker has died or none can be started. A death may also show only in the result.
         """
         from concurrent.futures import BrokenExecutor
 
@@ -178,7 +178,7 @@ def _pool(work: Work, most: int) -> _Workers:
 
 
 def _sendable(work: Work) -> Callable[[list[int]], list[EncodedFrame | DcmtxError]]:
-    """Return the work with results that a process can send: data that is bytes."""
+    """Return the work with results that a process can send: their data as bytes."""
 
     def code(numbers: list[int]) -> list[EncodedFrame | DcmtxError]:
         results = work.code(numbers)

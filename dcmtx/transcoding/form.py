@@ -1,7 +1,7 @@
-"""A Job as JSON, for other programs and other machines, and back.
+"""Converts a Job to JSON, for other programs and other machines, and back.
 
-The form is an object with `version` and the fields of the records by their names: a choice is its word, a transfer
-syntax its UID. What is left out has its default; what is not known is refused. Only a job between named places has one.
+The form is an object with `version` and the fields of the records by name. A choice is its word, a transfer syntax its
+UID. Absent fields have their defaults; unknown fields are refused. Only a job whose places have names has a form.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dcmtx.syntax import BY_UID, Syntax
 from dcmtx.transcoding.job import Job
 
 VERSION = 1
-# Places of one process.
+# Places that exist only in one process.
 _WITHOUT_NAME = frozenset(["source", "target"])
 
 
@@ -34,8 +34,8 @@ def job_to_json(job: Job) -> str:
 def job_from_json(text: str | bytes) -> Job:
     """Return the job that `Job.to_json` wrote.
 
-    Raises UsageError for what is no such JSON, of another version, or asks for what makes no sense; RefusedError for a
-    parameter that loses without consent.
+    Raises UsageError for JSON that is not a job, has another version, or has invalid options; RefusedError for a lossy
+    parameter without consent.
 
     >>> import dcmtx
     >>> planned = dcmtx.transcode("ct-explicit.dcm", "out.dcm", to="jpegls", dry_run=True)
@@ -68,7 +68,7 @@ def _check(job: Job) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
+    """Return a value in its JSON form."""
     if isinstance(value, Syntax):
         return value.uid
     if isinstance(value, Record):
@@ -79,7 +79,7 @@ def _plain(value: Any) -> Any:
 
 
 def _record(kind: type[Any], form: Any, where: str) -> Any:
-    """Return a record of this kind from an object."""
+    """Return a record of this kind from a JSON object."""
     if not isinstance(form, dict):
         _refuse(where, "an object", form)
     hints = typing.get_type_hints(kind)
@@ -92,7 +92,7 @@ def _record(kind: type[Any], form: Any, where: str) -> Any:
 
 
 def _typed(hint: Any, value: Any, where: str) -> Any:
-    """Return a value of JSON as the type that a field has."""
+    """Return a JSON value as the type of its field."""
     if typing.get_origin(hint) is types.UnionType:
         (inner,) = (one for one in typing.get_args(hint) if one is not type(None))
         return None if value is None else _typed(inner, value, where)

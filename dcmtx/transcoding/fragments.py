@@ -1,4 +1,4 @@
-"""Fragments of encapsulated Pixel Data as frames: which fragments hold which frame (PS3.5 A.4)."""
+"""Maps fragments of encapsulated Pixel Data to frames (PS3.5 A.4)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OFFSET_LENGTHS = 0x7FE00002
 
 
 class FragmentReader:
-    """The fragments of one Pixel Data, and what their bytes say of where frames start."""
+    """The fragments of one Pixel Data element; their bytes show where frames start."""
 
     def __init__(self, reader: Reader, fragments: encapsulation.Fragments, syntax: Syntax) -> None:
         self._reader = reader
@@ -33,7 +33,7 @@ class FragmentReader:
         return count == 1 or (self._has_codestreams and sum(map(self._starts_frame, range(count))) == 1)
 
     def map_frames(self, header: Header, frames: int) -> encapsulation.FrameMap:
-        """Say which fragments belong to which of `frames` frames; `header` may have an Extended Offset Table.
+        """Return which fragments belong to which of `frames` frames; `header` may have an Extended Offset Table.
 
         Raises InputError where they cannot be mapped.
         """
@@ -46,7 +46,7 @@ class FragmentReader:
         )
 
     def _extended_table(self, header: Header) -> encapsulation.ExtendedTable | None:
-        """Return the Extended Offset Table; an empty one, which fits nothing, for more entries than fragments."""
+        """Return the Extended Offset Table; if it has more entries than fragments, an empty one, which fits nothing."""
         most = 8 * len(self._fragments.values)
         tables = [header.get(tag) for tag in (OFFSETS, OFFSET_LENGTHS)]
         if any(table is not None and most < table.length < UNDEFINED for table in tables):
@@ -59,15 +59,15 @@ class FragmentReader:
         return number == 0 or self._syntax.fragments is Fragments.ONE or self._ended_before(number)
 
     def _begins(self, number: int) -> bool:
-        """Tell whether a fragment has the first bytes of a codestream."""
+        """Tell whether a fragment begins like a codestream."""
         fragments = self._fragments
         first = self._reader.pread(min(12, fragments.lengths[number]), fragments.values[number])
         return starts_frame(first, self._syntax.family)
 
     def _ended_before(self, number: int) -> bool:
-        """Tell whether a codestream ends in the fragments before this one, as far back as where one began.
+        """Tell whether a codestream ends in the fragments before this one, back to where one began.
 
-        What stands behind EOI or EOC tells nothing; inside coded data neither can stand (T.81 B.1.1.5, T.800 B.10.1).
+        Bytes after EOI or EOC are ignored; neither marker can occur in coded data (T.81 B.1.1.5, T.800 B.10.1).
         """
         fragments = self._fragments
         behind = b""

@@ -1,7 +1,7 @@
-"""Frames through a plan: decode, steps, encode, check.
+"""Carries out a plan on frames: decode, steps, encode, verify.
 
-What is done to one frame is written as if it were alone: it yields a coder and what that shall code, and is sent the
-result. `coders.carry_out` takes several frames through it, so that each coder gets them together.
+The work on one frame is a generator: it yields a coder with its input, and is sent the result. `coders.carry_out` runs
+the generators of several frames together, so that each coder gets a batch.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from dcmtx.transcoding.frames import Frames
 
 Frame = Any
 _SOI = b"\xff\xd8"
-# Entropy-coded data of no image, without a marker in it, nor with the last byte before it: a zero makes FF no marker.
+# Arbitrary entropy-coded data. It has no marker and starts with a zero, so that a preceding FF is no marker either.
 _OTHER_BYTES = bytes(range(250)) * 8
 
 
 class Measure(Record):
-    """What verification saw of a lossy frame: smallest and largest value, sum of squared errors, largest error."""
+    """What verification measured on a lossy frame: smallest and largest value, sum of squared errors, largest error."""
 
     smallest: int
     largest: int
@@ -40,11 +40,11 @@ class Measure(Record):
 
 
 class EncodedFrame(Record):
-    """One frame as the target holds it: its bytes, the overlays taken out of it, and what was measured.
+    """One frame as the target holds it: its bytes, the overlays extracted from it, and the measured loss.
 
-    `words` are what the source decodes to, if they were to be kept; `cleared` says how many lost what stood outside
-    Bits Stored, as the user wanted. `exact` says that a frame that might have lost something is coded without loss,
-    `spare` how many bytes that takes, or would take.
+    `words` are the decoded words of the source, if they are kept. `cleared` is how many words had content outside Bits
+    Stored that was cleared, as the user chose. `exact` says that the frame is lossless although loss was allowed;
+    `spare` is how many bytes the lossless frame takes, or would take.
     """
 
     data: Frame
@@ -56,16 +56,16 @@ class EncodedFrame(Record):
     spare: int = 0
 
 
-# Codecs that hold every sample as a number of 32 bits while they work.
+# Codecs that hold every sample as a 32-bit number while they work.
 _WIDE_FAMILIES = frozenset(["j2k", "htj2k", "jpegxl"])
-# What measuring a loss takes for each sample: a difference of 64 bits, its square, and its absolute value.
+# Memory per sample for measuring a loss: a 64-bit difference, its square, and its absolute value.
 _MEASURE_BYTES = 24
 
 
 def frame_memory(plan: Plan, frames: Frames) -> int:
-    """Return about how many bytes one frame takes while a plan is carried out on it: every copy there is at once.
+    """Return about how many bytes one frame takes while it is processed, with all copies that exist at the same time.
 
-    Those are the frame encoded, decoded, given to the encoder, encoded again, and decoded to be compared.
+    These are the frame encoded, decoded, prepared for the encoder, encoded again, and decoded for comparison.
     """
     fmt = plan.source_format
     assert fmt is not None
@@ -92,15 +92,15 @@ def _one(results: list[Any]) -> EncodedFrame:
 
 
 def _in_processes(rows: Iterable[Row]) -> bool:
-    """Tell whether threads would wait for one another in these rows. A process with a device is not forked."""
+    """Tell whether threads would block one another in these rows. A process that uses a device is not forked."""
     runs = {row.runs for row in rows}
     return Runs.PROCESSES in runs and Runs.DEVICE not in runs
 
 
 class FrameCoder:
-    """Does to frames what a plan says. Safe to call from several threads.
+    """Recodes frames as a plan says. Safe to call from several threads.
 
-    `batch` is how many frames its codecs take at once, `processes` whether threads would wait for one another.
+    `batch` is how many frames its codecs take at once, `processes` whether threads would block one another.
     """
 
     def __init__(self, plan: Plan, frames: Frames, *, keep_words: bool = False) -> None:
@@ -123,7 +123,7 @@ class FrameCoder:
         self._check = (
             Coder(DECODERS, plan.verifier, self._target_format, made=self._encoder_format) if plan.verifier else None
         )
-        # Bits of several frames share bytes: `bits.BitPacker` packs them when they are written.
+        # 1-bit native frames share bytes: `bits.BitPacker` packs them when they are written.
         self._unverified = self._target_format.allocated == 1 and plan.syntax.kind is Kind.NATIVE
         rows = [row for row in (plan.decoder, plan.encoder, plan.exact, plan.verifier) if row is not None]
         self.batch = max(row.batch for row in rows)
@@ -133,7 +133,7 @@ class FrameCoder:
             self.warm()
 
     def warm(self) -> None:
-        """Have every codec of the plan called once before several threads call it."""
+        """Call every codec of the plan once, before several threads call it."""
         plan = self._plan
         warm.decoder(self._decoder, self._source_format)
         warm.encoder(self._encoder, self._encoder_format, self._target_format, plan.parameters, plan.verifier)
@@ -145,13 +145,13 @@ class FrameCoder:
             )
 
     def close(self) -> None:
-        """Let go of what the codecs hold."""
+        """Close the codecs."""
         close_all([self._decode, self._encode, self._encode_exactly, self._check])
 
     def code(self, numbers: list[int]) -> list[EncodedFrame | DcmtxError]:
-        """Return frames (0-based) as the encoder of the plan writes them, each of them or why not.
+        """Return each frame (0-based) as the encoder of the plan writes it, or its error.
 
-        That is an InputError, RefusedError, CodecError or VerifyError, with the frame's number.
+        The error is an InputError, RefusedError, CodecError or VerifyError with the frame's number.
         """
         return carry_out(numbers, self._coded)
 
@@ -160,7 +160,7 @@ class FrameCoder:
         return _one(self.code([number]))
 
     def _exact_coder(self, row: Row) -> Coder:
-        """Return the coder for frames that loss would not make smaller."""
+        """Return the lossless coder for frames that loss would not make smaller."""
         from dcmtx.codec import rate
 
         return Coder(
@@ -196,11 +196,11 @@ class FrameCoder:
         )
 
     def _encoded(self, words: Frame, exactly: Coder) -> Asking:
-        """Return words encoded, without loss where loss was asked for but saves no bytes.
+        """Return encoded words, losslessly where the requested loss saves no bytes.
 
-        That is the bytes, whether they are without loss, and how many bytes that takes. Frames in colour are not mixed
-        so: the colour transform is another, and the data set names one. Then the writer decides on all of them
-        together.
+        Returns the bytes, whether they are lossless, and the size of the lossless frame. Lossless and lossy frames in
+        colour cannot be mixed where their colour transforms differ, because the data set names only one. Then the
+        writer decides for all frames together.
         """
         from dcmtx.codec import rate
 
@@ -220,7 +220,7 @@ class FrameCoder:
         return data, False, len(spare)
 
     def _as_native(self, words: Frame) -> Frame:
-        """Return decoded words as native cells have them: those that shared chroma do so again."""
+        """Return decoded words as native cells hold them: pixels that shared chroma share it again."""
         from dcmtx.pixel import color
 
         held = self._source_format
@@ -255,12 +255,12 @@ class FrameCoder:
         return bits.settle(words, stream, self._decoded_format) if stream is not None else words
 
     def _advice(self) -> str:
-        """Return what to do where a frame cannot be decoded: what else might. Nothing is tried unasked."""
+        """Return the other decoders to try where a frame cannot be decoded. None is tried automatically."""
         others = DECODERS.others(self._frames.syntax.uid, self._source_format, self._decoder.backend)
         return f"try --decoder {' or '.join(others)}" if others else ""
 
     def _check_sharing(self, stream: Codestream) -> None:
-        """Refuse a decoder that makes up the chroma samples that a lossless stream lacks, instead of repeating them."""
+        """Raise UnsupportedError for a decoder that interpolates subsampled chroma of a lossless stream."""
         if stream.lossless_process and stream.subsampled and self._decoder.backend == "pylibjpeg-libjpeg":
             raise UnsupportedError(
                 "the components of its lossless codestream are subsampled, and pylibjpeg-libjpeg would interpolate "
@@ -270,9 +270,9 @@ class FrameCoder:
             )
 
     def _check_scan(self, data: bytes, stream: Codestream, words: Frame) -> Asking:
-        """Refuse JPEG whose scan ends before its image does: libjpeg makes up the rest, and the library says nothing.
+        """Raise InputError for JPEG whose scan ends before the image: libjpeg fills in the rest silently.
 
-        With other bytes put in before EOI, which a decoder that has all its samples skips, it would make up another.
+        The test decodes again with extra bytes before EOI. A complete scan ignores them; a truncated one changes.
         """
         if self._decoder.backend != "imagecodecs" or not data.startswith(_SOI):
             return
@@ -280,7 +280,7 @@ class FrameCoder:
 
         from dcmtx.pixel import ends
 
-        # The last EOI may stand in what is behind the first.
+        # A search for the last EOI may find one in data that follows the codestream.
         end = (ends.in_scans(data, stream) or data.rfind(END) + len(END)) - len(END)
         again = yield self._decode, data[:end] + _OTHER_BYTES + END
         if not np.array_equal(again, words):
@@ -289,7 +289,7 @@ class FrameCoder:
             )
 
     def _take_overlays(self, words: Frame) -> tuple[Frame, tuple[Frame, ...]]:
-        """Return the words without the overlays in their unused bits, and those, a byte per pixel."""
+        """Return the words without the overlays in their unused bits, and the overlays, one byte per pixel."""
         from dcmtx.pixel import bits
 
         planes = [overlay.bit for overlay in self._plan.overlays]
@@ -298,7 +298,7 @@ class FrameCoder:
         )
 
     def _settle(self, words: Frame) -> tuple[Frame, int]:
-        """Give the encoder its colour and words; return them, and how many lost what stood outside Bits Stored."""
+        """Return the words in the encoder's format, and how many had content outside Bits Stored that was cleared."""
         from dcmtx.pixel import color
 
         decoded_format, encoder_format, policy = self._decoded_format, self._encoder_format, self._plan.unused_bits
@@ -314,7 +314,7 @@ class FrameCoder:
         return words, cleared
 
     def _settle_unused(self, words: Frame, policy: UnusedBits) -> tuple[Frame, int]:
-        """Make High Bit legal and see to what lies outside Bits Stored; return words, and how many were changed."""
+        """Make High Bit legal, and clear or refuse content outside Bits Stored; return words and number changed."""
         from dcmtx.pixel import bits
 
         decoded_format = self._decoded_format
@@ -336,7 +336,7 @@ class FrameCoder:
         return words, cleared
 
     def _check_near(self, words: Frame) -> None:
-        """Refuse signed values so near the ends of their range that an error of NEAR would turn their sign."""
+        """Raise RefusedError for signed values so near the ends of their range that NEAR could flip the sign."""
         from dcmtx.codec.jpegls import near
 
         allowed = near(self._plan.parameters, self._encoder_format.stored)
@@ -349,7 +349,10 @@ class FrameCoder:
             )
 
     def _verify(self, words: Frame, back: Frame, data: Frame, *, exact: bool) -> Measure | None:
-        """Compare whole words with what the data decodes to, unless it may lose; measure what it lost then."""
+        """Compare the words with the decoded result; if it is lossy, measure the loss instead.
+
+        Raises VerifyError where lossless words differ or the error exceeds NEAR.
+        """
         import numpy as np
 
         from dcmtx.pixel import bits
@@ -386,7 +389,7 @@ class FrameCoder:
 
 
 def _is_enough(length: int, fmt: PixelFormat, quality: EncodingParameters) -> bool:
-    """Tell whether so many bytes without loss are the ratio that loss is to reach, or only they the PSNR."""
+    """Tell whether a lossless frame of this length meets the requested ratio, or the PSNR needs a lossless frame."""
     from dcmtx.codec import rate
 
     if quality.psnr is not None:
@@ -400,7 +403,7 @@ def _check_shape(samples: Frame, fmt: PixelFormat, row: Row) -> None:
 
 
 class Recompressor:
-    """Turns the JPEG streams of frames into JPEG XL, or back, and proves that they can be turned again."""
+    """Recompresses the JPEG streams of frames as JPEG XL, or restores them, and proves that this is reversible."""
 
     processes = False
 
@@ -417,15 +420,15 @@ class Recompressor:
             self.warm()
 
     def warm(self) -> None:
-        """Have the codec called once before several threads call it."""
+        """Call the codec once, before several threads call it."""
         warm.recompressor(self._row, self._fmt)
 
     def close(self) -> None:
-        """Let go of what the codec holds."""
+        """Close the codec."""
         self._recompress.close()
 
     def code(self, numbers: list[int]) -> list[EncodedFrame | DcmtxError]:
-        """Return frames (0-based) in the target syntax, each of them or the InputError or CodecError why not."""
+        """Return each frame (0-based) in the target syntax, or its InputError or CodecError."""
         return carry_out(numbers, self._turned)
 
     def __call__(self, number: int) -> EncodedFrame:
@@ -447,7 +450,7 @@ class Recompressor:
 
 
 class Rewrapper:
-    """Returns the codestreams of frames as they are, but for JP2 boxes, which do not belong there (PS3.5 A.4.4)."""
+    """Returns the codestreams of frames unchanged, except that JP2 boxes are removed (PS3.5 A.4.4)."""
 
     batch = 1
     processes = False
@@ -464,7 +467,7 @@ class Rewrapper:
         """Do nothing: no codec was called."""
 
     def code(self, numbers: list[int]) -> list[EncodedFrame | DcmtxError]:
-        """Return frames (0-based), each of them or the InputError why not."""
+        """Return each frame (0-based), or its InputError."""
         return carry_out(numbers, self._bare)
 
     def __call__(self, number: int) -> EncodedFrame:

@@ -1,7 +1,7 @@
 """Frames: the pixels of one data set, one frame at a time, never all of Pixel Data.
 
-`read_frames` makes them of the header of a data set, whose pixel element they are. What is wrong with the pixels is
-found here, and told by who needs them: a plan that leaves them alone does not.
+`read_frames` makes them from the header of a data set. It records errors in the pixels as `fault` and does not raise
+them: a plan that leaves the pixels alone does not care.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from dcmtx.rules import image
 from dcmtx.syntax import Kind, Syntax
 from dcmtx.transcoding.fragments import FragmentReader
 
-# Longer than the header of a codestream is, unless there are comments or profiles in it.
+# Longer than most codestream headers, unless they have comments or profiles.
 _OPENING = 4096
-# Families whose codestreams each say of themselves whether they have lost something.
+# Families whose codestreams each tell whether they are lossy.
 _MAY_LOSE = frozenset(["jpeg", "jpegls", "j2k", "htj2k", "jpegxl"])
 
 
 class Frames(Record):
     """The frames of one data set; immutable, and safe to read from several threads.
 
-    `reader` has the bytes, `pixel` says where they are; `syntax` is the transfer syntax of the pixels. `format` is what
-    the header says of them, None where that makes no sense or nobody asks; `fault` is what is wrong with format or
-    frames. `word_bytes` is how wide words of native pixels in big endian are where their VR does not tell. `notes` say
-    what was odd.
+    `reader` has the bytes, `pixel` is their element; `syntax` is the transfer syntax of the pixels. `format` is the
+    format that the header declares, None where that makes no sense or is not read; `fault` is the error in the format
+    or the frames. `word_bytes` is the word size of native big endian pixels where the VR does not tell. `notes` report
+    oddities.
     """
 
     reader: Reader
@@ -50,11 +50,11 @@ class Frames(Record):
     notes: tuple[Finding, ...] = ()
 
     def __len__(self) -> int:
-        """Return how many frames there are; 0 where nobody knows."""
+        """Return how many frames there are; 0 where that is unknown."""
         return self.format.frames if self.format is not None else 0
 
     def __bool__(self) -> bool:
-        """Be true also where there is no frame."""
+        """Return True even where there is no frame."""
         return True
 
     @property
@@ -64,7 +64,7 @@ class Frames(Record):
 
     @property
     def native_length(self) -> int:
-        """Bytes of native Pixel Data, with all that stands behind the last frame; 0 for encapsulated pixels."""
+        """Length of native Pixel Data in bytes, with everything after the last frame; 0 for encapsulated pixels."""
         return 0 if self.pixel is None or self.encapsulated else self.pixel.length
 
     @property
@@ -73,12 +73,12 @@ class Frames(Record):
         return sum(self.fragments.lengths) if self.fragments is not None else 0
 
     def check(self) -> None:
-        """Raise what is wrong with the format or with the frames, if anything is."""
+        """Raise `fault` if there is one."""
         if self.fault is not None:
             raise self.fault
 
     def in_words(self, word_bytes: int | None) -> Frames:
-        """Return these frames with words of native pixels in big endian taken to be so wide."""
+        """Return these frames with this word size for native big endian pixels."""
         return self.replace(word_bytes=word_bytes) if word_bytes != self.word_bytes else self
 
     def frame(self, number: int) -> bytes:
@@ -86,7 +86,7 @@ class Frames(Record):
 
         A native frame of 1-bit pixels comes with the bits of its neighbours shifted out.
 
-        Raises InputError where the file has become shorter, or what `fault` says.
+        Raises InputError where the file has become shorter, or `fault` where the format is unknown.
         """
         fmt = self.format
         if fmt is None:
@@ -103,7 +103,7 @@ class Frames(Record):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def opening(self, number: int) -> bytes:
-        """Return the first bytes of a frame, of an encapsulated one enough for the header of most codestreams."""
+        """Return the first bytes of a frame; for an encapsulated frame, enough for most codestream headers."""
         if self.fragments is None:
             return self.frame(number)[:_OPENING]
         first = self.starts[number]
@@ -130,10 +130,10 @@ class Frames(Record):
             raise
 
     def find_lost(self, first: Codestream) -> Codestream | None:
-        """Return the header of the first codestream that has lost something; None if there is none.
+        """Return the header of the first lossy codestream; None if there is none.
 
-        `first` is that of the first frame; those of all others may be read. One frame that has is enough (PS3.3
-        C.7.6.1.1.5). What is wrong with others is found when they are decoded.
+        `first` is the header of the first frame; those of all others may be read. One lossy frame is enough (PS3.3
+        C.7.6.1.1.5). Unreadable headers are skipped: decoding reports them.
         """
         if not first.reversible:
             return first
@@ -176,14 +176,14 @@ class Frames(Record):
 
     @property
     def swap_unit(self) -> int:
-        """How many bytes of native pixels make one number that big endian reverses; 1 if nothing is reversed."""
+        """The number of bytes that big endian reverses together in native pixels; 1 if nothing is reversed."""
         if self.pixel is None or not self.big_endian:
             return 1
         return self.word_bytes or SWAP_UNIT.get(self.pixel.vr, 1)
 
 
 def shrunk() -> InputError:
-    """Return the error of a file that ends where it did not when it was opened."""
+    """Return the error for a file that has become shorter since it was opened."""
     return InputError("the file became shorter while it was read", code="E_TRUNCATED")
 
 
@@ -200,7 +200,7 @@ def _read(reader: Reader, length: int, offset: int) -> bytes:
 def read_frames(header: Header, syntax: Syntax, fragments: Fragments | None) -> Frames:
     """Return the frames of a data set whose header is closed; `fragments` are those of its pixel element, if any.
 
-    Raises nothing that is wrong with the pixels: that is the `fault` of the frames.
+    Errors in the pixels are not raised but recorded as `fault` of the frames.
     """
     frames = Frames(header.reader, syntax, header.pixel, big_endian=header.encoding.big_endian, fragments=fragments)
     if fragments is not None:
@@ -217,7 +217,7 @@ def read_frames(header: Header, syntax: Syntax, fragments: Fragments | None) -> 
 
 
 def _described(frames: Frames, header: Header) -> Frames:
-    """Return the frames with their format, or with what is wrong with that."""
+    """Return the frames with their format, or with its error as `fault`."""
     try:
         fmt = image.read_format(header)
         image.check_format(fmt)
@@ -227,7 +227,7 @@ def _described(frames: Frames, header: Header) -> Frames:
 
 
 def _coded(frames: Frames, header: Header, fragments: Fragments) -> Frames:
-    """Return encapsulated frames with their places."""
+    """Return encapsulated frames with the fragments of each."""
     frames = _described(frames, header)
     fmt = frames.format
     if fmt is None:
@@ -240,7 +240,7 @@ def _coded(frames: Frames, header: Header, fragments: Fragments) -> Frames:
 
 
 def _check_last(frames: Frames, fragments: Fragments, fmt: PixelFormat) -> None:
-    """Raise InputError unless the last frame is whole: no item says that no fragment of it is missing."""
+    """Raise InputError unless the last frame is whole: without a delimiter, fragments of it may be missing."""
     last = fmt.frames - 1
     try:
         if frames.syntax.family in KINDS:
@@ -259,9 +259,9 @@ def _check_last(frames: Frames, fragments: Fragments, fmt: PixelFormat) -> None:
 
 
 def _check_native_length(reader: Reader, pixel: Element, fmt: PixelFormat) -> tuple[Finding, ...]:
-    """Return notes on native Pixel Data whose length is not quite that of its frames.
+    """Return notes on native Pixel Data whose length differs from that of its frames.
 
-    Raises InputError when there are fewer bytes than frames need, or more than can be explained.
+    Raises InputError when there are fewer bytes than the frames need, or an unexplained excess.
     """
     notes: tuple[Finding, ...] = ()
     need = fmt.native_bytes
@@ -297,7 +297,7 @@ def _check_native_length(reader: Reader, pixel: Element, fmt: PixelFormat) -> tu
             advice="correct Number of Frames (0028,0008)",
             code="E_INCONSISTENT",
         )
-    # More than a pad byte goes only if there is nothing in it.
+    # An excess of more than a pad byte is dropped only if it is all zeros.
     if excess > 1 and any(_read(reader, excess, pixel.value + need)):
         raise InputError(
             f"Pixel Data has {excess} bytes behind the last frame of {fmt.describe()}, and they are not zeros",

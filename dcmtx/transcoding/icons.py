@@ -1,7 +1,7 @@
-"""Pixels inside sequences: icons and the like, which must be valid under the transfer syntax of the file.
+"""Pixels inside sequences, such as icons, which must be valid under the transfer syntax of the file.
 
-Nested Pixel Data is native, or encapsulated in the file's own syntax (PS3.5 A.4). So what was encapsulated is coded
-again when the syntax changes: in the new one if that can hold it without loss, else natively. What was native stays.
+Nested Pixel Data is native, or encapsulated in the file's own syntax (PS3.5 A.4). So encapsulated pixels are recoded
+when the syntax changes: in the new syntax if it can hold them without loss, otherwise natively. Native pixels stay.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dcmtx.transcoding.source import DataSet, Opened, close_header
 
 # There is no File Meta Information inside a sequence.
 _NO_META = FileMeta(b"", (), 0, declared=None)
-# What an icon may be given, so that it is coded without loss whatever it holds.
+# The policy for icons: they are coded without loss whatever they hold.
 _POLICY = Policy(OffsetTable.EMPTY, unused_bits=UnusedBits.REFUSE, one_bit=OneBit.REFUSE, force=True)
 _WHOLE_WORDS = _POLICY.replace(unused_bits=UnusedBits.KEEP)
 
@@ -67,7 +67,7 @@ class PixelKeeper:
         changes: dict[int, bytes] = {}
         for tag, edit in plan.edits.items():
             if tag in LOSS_ATTRIBUTES:
-                # The data set around the icon speaks of loss; an Image Pixel Macro does not (PS3.3 C.7.6.3.1).
+                # Loss is declared in the data set around the icon, not in an Image Pixel Macro (PS3.3 C.7.6.3.1).
                 continue
             if isinstance(edit, Set):
                 changes[tag] = element_bytes(tag, edit.vr, edit.value, self._encoding)
@@ -104,7 +104,7 @@ class PixelKeeper:
 
 
 def _coded(plan: Plan, frames: Frames, count: int) -> list[bytes]:
-    """Return the frames of an icon as its plan has them. Raises the error of the first that has one."""
+    """Return the frames of an icon, coded as planned. Raises the error of the first frame that failed."""
     work = work_of(plan, frames)
     try:
         results = work.code(list(range(count)))
@@ -119,7 +119,7 @@ def _coded(plan: Plan, frames: Frames, count: int) -> list[bytes]:
 
 
 def open_item(item: Item, syntax: Syntax) -> Opened:
-    """Return an item that holds pixels as a data set of its own, and its frames, in the transfer syntax of its file."""
+    """Return an item with pixels as a data set of its own, with its frames, in the transfer syntax of its file."""
     body = Memory(b"".join(item.buffer[part.start : part.end] for part in item.parts))
     header = Header(body, 0, item.encoding)
     fragments, notes = close_header(header, syntax)
@@ -131,7 +131,7 @@ def _request(syntax: Syntax, policy: Policy) -> Request:
 
 
 def with_coders(changes: tuple[InnerChange, ...], encoding: Encoding) -> tuple[Change, ...]:
-    """Return the changes of a plan as functions of an item, in the target's encoding: icons get their codecs."""
+    """Return the changes of a plan as functions of an item, in the target's encoding, with codecs for icons."""
     return tuple(
         PixelKeeper(change.source, change.target, encoding) if isinstance(change, RecodeIcons) else change
         for change in changes

@@ -1,4 +1,4 @@
-"""Job to Outcome: the library's one verb."""
+"""Runs a Job and returns its Outcome; `transcode` is the library's main function."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ if TYPE_CHECKING:
 
 
 class Job(Record):
-    """One file to convert. `src` and `dst` are paths, or `-`; `workers` is how many frames are coded at a time at most.
+    """One file to convert. `src` and `dst` are paths, or `-`; at most `workers` frames are coded at a time.
 
-    `fallbacks` are targets to try in order when the first is refused; `dry_run` only plans; `digest` has the decoded
-    pixels hashed; `parents` has directories made where there are none; `memory` is how many bytes frames under way may
-    take together; `brief` has a dry run leave out what changes inside sequences.
+    `fallbacks` are targets to try in order when the first is refused; `dry_run` only plans; `digest` hashes the decoded
+    pixels; `parents` makes missing directories; `memory` is how many bytes all frames in progress may take; `brief`
+    makes a dry run omit changes inside sequences.
 
-    `source` and `target` are places that have no name: bytes, binary file objects, an InMemory. Then `src` and `dst`
-    are only what messages call them, and the job is one of this process: it is not sent to another, nor put into JSON.
+    `source` and `target` are places without a name: bytes, binary file objects, an InMemory. Then `src` and `dst` are
+    only names for messages, and the job is bound to this process: it cannot be sent to another or converted to JSON.
     """
 
     src: str
@@ -77,39 +77,38 @@ class Job(Record):
 
     @property
     def source_place(self) -> Any:
-        """Where the file is read, as `place.places` opens it."""
+        """The place that the file is read from, for `place.places` to open."""
         return self.src if self.source is None else self.source
 
     @property
     def target_place(self) -> Any:
-        """Where the file is written, as `place.places` opens it."""
+        """The place that the file is written to, for `place.places` to open."""
         return self.dst if self.target is None else self.target
 
     def to_json(self) -> str:
-        """Return the job as JSON, which `transcoding.form.job_from_json` reads. Raises UsageError, see there."""
+        """Return the job as JSON for `transcoding.form.job_from_json`. Raises UsageError if a place has no name."""
         from dcmtx.transcoding.form import job_to_json
 
         return job_to_json(self)
 
 
 class Status(Enum):
-    """What became of a job."""
+    """The result status of a job."""
 
     CONVERTED = "converted"
-    COPIED = "copied"  # it was in the target syntax: byte for byte
-    UNCHANGED = "unchanged"  # source and destination are one file, and nothing was to be done
-    SKIPPED = "skipped"  # as the policy for such objects has it
+    COPIED = "copied"  # it already had the target syntax: byte for byte
+    UNCHANGED = "unchanged"  # source and destination are one file, and there was nothing to do
+    SKIPPED = "skipped"  # as the policy for such objects says
     PLANNED = "planned"  # a dry run
 
 
 class Outcome(Record):
-    """What became of a job: syntaxes by UID, frames, bytes of both files, seconds, and notes for the user.
+    """The result of a job: syntaxes by UID, frames, bytes of both files, seconds, and notes for the user.
 
-    `decoder` and `encoder` are backends; `plan` is how it is done, in a dry run; `instance_in` and `instance_out` are
-    SOP Instance UIDs; `ratio` is the compression ratio of the pixels, counted from Bits Stored, if they were encoded;
-    `psnr` is in decibels; `digest` is the SHA-256 of the source's pixels as decoded, in hexadecimal, if it was asked
-    for and they were seen: of the value that Pixel Data has in Explicit VR Little Endian, colour by pixel, without the
-    pad byte.
+    `decoder` and `encoder` are backends; `plan` is the plan, in a dry run; `instance_in` and `instance_out` are SOP
+    Instance UIDs; `ratio` is the compression ratio of the pixels, counted from Bits Stored, if they were encoded;
+    `psnr` is in decibels. `digest` is the hexadecimal SHA-256 of the source's decoded pixels, if it was requested and
+    they were decoded: that of Pixel Data in Explicit VR Little Endian, colour by pixel, without the pad byte.
     """
 
     job: Job
@@ -169,7 +168,7 @@ def job(
 ) -> Job:
     """Return the job that `transcode` does with these arguments; without `dst`, its target is an InMemory.
 
-    Raises UsageError for options that make no sense, RefusedError for one that loses without consent.
+    Raises UsageError for invalid options, RefusedError for a lossy option without consent.
     """
     policy = make_policy(
         time.time(),
@@ -223,7 +222,7 @@ def job(
 
 
 def _object(dst: Any) -> Any:
-    """Return a destination that has no path: a file object, or memory where there is none."""
+    """Return a destination without a path: the file object, or an InMemory if there is none."""
     if dst is not None:
         return dst
     from dcmtx.place.stream import InMemory
@@ -232,7 +231,7 @@ def _object(dst: Any) -> Any:
 
 
 def _resolve_fallback(name: str, parameters: EncodingParameters) -> Target:
-    """Return a target to fall back to: with consent to loss where it can lose, without where it cannot."""
+    """Return a fallback target: with consent to loss if it can lose, otherwise without."""
     for attempt in (parameters, EncodingParameters(lossy=parameters.lossy)):
         try:
             return resolve(name, attempt)
@@ -246,10 +245,10 @@ Watch = Callable[[int, int], None]
 
 
 def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Outcome:
-    """Do a job. Raises as `transcode` does.
+    """Run a job. Raises what `transcode` raises.
 
-    `cores` tells at any time how many of its workers the job may use then; all of them without it. `watch` is called
-    with the number of frames that are written and of those there are.
+    `cores` returns how many of its workers the job may use now; without it, the job uses all. `watch` is called with
+    the number of frames written and their total.
     """
     started = time.perf_counter()
     try:
@@ -269,7 +268,7 @@ def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Out
     except OSError as error:
         raise InputError(f"the system failed: {error.strerror or error}", code="E_UNREADABLE", path=job.src) from error
     if job.source is not None or job.target is not None:
-        # Whoever keeps the outcome does not keep the file.
+        # The outcome must not keep the bytes or file objects alive.
         outcome = outcome.replace(job=job.replace(source=None, target=None))
     return outcome.replace(seconds=time.perf_counter() - started)
 
@@ -318,22 +317,21 @@ def transcode(
     dry_run: bool = False,
     digest: bool = False,
 ) -> Outcome | bytes:
-    """Convert the DICOM file `src` to the transfer syntax `to` and put it at `dst`, whole or not.
+    """Convert the DICOM file `src` to the transfer syntax `to` and write it to `dst`, completely or not at all.
 
-    `src` is a path, `-` for standard input, bytes or another buffer, or a binary file object, which is read from where
-    it stands; one that can seek is left there. `dst` is a path, which may be that of `src`, `-`, or a binary file
-    object, which is written from where it stands, and only when the whole file is there; it is not closed. Returns the
-    Outcome; without `dst`, the bytes of the new file instead.
+    `src` is a path, `-` for standard input, bytes or another buffer, or a binary file object. A file object is read
+    from its current position, and returned to it if it can seek. `dst` is a path, which may be that of `src`, `-` for
+    standard output, or a binary file object. A file object is written from its current position, only when the file
+    is complete, and is not closed. Returns the Outcome; without `dst`, the bytes of the new file.
 
-    `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID.
-    The other options are those of the command line, with its defaults; `workers` is the number of frames coded at
-    a time, by default as many as the process may use cores; `memory` is how much frames under way may take together, in
-    bytes or as text such as "512MiB". With `dry_run` the outcome has the plan and `dst` is left
-    alone.
+    `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID. The other options are
+    those of the command line, with the same defaults. `workers` is the number of frames coded at a time, by default
+    the number of cores that the process may use. `memory` limits all frames in progress, in bytes or as text such as
+    "512MiB". With `dry_run`, the outcome has the plan and `dst` is not touched.
 
     Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
-    for options that make no sense), whose `path` is `src` or `dst`; the destination is then as it was, unless it is a
-    file object that fails while it is written.
+    for invalid options), whose `path` is `src` or `dst`. The destination is then unchanged, unless it is a file object
+    that fails during writing.
 
     >>> import dcmtx
     >>> outcome = dcmtx.transcode("us-rgb-by-pixel.dcm", "us.dcm", to="jpeg", lossy=True, quality=85)
@@ -389,7 +387,7 @@ def transcode(
 
 
 def _bytes(job: Job, outcome: Outcome) -> bytes:
-    """Return the file that was written into memory. Raises RefusedError if it was skipped."""
+    """Return the bytes that were written into memory. Raises RefusedError if the file was skipped."""
     written: bytes | None = job.target.value
     if written is None:
         raise RefusedError(outcome.notes[0].text, code="E_NO_PIXELDATA", path=job.src)
@@ -397,7 +395,7 @@ def _bytes(job: Job, outcome: Outcome) -> bytes:
 
 
 def _with_fallbacks(job: Job, file: Reader, cores: Cores, watch: Watch | None) -> Outcome:
-    """Try the targets in order; only a refusal leads to the next, and every refusal is told."""
+    """Try the targets in order. Only a refusal leads to the next, and every refusal is reported."""
     notes: tuple[Finding, ...] = ()
     refused: list[str] = []
     request = job.request
@@ -428,17 +426,17 @@ def _run_open(job: Job, file: Reader, request: Request, cores: Cores, watch: Wat
     untouched = stays and not request.parameters.lossy
     if syntax is not None and untouched and not is_stream(file):
         return copy(job, file, syntax)
-    # Whoever copies needs none of it.
+    # Imported late: copying does not need it.
     from dcmtx.transcoding.conversion import convert
 
     return convert(job, file, meta, request=request, stays=stays, untouched=untouched, cores=cores, watch=watch)
 
 
 def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
-    """Tell whether the file has the target syntax already and no option changes its bytes (rule G0).
+    """Tell whether the file already has the target syntax and no option changes its bytes (rule G0).
 
-    With consent to loss that is so only if it has lost something already: consent alone asks for a lossy file, not for
-    another loss. A coding parameter asks for a file that is coded by it.
+    With consent to loss, the caller must also check that the file is already lossy: consent alone requests a lossy
+    file, not a second loss. A coding parameter requests new encoding.
     """
     policy = request.policy
     if request.parameters.asked():
@@ -453,7 +451,7 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
 
 
 def copy(job: Job, file: Reader, syntax: Syntax) -> Outcome:
-    """Put the same bytes at the destination."""
+    """Copy the file to the destination, byte for byte."""
     status = Status.COPIED
     notes: list[Finding] = []
     if job.dry_run:

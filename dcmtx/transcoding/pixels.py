@@ -1,4 +1,4 @@
-"""The pixel element as a plan has it: in bulk, or frame by frame, as native cells or as fragments."""
+"""Writes the pixel element as planned: in bulk, or frame by frame, as native cells or as fragments."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from dcmtx.transcoding.frame import EncodedFrame, Frame
 
 _PIECE = 1 << 20
-# Where something is to be patched in, by key: offsets in the file written, and widths.
+# Places to patch later, by key: offsets in the written file, and widths.
 Slots = dict[str, list[tuple[int, int]]]
 
 
 class Window(Record):
-    """How many frames may be under way: as many workers, of which `cores` tells how many may work now, and bytes."""
+    """Limits for frames in progress: `most` workers, `cores` returns how many may run now, `memory` in bytes."""
 
     most: int
     cores: Callable[[], int]
@@ -36,10 +36,10 @@ class Window(Record):
 
 
 class PixelWriter:
-    """Writes one pixel element. The frames are never held together.
+    """Writes one pixel element. The frames are never all held in memory.
 
     `slots` has the places of overlays and gets those of offset tables; `tally` and `digest` account for frames; `watch`
-    is told how many of them are written, of how many.
+    is called with the number of frames written and their total.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class PixelWriter:
         self._overlays: list[tuple[int, BitPacker]] = []
 
     def write(self) -> None:
-        """Write the pixel element. Raises whatever the frames or the destination give reason for."""
+        """Write the pixel element. Raises the errors of the frames and of the destination."""
         self._reserve_overlays()
         if self._plan.route.is_bulk:
             self._carry()
@@ -78,7 +78,7 @@ class PixelWriter:
     def _coded(self, fmt: PixelFormat) -> Iterator[EncodedFrame]:
         """Yield the frames as the target holds them, in order, and account for them."""
         plan = self._plan
-        # Native cells that are carried need none of it.
+        # Imported late: files whose native cells are carried do not need it.
         from dcmtx.transcoding.engine import run
         from dcmtx.transcoding.frame import frame_memory
         from dcmtx.transcoding.routes import work_of
@@ -87,8 +87,8 @@ class PixelWriter:
         frames = fmt.frames
         size = frame_memory(plan, self._frames)
         window = run(work, frames, self._window.most, self._window.cores, memory=self._window.memory, frame_bytes=size)
-        # What was written is let go before the next is asked for, here and by whoever goes through these frames: else
-        # there would be one more than memory is allowed for.
+        # Here and in the callers, `del` frees each written frame before the next is requested. Otherwise one frame
+        # more than the memory limit allows would be held.
         for coded in window:
             self._tally.add(coded)
             if self._watch is not None:
@@ -101,7 +101,7 @@ class PixelWriter:
             del coded
 
     def _reserve_overlays(self) -> None:
-        """Remember where the data of each overlay goes."""
+        """Record where the data of each overlay goes."""
         if self._plan.overlays:
             from dcmtx.pixel.bits import BitPacker
 
@@ -165,7 +165,7 @@ class PixelWriter:
         yield packer.flush()
 
     def _carry(self) -> None:
-        """Write native cells that stay what they are, swapped where the byte order changes."""
+        """Copy native cells, swapped where the byte order changes."""
         plan, held = self._plan, self._frames
         length = plan.target_format.native_bytes if plan.target_format else held.native_length
         unit = SWAP_UNIT.get(plan.pixel_vr, 1) if self._encoding.big_endian else 1

@@ -1,4 +1,4 @@
-"""Data sets of pydicom converted in memory. The only module that imports pydicom: whoever calls it has it already."""
+"""Converts data sets of pydicom in memory. Only this module imports pydicom, which its callers already have."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 def transcode_dataset(ds: Dataset, *, to: str, **options: Unpack[Options]) -> FileDataset:
     """Return a new data set: `ds` in the transfer syntax `to`, by the rules and with the options of `transcode`.
 
-    `ds` is one that pydicom has read or made; its `file_meta` must name its Transfer Syntax UID. It stays as it is.
-    Everything happens in memory, which must hold the file twice besides.
+    `ds` is a data set that pydicom has read or made; its `file_meta` must name its Transfer Syntax UID. It is not
+    changed. Everything happens in memory, which must hold the file twice in addition to `ds`.
 
-    Raises UsageError for what names no transfer syntax, or for `dry_run`; InputError where pydicom cannot write it;
-    what `transcode` raises otherwise.
+    Raises UsageError for a data set that names no transfer syntax, or for `dry_run`; InputError where pydicom cannot
+    write it; otherwise what `transcode` raises.
 
     >>> import dcmtx, pydicom
     >>> ds = dcmtx.transcode_dataset(pydicom.dcmread("ct-jpegls.dcm"), to="rle")
@@ -42,12 +42,12 @@ def transcode_dataset(ds: Dataset, *, to: str, **options: Unpack[Options]) -> Fi
         )
     with io.BytesIO() as file:
         try:
-            # It makes VRs definite in what it writes; bytes are shared by a copy, not copied.
+            # `dcmwrite` resolves ambiguous VRs in its argument, so it gets a copy; the copy shares the bytes.
             pydicom.dcmwrite(file, copy.deepcopy(ds))
         except MemoryError:
             raise
         except Exception as error:
-            # It raises whatever its parts raise; what is behind the first line is its traceback.
+            # pydicom raises many kinds of errors; after the first line of the text follows a traceback.
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise InputError(f"pydicom cannot write the data set: {reason[:200]}") from error
         written = file.getvalue()

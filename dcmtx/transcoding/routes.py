@@ -1,4 +1,4 @@
-"""What each route does to one frame. A new route is a class like these, and an entry in the table."""
+"""The work that each route does on one frame. A new route needs a class like these, and an entry in the table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _rewrap(plan: Plan, frames: Frames, _keep_words: bool) -> Work:
     return Rewrapper(plan, frames)
 
 
-# Routes on which frames are looked at one by one. On the others pixels are carried in bulk, or there are none.
+# Routes that process frames one by one. The others copy pixels in bulk, or have none.
 _WORK: dict[Route, Callable[[Plan, Frames, bool], Work]] = {
     Route.RECODE: _recode,
     Route.RECOMPRESS: _recompress,
@@ -32,5 +32,5 @@ _WORK: dict[Route, Callable[[Plan, Frames, bool], Work]] = {
 
 
 def work_of(plan: Plan, frames: Frames, *, keep_words: bool = False) -> Work:
-    """Return what the route of a plan does to one frame; with `keep_words` what is decoded is kept beside."""
+    """Return the work that the route of a plan does on one frame; with `keep_words`, decoded words are kept too."""
     return _WORK[plan.route](plan, frames, keep_words)

@@ -1,4 +1,4 @@
-"""Opening: the bytes of a file as a finished pair, its DataSet and its Frames."""
+"""Opens a file: reads its DataSet and its Frames."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _UNENDED = Finding(
 
 
 class DataSet(Record):
-    """One data set, indexed: `meta` is what stands before it in its file, `header` the index of its elements.
+    """One data set, indexed: `meta` is what precedes it in its file, `header` the index of its elements.
 
-    `syntax` is its transfer syntax; how it is really encoded, `encoding` says. `notes` say what was odd.
+    `syntax` is its transfer syntax; `encoding` is its actual encoding, which may differ. `notes` report oddities.
     """
 
     meta: FileMeta
@@ -56,7 +56,7 @@ class DataSet(Record):
 
     @property
     def reader(self) -> Reader:
-        """The bytes that the offsets of the header mean: those of the file, or what was inflated."""
+        """The bytes that the offsets of the header refer to: the file, or the inflated spool."""
         return self.header.reader
 
     def pieces(self, span: Span) -> Iterator[bytes]:
@@ -71,14 +71,14 @@ class DataSet(Record):
 
 
 class Opened(Record):
-    """What `open_source` returns. `spool` has what was inflated; the file belongs to who opened it."""
+    """What `open_source` returns. `spool` has the inflated data set; the caller closes the file."""
 
     dataset: DataSet
     frames: Frames
     spool: FileBytes | None = None
 
     def close(self) -> None:
-        """Give up the spool of a deflated data set."""
+        """Close the spool of a deflated data set."""
         if self.spool is not None:
             self.spool.close()
 
@@ -86,10 +86,10 @@ class Opened(Record):
 def open_source(reader: Reader, spool_in: str | None = None, *, meta: FileMeta | None = None) -> Opened:
     """Return the data set of a file and its frames. `spool_in` is the directory for a spool.
 
-    `meta` is what `peek` returns of the file, for those who have asked that already.
+    `meta` is the result of `peek` for the file, if the caller already has it.
 
-    Raises InputError when it is not DICOM or is damaged, UnsupportedError when its syntax is unknown. What is wrong
-    with the pixels only, the frames tell.
+    Raises InputError when it is not DICOM or is damaged, UnsupportedError when its syntax is unknown. Errors only in
+    the pixels are the `fault` of the frames.
     """
     meta = meta or peek(reader)
     beginning = _decide(reader, meta, spool_in)
@@ -116,7 +116,7 @@ def open_source(reader: Reader, spool_in: str | None = None, *, meta: FileMeta |
 
 
 class _Beginning(Record):
-    """The syntax of a data set, how it is really encoded, and where it starts: in the file, or in a spool."""
+    """The syntax of a data set, its actual encoding, and where it starts: in the file, or in a spool."""
 
     syntax: Syntax
     encoding: Encoding
@@ -184,11 +184,11 @@ def _declared_end(meta: FileMeta) -> int:
 
 
 def _decide_without_meta(reader: Reader, meta: FileMeta) -> _Beginning:
-    """Decide for a file that does not name its transfer syntax: read only if its data set shows it for certain."""
+    """Decide for a file that names no transfer syntax: it is read only if its data set shows one for certain."""
     start = meta.dataset
     shown = guess_encoding(reader, start)
     first = reader.pread(2, start)
-    # Group 0008 opens every data set that identifies an object.
+    # Every data set that identifies an object starts with group 0008.
     if shown is None or first != (b"\x00\x08" if shown.big_endian else b"\x08\x00"):
         what = "names no transfer syntax" if _is_dicom(meta) else "is not a DICOM file"
         raise InputError(f"the file {what}, and its bytes do not show one for certain", code=_nameless(meta))
@@ -213,14 +213,14 @@ def _is_dicom(meta: FileMeta) -> bool:
 
 
 def _nameless(meta: FileMeta) -> str:
-    """Return the code of an error in a file that names no transfer syntax: perhaps it is no DICOM at all."""
+    """Return the error code for a file that names no transfer syntax: it may not be DICOM at all."""
     return "E_NO_SYNTAX" if _is_dicom(meta) else "E_NOT_DICOM"
 
 
 def _check_certain(meta: FileMeta, header: Header) -> None:
-    """Refuse a file without transfer syntax whose elements do not come in order, as those of a data set do.
+    """Raise InputError for a file without transfer syntax whose elements are not in order: it may not be a data set.
 
-    Once all its elements are known, it has shown all that it can show.
+    The check needs all elements, so it runs after the header is closed.
     """
     tags = list(header.tags())
     if tags != sorted(tags):
@@ -231,7 +231,7 @@ def _check_certain(meta: FileMeta, header: Header) -> None:
 
 
 def close_header(header: Header, syntax: Syntax) -> tuple[Fragments | None, tuple[Finding, ...]]:
-    """Find the end of the pixel element, index what stands behind it, and correct what is certain.
+    """Find the end of the pixel element, index what follows it, and make corrections that are certain.
 
     Returns the fragments, if there are any, and notes. Raises InputError where the file ends early, or Pixel Data
     contradicts the transfer syntax.
@@ -269,7 +269,7 @@ def close_header(header: Header, syntax: Syntax) -> tuple[Fragments | None, tupl
 
 
 def _correct(header: Header, syntax: Syntax, fragments: Fragments | None) -> tuple[Finding, ...]:
-    """Take what is certain for attributes of the image that are absent or illegal."""
+    """Correct image attributes that are absent or illegal, where the right value is certain."""
     pixel = header.pixel
     if pixel is None or pixel.tag != PIXEL_DATA or syntax.kind not in (Kind.NATIVE, Kind.FRAMES):
         return ()

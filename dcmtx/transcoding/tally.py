@@ -1,4 +1,4 @@
-"""What is added up while frames are written: sizes, errors, digests."""
+"""Totals over the written frames: sizes, errors, digests."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from dcmtx.transcoding.frame import EncodedFrame, Frame
 
 
-# Decibels below which what was lost is worth a word, though it was asked for.
+# A PSNR below this many decibels gets a warning, even if the loss was requested.
 _POOR = 40
 
 
 class Written(Record):
-    """What is known of the pixels once they are written: `ratio` counts from Bits Stored, `psnr` is in decibels.
+    """What is known about the written pixels: `ratio` counts from Bits Stored, `psnr` is in decibels.
 
-    `needless` says that the loss was for nothing: without any, all frames together take no more bytes.
+    `needless` says that the loss saved nothing: all frames together take no more bytes without loss.
     """
 
     ratio: float | None = None
@@ -32,7 +32,7 @@ class Written(Record):
 
 
 class Tally:
-    """Adds up what frames measured."""
+    """Adds up sizes and measures of frames."""
 
     def __init__(self) -> None:
         self.frames = 0
@@ -73,7 +73,7 @@ class Tally:
 
 
 class Digest:
-    """Hashes decoded pixels as the value that they have in Explicit VR Little Endian, colour by pixel."""
+    """Hashes decoded pixels as their value in Explicit VR Little Endian, with colour by pixel."""
 
     def __init__(self) -> None:
         from hashlib import sha256
@@ -82,7 +82,7 @@ class Digest:
         self._packer: BitPacker | None = None
 
     def add(self, words: Frame, *, one_bit: bool) -> None:
-        """Account for a frame of words; 1-bit frames run on across bytes."""
+        """Account for a frame of words; 1-bit frames are packed without gaps."""
         if one_bit:
             from dcmtx.pixel.bits import BitPacker
 
@@ -94,7 +94,7 @@ class Digest:
         self._hash.update(little_endian(words))
 
     def add_bytes(self, data: bytes) -> None:
-        """Account for bytes that are native pixels as they are."""
+        """Account for native pixel bytes in little endian, colour by pixel."""
         self._hash.update(data)
 
     def hexdigest(self) -> str:
@@ -105,7 +105,7 @@ class Digest:
 
 
 def cleared_notes(tally: Tally) -> tuple[Finding, ...]:
-    """Return a note on what stood outside Bits Stored and was cleared."""
+    """Return a note on content outside Bits Stored that was cleared."""
     count = tally.cleared
     return (
         (
@@ -121,7 +121,7 @@ def cleared_notes(tally: Tally) -> tuple[Finding, ...]:
 
 
 def loss_notes(plan: Plan, tally: Tally, ratio: float, psnr: float | None) -> tuple[Finding, ...]:
-    """Return notes on what loss has come to, and where that is not what was asked for."""
+    """Return notes on the loss, and on where it differs from the request."""
     notes: tuple[Finding, ...] = ()
     fmt = plan.target_format
     if psnr is not None and math.isinf(psnr):

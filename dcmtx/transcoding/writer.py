@@ -1,4 +1,4 @@
-"""The file that a plan makes of a source: File Meta Information, data set, pixels, and what stands behind them."""
+"""Writes the planned file: File Meta Information, data set, pixels, and what follows them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Writer:
-    """Writes one file. `write` goes through it from front to back, and patches in what is known at the end only.
+    """Writes one file. `write` works from front to back, and patches in values that are known only later.
 
-    `window` says how many frames may be under way; `digest` has decoded pixels hashed; `watch` is told how many frames
-    are written, of how many.
+    `window` limits the frames in progress; with `digest`, decoded pixels are hashed; `watch` is called with the number
+    of frames written and their total.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class Writer:
         self._watch = watch
 
     def write(self) -> Written:
-        """Write everything. Raises whatever the frames or the destination give reason for."""
+        """Write everything. Raises the errors of the frames and of the destination."""
         header, plan = self._dataset.header, self._plan
         self._sink.write(plan.file_meta)
         deflating = self._deflate() if plan.syntax.deflated else None
         last = plan.pixel_tag if header.pixel is not None else UNDEFINED
         before = {tag: edit for tag, edit in plan.edits.items() if tag < last}
-        # In a file in disorder, what goes before the pixels may stand behind them; there it is changed where it is.
+        # In a file in disorder, elements that belong before the pixels may follow them; they are edited in place.
         behind = {tag: edit for tag, edit in plan.edits.items() if tag > last or isinstance(edit, Remove | Within)}
         self._write_elements(header.elements, before)
         if header.pixel is not None:
@@ -67,12 +67,12 @@ class Writer:
         self._write_elements(header.tail, behind)
         if deflating is not None:
             deflating.finish()
-        # Where only codestreams passed, or nothing, decoded pixels were not seen.
+        # Routes that copy codestreams, or have no pixels, do not see decoded pixels.
         seen = self._digest is not None and plan.route.shows_pixels and plan.order_known
         return self._account().replace(digest=self._digest.hexdigest() if self._digest and seen else None)
 
     def _deflate(self) -> Deflating:
-        """Have everything from here on deflated."""
+        """Deflate everything that follows."""
         from dcmtx.place.deflate import Deflating
 
         self._sink = deflating = Deflating(self._file_sink)
@@ -91,13 +91,13 @@ class Writer:
                 self._sink.write(piece)
 
     def _account(self) -> Written:
-        """Fill the places reserved for ratio and extremes, and say what the pixels have become."""
+        """Fill the places reserved for ratio and extremes, and return the totals of the pixels."""
         plan, tally = self._plan, self._tally
         fmt = plan.target_format
         if fmt is None or plan.route is not Route.RECODE or not plan.syntax.encapsulated:
             return Written()
         if plan.decoded_format is not None:
-            # What the source stored is what is compressed, though the codec may have been given more bits for it.
+            # The ratio counts the bits that the source stored, even if the codec was given more.
             fmt = fmt.replace(stored=min(fmt.stored, plan.decoded_format.stored))
         ratio = fmt.stored_bytes / max(tally.coded_bytes, 1)
         if not plan.irreversible:
