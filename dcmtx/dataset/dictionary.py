@@ -1,6 +1,6 @@
-"""VRs that Implicit VR leaves out: pydicom's dictionary, and what decides where that gives a choice.
+"""VRs that Implicit VR leaves out: pydicom's dictionary, and the rules for entries that allow several VRs.
 
-The dictionary, alone, is loaded when one of them is needed. Private and unknown elements are UN (PS3.5 6.2.2).
+Only the dictionary is loaded, and only when a VR is needed. Private and unknown elements are UN (PS3.5 6.2.2).
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ LARGEST_SHORT = 0xFFFE
 
 
 class Context(Record):
-    """What the nearest enclosing data set says that decides ambiguous VRs (PS3.5 A.1, A.2)."""
+    """Attributes of the nearest enclosing data set that decide ambiguous VRs (PS3.5 A.1, A.2)."""
 
     signed: bool = False
     allocated: int = 16
@@ -40,9 +40,9 @@ CONTEXT_TAGS = frozenset([_PIXEL_REPRESENTATION, _BITS_ALLOCATED, _WAVEFORM_BITS
 
 
 def look_up(tag: int, length: int, context: Context) -> bytes:
-    """Return the VR of an element in Implicit VR (PS3.5 A.1, 6.2.2): UN for one that the standard does not know.
+    """Return the VR of an element in Implicit VR (PS3.5 A.1, 6.2.2), or UN if the standard does not define it.
 
-    Private elements are UN, but Private Creator is LO always. Where the dictionary gives a choice, the nearest
+    Private elements are UN, but Private Creator is always LO. Where the dictionary allows several VRs, the nearest
     enclosing pixel or waveform description decides.
     """
     group, number = tag >> 16, tag & 0xFFFF
@@ -62,7 +62,7 @@ def _choose(tag: int, vr: bytes, length: int, context: Context) -> bytes:
     if vr == b"US or SS":
         return b"SS" if context.signed else b"US"
     if vr in (b"US or OW", b"US or SS or OW"):
-        # Tables are numbers, or words where they do not fit a 16-bit length (PS3.5 A.2).
+        # Tables are numbers, or words if they do not fit a 16-bit length (PS3.5 A.2).
         if length > LARGEST_SHORT:
             return b"OW"
         return b"SS" if vr == b"US or SS or OW" and context.signed else b"US"
@@ -92,8 +92,8 @@ def _dictionary_vr(tag: int) -> bytes:
 def _dictionary() -> tuple[dict[int, Sequence[str]], dict[str, Sequence[str]]]:
     """Return pydicom's dictionary: entries by tag, and by masks such as 60xx3000.
 
-    Only that module of pydicom is loaded. The package takes a third of a second, which everybody would wait for who
-    converts one file from Implicit VR.
+    Only that module of pydicom is loaded. Importing the whole package takes a third of a second, which would delay
+    every conversion of a single file from Implicit VR.
     """
     import importlib.util
 

@@ -1,4 +1,4 @@
-"""Edits of a data set, and the pieces that it is written of: spans of the source between bytes that are new."""
+"""Edits of a data set, and the pieces that it is written from: spans of the source and new bytes between them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dcmtx.syntax import Encoding
 
 
 class Set(Record):
-    """Give an element this value, replacing or inserting it. Numbers are little endian, whatever the encoding."""
+    """Replace or insert an element with this value. Numbers are little endian, whatever the encoding."""
 
     tag: int
     vr: bytes
@@ -19,13 +19,13 @@ class Set(Record):
 
 
 class Remove(Record):
-    """Leave an element out."""
+    """Remove an element."""
 
     tag: int
 
 
 class Reserve(Record):
-    """Give an element a value that ends in `width` bytes known only later, under the name `key`."""
+    """Set an element whose value ends in `width` bytes that are filled in later under the name `key`."""
 
     tag: int
     vr: bytes
@@ -42,16 +42,16 @@ class Pieces(Protocol):
 
 
 class Replace(Record):
-    """Put this, a whole encoded element, where the element of this tag is."""
+    """Replace the element of this tag with a whole encoded element."""
 
     tag: int
     element: bytes | Pieces
 
 
 class Append(Record):
-    """Append an item, encoded in Explicit VR Little Endian, to a sequence, which is made if it is absent.
+    """Append an item, encoded in Explicit VR Little Endian, to a sequence. Create the sequence if it is absent.
 
-    `changes` are applied to the items that are there.
+    `changes` are applied to the existing items.
     """
 
     tag: int
@@ -60,9 +60,9 @@ class Append(Record):
 
 
 class Within(Record):
-    """Change items inside a sequence: `changes` are applied to every item, whatever its depth.
+    """Change items inside a sequence: `changes` are applied to every item at every depth.
 
-    Group lengths inside, which are retired, are left out in any case.
+    Group lengths inside, which are retired, are always removed.
     """
 
     tag: int
@@ -73,14 +73,14 @@ Edit = Set | Remove | Reserve | Replace | Append | Within
 
 
 class Span(Record):
-    """Bytes of the source that go out as they are."""
+    """Bytes of the source that are written unchanged."""
 
     start: int
     end: int
 
 
 class Slot(Record):
-    """An element whose value is patched in later: what stands before that value, and its width in bytes."""
+    """An element whose value is patched in later: the bytes before that value, and its width in bytes."""
 
     key: str
     before: bytes
@@ -91,9 +91,9 @@ Piece = bytes | Span | Slot
 
 
 def splice(elements: Iterable[Element], edits: Mapping[int, Edit], encoding: Encoding) -> Iterator[Piece]:
-    """Yield the data set that results from the edits: spans of the source between pieces that are new.
+    """Yield the data set that results from the edits: spans of the source and new pieces between them.
 
-    `edits` go by top-level tag. A tag that is not among the elements is inserted in the order of tags.
+    `edits` are keyed by top-level tag. A tag that is not among the elements is inserted in tag order.
     """
     pending = sorted(edits)
     position = 0
@@ -113,7 +113,7 @@ def splice(elements: Iterable[Element], edits: Mapping[int, Edit], encoding: Enc
             position += 1
             continue
         if element.tag in edits:
-            # A second element of the same tag: the first has taken the edit.
+            # This is a second element of the same tag; the edit was applied to the first.
             if run_start >= 0:
                 yield Span(run_start, run_end)
                 run_start = -1
@@ -131,7 +131,7 @@ def splice(elements: Iterable[Element], edits: Mapping[int, Edit], encoding: Enc
 
 
 def encode_edit(edit: Edit, encoding: Encoding) -> Iterator[Piece]:
-    """Yield what an edit puts into the data set: nothing, an element, or a slot."""
+    """Yield what an edit writes to the data set: nothing, an element, or a slot."""
     if isinstance(edit, Set):
         yield element_bytes(edit.tag, edit.vr, edit.value, encoding)
     elif isinstance(edit, Replace):
@@ -140,7 +140,7 @@ def encode_edit(edit: Edit, encoding: Encoding) -> Iterator[Piece]:
         else:
             yield from edit.element.pieces()
     elif isinstance(edit, Reserve):
-        # The value is padded to even length behind its prefix; whoever fills it in pads it too.
+        # The slot is widened so that prefix and value have even length; the code that fills it in pads the value too.
         width = edit.width + (len(edit.prefix) + edit.width) % 2
         header = element_header(edit.tag, edit.vr, len(edit.prefix) + width, encoding)
         yield Slot(edit.key, header + edit.prefix, width)

@@ -23,7 +23,7 @@ SEQUENCE_END = 0xFFFEE0DD
 TRAILING_PADDING = 0xFFFCFFFC
 
 
-# What stands for the VR of an element that has none.
+# Placeholder for the VR of an element that has none.
 NO_VR = b"  "
 
 
@@ -39,15 +39,15 @@ DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
 PIXEL_TAGS = frozenset([PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA])
 
 
-# PS3.5 6.2: what pads a value to even length.
+# PS3.5 6.2: the byte that pads a value to even length.
 _PAD: dict[bytes, bytes] = {b"UI": b"\0", b"OB": b"\0", b"UN": b"\0"}
 
 
 class Element(NamedTuple):
-    """A data element by its offsets: `start` of the tag, `value` of the value, `end` behind everything of it.
+    """A data element by its offsets: `start` of the tag, `value` of the value, `end` after its last byte.
 
-    `length` is the one encoded, which may be UNDEFINED; `vr` is NO_VR where the encoding leaves it out, or has what is
-    none.
+    `length` is the encoded length, which may be UNDEFINED. `vr` is NO_VR if the encoding has no VR or the bytes there
+    are not a VR.
     """
 
     tag: int
@@ -59,7 +59,7 @@ class Element(NamedTuple):
 
 
 def tag_bytes(tag: int, encoding: Encoding) -> bytes:
-    """Return a tag as this encoding has it."""
+    """Return a tag encoded."""
     return struct.pack(">HH" if encoding.big_endian else "<HH", tag >> 16, tag & 0xFFFF)
 
 
@@ -74,7 +74,7 @@ def element_header(tag: int, vr: bytes, length: int, encoding: Encoding) -> byte
     group, number = tag >> 16, tag & 0xFFFF
     if encoding.implicit:
         return struct.pack("<HHI", group, number, length)
-    # A VR that is not known has a 32-bit length, as all new ones do (PS3.5 6.2, 7.1.2).
+    # An unknown VR has a 32-bit length, as all new VRs do (PS3.5 6.2, 7.1.2).
     if vr in SHORT_VRS and length > 0xFFFF:
         vr = b"UN"
     if vr not in SHORT_VRS:
@@ -92,7 +92,7 @@ def element_bytes(tag: int, vr: bytes, value: bytes, encoding: Encoding) -> byte
 
 
 def swap(value: bytes, unit: int) -> bytes:
-    """Return the value with the bytes of every number of `unit` bytes reversed; a rest that is no number stays."""
+    """Return the value with the bytes of every `unit`-byte number reversed. An incomplete number at the end stays."""
     if unit == 1:
         return value
     whole = len(value) - len(value) % unit

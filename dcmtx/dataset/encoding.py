@@ -1,7 +1,7 @@
-"""Data-set encodings: from Implicit VR, Explicit VR and Big Endian into each other, and edits inside sequences.
+"""Conversion between data-set encodings (Implicit VR, Explicit VR, Big Endian), and edits inside sequences.
 
-Values are carried as bytes: strings are never decoded and written again, numbers are only swapped. What changes is
-how an element says its tag, VR and length. Large values stay in the file until they are written. What is UN stays UN
+Values are copied as bytes: strings are never decoded and encoded again, and numbers are only swapped. Only the
+encoding of tag, VR and length changes. Large values stay in the file until they are written. UN stays UN
 (PS3.5 6.2.2).
 """
 
@@ -45,11 +45,11 @@ __all__ = [
     "transcribe",
 ]  # fmt: skip
 
-# Bytes that are read or yielded at a time; values no longer than the second are copied, not left in the file.
+# _PIECE bytes are read or yielded at a time; values of up to _SMALL bytes are copied, not left in the file.
 _PIECE = 1 << 20
 _SMALL = 1 << 14
-# What is rewritten is kept if it is no more than this; else it is made again, a piece at a time. A piece counts as many
-# bytes more.
+# Rewritten pieces are kept in memory up to _KEPT bytes; beyond that they are made again, a piece at a time. Each piece
+# counts _OVERHEAD bytes more.
 _KEPT = 1 << 22
 _OVERHEAD = 64
 _LONGEST_PATH = 16
@@ -58,7 +58,7 @@ _SEQUENCES = frozenset([b"SQ", b"UN"])
 
 
 class Slices:
-    """The bytes of a Reader by slices, which are read when they are asked for."""
+    """The bytes of a Reader as slices, read on demand."""
 
     __slots__ = ("_reader",)
 
@@ -71,10 +71,10 @@ class Slices:
 
 
 class Item(Record):
-    """An item inside a sequence, for those who want to change it.
+    """An item inside a sequence, as a `Change` sees it.
 
-    `path` has the tags of the sequences around it, outermost first, of the first 16 if there are more; `parts` are its
-    elements, whose bytes are slices of `buffer`, encoded as `encoding`.
+    `path` holds the tags of the enclosing sequences, outermost first, 16 at most. `parts` are its elements; their bytes
+    are slices of `buffer`, encoded as `encoding`.
     """
 
     path: tuple[int, ...]
@@ -89,7 +89,7 @@ class Item(Record):
     def value(self, tag: int) -> bytes:
         """Return the value of an element of defined length, as encoded; empty if it is absent.
 
-        Raises InputError if it is longer than any attribute that is read so.
+        Raises InputError if it is longer than any attribute that is read this way.
         """
         part = self.find(tag)
         if part is None or part.length == UNDEFINED:
@@ -110,7 +110,7 @@ class Item(Record):
         return self.value(tag).decode("latin-1").strip("\0 ")
 
 
-# Given an item: new elements of it by tag, encoded as the target is; empty bytes leave one out.
+# Takes an item and returns its new elements by tag, in the target encoding; empty bytes remove an element.
 Change = Callable[[Item], Mapping[int, bytes]]
 
 
@@ -122,9 +122,9 @@ def transcribe(
     target: Encoding,
     context: Context,
 ) -> Iterator[Piece]:
-    """Yield top-level elements in another encoding, with edits put in, in the order of tags.
+    """Yield top-level elements in another encoding, with edits applied, in tag order.
 
-    Group lengths, retired, are left out at every level (PS3.5 7.2).
+    Group lengths, which are retired, are removed at every level (PS3.5 7.2).
     """
     pending = sorted(edits)
     position = 0
@@ -165,9 +165,9 @@ def rewrite(
 def rewriting(
     reader: Reader, element: Element, source: Encoding, target: Encoding, context: Context, changes: Iterable[Change]
 ) -> "Rewriting":
-    """Return the rewriting of one top-level sequence. One that was written as UN becomes what it is (PS3.5 6.2.2).
+    """Return the rewriting of one top-level sequence. A sequence that was written as UN becomes SQ (PS3.5 6.2.2).
 
-    Raises InputError where it is no sequence.
+    Raises InputError if it is not a sequence.
     """
     if element.vr != b"UN":
         return Rewriting(reader, element.start, element.end, source, target, context, changes)
@@ -180,9 +180,9 @@ def rewriting(
 
 
 def _unknown_encoding(reader: Reader, value: int) -> Encoding | None:
-    """Return how the items of a sequence written as UN are encoded; None where there are none.
+    """Return how the items of a sequence written as UN are encoded; None if there are none.
 
-    Implicit VR by the standard; some writers only change the VR to UN.
+    The standard requires Implicit VR, but some writers only change the VR to UN.
     """
     head = reader.pread(14, value)
     if head[:4] != tag_bytes(ITEM, IMPLICIT_LITTLE):
@@ -191,7 +191,7 @@ def _unknown_encoding(reader: Reader, value: int) -> Encoding | None:
 
 
 def is_sequence(reader: Reader, element: Element) -> bool:
-    """Tell whether an element that was written as UN is a sequence: items with elements, and nothing else."""
+    """Tell whether an element that was written as UN is a sequence: only items, and only elements in them."""
     encoding = _unknown_encoding(reader, element.value)
     if encoding is None or element.length == UNDEFINED:
         return encoding is not None
@@ -216,7 +216,7 @@ def _are_items(cursor: Cursor, position: int, end: int, encoding: Encoding, ends
 
 
 class _Swapped(Record):
-    """A large value that is read, and swapped by units, when it is written."""
+    """A large value that is read and swapped, `unit` bytes at a time, when it is written."""
 
     start: int
     end: int
@@ -236,9 +236,9 @@ def _read(reader: Reader, start: int, end: int) -> bytes:
 
 
 class _Level:
-    """One open sequence or data set: where it ends (None if by a delimiter), and where it begins in what is written.
+    """One open sequence or data set: where it ends (None if a delimiter ends it), and where it starts in the output.
 
-    `number` counts levels of defined length; `place` is that of its header among the pieces.
+    `number` counts levels of defined length. `place` is the index of its header among the pieces.
     """
 
     __slots__ = ("changes", "context", "encoding", "end", "items", "number", "pending", "place", "start", "tag")
@@ -259,15 +259,15 @@ class _Level:
 class Rewriting:
     """Whole elements of one data set in another encoding.
 
-    `changes` may give new elements for those of any item inside. Goes by a list of open levels, not by recursion:
-    sequences may nest to any depth. Defined lengths stay defined, and are recomputed; undefined ones stay undefined.
-    The elements are gone through once, for those lengths, and a second time when they are written, unless they are
-    so small that they can be kept; large values stay where they are. `size` is in bytes; `changed` says whether any
-    item was given new elements.
+    `changes` may replace elements of any item inside. The walk uses a list of open levels, not recursion, so sequences
+    may nest to any depth. Defined lengths stay defined and are recomputed; undefined lengths stay undefined.
+    The elements are read once to compute those lengths, and a second time when they are written, unless the result is
+    small enough to keep. Large values stay in the file. `size` is in bytes. `changed` tells whether any item got new
+    elements.
 
-    With `unknown`, an element written as UN, what lies between `start` and `end` are the items of that sequence.
+    With `unknown`, an element written as UN, the bytes between `start` and `end` are the items of that sequence.
 
-    Raises InputError where the bytes are no elements, and whatever `changes` do.
+    Raises InputError if the bytes are not elements, and whatever `changes` raise.
     """
 
     def __init__(
@@ -290,7 +290,7 @@ class Rewriting:
         self._unknown = unknown
         self._slices = Slices(reader)
         self._cursor, self._ahead = Cursor(reader), Cursor(reader)
-        # Where items and sequences without a length end, by where they start: each is looked for once.
+        # Ends of items and sequences of undefined length, by their starts, so that each is searched for only once.
         self._ends: dict[int, int] = {}
         self._made: dict[int, dict[int, bytes]] = {}
         self._sizes: array[int] = array("Q")
@@ -310,7 +310,7 @@ class Rewriting:
         self._measured = True
 
     def pieces(self) -> Iterator[Piece]:
-        """Yield what is written, bytes and spans of the source, a piece at a time."""
+        """Yield the output, bytes and spans of the source, a piece at a time."""
         run = bytearray()
         for piece in self._written():
             if isinstance(piece, bytes):
@@ -330,7 +330,7 @@ class Rewriting:
             yield bytes(run)
 
     def whole(self) -> bytes:
-        """Return all of what is written."""
+        """Return the whole output."""
         return b"".join(
             _read(self._reader, piece.start, piece.end) if isinstance(piece, Span) else piece
             for piece in self.pieces()
@@ -363,7 +363,7 @@ class Rewriting:
             self._open(_Level(unknown.tag, stop, self._source, self._context, items=True))
 
     def _step(self) -> bool:
-        """Go one header on; return whether there is more."""
+        """Process one header; return whether there is more."""
         level = self._levels[-1]
         start = self._position
         if level.end is not None and start >= level.end:
@@ -415,7 +415,7 @@ class Rewriting:
         self._open(item)
 
     def _changes_of(self, end: int | None, encoding: Encoding) -> Mapping[int, bytes]:
-        """Return the new elements of the item that starts here. They are made once."""
+        """Return the new elements of the item that starts here. They are computed only once."""
         start = self._position
         if self._measured:
             return self._made.get(start, {})
@@ -433,7 +433,7 @@ class Rewriting:
         return _elements(self._ahead, start, stop, encoding, self._ends)
 
     def _context_of(self, end: int | None, encoding: Encoding, outer: Context) -> Context:
-        """Return the context of the item that starts here: what it says of itself may stand behind what needs it."""
+        """Return the context of the item that starts here. Its attributes may follow the elements that need them."""
         if not encoding.implicit or self._target.implicit:
             return outer
         stop = end if end is not None else self._skip(encoding, in_item=True) - 8
@@ -466,16 +466,16 @@ class Rewriting:
         end = self._position = self._behind(vr, length, level.encoding) if undefined else value + length
         if end > self._bounds[1]:
             raise self._damaged(value)
-        # What has undefined length here is UN, or the fragments of nested Pixel Data: bytes stay bytes.
+        # Undefined length here means UN or the fragments of Pixel Data inside a sequence: the bytes are copied.
         vr = vr if undefined else fitting(b"UN" if vr == b"SQ" else vr, length)
         swaps = level.encoding.big_endian != self._target.big_endian and not undefined
         header = element_header(tag, vr, length, self._target)
         self._emit_plain(header, value, end, SWAP_UNIT.get(vr, 1) if swaps else 1)
 
     def _encoding_inside(self, level: _Level, vr: bytes, length: int) -> Encoding | None:
-        """Return how the items of the element are encoded whose value starts here; None if it is no sequence.
+        """Return how the items of the element whose value starts here are encoded; None if it is not a sequence.
 
-        What is UN is one only if its items may have to change: pixels follow the transfer syntax, wherever they are.
+        UN counts as a sequence only if its items may have to change: pixels follow the transfer syntax at any depth.
         """
         value = self._position
         undefined = length == UNDEFINED
@@ -517,7 +517,7 @@ class Rewriting:
         self._weight += len(data) + _OVERHEAD
 
     def _emit_plain(self, header: bytes, start: int, end: int, unit: int) -> None:
-        """Write a header and the value between two offsets: its bytes if it is short, else its place."""
+        """Write a header and the value between two offsets: its bytes if it is short, else its offsets."""
         length = end - start
         if length > _SMALL:
             self._emit(header)
@@ -531,7 +531,7 @@ class Rewriting:
         self._emit(header + (data if unit == 1 else swap(data, unit)))
 
     def _open(self, level: _Level) -> None:
-        """Open a sequence or an item, and write its header: its length, where it has one, is known the second time."""
+        """Open a sequence or an item, and write its header. A defined length is known only in the second pass."""
         length = UNDEFINED
         if level.end is not None:
             level.number = self._count
@@ -570,7 +570,7 @@ class Rewriting:
 
 
 class _Finder:
-    """Finds where tags, in little endian, stand between two offsets of a Reader: bytes that look like them at least."""
+    """Finds bytes that look like certain tags, in little endian, between two offsets of a Reader."""
 
     __slots__ = ("_found",)
 
@@ -578,18 +578,18 @@ class _Finder:
         pattern = re.compile(b"|".join(re.escape(tag_bytes(tag, IMPLICIT_LITTLE)) for tag in sorted(tags)), re.DOTALL)
         self._found: array[int] = array("Q")
         for position in range(start, end, _PIECE):
-            # Three bytes more: a tag may lie across the end of a piece.
+            # Three bytes more, because a tag may lie across the end of a piece.
             data = reader.pread(min(_PIECE + 3, end - position), position)
             self._found.extend(position + match.start() for match in pattern.finditer(data))
 
     def finds(self, start: int, stop: int) -> bool:
-        """Tell whether one of the tags stands between two offsets."""
+        """Tell whether one of the tags was found between two offsets."""
         first = bisect_left(self._found, start)
         return first < len(self._found) and self._found[first] < stop
 
 
 def append_item(sequence: bytes, tag: int, item: bytes) -> bytes:
-    """Return a sequence in Explicit VR Little Endian with one more item at its end; empty bytes make a new one."""
+    """Return a sequence in Explicit VR Little Endian with one item appended; empty bytes make a new sequence."""
     added = _header(ITEM, NO_VR, len(item), EXPLICIT_LITTLE) + item
     if not sequence:
         return element_header(tag, b"SQ", len(added), EXPLICIT_LITTLE) + added
@@ -607,9 +607,9 @@ def _header(tag: int, vr: bytes, length: int, encoding: Encoding) -> bytes:
 
 
 def parse(reader: Reader, start: int, end: int, encoding: Encoding) -> list[Element]:
-    """Return the elements between two offsets, each sequence as one.
+    """Return the elements between two offsets, each sequence as one element.
 
-    Raises InputError where an element goes beyond.
+    Raises InputError if an element extends beyond `end`.
     """
     return _elements(Cursor(reader), start, end, encoding, {})
 
@@ -640,5 +640,5 @@ def _elements(cursor: Cursor, start: int, end: int, encoding: Encoding, ends: di
 
 
 def fitting(vr: bytes, length: int) -> bytes:
-    """Return the VR, or UN if the value is too long for its 16-bit length, or nobody knows that VR (PS3.5 6.2.2)."""
+    """Return the VR, or UN if the value is too long for its 16-bit length or the VR is unknown (PS3.5 6.2.2)."""
     return b"UN" if vr not in VRS or (vr in SHORT_VRS and length > LARGEST_SHORT) else vr

@@ -1,8 +1,8 @@
 """The data set as bytes and an index of its top-level elements.
 
-A conversion changes a handful of elements. Everything else stays the bytes it was, so the data set is never parsed
-into objects and written again: it is indexed, values are read on demand, and edits are spliced in. Values and large
-spans stay in the file until they are needed. Standard library alone.
+A conversion changes only a few elements, and all other bytes must stay the same. So the data set is never parsed into
+objects and written again: it is indexed, values are read on demand, and edits are spliced in. Values and large
+spans stay in the file until they are needed. Standard library only.
 """
 
 import re
@@ -27,23 +27,23 @@ from dcmtx.finding import Finding, Severity
 from dcmtx.place.bytes import Memory, Reader
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 
-# No attribute whose value is looked at is longer, but for offset tables.
+# No attribute whose value is read is longer, except offset tables.
 LARGEST_VALUE = 1 << 20
 _CHUNK = 1 << 16
-# Tags below this are of the groups of commands (0000) and of File Meta Information (0002), or of a private group.
+# Lower tags belong to commands (group 0000), File Meta Information (group 0002) or private group 0001.
 _FIRST_TAG = 0x00030000
 _GROUP = 0xFFFF0000
 _PIECE = 1 << 20
-# PS3.5 6.2: what is longer is no number that the standard can mean.
+# PS3.5 6.2: an Integer String has at most 12 characters.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 
 
 class Header:
     """An index of the top-level elements of one data set.
 
-    `elements` stand before the pixel element, `tail` behind it; `pixel` is (7FE0,0008), (7FE0,0009) or (7FE0,0010)
-    at top level, or None. The end of the pixel element, where it has undefined length, is found by `close`.
-    `corrections` are values taken instead of illegal or absent ones; whatever is written has them.
+    `elements` precede the pixel element, `tail` follows it. `pixel` is (7FE0,0008), (7FE0,0009) or (7FE0,0010)
+    at top level, or None. `close` gets the end of the pixel element and then indexes `tail`.
+    `corrections` replace illegal or absent values, here and in the output.
     """
 
     __slots__ = ("_by_tag", "corrections", "elements", "encoding", "end", "notes", "pixel", "reader", "start", "tail")
@@ -60,7 +60,7 @@ class Header:
         self._by_tag = {element.tag: element for element in self.elements}
 
     def close(self, position: int) -> None:
-        """Index what stands behind the pixel element, which ends at `position`."""
+        """Index the elements after the pixel element, which ends at `position`."""
         self.tail, second, self.end = _index(Cursor(self.reader), position, self.encoding, self.notes)
         if second is not None:
             raise InputError(
@@ -72,7 +72,7 @@ class Header:
             self._by_tag.setdefault(element.tag, element)
 
     def __contains__(self, tag: int) -> bool:
-        """Tell whether a top-level element of this tag stands before or behind the pixels."""
+        """Tell whether there is a top-level element of this tag before or after the pixels."""
         return tag in self._by_tag
 
     def get(self, tag: int) -> Element | None:
@@ -80,13 +80,13 @@ class Header:
         return self._by_tag.get(tag)
 
     def tags(self) -> Iterable[int]:
-        """Return the tags of all elements but the pixel element, in the order of the file."""
+        """Return the tags of all elements except the pixel element, in file order."""
         return self._by_tag
 
     def value(self, tag: int, most: int = LARGEST_VALUE) -> bytes:
         """Return the value of an element of defined length, as encoded; empty if it is absent.
 
-        Raises InputError for more than `most` bytes, which no attribute has that is read so.
+        Raises InputError for more than `most` bytes; no attribute that is read this way is longer.
         """
         if tag in self.corrections:
             correction = self.corrections[tag]
@@ -136,7 +136,7 @@ class Header:
 
 
 class Cursor:
-    """A window on the bytes of a Reader, moved as the scan goes on; on bytes in memory, all of them."""
+    """A window on the bytes of a Reader that moves with the scan; for bytes in memory, it holds all of them."""
 
     __slots__ = ("base", "buffer", "end", "reader")
 
@@ -147,7 +147,7 @@ class Cursor:
         self.buffer = reader.buffer if isinstance(reader, Memory) else b""
 
     def at(self, position: int, need: int) -> int:
-        """Return the index of `position` in `buffer`, with `need` bytes behind it, or fewer at the end."""
+        """Return the index of `position` in `buffer`, with `need` bytes from there, or fewer at the end."""
         index = position - self.base
         if index < 0 or (index + need > len(self.buffer) and self.base + len(self.buffer) < self.end):
             self.buffer = self.reader.pread(_CHUNK, position)
@@ -159,9 +159,9 @@ class Cursor:
 def _index(
     cursor: Cursor, position: int, encoding: Encoding, notes: list[Finding]
 ) -> tuple[list[Element], Element | None, int]:
-    """Return the elements from `position`, the pixel element that ends them, if any, and where it stopped."""
+    """Return the elements from `position`, the pixel element that ends them, if any, and where indexing stopped."""
     elements: list[Element] = []
-    # Elements that stand where they must not, and those whose VR is none.
+    # Elements of groups that must not occur here, and elements with an invalid VR.
     misplaced: list[int] = []
     unnamed: list[int] = []
     pixel: Element | None = None
@@ -172,7 +172,7 @@ def _index(
             header = header_at(cursor, position, encoding, cursor.end, nested=False)
             if header is not None and header[0] & _GROUP:
                 unnamed.append(header[0])
-        # What starts with tag (0000,0000) is padding, unless it is a group length.
+        # An element with tag (0000,0000) is padding, unless it is a group length.
         if header is None or (header[0] == 0 and header[3] != 4):
             _check_padding(cursor, position)
             notes.append(
@@ -210,7 +210,7 @@ def _index(
 
 
 def _pixel_element(pixel: Element, encoding: Encoding) -> Element:
-    """Return the pixel element. Raises InputError in big endian where no VR says which of its bytes are swapped."""
+    """Return the pixel element. Raises InputError in big endian if no known VR tells which bytes are swapped."""
     if encoding.big_endian and pixel.vr not in VRS:
         raise InputError(
             f"{tag_text(pixel.tag)} has no VR that the standard knows, so its byte order cannot be told",
@@ -222,7 +222,7 @@ def _pixel_element(pixel: Element, encoding: Encoding) -> Element:
 
 
 def _oddities(misplaced: list[int], unnamed: list[int]) -> Iterator[Finding]:
-    """Yield notes on elements that stand where they must not, and on those whose VR is none."""
+    """Yield notes on elements of groups that must not occur here, and on elements with an invalid VR."""
     if misplaced:
         yield Finding(
             "N_MISPLACED",
@@ -238,13 +238,13 @@ def _oddities(misplaced: list[int], unnamed: list[int]) -> Iterator[Finding]:
 
 
 def _counted(tags: list[int]) -> str:
-    """Return the first of these tags, and how many more there are, in words."""
+    """Return the first of these tags and the number of the others, in words."""
     more = len(tags) - 1
     return tag_text(tags[0]) + (f" (and {more} more element{'s' * (more != 1)})" if more else "")
 
 
 def _check_padding(cursor: Cursor, position: int) -> None:
-    """Raise InputError unless all that is left are zeros."""
+    """Raise InputError unless all remaining bytes are zero."""
     for start in range(position, cursor.end, _PIECE):
         if cursor.reader.pread(min(_PIECE, cursor.end - start), start).strip(b"\0"):
             raise InputError(
@@ -257,7 +257,7 @@ def _check_padding(cursor: Cursor, position: int) -> None:
 def element_at(buffer: bytes, at: int, encoding: Encoding) -> tuple[int, bytes, int, int] | None:
     """Return tag, VR, size of the element's header and length at this index.
 
-    None where the buffer ends, and in Explicit VR where the VR is not one of the standard's: then `header_at` looks at
+    Returns None if the buffer ends, or if the VR in Explicit VR is not in the standard: then `header_at` looks at
     what follows.
     """
     rest = len(buffer) - at
@@ -269,7 +269,7 @@ def element_at(buffer: bytes, at: int, encoding: Encoding) -> tuple[int, bytes, 
     order = ">" if encoding.big_endian else "<"
     group, number, vr, length = struct.unpack_from(f"{order}HH2sH", buffer, at)
     tag = group << 16 | number
-    # Items have no VR in any encoding; their length may look like one.
+    # Items have no VR in any encoding; their length may look like a VR.
     if vr in SHORT_VRS and group != 0xFFFE:
         return tag, vr, 8, length
     if group == 0xFFFE:
@@ -282,7 +282,7 @@ def element_at(buffer: bytes, at: int, encoding: Encoding) -> tuple[int, bytes, 
 def header_at(
     cursor: "Cursor", position: int, encoding: Encoding, end: int, *, nested: bool
 ) -> tuple[int, bytes, int, int] | None:
-    """Return what `element_at` does; of an element whose VR is none, by what follows it. None where the bytes end."""
+    """Like `element_at`, but read an element with an invalid VR by what follows it. None if the bytes end."""
     at = cursor.at(position, 12)
     header = element_at(cursor.buffer, at, encoding)
     if header is not None or encoding.implicit:
@@ -306,7 +306,7 @@ def item_encoding(cursor: "Cursor", position: int, end: int, encoding: Encoding)
 
 
 def nested_encoding(vr: bytes, encoding: Encoding) -> Encoding:
-    """Return the encoding of the items inside an element: what UN holds is Implicit VR LE always (PS3.5 6.2.2)."""
+    """Return the encoding of the items inside an element: in UN it is always Implicit VR LE (PS3.5 6.2.2)."""
     return IMPLICIT_LITTLE if vr == b"UN" else encoding
 
 
@@ -319,15 +319,14 @@ def skip_items(
     in_item: bool = False,
     ends: dict[int, int] | None = None,
 ) -> int:
-    """Return the offset behind the Sequence Delimitation Item of the items that start at `position`.
+    """Return the offset after the Sequence Delimitation Item of the items that start at `position`.
 
-    With `in_item`, elements start there, and an Item Delimitation Item ends them. Goes by a list, not by recursion:
-    sequences may nest to any depth. `ends` remembers what is found, by where it starts: with it, nothing is gone
-    through twice.
+    With `in_item`, elements start there, and an Item Delimitation Item ends them. The walk uses a list, not recursion,
+    so sequences may nest to any depth. `ends` caches the ends by their starts, so that nothing is scanned twice.
     """
     if ends is not None and position in ends:
         return ends[position]
-    # One entry per open level: the encoding inside it, whether elements (of an item) or items are due, its start.
+    # One entry per open level: its encoding, whether elements (of an item) or items come next, and its start.
     levels: list[tuple[Encoding, bool, int]] = [(encoding, in_item, position)]
     while levels:
         here, within, start = levels[-1]
@@ -368,16 +367,16 @@ def skip_items(
 def guess_encoding(reader: Reader, start: int, declared: Encoding | None = None) -> Encoding | None:
     """Return the encoding that the first elements of a data set show, or None if they show none.
 
-    What one element shows is taken where it is what was declared; against that, several are asked.
+    One element is enough to confirm the declared encoding; several are needed to contradict it.
 
-    Raises nothing: an empty or strange data set gives None.
+    Raises nothing: an empty or malformed data set gives None.
     """
     first = reader.pread(8, start)
     if len(first) < 8:
         return None
     known = first[4:6] in VRS
     little, big = int.from_bytes(first[:2], "little"), int.from_bytes(first[:2], "big")
-    # The first group of a data set is small (0008 almost always): the byte order that makes it so is the one.
+    # The first group of a data set is small (almost always 0008): the byte order that makes it small is the right one.
     explicit = EXPLICIT_LITTLE if little <= big else Encoding(big_endian=True)
     if not known and explicit.big_endian:
         return None

@@ -1,6 +1,6 @@
 """The first bytes of a DICOM file: preamble and group 0002, enough to know the transfer syntax (PS3.10 7.1).
 
-Standard library alone, so that a plain copy and an error start at once.
+Standard library only, so that a plain copy or an error message starts quickly.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dcmtx.syntax import Syntax
 
 PREAMBLE = 128
 MAGIC = b"DICM"
-# Group 0002 is small; one that claims more than this is not File Meta Information.
+# Group 0002 is small; a value longer than this is not File Meta Information.
 LARGEST_META = 1 << 20
 
 
@@ -33,7 +33,7 @@ _DEFLATED = frozenset([b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.4.95", b"1
 
 
 class MetaElement(Record):
-    """One element of group 0002, as it stands in the file."""
+    """One element of group 0002, as it is in the file."""
 
     tag: int
     vr: bytes
@@ -41,10 +41,10 @@ class MetaElement(Record):
 
 
 class FileMeta(Record):
-    """What stands before the data set.
+    """Everything before the data set.
 
-    `preamble` is 128 bytes, or empty if the file has none; `dataset` is the offset of the data set in bytes;
-    `declared` is the length that (0002,0000) gives, or None.
+    `preamble` is 128 bytes, or empty if the file has none. `dataset` is the offset of the data set in bytes.
+    `declared` is the group length in (0002,0000), or None.
     """
 
     preamble: bytes
@@ -68,10 +68,10 @@ class FileMeta(Record):
 def read_file_meta(data: bytes) -> FileMeta:
     """Parse preamble and group 0002 from the first bytes of a file.
 
-    A file without preamble, or without group 0002, gives a Head with those parts empty: whether such a file can
-    be read is decided by the one who looks at its data set.
+    A file without preamble or group 0002 gives a FileMeta with those parts empty. The caller, who looks at the data
+    set, decides whether such a file can be read.
 
-    Raises InputError when group 0002 is cut off or no length in it makes sense.
+    Raises InputError if group 0002 is cut off or a length in it is implausible.
     """
     start = 0
     preamble = b""
@@ -82,7 +82,7 @@ def read_file_meta(data: bytes) -> FileMeta:
     position = start
     declared = None
     while data[position : position + 2] == b"\x02\x00":
-        # The first two bytes of a deflated data set may look like group 0002: there the length has the word.
+        # The first two bytes of a deflated data set may look like group 0002, so the group length decides there.
         if declared == position - start - 12 and _is_deflated(meta):
             break
         element, position = _element(data, position)
@@ -103,9 +103,9 @@ def _truncated() -> InputError:
 
 
 def _element(data: bytes, position: int) -> tuple[MetaElement, int]:
-    """Return the element at `position` and the offset behind it.
+    """Return the element at `position` and the offset after it.
 
-    Group 0002 is Explicit VR Little Endian always; some old writers used Implicit VR, which is read too.
+    Group 0002 is always Explicit VR Little Endian; some old writers used Implicit VR, which is read too.
     """
     if len(data) < position + 8:
         raise _truncated()
@@ -133,9 +133,9 @@ def _element(data: bytes, position: int) -> tuple[MetaElement, int]:
 
 
 def peek(file: Reader) -> FileMeta:
-    """Return what stands before the data set of a file.
+    """Return everything before the data set of a file.
 
-    Raises InputError when the file is empty, or ends inside its File Meta Information.
+    Raises InputError if the file is empty or ends inside its File Meta Information.
     """
     if file.size == 0:
         raise InputError("the file is empty", code="E_EMPTY")
@@ -153,14 +153,14 @@ SOP_CLASS_UID = 0x00080016
 SOP_INSTANCE_UID = 0x00080018
 
 
-# 2.25 and a UUID made once for this implementation (PS3.5 B.2).
+# 2.25 and a UUID generated once for this implementation (PS3.5 B.2).
 IMPLEMENTATION_CLASS_UID = "2.25.106106603324789294373175496770871834323"
 
 
 IMPLEMENTATION_VERSION_NAME = f"DCMTX_{__version__.replace('.', '_')}"[:16]
 
 
-# PS3.10 Table 7.1-1: for sources that leave the VR out, which group 0002 never may.
+# PS3.10 Table 7.1-1: for sources that omit the VR, which group 0002 must not.
 _META_VRS: dict[int, bytes] = {
     0x00020001: b"OB", 0x00020002: b"UI", 0x00020003: b"UI", 0x00020010: b"UI", 0x00020012: b"UI", 0x00020013: b"SH",
     0x00020016: b"AE", 0x00020017: b"AE", 0x00020018: b"AE", 0x00020100: b"UI", 0x00020102: b"OB",
@@ -170,8 +170,8 @@ _META_VRS: dict[int, bytes] = {
 def file_meta(head: FileMeta, header: Header, syntax: Syntax, instance: str | None = None) -> bytes:
     """Return preamble, prefix and group 0002 for a file in `syntax`.
 
-    What the source has there stays, but for the transfer syntax, the instance, which follows the data set or is
-    `instance`, the implementation, which is dcmtx now, and the group length, which is computed.
+    The source's elements stay, except these: the transfer syntax; the SOP Class and Instance UIDs, which follow the
+    data set or `instance`; the implementation, which becomes dcmtx; and the group length, which is computed.
     """
     values, body = _meta(head, header, syntax, instance)
     preamble = head.preamble or bytes(PREAMBLE)
@@ -181,9 +181,9 @@ def file_meta(head: FileMeta, header: Header, syntax: Syntax, instance: str | No
 def meta_changes(
     head: FileMeta, header: Header, syntax: Syntax, instance: str | None = None
 ) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield tag, VR and new value of every element of group 0002 that `file_meta` changes, or adds.
+    """Yield tag, VR and new value of every element of group 0002 that `file_meta` changes or adds.
 
-    What only pads a value is no change.
+    A difference in padding is not a change.
     """
     values, _ = _meta(head, header, syntax, instance)
     before = {element.tag: element.value for element in head.meta}
@@ -197,7 +197,7 @@ def meta_changes(
 def _meta(
     head: FileMeta, header: Header, syntax: Syntax, instance: str | None
 ) -> tuple[dict[int, tuple[bytes, bytes]], bytes]:
-    """Return the VRs and values of group 0002, its length among them, and the group behind that, encoded."""
+    """Return the VRs and values of group 0002, including its length, and the encoded group after that length."""
     values: dict[int, tuple[bytes, bytes]] = {element.tag: (element.vr, element.value) for element in head.meta}
     values.pop(GROUP_LENGTH, None)
     values[META_VERSION] = (b"OB", b"\x00\x01")
@@ -211,12 +211,12 @@ def _meta(
 
 
 def is_tiff(preamble: bytes) -> bool:
-    """Tell whether a preamble makes the file a TIFF file too, by offsets that hold only for its very bytes."""
+    """Tell whether a preamble makes the file a TIFF file too. Its offsets are valid only while no byte moves."""
     return preamble[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def _identify(values: dict[int, tuple[bytes, bytes]], header: Header, instance: str | None) -> None:
-    """Give (0002,0002) and (0002,0003) the values of the data set, where it has them."""
+    """Set (0002,0002) and (0002,0003) to the values of the data set, if it has them."""
     class_uid = header.text(SOP_CLASS_UID)
     instance_uid = instance or header.text(SOP_INSTANCE_UID)
     if class_uid:

@@ -1,7 +1,7 @@
-"""How bytes are read that can be read in several ways: an element whose VR is none, and a data set of either encoding.
+"""How ambiguous bytes are read: an element with an invalid VR, and a data set whose encoding is unclear.
 
-Whatever reading leads to something that can be the next element is the right one. Needed for odd files only, so it is
-loaded for them only. Standard library alone.
+The right reading is the one that leads to a plausible next element. Only odd files need this module, so it is
+loaded only for them. Standard library only.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ Reading = tuple[int, bytes, int, int]
 
 # How well a reading of an element fits what follows it.
 _NOTHING, _POSSIBLE, _LIKELY, _CERTAIN = range(4)
-# How many elements in a row whose VRs are none are tried in all ways.
+# How many consecutive elements with invalid VRs are tried in all ways.
 _DEPTH = 2
-# How many elements show the encoding of a data set.
+# How many elements are read to find the encoding of a data set.
 _ELEMENTS = 8
 _HEADER = 12
 
 
 def settle(reader: Reader, position: int, encoding: Encoding, end: int, *, nested: bool) -> Reading | None:
-    """Return how to read the element at `position`, whose VR the standard does not know; None where the bytes end.
+    """Return how to read the element at `position`, whose VR is not in the standard; None if the bytes end.
 
-    Its length has 16 bits, as real files have it, or 32 bits, as new VRs have it (PS3.5 6.2.2), or there is no VR at
-    all, since some writers mix Implicit VR in. `end` is where the data set around it ends, at most; `nested` says that
-    it is an item. Two capitals may be a VR that the standard adds one day, and are returned; all else is none.
+    Its length has 16 bits, as in real files, or 32 bits, as for new VRs (PS3.5 6.2.2), or there is no VR at all, since
+    some writers mix in Implicit VR. `end` is the latest possible end of the enclosing data set; `nested` tells that
+    this is an item. Two capital letters may be a future VR and are returned; anything else gives NO_VR.
     """
     head = reader.pread(min(_HEADER, end - position), position)
     if encoding.implicit or len(head) < 8 or head[4:6] in LONG_VRS:
@@ -48,7 +48,7 @@ def settle(reader: Reader, position: int, encoding: Encoding, end: int, *, neste
 
 
 def _readings(head: bytes, encoding: Encoding) -> Iterator[Reading]:
-    """Yield what the header of an element may say, first what it says if nothing follows that could tell."""
+    """Yield the possible readings of an element's header. The first is the default if what follows cannot decide."""
     order = ">" if encoding.big_endian else "<"
     group, number, vr, short = struct.unpack_from(f"{order}HH2sH", head)
     tag = group << 16 | number
@@ -57,7 +57,7 @@ def _readings(head: bytes, encoding: Encoding) -> Iterator[Reading]:
     by_short = (tag, named, 8, short)
     implicit = (tag, NO_VR, 8, struct.unpack_from(f"{order}I", head, 4)[0])
     by_long = None
-    # Two reserved bytes stand before a length of 32 bits (PS3.5 7.1.2): zeros, or it is none.
+    # Two reserved bytes, which are zero, precede a 32-bit length (PS3.5 7.1.2).
     if len(head) == _HEADER and (capitals or not short):
         by_long = (tag, named, 12, struct.unpack_from(f"{order}I", head, 8)[0])
     if capitals and by_long:
@@ -74,7 +74,7 @@ def _readings(head: bytes, encoding: Encoding) -> Iterator[Reading]:
 def _merit(
     reader: Reader, reading: Reading, position: int, encoding: Encoding, end: int, nested: bool, depth: int
 ) -> int:
-    """Say how well what stands behind an element, read so, can follow it."""
+    """Rate how well the bytes after an element fit this reading of it."""
     tag, _, size, length = reading
     value = position + size
     if length == UNDEFINED:
@@ -91,10 +91,10 @@ def _merit(
     if group == 0xFFFE:
         return _CERTAIN if nested and following == ITEM_END else _NOTHING
     if not any(head):
-        # Padding behind the last element.
+        # Padding after the last element.
         return _NOTHING if nested else _POSSIBLE
     rises = following > tag
-    # Where tags do not rise, bytes are missing or too many most likely: nothing must be swallowed then.
+    # If tags do not rise, bytes are probably missing or extra, and no data must be skipped then.
     if not rises:
         return _NOTHING
     if head[4:6] in VRS:
@@ -106,7 +106,7 @@ def _merit(
 
 
 def _named_merit(head: bytes, position: int, encoding: Encoding, end: int) -> int:
-    """Say how well an element with a VR can follow: whether it is whole."""
+    """Rate an element with a VR as the next element: by whether it is complete."""
     header = element_at(head, 0, encoding)
     if header is None:
         return _NOTHING
@@ -116,9 +116,9 @@ def _named_merit(head: bytes, position: int, encoding: Encoding, end: int) -> in
 
 
 def weigh(reader: Reader, start: int, end: int, candidates: list[Encoding], *, nested: bool = False) -> Encoding | None:
-    """Return which encoding most of the first elements show, the first of those that show as many; None if none does.
+    """Return the encoding that explains most of the first elements, or the first of several; None if none does.
 
-    Looks at several elements: one that is odd proves nothing.
+    It looks at several elements, because a single odd one proves nothing.
     """
     counts = [_count(reader, start, end, encoding, nested=nested) for encoding in candidates]
     most = max(counts)
@@ -126,7 +126,7 @@ def weigh(reader: Reader, start: int, end: int, candidates: list[Encoding], *, n
 
 
 def _count(reader: Reader, start: int, end: int, encoding: Encoding, *, nested: bool) -> int:
-    """Count the elements, of the first few, that this encoding explains: with a VR that is one, if it has VRs."""
+    """Count those of the first few elements that this encoding explains: with a valid VR, if it has VRs."""
     count, before, position = 0, -1, start
     for _ in range(_ELEMENTS):
         head = reader.pread(min(_HEADER, end - position), position)

@@ -1,4 +1,4 @@
-"""Value representations (PS3.5 6.2): which there are, how long their lengths are, and which numbers bytes swap in."""
+"""Value representations (PS3.5 6.2): the list, the width of their length fields, and the units of byte swapping."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHORT_VRS = frozenset(
 VRS = LONG_VRS | SHORT_VRS
 
 
-# PS3.5 6.2 and 7.3: how many bytes are one number, which another byte order swaps.
+# PS3.5 6.2 and 7.3: how many bytes form one number, which is swapped in another byte order.
 SWAP_UNIT: dict[bytes, int] = {
     b"AT": 2, b"OW": 2, b"SS": 2, b"US": 2,
     b"FL": 4, b"OF": 4, b"OL": 4, b"SL": 4, b"UL": 4,

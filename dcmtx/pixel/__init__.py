@@ -1,1 +1,1 @@
-"""The shared pixel module: frames, items, colours, bits and codestream headers; never a data set."""
+"""Pixels: frames, items, colours, bits and codestream headers, without any knowledge of data sets."""

@@ -1,7 +1,7 @@
 """Words and the bits in them: sign, unused bits, High Bit, 1-bit packing (PS3.5 8.1.1, 8.1.2).
 
-A frame is an array of words of Bits Allocated. Its value lies in the low Bits Stored once High Bit has been made
-legal; what lies above is either fill (zeros, or copies of the sign bit) or content that somebody put there.
+A frame is an array of words of Bits Allocated. The value is in the low Bits Stored once High Bit has been made
+legal; the bits above are either fill (zeros, or copies of the sign bit) or content that a writer put there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def has_unused_content(words: Words, fmt: PixelFormat) -> bool:
-    """Tell whether some word holds anything but fill above Bits Stored: zeros, or the sign if it is signed."""
+    """Tell whether any word holds more than fill above Bits Stored: fill is zeros, or copies of the sign."""
     if fmt.stored >= words.dtype.itemsize * 8:
         return False
     if not fmt.signed:
@@ -30,7 +30,7 @@ def has_unused_content(words: Words, fmt: PixelFormat) -> bool:
 
 
 def clear_unused(words: Words, fmt: PixelFormat) -> Words:
-    """Return the words with nothing but fill above Bits Stored."""
+    """Return the words with only fill above Bits Stored."""
     width = words.dtype.itemsize * 8
     if fmt.stored >= width:
         return words
@@ -53,34 +53,34 @@ def _extend_sign(words: Words, count: int) -> Words:
 def lower_high_bit(words: Words, fmt: PixelFormat) -> Words:
     """Return the words shifted down so that High Bit is Bits Stored - 1 (PS3.5 8.1.1 Note 3).
 
-    What stood above High Bit is shifted too and stays above Bits Stored, where `has_unused_content` sees it.
+    Bits above High Bit are shifted too and stay above Bits Stored, where `has_unused_content` finds them.
     """
     lowered: Words = words >> (fmt.high_bit + 1 - fmt.stored)
     return lowered
 
 
 def below_high_bit(words: Words, fmt: PixelFormat) -> int:
-    """Return how many words hold anything below their lowest stored bit, which lowering High Bit drops."""
+    """Return how many words have bits set below their lowest stored bit; lowering High Bit drops those bits."""
     return int(np.count_nonzero(_low_bits(words, fmt.high_bit + 1 - fmt.stored)))
 
 
 def settle(samples: Words, stream: Codestream, fmt: PixelFormat) -> Words:
     """Return decoded samples as words of `fmt`, signed as Pixel Representation says.
 
-    The stream's precision decides up to Bits Stored, and the sign is copied upward from there, never from Bits
+    If the stream's precision is at most Bits Stored, the sign is extended from that precision, never from Bits
     Allocated (PS3.5 8.2.1 Note 4). A stream of more precision than Bits Stored may hold content above it: then the
-    words stay whole, for the caller to judge.
+    words stay whole, and the caller decides.
     """
     target = np.dtype(fmt.dtype)
     if stream.kind == "rle":
-        # It has no precision of its own, only bytes of whole words (PS3.5 G.2).
+        # RLE has no precision of its own, only bytes of whole words (PS3.5 G.2).
         return _reinterpret(samples, stream.precision, target)
     if stream.precision <= fmt.stored:
         if fmt.signed == bool(stream.signed):
             return samples.astype(target, copy=False)
         return _reinterpret(samples, stream.precision, target)
     if not stream.reversible:
-        # What a lossy coding overshoots is no content: the nearest value that exists is meant.
+        # Overshoot of lossy coding is not content: the nearest valid value is meant.
         return _clamp(samples, stream, fmt, target)
     words = _reinterpret(samples, stream.precision, np.dtype(f"uint{8 * target.itemsize}"))
     above = words >> fmt.stored
@@ -97,11 +97,11 @@ def settle(samples: Words, stream: Codestream, fmt: PixelFormat) -> Words:
 
 
 def _clamp(samples: Words, stream: Codestream, fmt: PixelFormat, target: np.dtype[Any]) -> Words:
-    """Return samples of a lossy stream, brought into the range of Bits Stored; those without a sign get it first."""
+    """Return samples of a lossy stream, clamped to the range of Bits Stored; unsigned samples get their sign first."""
     values = samples.astype(np.int64)
     if fmt.signed and not stream.signed:
         if np.any(values >> (stream.precision - 1)):
-            # Negative words were coded with the sign in all bits above.
+            # Negative words were coded with the sign in all higher bits.
             values = _reinterpret(samples, stream.precision, np.dtype(np.int64))
         else:
             values = _reinterpret(np.minimum(values, (1 << fmt.stored) - 1), fmt.stored, np.dtype(np.int64))
@@ -120,7 +120,7 @@ def _reinterpret(samples: Words, precision: int, target: np.dtype[Any]) -> Words
 
 
 def unsigned(words: Words, precision: int) -> Words:
-    """Return the low `precision` bits as unsigned samples of the same width, for codecs that know no sign."""
+    """Return the low `precision` bits as unsigned samples of the same width, for codecs without signed samples."""
     plain = words.view(f"uint{words.dtype.itemsize * 8}")
     if words.dtype.kind == "u" or precision >= words.dtype.itemsize * 8:
         return plain
@@ -142,7 +142,7 @@ def unpack_bits(data: bytes, first: int, fmt: PixelFormat) -> Words:
 
 
 class BitPacker:
-    """Packs frames of 1-bit pixels so that they run on across frames (PS3.5 8.1.1): a frame may start mid-byte."""
+    """Packs frames of 1-bit pixels without gaps (PS3.5 8.1.1): a frame may start within a byte."""
 
     __slots__ = ("_rest",)
 
@@ -169,14 +169,14 @@ def bit_plane(words: Words, bit: int) -> Words:
 
 
 def without_bits(words: Words, bits: list[int], fmt: PixelFormat) -> Words:
-    """Return the words without what stands in these bits: cleared, or filled with the sign as those beside them."""
+    """Return the words with these bits cleared, or filled with the sign if the unused bits beside them are."""
     width = words.dtype.itemsize * 8
     unsigned_type = np.dtype(f"uint{width}")
     mask = ((1 << width) - 1) & ~sum(1 << bit for bit in bits)
     cleared: Words = words.view(unsigned_type) & np.array(mask, unsigned_type)
     above = [bit for bit in bits if bit > fmt.high_bit]
     if fmt.signed and above:
-        # The lowest unused bit tells whether words are filled with their sign; where there is none, they all are.
+        # The lowest other unused bit tells whether words are filled with their sign; without one, the sign is used.
         pattern = next((bit for bit in range(fmt.high_bit + 1, width) if bit not in bits), fmt.high_bit)
         fill = np.array(sum(1 << bit for bit in above), unsigned_type)
         cleared |= ((cleared >> np.array(pattern, unsigned_type)) & np.array(1, unsigned_type)) * fill

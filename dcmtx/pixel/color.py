@@ -27,8 +27,8 @@ def by_plane(pixels: Words) -> Words:
 def expand_422(samples: Words, fmt: PixelFormat) -> Words:
     """Return native YBR_FULL_422 (Y1 Y2 Cb Cr for each two pixels) as YBR_FULL, chroma repeated.
 
-    `samples` is flat; pairs run on from row to row where Columns is odd. Exact: dropping every second chroma sample
-    gives it back.
+    `samples` is flat; if Columns is odd, pairs continue across rows. This is exact: dropping every second chroma sample
+    restores the input.
     """
     pairs = samples.reshape(-1, 4)
     full = np.empty((len(pairs), 2, 3), samples.dtype)

@@ -1,7 +1,7 @@
 """Encapsulation both ways: items, fragments, Basic and Extended Offset Table (PS3.5 A.4, PS3.3 C.7.6.3.1.8).
 
 Reading builds an index of fragments from item headers only, then maps frames to fragments. Writing lays out one
-fragment per frame and keeps the offsets that a table needs. Standard library alone.
+fragment per frame and keeps the offsets for the table. Standard library only.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ LARGEST_FRAGMENT = 0xFFFFFFFE
 
 _WINDOW = 1 << 16
 _PIECE = 1 << 20
-# Behind a fragment longer than this, reading its item's header alone is quicker than reading what lies between.
+# After a fragment longer than this, reading only the next item's header is quicker than reading a window.
 _FAR = 1 << 11
-# A first item longer than the table of sixteen million frames is none, but a fragment in its place.
+# A first item longer than the table of sixteen million frames is not a table but a misplaced fragment.
 _LARGEST_TABLE = 1 << 26
 Pread = Callable[[int, int], bytes]
 
 
 class Fragments(Record):
-    """The items of one encapsulated Pixel Data, by offsets in the file; the Basic Offset Table is not among them.
+    """The fragments of one encapsulated Pixel Data, by offsets in the file, without the Basic Offset Table item.
 
-    `first` is the offset that offset tables count from; `table` holds the Basic Offset Table's entries; `values`
-    and `lengths` say where each fragment's bytes are; `end` is the offset behind the Sequence Delimitation Item, or
-    behind the last fragment where that item is missing at the end of the file, as `unended` says.
+    `first` is the offset that offset tables count from. `table` holds the Basic Offset Table's entries. `values`
+    and `lengths` locate each fragment's bytes. `end` is the offset after the Sequence Delimitation Item; if that item
+    is missing at the end of the file, `unended` is true and `end` is the offset after the last fragment.
     """
 
     first: int
@@ -47,7 +47,7 @@ class Fragments(Record):
     unended: bool = False
 
     def offset(self, number: int) -> int:
-        """Return the offset of the item tag of this fragment (0-based), as an offset table counts it."""
+        """Return the offset of the item tag of this fragment (0-based), relative to `first`."""
         return self.values[number] - 8 - self.first
 
 
@@ -59,19 +59,19 @@ class ExtendedTable(Record):
 
 
 class FrameMap(Record):
-    """Which fragments hold which frame: frame i has fragments starts[i] up to, not including, starts[i + 1]."""
+    """The fragments of each frame: frame i has fragments starts[i] up to, not including, starts[i + 1]."""
 
     starts: array[int]
     notes: tuple[Finding, ...]
 
 
 def read_fragments(pread: Pread, start: int, size: int, frames: int | None = None) -> Fragments:
-    """Index the items from `start`, the offset behind the header of Pixel Data, in a file of `size` bytes.
+    """Index the items from `start`, the offset after the header of Pixel Data, in a file of `size` bytes.
 
-    `frames` is how many there should be. Where no frame is missing and nothing but zeros follows the last fragment, the
-    Sequence Delimitation Item may be missing.
+    `frames` is the expected number of frames. The Sequence Delimitation Item may be missing if no frame is missing and
+    only zeros follow the last fragment.
 
-    Raises InputError where the items are broken or the file ends before them.
+    Raises InputError if the items are damaged or the file ends before they do.
     """
     table, position = _read_table(pread, start, size, frames)
     first = position
@@ -97,7 +97,7 @@ def read_fragments(pread: Pread, start: int, size: int, frames: int | None = Non
 
 
 def _is_blank(pread: Pread, position: int, size: int) -> bool:
-    """Tell whether nothing but zeros follows."""
+    """Tell whether only zeros follow."""
     return all(not pread(min(_PIECE, size - start), start).strip(b"\0") for start in range(position, size, _PIECE))
 
 
@@ -117,20 +117,20 @@ def _read_table(pread: Pread, start: int, size: int, frames: int | None) -> tupl
 
 
 class _Place(Record):
-    """A place among the items where something is wrong: Basic Offset Table, offset as that counts, Number of Frames."""
+    """The place of an error among the items: Basic Offset Table, offset as in that table, Number of Frames."""
 
     table: array[int]
     offset: int
     frames: int | None
 
     def inside(self, number: int) -> str:
-        """Return to which frame the fragment here, the number-th (0-based), belongs, in words."""
+        """Return the frame of the fragment with this number (0-based), in words."""
         if len(self.table) > 1:
             return f", frame {max(bisect_right(self.table, self.offset), 1)} of {len(self.table)} by the offset table"
         return f", frame {number + 1} if each frame has one"
 
     def missing(self, number: int) -> str:
-        """Return which frame is missing if all ends here, behind so many fragments, in words; empty if none is."""
+        """Return the missing frame if the data ends here, after `number` fragments, in words; empty if none is."""
         tabled = len(self.table) > 1
         there = bisect_left(self.table, self.offset) if tabled else number
         frames = len(self.table) if tabled else self.frames or 1
@@ -159,7 +159,7 @@ def _broken(kind: bytes, position: int, size: int, number: int, place: _Place) -
 
 
 def read_extended(offsets: bytes, lengths: bytes) -> ExtendedTable | None:
-    """Return the Extended Offset Table of these two values, or None if they hold no whole entries."""
+    """Return the Extended Offset Table of these two values, or None if they do not hold whole entries."""
     if not offsets or len(offsets) % 8 or len(offsets) != len(lengths):
         return None
     count = len(offsets) // 8
@@ -176,14 +176,14 @@ def map_frames(
     single: bool,
     starts_frame: Callable[[int], bool] | None,
 ) -> FrameMap:
-    """Say which fragments belong to which of `frames` frames.
+    """Map fragments to `frames` frames.
 
-    The Extended Offset Table is believed first, then the Basic Offset Table, each only if it fits the items; then
-    one fragment per frame, one frame for all, and last the codestreams themselves: `starts_frame` tells of a
-    fragment (0-based) whether a frame begins there, by the bytes around its start. `single` says that the
-    syntax allows one fragment per frame only: more are joined if a table says so. Nothing is divided equally by guess.
+    The Extended Offset Table is tried first, then the Basic Offset Table, each only if it fits the items; then
+    one fragment per frame, one frame for all, and last the codestreams themselves: `starts_frame` tells whether a frame
+    begins at a fragment (0-based), by the bytes around its start. `single` tells that the syntax allows only one
+    fragment per frame: more are joined if a table says so. Fragments are never divided equally by guess.
 
-    Raises InputError when the fragments cannot be mapped.
+    Raises InputError if the fragments cannot be mapped.
     """
     count = len(fragments.values)
     if frames == 1 and count > 1 and starts_frame is not None:
@@ -192,7 +192,7 @@ def map_frames(
             return FrameMap(array("Q", [0, count]), (_joined(frames, count),))
     split = single and count > frames
     starts, notes = _by_tables(fragments, frames, extended, split=split)
-    # Fragments are joined to a frame, but never two frames to one.
+    # Fragments may be joined to one frame, but two frames are never merged.
     if starts is not None and split and (starts_frame is None or sum(map(starts_frame, range(count))) <= frames):
         return FrameMap(starts, (*notes, _joined(frames, count)))
     if starts is not None and not split:
@@ -224,7 +224,7 @@ def _check_one(streams: int) -> None:
 
 
 def _joined(frames: int, count: int) -> Finding:
-    """Return a note on frames in several fragments each where the syntax allows one (PS3.5 A.4)."""
+    """Return a note on frames that have several fragments although the syntax allows one (PS3.5 A.4)."""
     split = "the frame is" if frames == 1 else f"{frames} frames are"
     return Finding(
         "N_FRAGMENTS",
@@ -237,7 +237,7 @@ def _joined(frames: int, count: int) -> Finding:
 def _by_tables(
     fragments: Fragments, frames: int, extended: ExtendedTable | None, *, split: bool
 ) -> tuple[array[int] | None, list[Finding]]:
-    """Map by the first table that fits, and return notes on those that do not."""
+    """Map by the first table that fits, and return notes on tables that do not fit."""
     notes: list[Finding] = []
     if extended is not None:
         starts = _by_extended(fragments, frames, extended, split=split)
@@ -266,10 +266,10 @@ def _by_tables(
 
 
 def _by_extended(fragments: Fragments, frames: int, extended: ExtendedTable, *, split: bool) -> array[int] | None:
-    """Map by the Extended Offset Table, if it has an entry per frame, each on the tag of an item, and its length.
+    """Map by the Extended Offset Table, if it has an entry per frame with the offset and the length of an item.
 
-    The entries' order is the order of the frames; that of the items in the file must agree. Frames have one fragment
-    each (PS3.3 C.7.6.3.1.8), but for those that are `split` against their syntax.
+    The entries are in frame order; the order of the items in the file must agree. Frames have one fragment
+    each (PS3.3 C.7.6.3.1.8), unless they are `split` in violation of their syntax.
     """
     if len(extended.offsets) != frames or (len(fragments.values) != frames and not split):
         return None
@@ -278,19 +278,19 @@ def _by_extended(fragments: Fragments, frames: int, extended: ExtendedTable, *, 
         return None
     for number in range(frames):
         length = sum(fragments.lengths[starts[number] : starts[number + 1]])
-        # Lengths with and without the pad byte are both met.
+        # Writers give lengths with or without the pad byte.
         if not 0 <= length - extended.lengths[number] <= 1:
             return None
     return starts
 
 
 def _by_table(fragments: Fragments, frames: int) -> array[int] | None:
-    """Map by the Basic Offset Table, if it has an entry per frame, the first 0, rising, each on the tag of an item."""
+    """Map by the Basic Offset Table, if it has an entry per frame: the first 0, rising, each the offset of an item."""
     return _by_offsets(fragments, fragments.table) if len(fragments.table) == frames else None
 
 
 def _by_offsets(fragments: Fragments, table: array[int]) -> array[int] | None:
-    """Map by offsets of frames: the first 0, rising, each on the tag of an item."""
+    """Map by offsets of frames: the first 0, rising, each the offset of an item."""
     if table[0] != 0:
         return None
     starts = array("Q")
@@ -306,7 +306,7 @@ def _by_offsets(fragments: Fragments, table: array[int]) -> array[int] | None:
 
 
 def choose_table(asked: OffsetTable, frames: int, worst_case: int) -> OffsetTable:
-    """Return the table to write: basic, or extended where `worst_case` bytes of fragments may not fit 32 bits.
+    """Return the table to write: basic, or extended if `worst_case` bytes of fragments may not fit 32 bits.
 
     `worst_case` is known before encoding, so the space for the table can be reserved.
     """
@@ -320,8 +320,8 @@ def choose_table(asked: OffsetTable, frames: int, worst_case: int) -> OffsetTabl
 class Layout:
     """The layout of encapsulated Pixel Data as frames are written, one fragment per frame.
 
-    `header` gives what goes before the first fragment, `item` what goes before each, `trailer` what goes behind the
-    last. Tables are filled as frames come; `tables` returns what is to be patched in, by key.
+    `header` returns the bytes before the first fragment, `item` those around each fragment, `trailer` those after the
+    last. Tables are filled as frames are added; `tables` returns the values to patch in, by key.
     """
 
     __slots__ = ("_frames", "_kind", "_lengths", "_offsets", "_position")
@@ -339,9 +339,9 @@ class Layout:
         return ITEM + struct.pack("<I", width) + bytes(width)
 
     def item(self, length: int) -> tuple[bytes, bytes]:
-        """Account for a frame of `length` bytes; return what goes before it and behind it (PS3.5 A.4: even length).
+        """Add a frame of `length` bytes; return the bytes before it and after it (PS3.5 A.4: even length).
 
-        Raises RefusedError when the frame or its offset cannot be expressed.
+        Raises RefusedError if the frame's length or offset cannot be expressed.
         """
         pad = length % 2
         frame = len(self._offsets)

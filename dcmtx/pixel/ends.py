@@ -1,7 +1,7 @@
-"""Where codestreams end, whatever stands behind them. Never decodes.
+"""Where codestreams end, whatever follows them. Never decodes.
 
-A codestream is whole when its own markers lead to the one that ends it, and only then: padding of any value may follow,
-and the bytes of an end marker may stand in it too. Standard library alone.
+A codestream is complete only if its own markers lead to its end marker: padding of any value may follow, and may
+contain the bytes of an end marker. Standard library only.
 
 Sources: ITU-T T.81 B.1.1 (JPEG), T.87 A.1 (JPEG-LS), T.800 A.3, A.4, D.4.1 (JPEG 2000).
 """
@@ -14,12 +14,13 @@ from dcmtx.pixel.codestream import Codestream
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _SOT, _SOD, _EOC = b"\xff\x90", b"\xff\x93", b"\xff\xd9"
-# In coded data FF is followed by less than 80 (JPEG-LS), by 00 (JPEG), or is a restart marker; FF before FF is fill.
+# In coded data FF is followed by a byte below 80 (JPEG-LS) or by 00 (JPEG), or starts a restart marker. FF before FF is
+# fill.
 _MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 
 
 def in_scans(data: bytes, stream: Codestream) -> int | None:
-    """Return the offset behind the EOI of JPEG or JPEG-LS, or None if it is not there, or a component has no scan."""
+    """Return the offset after the EOI of JPEG or JPEG-LS, or None if it is missing or a component has no scan."""
     scanned: set[int] = set()
     position = stream.body
     while (found := _MARKER.search(data, position)) is not None:
@@ -37,9 +38,9 @@ def in_scans(data: bytes, stream: Codestream) -> int | None:
 
 
 def in_tile_parts(data: bytes, stream: Codestream) -> int | None:
-    """Return the offset behind the EOC of JPEG 2000, or None if a tile or the end of a tile-part is missing.
+    """Return the offset after the EOC of JPEG 2000, or None if a tile or the end of a tile-part is missing.
 
-    Some writers leave EOC out: then nothing may follow the last tile-part, or zeros.
+    Some writers omit EOC: then only zeros may follow the last tile-part.
     """
     position, end = stream.body, stream.end
     tiles: set[bytes] = set()
@@ -59,9 +60,9 @@ def in_tile_parts(data: bytes, stream: Codestream) -> int | None:
 
 
 def _eoc(data: bytes, position: int, end: int) -> int | None:
-    """Return the offset behind the EOC that ends the tile-part whose header goes on at `position`.
+    """Return the offset after the EOC that ends the tile-part whose header continues at `position`.
 
-    Coded data holds no such bytes (T.800 B.10.1, D.4.1), but a comment in the header may.
+    Coded data never contains these bytes (T.800 B.10.1, D.4.1), but a comment in the header may.
     """
     while data[position : position + 2] != _SOD:
         length = int.from_bytes(data[position + 2 : position + 4], "big")

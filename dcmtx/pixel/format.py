@@ -1,6 +1,6 @@
-"""What the attributes of the Image Pixel Module say about one frame, and the arithmetic of frames.
+"""The pixel format that the Image Pixel Module describes, and the arithmetic of frames.
 
-Standard library alone.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dcmtx.record import Record
 
 MONOCHROME = frozenset(["MONOCHROME1", "MONOCHROME2"])
-# PS3.3 C.7.6.3.1.2: how many samples each Photometric Interpretation has.
+# PS3.3 C.7.6.3.1.2: the number of samples of each Photometric Interpretation.
 SAMPLES: dict[str, int] = {
     "MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1,
     "RGB": 3, "YBR_FULL": 3, "YBR_FULL_422": 3, "YBR_RCT": 3, "YBR_ICT": 3, "YBR_PARTIAL_420": 3, "XYB": 3,
@@ -16,10 +16,10 @@ SAMPLES: dict[str, int] = {
 
 
 class PixelFormat(Record):
-    """The pixels of an image: their number, size and meaning, in the words of PS3.3 C.7.6.3.
+    """The pixels of an image: their number, size and meaning, in the terms of PS3.3 C.7.6.3.
 
-    `rows` and `columns` are pixels, `allocated`, `stored` and `high_bit` bits; `planar` is Planar Configuration;
-    `frames` counts frames.
+    `rows` and `columns` are in pixels, `allocated`, `stored` and `high_bit` in bits; `planar` is Planar Configuration;
+    `frames` is the number of frames.
     """
 
     rows: int
@@ -45,28 +45,28 @@ class PixelFormat(Record):
 
     @property
     def frame_bits(self) -> int:
-        """Bits of one native frame (PS3.5 8.1.1): cells without gaps; two samples a pixel where chroma is shared."""
+        """Bits of one native frame (PS3.5 8.1.1): cells without gaps; two samples a pixel if chroma is shared."""
         samples = 2 if self.subsampled else self.samples
         return self.pixels * samples * self.allocated
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes that hold one native frame by itself; frames of 1-bit pixels are packed closer than that."""
+        """Bytes of one native frame by itself; several frames of 1-bit pixels are packed more closely."""
         return (self.frame_bits + 7) // 8
 
     @property
     def native_bytes(self) -> int:
-        """Bytes of all native frames, without the pad byte: 1-bit pixels run on across frames (PS3.5 8.1.1)."""
+        """Bytes of all native frames, without the pad byte: 1-bit pixels have no gaps between frames (PS3.5 8.1.1)."""
         return (self.frame_bits * self.frames + 7) // 8
 
     @property
     def stored_bytes(self) -> float:
-        """Bytes of all frames counted from Bits Stored: what compression ratios are taken of."""
+        """Bytes of all frames, counted in Bits Stored: the basis of compression ratios."""
         return self.pixels * self.samples * self.stored * self.frames / 8
 
     @property
     def dtype(self) -> str:
-        """The NumPy name of one word in memory: 1-bit pixels take a byte each, 24 and 40 bits the next width up."""
+        """The NumPy dtype of one word in memory: a byte for 1-bit pixels, the next larger width for 24 and 40 bits."""
         return f"{'int' if self.signed and self.allocated > 1 else 'uint'}{8 * self.word_bytes}"
 
     @property

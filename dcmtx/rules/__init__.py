@@ -1,1 +1,1 @@
-"""What the standard says about the data set, as pure functions: a header in, edits out."""
+"""The standard's rules for the data set, as pure functions: a header in, edits out."""

@@ -1,4 +1,4 @@
-"""File Meta Information (PS3.10 7.1) and who wrote it."""
+"""The SOP Instance UID of a derived instance (PS3.5 B.2)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _NAMESPACE = "b5a9bb0a-3d0f-5e65-9a3b-52d3a3c8a4d1"
 
 
 def derived_uid(old: str, target: Syntax, quality: EncodingParameters, *others: str) -> str:
-    """Return the SOP Instance UID of what is made from instance `old`: 2.25 and a UUID of all that decides it.
+    """Return the SOP Instance UID of an instance made from `old`: 2.25 and a UUID of everything that decides it.
 
-    `others` are what decides it beside the parameters of quality and the version of dcmtx: the backends with the
-    versions of their libraries, the policy for unused bits.
+    `others` are the deciding inputs besides the encoding parameters and the version of dcmtx: the backends with the
+    versions of their libraries, and the policy for unused bits.
 
-    So the same conversion of the same instance, repeated, agrees with itself (PS3.5 B.2; RFC 4122 4.3).
+    So the same conversion of the same instance always gives the same UID (PS3.5 B.2; RFC 4122 4.3).
     """
     import uuid
 

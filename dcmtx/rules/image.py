@@ -1,4 +1,4 @@
-"""The Image Pixel Module as it stands in a header, read and judged (PS3.3 C.7.6.3)."""
+"""The Image Pixel Module in a header, read and checked (PS3.3 C.7.6.3)."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _DESCRIBING = frozenset(
         BITS_ALLOCATED, BITS_STORED, HIGH_BIT, PIXEL_REPRESENTATION,
     ]
 )  # fmt: skip
-# What is no number of frames, but can mean one only.
+# Invalid values of Number of Frames that can only mean 1.
 _ONE = re.compile(r"0+|\+?0*1\.0*|\+?0*1(\\\+?0*1)+")
 
 
 def correct(header: Header, holds: Callable[[PixelFormat], bool]) -> list[Finding]:
-    """Take the value that is certain for an attribute that is absent or illegal, and return notes that name it.
+    """Correct attributes that are absent or illegal, if their value is certain, and return notes on them.
 
-    Samples per Pixel where Photometric Interpretation has one sample, Number of Frames where the bytes are exactly one
-    frame: `holds` tells whether they are what a format says. Anything less certain is left as it is.
+    Samples per Pixel is corrected if Photometric Interpretation has one sample, Number of Frames if the bytes are
+    exactly one frame: `holds` tells whether the bytes match a format. Anything less certain is left as it is.
     """
     notes = []
     photometric = header.text(PHOTOMETRIC_INTERPRETATION)
@@ -79,13 +79,12 @@ def _describes(header: Header, holds: Callable[[PixelFormat], bool]) -> bool:
 
 
 def read_format(header: Header) -> PixelFormat:
-    """Return what the header says of its pixels.
+    """Return the pixel format that the header describes.
 
-    Absent High Bit, Pixel Representation, Planar Configuration and Number of Frames have the values that almost
+    Absent High Bit, Pixel Representation, Planar Configuration and Number of Frames get the values that almost
     every writer means: Bits Stored - 1, unsigned, by pixel, one.
 
-    Raises InputError when an attribute that nothing else tells is absent, or they contradict one another
-    (E_INCONSISTENT).
+    Raises InputError (E_INCONSISTENT) if any other attribute is absent, or if one occurs twice.
     """
     _check_unique(header)
     samples = _need(header, SAMPLES_PER_PIXEL, "Samples per Pixel")
@@ -110,7 +109,7 @@ def read_format(header: Header) -> PixelFormat:
 
 
 def _check_unique(header: Header) -> None:
-    """Raise InputError, E_INCONSISTENT, for an attribute that stands twice: readers differ in which they take."""
+    """Raise InputError, E_INCONSISTENT, for an attribute that occurs twice: readers differ in which one they use."""
     tags = [element.tag for element in (*header.elements, *header.tail) if element.tag in _DESCRIBING]
     for tag in tags:
         if tags.count(tag) > 1:
@@ -118,7 +117,7 @@ def _check_unique(header: Header) -> None:
 
 
 def check_format(fmt: PixelFormat) -> None:
-    """Raise InputError, E_INCONSISTENT, if the attributes describe no image that the standard knows."""
+    """Raise InputError, E_INCONSISTENT, if the attributes do not describe an image that the standard allows."""
     if fmt.frames < 1:
         raise _inconsistent(f"Number of Frames (0028,0008) is {fmt.frames}", NUMBER_OF_FRAMES)
     if not fmt.rows or not fmt.columns:

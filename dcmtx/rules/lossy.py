@@ -1,7 +1,7 @@
-"""What a data set must say of loss: once, completely, and never more than is true.
+"""What a data set must record about loss: each loss once, and completely.
 
-An irreversible step makes a derived image: it gets its own SOP Instance UID and says by what method, at what ratio and
-from what instance it was made. The ratio is known only when all frames are encoded, so places are reserved for it.
+An irreversible step makes a derived image: it gets its own SOP Instance UID and records the method, the ratio and
+the instance it was made from. The ratio is known only when all frames are encoded, so space is reserved for it.
 Sources: PS3.3 C.7.6.1.1.2, C.7.6.1.1.5, C.12.4.1, C.7.6.16.2.6, C.8.16.1; PS3.16 CID 7202, 7203.
 """
 
@@ -38,13 +38,13 @@ DERIVATION_IMAGES = 0x00089124
 SOURCE_EVIDENCE = 0x00089154
 SMALLEST = 0x00280106
 LARGEST = 0x00280107
-# Of the series, or of planes: other images decide these too, so they cannot be computed here.
+# These describe the series or planes; they depend on other images too, so they cannot be computed here.
 _STALE_EXTREMES = (0x00280104, 0x00280105, 0x00280108, 0x00280109, 0x00280110, 0x00280111)
 _PIXEL_PADDING_VALUE = 0x00280120
 
 RATIO_WIDTH = 10
 _LONGEST_DESCRIPTION = 1024
-# PS3.3 C.7.6.1.1.5.1: family of codestream: defined term, and what people call it.
+# PS3.3 C.7.6.1.1.5.1: by family of codestream, the defined term and the common name.
 METHODS: dict[str, tuple[str, str]] = {
     "jpeg": ("ISO_10918_1", "JPEG"),
     "jpegls": ("ISO_14495_1", "JPEG-LS"),
@@ -54,12 +54,12 @@ METHODS: dict[str, tuple[str, str]] = {
 }
 
 
-# Codestreams that look the same whether bits were left out of them or not.
+# Codestreams that look the same whether or not bits were discarded.
 _NEVER_KNOW = frozenset(["j2k", "htj2k", "jpegxl"])
 
 
 class History(Record):
-    """The losses so far, oldest first: the Nth ratio is that of the Nth method, as text, empty where it is not told."""
+    """The losses so far, oldest first. The Nth ratio, as text, belongs to the Nth method; it is empty if unknown."""
 
     ratios: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
@@ -70,10 +70,10 @@ class History(Record):
 
 
 def read_history(header: Header, own: str | None = None) -> History:
-    """Return the losses that the data set tells of, every value in its place.
+    """Return the losses that the data set records, with each ratio paired with its method.
 
-    `own` is the method of the source's codestream, if that has lost something. Methods are younger in the standard than
-    ratios: where only the last is missing, it is that one. Others that are missing are left empty.
+    `own` is the method of the source's codestream, if that is lossy. The standard added methods later than ratios: if
+    only the last method is missing, `own` fills it in. Other missing methods stay empty.
     """
     ratios, methods = _values(header, RATIO), _values(header, METHOD)
     count = max(len(ratios), len(methods))
@@ -85,10 +85,10 @@ def read_history(header: Header, own: str | None = None) -> History:
 
 
 def tells_of(header: Header, stream: Codestream) -> bool:
-    """Tell whether the data set says that codestreams like this one, which may not know, have lost something.
+    """Tell whether the data set records a loss by this kind of codestream, which may not show it itself.
 
-    A reversible wavelet is lossless only as long as none of its last bits were left out. The data set says so by the
-    flag, and by the last method, if it names any.
+    A reversible wavelet is lossless only if none of its last bits were discarded. The data set records that with the
+    flag, and with the last method, if it names any.
     """
     if stream.kind not in _NEVER_KNOW or header.text(LOSSY_IMAGE_COMPRESSION) != "01":
         return False
@@ -101,7 +101,7 @@ def _values(header: Header, tag: int) -> list[str]:
 
 
 class UndeclaredLoss(Record):
-    """What a source that is lossy but does not say so should have said."""
+    """The attributes missing from a source that is lossy but does not say so."""
 
     history: History
     edits: dict[int, Edit]
@@ -109,11 +109,11 @@ class UndeclaredLoss(Record):
 
 
 def undeclared_loss(header: Header, lost: Codestream | None, fmt: PixelFormat, coded_bytes: int) -> UndeclaredLoss:
-    """Return the losses so far, with that of the source's own codestreams if the data set is silent on it.
+    """Return the losses so far, including that of the source's own codestreams if the data set does not record it.
 
-    `lost` is the first codestream that has lost something, by what it says of itself, whatever its syntax: JPEG by its
-    process, JPEG-LS by NEAR, JPEG 2000 by its wavelet, JPEG XL by its colour transform. A data set whose last method is
-    that of its codestream lacks nothing but the flag.
+    `lost` is the first codestream whose header shows loss, whatever its syntax: JPEG by its process, JPEG-LS by NEAR,
+    JPEG 2000 by its wavelet, JPEG XL by its colour transform. If the data set's last method is already that of the
+    codestream, only the flag is missing, and perhaps the ratio.
     """
     own = METHODS[lost.kind][0] if lost is not None else None
     history = read_history(header, own)
@@ -144,7 +144,7 @@ def ratio_text(uncompressed: float, compressed: int) -> str:
 
 
 class Derivation(Record):
-    """What an irreversible step changes in the data set; `instance` is the new SOP Instance UID, if there is one."""
+    """The changes of the data set for an irreversible step; `instance` is the new SOP Instance UID, if there is one."""
 
     edits: dict[int, Edit]
     instance: str | None
@@ -161,10 +161,11 @@ def derive(
     *,
     measured: bool,
 ) -> Derivation:
-    """Return what the data set must say of an irreversible step to `target`.
+    """Return what the data set must record about an irreversible step to `target`.
 
-    `deciders` are what else decides the pixels, for the SOP Instance UID. The keys of reserved places are `ratio`
-    (text), and `smallest` and `largest` (16-bit numbers) if `measured`, which says that decoded pixels will be seen.
+    `deciders` are the other inputs that decide the pixels, for the SOP Instance UID. The keys of reserved places are
+    `ratio` (text), and, if `measured`, `smallest` and `largest` (16-bit numbers). `measured` tells that the extremes of
+    the decoded pixels will be measured.
     """
     term, name = METHODS[target.family]
     old = header.text(SOP_INSTANCE_UID)
@@ -219,7 +220,7 @@ def _loss_edits(history: History, term: str) -> dict[int, Edit]:
 
 
 def _extremes(header: Header, *, measured: bool) -> dict[int, Edit]:
-    """Return what becomes of the smallest and largest values: measured again, or left out."""
+    """Return the edits of the smallest and largest values: measured again, or removed."""
     edits: dict[int, Edit] = {tag: Remove(tag) for tag in _STALE_EXTREMES if tag in header}
     for tag, key in ((SMALLEST, "smallest"), (LARGEST, "largest")):
         element = header.get(tag)
@@ -231,7 +232,7 @@ def _extremes(header: Header, *, measured: bool) -> dict[int, Edit]:
 
 
 def _created(policy: Policy) -> dict[int, Edit]:
-    """Return Instance Creation Date and Time, which are those of the conversion."""
+    """Return Instance Creation Date and Time of the conversion."""
     now = time.localtime(policy.created)
     return {
         CREATION_DATE: Set(CREATION_DATE, b"DA", time.strftime("%Y%m%d", now).encode("ascii")),
@@ -240,9 +241,9 @@ def _created(policy: Policy) -> dict[int, Edit]:
 
 
 def derived_type(value: bytes) -> bytes | None:
-    """Return Image Type or Frame Type of a derived image: value 1 DERIVED, the others as they are.
+    """Return Image Type or Frame Type of a derived image: value 1 is DERIVED, the others stay.
 
-    None if nothing changes, or there is no value.
+    Returns None if nothing changes or there is no value.
     """
     values = value.rstrip(b" \0").split(b"\\")
     if values == [b""] or values[0].strip() == b"DERIVED":
@@ -251,7 +252,7 @@ def derived_type(value: bytes) -> bytes | None:
     return b"\\".join([b"DERIVED", *rest])
 
 
-# --- where a derivation is told of ------------------------------------------------------------------------------
+# --- where a derivation is recorded -----------------------------------------------------------------------------
 
 
 def _element(tag: int, vr: bytes, value: str) -> bytes:
@@ -276,7 +277,7 @@ def _source_item(header: Header) -> bytes:
 
 
 def _evidence_item(header: Header) -> bytes:
-    """Return an item that says to what study and series the source belongs (PS3.3 C.8.15.2, C.8.13.2)."""
+    """Return an item that names the study and series of the source (PS3.3 C.8.15.2, C.8.13.2)."""
     instance = _element(0x00081150, b"UI", header.text(SOP_CLASS_UID))
     instance += _element(0x00081155, b"UI", header.text(SOP_INSTANCE_UID))
     series = append_item(b"", 0x00081199, instance) + _element(0x0020000E, b"UI", header.text(0x0020000E))
@@ -287,7 +288,7 @@ _LOSSY_CODE = _code("113040", "Lossy Compression")
 
 
 def _derivation(header: Header, name: str, source: bytes) -> dict[int, Edit]:
-    """Return the attributes of the General Image Module that tell of a derivation (PS3.3 C.7.6.1, C.12.4)."""
+    """Return the attributes of the General Image Module that record a derivation (PS3.3 C.7.6.1, C.12.4)."""
     told = header.value(DERIVATION_DESCRIPTION).rstrip(b" \0")
     added = f"{name} lossy compression, ratio ".encode("ascii")
     told = _cut(told, _LONGEST_DESCRIPTION - len(added) - RATIO_WIDTH - 2)
@@ -302,15 +303,15 @@ def _derivation(header: Header, name: str, source: bytes) -> dict[int, Edit]:
 
 
 def _cut(text: bytes, room: int) -> bytes:
-    """Return text that fits, whole words of it.
+    """Return as many whole words of the text as fit.
 
-    A space stands between characters in every character set: none has it inside a character (PS3.5 6.1.2).
+    Cutting at a space is safe in every character set: none uses that byte inside a character (PS3.5 6.1.2).
     """
     if len(text) <= room:
         return text
     end = text.rfind(b" ", 0, room + 1)
     if end < 0:
-        # One long word, or a language without spaces; then in UTF-8 most likely, whose characters can be told.
+        # One long word, or a language without spaces: probably UTF-8, whose character boundaries can be found.
         end = room
         while end and text[end] & 0xC0 == 0x80:
             end -= 1
@@ -318,10 +319,10 @@ def _cut(text: bytes, room: int) -> bytes:
 
 
 def _home(header: Header) -> int | None:
-    """Return the sequence of functional groups that tells of a derivation; None if the data set itself does.
+    """Return the sequence of functional groups that records a derivation; None if the data set itself does.
 
-    A functional group is shared or per frame, never both (PS3.3 C.7.6.16.1.1): it goes where others are, else where
-    there is an item to hold it.
+    A functional group is shared or per frame, never both (PS3.3 C.7.6.16.1.1). It goes where Derivation Image items
+    already are, else where there is an item to hold it.
     """
     shared, per_frame = FUNCTIONAL_GROUPS
     places = (per_frame, shared) if _mentions(header, per_frame, DERIVATION_IMAGES) else (shared, per_frame)
@@ -329,7 +330,7 @@ def _home(header: Header) -> int | None:
 
 
 def _functional_groups(header: Header, home: int, name: str, source: bytes) -> dict[int, Edit]:
-    """Return the changes of functional groups: Frame Type, and the Derivation Image of all frames or of each."""
+    """Return the changes of functional groups: Frame Type, and the Derivation Image, shared or per frame."""
     item = _element(DERIVATION_DESCRIPTION, b"ST", f"{name} lossy compression")
     if source:
         item += append_item(b"", SOURCE_IMAGES, source)

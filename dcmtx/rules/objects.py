@@ -1,4 +1,4 @@
-"""Objects that are not plain images, and what their definitions forbid."""
+"""Objects that are not ordinary images, and what their definitions forbid."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FUNCTIONAL_GROUPS = (0x52009229, 0x52009230)
 
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 _STORAGE = "1.2.840.10008.5.1.4.1.1"
-# Values of these are measurements or labels: whoever changes them changes what they say.
+# The pixel values of these are measurements or labels, so any change of a value changes the meaning.
 QUANTITATIVE: dict[str, str] = {
     f"{_STORAGE}.66.4": "a Segmentation",
     f"{_STORAGE}.66.7": "a Label Map Segmentation",
@@ -29,8 +29,8 @@ QUANTITATIVE: dict[str, str] = {
 }
 
 
-# PS3.4 B.5: the last components of the storage SOP Classes whose objects are images, which have Pixel Data always.
-# An RT Dose has it only if its doses are a grid, and then Rows and Columns too (PS3.3 A.18.3).
+# PS3.4 B.5: the last components of the storage SOP Classes of images, which always have Pixel Data.
+# An RT Dose has it only if its doses are a grid; then it has Rows and Columns too (PS3.3 A.18.3).
 _IMAGES = (
     r"1(\.\d+)*|2|2\.[12]|3\.1|4|4\.[134]|6\.[12]|7|7\.[1-4]|12\.[12](\.1)?|13\.1\.\d|14\.[12]|20|30|66\.[47]|"
     r"77\.1\.(?!5\.3$)[\d.]+|128|128\.1|130|481\.1"
@@ -38,7 +38,7 @@ _IMAGES = (
 
 
 class Definition(Record):
-    """What an Information Object Definition allows that a transfer syntax would not mind."""
+    """The restrictions of an Information Object Definition beyond those of the transfer syntax."""
 
     classes: tuple[str, ...]
     section: str
@@ -59,7 +59,7 @@ DEFINITIONS: tuple[Definition, ...] = (
 
 
 def is_image(header: Header) -> bool:
-    """Tell whether the object is to have Pixel Data: by its SOP Class, or because it describes pixels."""
+    """Tell whether the object should have Pixel Data: by its SOP Class, or because it describes pixels."""
     if ROWS in header and COLUMNS in header:
         return True
     uid = header.text(SOP_CLASS_UID)
@@ -72,7 +72,7 @@ def is_signed(header: Header) -> bool:
 
 
 def check_object(header: Header) -> None:
-    """Raise RefusedError or UnsupportedError for objects that no pixel codec can do anything about."""
+    """Raise RefusedError or UnsupportedError for objects that no pixel codec can convert."""
     directory = header.text(SOP_CLASS_UID) == MEDIA_STORAGE_DIRECTORY or DIRECTORY_RECORDS in header
     if directory:
         raise RefusedError(
@@ -88,7 +88,7 @@ def check_object(header: Header) -> None:
 
 
 def check_loss(header: Header, fmt: PixelFormat) -> None:
-    """Raise RefusedError, E_LOSSY_FORBIDDEN, if losing anything of these pixels would change what they say."""
+    """Raise RefusedError, E_LOSSY_FORBIDDEN, if any loss would change the meaning of these pixels."""
     what = QUANTITATIVE.get(header.text(SOP_CLASS_UID))
     if what is None and fmt.photometric == "PALETTE COLOR":
         what = "PALETTE COLOR"
@@ -101,7 +101,7 @@ def check_loss(header: Header, fmt: PixelFormat) -> None:
 
 
 def check_definition(header: Header, declared: PixelFormat, written: PixelFormat) -> None:
-    """Raise RefusedError, E_IOD, if the object's definition forbids what the conversion would change it to."""
+    """Raise RefusedError, E_IOD, if the object's definition forbids a value that the conversion would write."""
     uid = header.text(SOP_CLASS_UID)
     for row in DEFINITIONS:
         if uid not in row.classes:

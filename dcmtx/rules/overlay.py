@@ -1,4 +1,4 @@
-"""Overlays in unused bits of the pixels: retired, and dropped or harmed by compression, so extracted before it.
+"""Overlays in unused bits of the pixels. They are retired, and compression drops or damages them: extract them first.
 
 Sources: PS3.5 8.1.2; PS3.3 C.9.2; PS3.5-2004 8.1.2.
 """
@@ -17,7 +17,7 @@ _ALLOCATED, _POSITION, _DATA = 0x0100, 0x0102, 0x3000
 
 
 class Embedded(Record):
-    """One overlay in the pixels: its group, and the bit of each word that it is in (0 is the lowest)."""
+    """One overlay in the pixels: its group, and its bit in each word (0 is the lowest)."""
 
     group: int
     bit: int
@@ -29,9 +29,9 @@ class Embedded(Record):
 
 
 def find_embedded(header: Header, fmt: PixelFormat) -> list[Embedded]:
-    """Return the overlays that are in bits outside Bits Stored and have no data of their own.
+    """Return the overlays that are in bits outside Bits Stored and have no Overlay Data of their own.
 
-    Raises RefusedError, E_OVERLAY, for one whose size is not that of the image whose pixels it is in.
+    Raises RefusedError, E_OVERLAY, for an overlay in colour pixels, or whose size differs from that of the image.
     """
     found = []
     for group in _GROUPS:
@@ -40,7 +40,7 @@ def find_embedded(header: Header, fmt: PixelFormat) -> list[Embedded]:
         if not bit or base | _DATA in header or bit >= fmt.allocated:
             continue
         if fmt.high_bit - fmt.stored < bit <= fmt.high_bit:
-            # A bit of the pixel value itself: nothing there is an overlay.
+            # This bit belongs to the pixel value itself, so it is not an overlay.
             continue
         if fmt.samples > 1:
             raise RefusedError(
@@ -62,13 +62,13 @@ def find_embedded(header: Header, fmt: PixelFormat) -> list[Embedded]:
 
 
 def data_bytes(fmt: PixelFormat) -> int:
-    """Return the bytes of an overlay's data: a bit per pixel, frames without gaps, padded to even length."""
+    """Return the size of an overlay's data in bytes: a bit per pixel, frames without gaps, padded to even length."""
     whole = (fmt.pixels * fmt.frames + 7) // 8
     return whole + whole % 2
 
 
 def extraction(overlays: list[Embedded], fmt: PixelFormat) -> dict[int, Edit]:
-    """Return the edits that give overlays data of their own, to be filled in as frames are decoded."""
+    """Return the edits that give overlays their own Overlay Data, which is filled in as frames are decoded."""
     edits: dict[int, Edit] = {}
     for overlay in overlays:
         base = overlay.group << 16

@@ -1,4 +1,4 @@
-"""Which Photometric Interpretation the pixels have once decoded, and once encoded: one rule each, nowhere else.
+"""The Photometric Interpretation of pixels after decoding and after encoding. These rules are only here.
 
 Sources: PS3.3 C.7.6.3.1.2; PS3.5 8.2 and 8.2.1 to 8.2.4.
 """
@@ -15,7 +15,7 @@ from dcmtx.syntax import JPEG_BASELINE, Legal, Syntax
 
 _JPEG_2000 = frozenset(["j2k", "htj2k"])
 
-# Families whose frames are native cells, compressed or not: there the tag tells how cells are laid out.
+# Families whose frames are native cells, deflated or not: there the tag tells the layout of the cells.
 _CELLS = frozenset(["native", "deflate"])
 _JFIF_NOTE = Finding(
     "N_JFIF",
@@ -28,7 +28,7 @@ _TRANSFORMED = frozenset(["YBR_RCT", "YBR_ICT"])
 
 
 class Colour(Record):
-    """What is in a codestream (`coded`), what it decodes to by default (`plain`), and what was odd about it."""
+    """The colour in a codestream (`coded`), the colour it decodes to by default (`plain`), and notes."""
 
     coded: str
     plain: str
@@ -36,9 +36,9 @@ class Colour(Record):
 
 
 def decoded(syntax: Syntax, fmt: PixelFormat, stream: Codestream | None) -> Colour:
-    """Return the colour of a source: what the stream says wins over the tag, which says what the stream cannot.
+    """Return the colour of a source: the stream overrides the tag; the tag decides what the stream does not tell.
 
-    Raises InputError where the tag names a colour that this syntax cannot hold and nothing tells what is meant.
+    Raises InputError if the tag names a colour that this syntax cannot hold and nothing tells what is meant.
     """
     declared = fmt.photometric
     if fmt.samples == 1:
@@ -48,7 +48,7 @@ def decoded(syntax: Syntax, fmt: PixelFormat, stream: Codestream | None) -> Colo
     if stream is not None and stream.kind == "jpeg" and not stream.lossless_process:
         return _jpeg(declared, stream)
     if syntax.family == "jpegxl":
-        # What was recompressed is JPEG, whose YBR decodes to RGB; JPEG XL itself decodes to RGB always.
+        # A recompressed stream is JPEG, whose YBR decodes to RGB; JPEG XL itself always decodes to RGB.
         return Colour(declared, "RGB")
     if declared in _TRANSFORMED or declared in ("YBR_PARTIAL_420", "XYB"):
         raise InputError(
@@ -67,9 +67,9 @@ def decoded(syntax: Syntax, fmt: PixelFormat, stream: Codestream | None) -> Colo
 
 
 def _unshared(stream: Codestream | None) -> Colour:
-    """Return the colour of a codestream that the tag says shares chroma, when its samples are stored as they are.
+    """Return the colour of a codestream whose tag says YBR_FULL_422, but whose coding stores samples untransformed.
 
-    Only sampling factors know about that; whatever they are, every pixel has chroma once decoded.
+    Only sampling factors tell whether chroma is shared; in either case every decoded pixel has its own chroma.
     """
     if stream is not None and stream.subsampled:
         return Colour("YBR_FULL", "YBR_FULL")
@@ -83,7 +83,7 @@ def _unshared(stream: Codestream | None) -> Colour:
 
 
 def _jpeg_2000(declared: str, stream: Codestream) -> Colour:
-    """Believe the component transform of the stream, which decoding undoes (PS3.5 8.2.4)."""
+    """Return the colour by the component transform of the stream, which decoding undoes (PS3.5 8.2.4)."""
     if stream.transform is Transform.NONE:
         if declared in _TRANSFORMED:
             note = Finding(
@@ -113,7 +113,7 @@ def _jpeg_2000(declared: str, stream: Codestream) -> Colour:
 
 
 def _jpeg(declared: str, stream: Codestream) -> Colour:
-    """Believe the tag, for interchange format has no colour space, unless the stream contradicts it (PS3.5 8.2.1)."""
+    """Return the colour by the tag unless the stream contradicts it: JPEG names no colour space (PS3.5 8.2.1)."""
     rgb = declared == "RGB"
     if stream.transform is Transform.NONE and not rgb:
         note = Finding(
@@ -143,11 +143,11 @@ def _jpeg(declared: str, stream: Codestream) -> Colour:
 
 
 def coded(syntax: Syntax, given: PixelFormat, held: PixelFormat, quality: EncodingParameters) -> str:
-    """Return the Photometric Interpretation of what an encoder of this syntax stores, given `given`.
+    """Return the Photometric Interpretation of what an encoder of this syntax stores for pixels of format `given`.
 
-    JPEG 2000 transforms RGB, reversibly or not; JPEG with loss shares chroma, unless asked not to, and then is not
-    transformed at all, for its table has no other YBR. Native cells that shared chroma do so again: `held` is what the
-    source holds, as `decoded` has it, not what its tag says.
+    JPEG 2000 transforms RGB, reversibly or not. Lossy JPEG shares chroma; with subsampling 444, RGB is not transformed
+    at all, because the standard's table has no other YBR. Native cells that shared chroma share it again: `held` is the
+    format that the source really has, as `decoded` returns it, not what its tag says.
     """
     plain = given.photometric
     if syntax.family in _JPEG_2000 and plain == "RGB":
@@ -160,7 +160,7 @@ def coded(syntax: Syntax, given: PixelFormat, held: PixelFormat, quality: Encodi
 
 
 def check_proven(syntax: Syntax, fmt: PixelFormat) -> None:
-    """Raise UnsupportedError, E_UNVERIFIED, for formats of JPEG XL of which nobody has shown that readers agree."""
+    """Raise UnsupportedError, E_UNVERIFIED, for formats of JPEG XL that are not proven to be read alike everywhere."""
     if fmt.samples == 1 and (fmt.signed or fmt.photometric == "PALETTE COLOR" or fmt.allocated not in (8, 16)):
         what = "signed" if fmt.signed else fmt.photometric if fmt.allocated in (8, 16) else f"{fmt.allocated}-bit"
         raise UnsupportedError(
@@ -171,7 +171,8 @@ def check_proven(syntax: Syntax, fmt: PixelFormat) -> None:
 def check_legal(syntax: Syntax, fmt: PixelFormat, *, one_bit: bool = False) -> None:
     """Raise RefusedError unless a row of the standard's table for this syntax allows these attributes.
 
-    E_PI, E_BITS or E_SIGN, by what the nearest row objects to. `one_bit` admits rows that older readers do not expect.
+    The code is E_PI, E_BITS or E_SIGN, by the objection of the nearest row. `one_bit` admits rows that older readers do
+    not expect.
     """
     legal = syntax.legal + (syntax.one_bit if one_bit else ())
     rows = [row for row in legal if fmt.photometric in row.photometric]
@@ -181,7 +182,7 @@ def check_legal(syntax: Syntax, fmt: PixelFormat, *, one_bit: bool = False) -> N
     objections = [objection for row in rows if (objection := _objection(row, fmt)) is not None]
     if len(objections) < len(rows):
         return
-    # The row of the same Bits Allocated, if there is one, objects to what is really in the way.
+    # The row of the same Bits Allocated, if there is one, has the most relevant objection.
     what, code, section = objections[-1 if fmt.allocated in rows[-1].allocated else 0]
     if fmt.allocated == 1 and syntax.one_bit and not one_bit:
         what += " (unless --one-bit allow)"

@@ -1,8 +1,8 @@
 """The headers of codestreams: size, precision, sign, components, colour, reversible or not. Never decodes.
 
-A decoder is called only after these have been compared with the data set, for decoders believe the stream and some
-crash or allocate without bound on a damaged one; and what the stream says of itself is the truth about its colour
-(PS3.5 8.2.1, 8.2.3, 8.2.4). Standard library alone.
+A decoder is called only after the header has been compared with the data set: decoders trust the stream, and some
+crash or allocate without bound on a damaged one. The stream also decides its colour (PS3.5 8.2.1, 8.2.3, 8.2.4).
+Standard library only.
 
 Sources: ITU-T T.81 B.2 (JPEG), T.87 C.2 (JPEG-LS), T.800 A.5, A.6 (JPEG 2000), T.814 A.3 (HTJ2K), PS3.5 G.5 (RLE).
 """
@@ -18,10 +18,10 @@ __all__ = ["END", "KINDS", "NAMES", "Codestream", "Transform", "check_end", "end
 def inspect(family: str, data: bytes, *, samples: int = 1) -> Codestream:
     """Read the header of a codestream of this family (`Syntax.family`): jpeg, jpegls, j2k, htj2k, jpegxl or rle.
 
-    What stands there decides what it is: a JPEG-LS stream under a JPEG syntax comes back as jpegls. `samples` is
+    The bytes decide the kind: a JPEG-LS stream under a JPEG syntax is returned as jpegls. `samples` is
     Samples per Pixel, which RLE needs to tell bytes from components.
 
-    Raises InputError when the bytes are no codestream, or end inside its header.
+    Raises InputError if the bytes are not a codestream, or end inside its header.
     """
     if family == "rle":
         from dcmtx.pixel.codestream.rle import read as read_rle
@@ -54,7 +54,7 @@ def inspect(family: str, data: bytes, *, samples: int = 1) -> Codestream:
 NAMES = {
     "jpeg": "JPEG", "jpegls": "JPEG-LS", "j2k": "JPEG 2000", "htj2k": "HTJ2K", "rle": "RLE", "jpegxl": "JPEG XL",
 }  # fmt: skip
-# Which kinds of codestream may stand under which family of syntax.
+# The kinds of codestream that each family of syntax allows.
 KINDS: dict[str, frozenset[str]] = {
     "jpeg": frozenset(["jpeg"]),
     "jpegls": frozenset(["jpegls"]),
@@ -72,7 +72,7 @@ END = b"\xff\xd9"
 def starts_frame(head: bytes, family: str = "") -> bool:
     """Tell whether these first 12 bytes of a fragment begin a codestream.
 
-    SOI, SOC, a JP2 or JPEG XL signature; or a header of RLE, where that is the family.
+    That is SOI, SOC, a JP2 or JPEG XL signature; or an RLE header, if that is the family.
     """
     if family == "rle":
         return len(head) >= 8 and 1 <= int.from_bytes(head[:4], "little") <= 15 and head[4:8] == b"\x40\x00\x00\x00"
@@ -90,11 +90,10 @@ def ends_frame(tail: bytes) -> bool:
 
 
 def check_end(stream: Codestream, data: bytes) -> Codestream:
-    """Return the stream with its `end`: behind EOI or EOC, whatever stands there (T.81 B.1.1.3, T.800 A.4.4).
+    """Return the stream with its `end`: after EOI or EOC, whatever follows (T.81 B.1.1.3, T.800 A.4.4).
 
-    Raises InputError, E_TRUNCATED, if it does not go on to its end: decoders fill what is missing with something and
-    say nothing. JPEG and JPEG-LS have a scan of every component, then EOI; the tile-parts of JPEG 2000 say how long
-    they are (T.800 A.4.2).
+    Raises InputError, E_TRUNCATED, if the stream is incomplete, because decoders silently make up missing data. JPEG
+    and JPEG-LS have a scan of every component, then EOI; the tile-parts of JPEG 2000 give their lengths (T.800 A.4.2).
     """
     if stream.kind not in ("jpeg", "jpegls", "j2k", "htj2k"):
         return stream

@@ -1,4 +1,4 @@
-"""What the header of a codestream says, whatever its family, and what the readers of all families need."""
+"""The contents of a codestream header, whatever its family, and helpers for the readers of all families."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from enum import Enum
 from dcmtx.errors import InputError
 from dcmtx.record import Record
 
-# SOF of the processes of JPEG that predict, and of JPEG-LS (T.81 B.2.2, T.87 C.2.2).
+# SOF of the predictive (lossless) processes of JPEG, and of JPEG-LS (T.81 B.2.2, T.87 C.2.2).
 LOSSLESS_SOF = frozenset([0xC3, 0xC7, 0xCB, 0xCF, 0xF7])
 
 
 class Transform(Enum):
-    """What the stream itself says of its colour."""
+    """The colour transform that the stream itself declares."""
 
     UNSAID = "unsaid"  # JPEG without a marker: the Photometric Interpretation decides
     NONE = "none"  # components are coded as they are
@@ -22,13 +22,13 @@ class Transform(Enum):
 
 
 class Codestream(Record):
-    """What the header of one codestream says.
+    """The contents of one codestream header.
 
-    `precision` is bits per sample; `signed` is None where the coding has no sign; `process` is the SOF number of
+    `precision` is bits per sample; `signed` is None if the coding has no sign; `process` is the SOF number of
     JPEG (0xF7 for JPEG-LS); `sampling` has (horizontal, vertical) factors per component; `ids` the component ids;
-    `near` is NEAR of JPEG-LS or the point transform of lossless JPEG; `jfif` is whether JPEG calls itself JFIF;
-    `scanned` counts the components of its first scan. `start` and `end` bound the raw codestream within the bytes
-    given, so that JP2 boxes and what stands behind it can be left out; `body` is where its main header ends.
+    `near` is NEAR of JPEG-LS or the point transform of lossless JPEG; `jfif` tells whether JPEG calls itself JFIF;
+    `scanned` counts the components of its first scan. `start` and `end` bound the raw codestream within the data,
+    without JP2 boxes and trailing bytes; `body` is where its main header ends.
     """
 
     kind: str
@@ -63,7 +63,7 @@ class Codestream(Record):
 
     @property
     def lossless_process(self) -> bool:
-        """Whether this is JPEG of a process that predicts, whose components no transform has touched (T.81 H)."""
+        """Whether this is JPEG of a predictive process, whose components are not transformed (T.81 H)."""
         return self.kind == "jpeg" and self.process in LOSSLESS_SOF
 
 

@@ -61,7 +61,7 @@ def _frame_header(marker: int, segment: bytes) -> Codestream:
 
 
 def _with_scan(frame: Codestream, scan: bytes, adobe: int | None, end: int) -> Codestream:
-    """Add what the header of the first scan and the Adobe marker say."""
+    """Add the values from the header of the first scan and the Adobe marker."""
     count = scan[0] if scan else 0
     if len(scan) < 4 + 2 * count:
         raise short("JPEG")
@@ -76,7 +76,7 @@ def _with_scan(frame: Codestream, scan: bytes, adobe: int | None, end: int) -> C
         elif frame.ids.upper() == b"RGB":
             transform = Transform.NONE
     if frame.reversible:
-        # Lossless JPEG: the predictor stands where the start of the spectral selection does (T.81 H.1).
+        # Lossless JPEG: the predictor is in the field of the start of spectral selection (T.81 H.1).
         point = last & 15
         return frame.replace(predictor=first, near=point, reversible=point == 0, transform=transform, end=end)
     return frame.replace(transform=transform, end=end)

@@ -31,9 +31,9 @@ class _Bits:
 
 
 def read(data: bytes) -> Codestream:
-    """Read size, depth, colour and whether the colours were transformed, which lossless coding never does.
+    """Read size, depth, colour and whether the colours were transformed (ISO/IEC 18181-1 D.2, D.3).
 
-    (ISO/IEC 18181-1 D.2, D.3.) A stream with the reconstruction data of a JPEG file is reversible in that sense.
+    Lossless coding never transforms colours. A stream with the reconstruction data of a JPEG file counts as reversible.
     """
     boxed = data[:2] != b"\xff\x0a"
     stream = _codestream(data) if boxed else data

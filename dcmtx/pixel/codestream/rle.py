@@ -11,7 +11,7 @@ from dcmtx.pixel.codestream.header import Codestream, Transform, short
 def read(data: bytes, samples: int) -> Codestream:
     """Read the 64-byte header (PS3.5 G.5): the number of segments and where they start.
 
-    RLE says nothing of rows and columns: they are 0 here, and the decoder checks the length.
+    An RLE header has no rows and columns: they are 0 here, and the decoder checks the length.
     """
     if len(data) < 64:
         raise short("RLE")
