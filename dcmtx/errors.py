@@ -1,10 +1,10 @@
-"""The exit statuses, and the exception tree. Each class has a status; each instance a code and what it happened to.
+"""The exit statuses and the exceptions. Each class has a status, each instance a code and what it is about.
 
 DcmtxError                 1   a bug in dcmtx, unless a subclass says otherwise
-├── UsageError             2   what was asked for makes no sense
+├── UsageError             2   the request makes no sense
 ├── InputError             3   not DICOM, truncated, broken encapsulation, inconsistent header
 ├── UnsupportedError       4   no codec for it, beyond a codec's limits, or a backend is not installed
-├── RefusedError           5   the standard or the user's policy forbids it; nothing is wrong with the file
+├── RefusedError           5   the standard or the user's policy forbids it; the file itself is valid
 ├── CodecError             6   a backend failed
 ├── VerifyError            7   what was written does not decode to what was read
 └── OutputError            8   the destination cannot be written, or exists and must not be replaced
@@ -17,12 +17,12 @@ from typing import ClassVar, Self
 
 
 class ExitStatus(IntEnum):
-    """What the command ends with, and what that means. Help, man pages and README.md list these."""
+    """The exit statuses and their meaning. Help, man pages and README.md list them."""
 
     description: str
 
     def __new__(cls, value: int, description: str) -> Self:
-        """Make a member: its number, and what it means."""
+        """Make a member from its number and meaning."""
         status = int.__new__(cls, value)
         status._value_ = value
         status.description = description
@@ -46,9 +46,9 @@ class ExitStatus(IntEnum):
 class DcmtxError(Exception):
     """Something dcmtx will not or cannot do.
 
-    `what` says what is wrong, `advice` what to do, if there is something; the message is both in one line. `path` names
-    the file, `frame` is 0-based, `tag` is 0xGGGGEEEE. `code` is stable and meant for programs; `status` is the exit
-    status of the command.
+    `what` says what is wrong, `advice` what to do about it, if known; `message` is both in one line. `path` names the
+    file, `frame` is 0-based, `tag` is 0xGGGGEEEE. `code` is stable and meant for programs; `status` is the exit status
+    of the command.
     """
 
     status: ClassVar[ExitStatus] = ExitStatus.BUG
@@ -78,20 +78,20 @@ class DcmtxError(Exception):
         return f"{self.what}; {self.advice}" if self.advice else self.what
 
     def advise(self, advice: str) -> None:
-        """Add something to do, if it is something."""
+        """Append to the advice, unless the text is empty."""
         self.advice = "; ".join(text for text in (self.advice, advice) if text)
 
     @property
     def reason(self) -> str:
-        """What is wrong, and in which frame, in the standard's own numbering, which starts at 1."""
+        """What is wrong, and in which frame; frames are numbered from 1, as in the standard."""
         return f"frame {self.frame + 1}: {self.what}" if self.frame is not None else self.what
 
     def __str__(self) -> str:
-        """Return the message, with the frame."""
+        """Return the message, preceded by the frame."""
         return f"{self.reason}; {self.advice}" if self.advice else self.reason
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Let a worker process send the error as it is: keyword arguments are not in `args`."""
+        """Make the error picklable: keyword arguments are not in `args`."""
         return (_restore, (type(self), self.what, self.advice, self.code, self.path, self.frame, self.tag))
 
 
@@ -110,14 +110,14 @@ class InputError(DcmtxError):
 
 
 class UnsupportedError(DcmtxError):
-    """No codec is known or installed for it, or it lies beyond the limits of those that are."""
+    """No codec is known or installed for it, or it exceeds the limits of those installed."""
 
     status = ExitStatus.UNSUPPORTED
     default_code = "E_UNSUPPORTED"
 
 
 class RefusedError(DcmtxError):
-    """The standard or the user's policy forbids the result; the file itself is in order."""
+    """The standard or the user's policy forbids the result; the file itself is valid."""
 
     status = ExitStatus.REFUSED
     default_code = "E_REFUSED"
@@ -145,7 +145,7 @@ class OutputError(DcmtxError):
 
 
 class Stopped(BaseException):
-    """Somebody wants an end of what is being done; no error, and nobody's to handle but who wants it."""
+    """A request to stop the current job. Not an error; only the requester catches it."""
 
 
 def _restore(

@@ -1,6 +1,6 @@
-"""Findings: what is odd about a file, or should be known of what was made of it, and is no reason to fail.
+"""Findings: oddities of a file, or facts about its conversion, that are no reason to fail.
 
-A finding has a code that stays what it is, for programs; its text is for people, and may be worded anew.
+The code of a finding is stable and meant for programs. Its text is for people and may change.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Severity(Enum):
 
 
 class Finding(Record):
-    """One thing that was found: `text` in a line, without the name of the file.
+    """One finding: `text` is one line, without the name of the file.
 
-    `tag` is the attribute that it is about, `frame` the frame (0-based), where it is about one.
+    `tag` is the attribute it is about, `frame` the frame (0-based), if any.
     """
 
     code: str
@@ -37,7 +37,7 @@ class Finding(Record):
 
 # What each code means.
 CODES: dict[str, str] = {
-    # The file as it was read.
+    # The file as read.
     "N_BASIC_TABLE": "the Basic Offset Table does not fit the fragments; frames were found without it",
     "N_DELIMITER": "Pixel Data has no Sequence Delimitation Item at the end of the file",
     "N_ENCODING": "the data set is encoded otherwise than the transfer syntax says",
@@ -55,12 +55,12 @@ CODES: dict[str, str] = {
     "N_SAMPLES": "Samples per Pixel is absent, and can be 1 only; corrected",
     "N_UNKNOWN_VR": "elements have a VR that the standard does not know",
     "N_ZLIB": "the data set is wrapped by zlib, which the standard does not allow",
-    # What its pixels are.
+    # Its pixels.
     "N_JFIF": "the codestream is JFIF, and Photometric Interpretation RGB, which JFIF has not; taken as RGB",
     "N_NOT_UNDERSTOOD": "the attributes of the image make no sense; native pixels stay what they are",
     "N_PHOTOMETRIC": "Photometric Interpretation contradicts the codestream, which is believed",
     "N_UNDECLARED_LOSS": "the codestream is lossy, and the data set did not say so; it does now",
-    # What was made of it.
+    # The conversion.
     "N_FALLBACK": "a target refused the file; it has another transfer syntax",
     "N_NO_PIXELS": "without pixels, it cannot have the target's transfer syntax",
     "N_PADDING_VALUE": "pixels of Pixel Padding Value may have another value now",
@@ -71,7 +71,7 @@ CODES: dict[str, str] = {
     "N_UID_KEPT": "SOP Instance UID is kept, though the pixels differ",
     "N_UNUSED_BITS": "bits outside Bits Stored were cleared",
     "N_WIDE_WORDS": "more than 16 bits in big endian, which readers take differently",
-    # What was lost.
+    # Loss.
     "N_LOSSLESS": "coded without loss, though loss was allowed, and no loss is told of",
     "N_LOSSLESS_FRAMES": "some frames are coded without loss",
     "N_LOSSY": "how much was lost",
@@ -79,7 +79,7 @@ CODES: dict[str, str] = {
     "N_PSNR": "the PSNR is below what was asked for",
     "N_PSNR_LOW": "the PSNR is so low that loss may be seen",
     "N_RATIO": "the compression ratio is not what was asked for",
-    # Where it was put.
+    # The destination.
     "N_NOT_SYNCED": "the destination is in place, and may not outlast a crash of the machine",
     "N_RIGHTS": "owner, rights or attributes of the file that was replaced could not be kept",
 }  # fmt: skip

@@ -1,10 +1,10 @@
 """Records: frozen, slotted classes whose fields are their annotations.
 
-Three values at most are given by position, the others by name: neighbours of one type are not mistaken for one another
-so. A record is not derived from.
+At most three values may be given by position, so that neighbouring fields of one type are not mixed up. A record cannot
+be subclassed.
 
-What a frozen dataclass with slots or a NamedTuple is, but made in a hundredth of the time: those compile code for
-every class, and a process that converts one file has no time for that.
+Like a frozen dataclass with slots or a NamedTuple, but created a hundred times as fast: those compile code for every
+class, which costs too much in a process that converts one file.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any, ClassVar, Self, dataclass_transform
 
 # How many values may be given by position.
 MOST_POSITIONAL = 3
-# annotationlib.Format.VALUE: annotations as the objects that they name.
+# annotationlib.Format.VALUE: annotations as evaluated objects.
 _VALUE = 1
 
 
 def _annotated(namespace: dict[str, Any]) -> tuple[str, ...]:
-    """Return the names that a class body annotates, in their order.
+    """Return the names that a class body annotates, in order.
 
-    Until Python 3.13, and in modules that postpone annotations, they stand in the namespace. From 3.14 on there is a
-    function that makes them instead (PEP 649, PEP 749).
+    Up to Python 3.13, and in modules that postpone annotations, they are in the namespace. From 3.14 on, a function in
+    the namespace computes them (PEP 649, PEP 749).
     """
     if "__annotations__" in namespace:
         return tuple(namespace["__annotations__"])
@@ -31,13 +31,13 @@ def _annotated(namespace: dict[str, Any]) -> tuple[str, ...]:
     try:
         return tuple(annotate(_VALUE))
     except NameError:
-        # A type that is defined later. The module that can do without it takes its time to load.
+        # A type that is defined later. annotationlib handles that, but is slow to import.
         library = __import__("annotationlib")
         return tuple(library.call_annotate_function(annotate, library.Format.FORWARDREF))
 
 
 class _RecordType(type):
-    """Turns annotations into slots, and values given to them into defaults."""
+    """Turns annotations into slots, and their values into defaults."""
 
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> _RecordType:
         fields = _annotated(namespace) if bases else ()
@@ -52,7 +52,7 @@ class _RecordType(type):
 
 @dataclass_transform(frozen_default=True)
 class Record(metaclass=_RecordType):
-    """Base of records. The first three arguments may come in the order of the fields, the others by name."""
+    """Base of records. Up to three arguments may be positional, in the order of the fields; the others are named."""
 
     _fields: ClassVar[tuple[str, ...]]
     _defaults: ClassVar[dict[str, Any]]
@@ -78,7 +78,7 @@ class Record(metaclass=_RecordType):
             raise TypeError(f"{type(self).__name__} takes no {', '.join(map(repr, named))}, or takes it twice")
 
     def replace(self, **changes: Any) -> Self:
-        """Return a record with some fields changed."""
+        """Return a copy with some fields changed."""
         return type(self)(**{field: getattr(self, field) for field in self._fields} | changes)
 
     def items(self) -> list[tuple[str, Any]]:
@@ -105,5 +105,5 @@ class Record(metaclass=_RecordType):
 
 
 def _restore(kind: type[Record], *values: Any) -> Record:
-    """Return a record of these values, as another process had it."""
+    """Return a record with these values, for unpickling."""
     return kind(**dict(zip(kind._fields, values, strict=True)))

@@ -1,4 +1,4 @@
-"""Signals that end the program. Little is imported here: the handlers stand before whatever takes time to load."""
+"""Signals that end the program. Few imports, because the handlers are installed before slow modules load."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def handle_signals() -> None:
-    """Have the signals that end a process remove its temporary files first; those that are ignored stay ignored."""
+    """Make ending signals remove this process's temporary files first. Ignored signals stay ignored."""
     for number in ENDING:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _end)
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
-    """Answer a signal. Nothing is unwound: whoever is interrupted anywhere may hold locks that others wait for."""
+    """Clean up and exit. Nothing is unwound, because the interrupted code may hold locks."""
     try:
         _leave_nothing()
     finally:
-        # Whatever went wrong above, there is a status and no traceback.
+        # Even if the cleanup fails, exit with the status and no traceback.
         os._exit(128 + number)
 
 
 def _leave_nothing() -> None:
-    # The module may be half loaded: then it has written nothing.
+    # The module may be only partly loaded; then no temporary file exists.
     abandon = getattr(sys.modules.get("dcmtx.place.atomic"), "abandon", None)
     if abandon is not None:
         abandon()

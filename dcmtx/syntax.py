@@ -1,7 +1,7 @@
-"""Transfer syntaxes as rows of data: every one of PS3.6 Table A-1 that can name a file, coded here or not.
+"""The table of transfer syntaxes: those of PS3.6 Table A-1, supported by dcmtx or not.
 
-A syntax that dcmtx cannot code is a row too, so that it has a name and a truthful answer. What may be encoded
-under a syntax is data as well: one `Legal` row per line of the tables of PS3.5 section 8.2.
+A syntax that dcmtx cannot code has a row too, so that messages can name it and say why. What may be encoded under a
+syntax is also data: one `Legal` row per line of the tables in PS3.5 section 8.2.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Loss(Enum):
     NONE = "none"
     LOSSLESS = "lossless"
     LOSSY = "lossy"
-    BOTH = "both"  # decided by how it is encoded, not by the UID
+    BOTH = "both"  # depends on the encoding, not on the UID
 
 
 class Fragments(Enum):
-    """How many fragments the standard lets one frame have."""
+    """How many fragments the standard allows per frame."""
 
     NONE = "-"
     ONE = "1"
@@ -57,10 +57,10 @@ EXPLICIT_BIG = Encoding(big_endian=True)
 
 
 class Legal(Record):
-    """One legal combination of the attributes that describe what is in the codestream.
+    """One legal combination of the attributes that describe the content of the codestream.
 
-    `allocated` lists Bits Allocated, `stored` the least and greatest Bits Stored, `signed` says whether Pixel
-    Representation 1 is allowed, `section` is where PS3.5 says so.
+    `allocated` lists Bits Allocated, `stored` is the least and greatest Bits Stored, `signed` says whether Pixel
+    Representation 1 is allowed, and `section` is the section of PS3.5 that defines it.
     """
 
     photometric: tuple[str, ...]
@@ -71,7 +71,7 @@ class Legal(Record):
 
 
 class Syntax(Record):
-    """A transfer syntax: its names, how it keeps pixels, and where the standard describes it."""
+    """A transfer syntax: its names, how it encodes pixels, and where the standard describes it."""
 
     uid: str
     keyword: str
@@ -80,16 +80,16 @@ class Syntax(Record):
     loss: Loss
     section: str
     alias: str = ""
-    family: str = ""  # of codestream: what decoder and what parser of headers it takes
+    family: str = ""  # of codestream: selects the decoder and the header parser
     fragments: Fragments = Fragments.NONE
     encoding: Encoding = EXPLICIT_LITTLE
     deflated: bool = False
     retired: bool = False
     legal: tuple[Legal, ...] = ()
-    one_bit: tuple[Legal, ...] = ()  # legal too, but only since lately
+    one_bit: tuple[Legal, ...] = ()  # legal too, but only in recent editions
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let another process have its own row of the same UID: rows are compared by identity."""
+        """Unpickle as the process's own row of this UID, because rows are compared by identity."""
         return (_row, (self.uid,)) if BY_UID.get(self.uid) is self else super().__reduce__()
 
     @property
@@ -99,7 +99,7 @@ class Syntax(Record):
 
     @property
     def label(self) -> str:
-        """The shortest name a user knows it by."""
+        """The shortest name known to users."""
         return self.alias or self.keyword
 
 
@@ -319,7 +319,7 @@ BY_UID: dict[str, Syntax] = {row.uid: row for row in SYNTAXES}
 
 
 class Family(Record):
-    """A name for two members: the lossless one, and those used with consent to loss, first fit first."""
+    """A name for a lossless syntax and for lossy ones; with consent to loss, the first that fits is used."""
 
     name: str
     lossless: str
@@ -352,20 +352,20 @@ def _row(uid: str) -> Syntax:
 
 
 def find(name: str) -> Syntax | None:
-    """Return the transfer syntax of this UID, keyword or alias (case does not matter), or None."""
+    """Return the transfer syntax with this UID, keyword or alias (case-insensitive), or None."""
     return _NAMES.get(name.strip().lower())
 
 
 def is_keyword(name: str) -> bool:
-    """Tell whether this is the keyword of a syntax to the letter: HTJ2K is one, htj2k is a family."""
+    """Tell whether this is exactly the keyword of a syntax: HTJ2K is one, htj2k is a family."""
     return any(row.keyword == name for row in SYNTAXES)
 
 
 def find_family(name: str) -> Family | None:
-    """Return the family of this name (case does not matter), or None."""
+    """Return the family with this name (case-insensitive), or None."""
     return _FAMILIES.get(name.strip().lower())
 
 
 def names() -> list[str]:
-    """Return every family and alias, for a message that helps."""
+    """Return the names of all families and aliases, for error messages."""
     return [row.name for row in FAMILIES] + [row.alias for row in SYNTAXES if row.alias]

@@ -1,6 +1,6 @@
-"""Many files: converted by worker processes, each told of when it is done.
+"""Converts many files in worker processes, and reports each when it is done.
 
-Files are taken one at a time, so memory does not depend on how many there are.
+Files are taken one at a time, so memory does not depend on their number.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from dcmtx.pool.executor import Executor
     from dcmtx.pool.workers import Pool
 
-# What a walk comes to that is no image and no fault. A file that the user named is to be converted, whatever it is.
+# Errors that only mean a skip for files found in a directory. A file that the user named fails with them.
 _PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
 
 
 class Done(Record):
-    """What became of one file: an outcome, an error, or a reason why it was passed over."""
+    """The result for one file: an outcome, an error, or the reason why it was skipped."""
 
     src: str
     dst: str
@@ -40,10 +40,10 @@ class Done(Record):
 
 
 class Options(Record):
-    """How a batch is done. `job` is the pattern of each file's; `timeout` is in seconds per file.
+    """Options of a batch. `job` is the template for each file's job; `timeout` is in seconds per file.
 
-    `report` is the file that records go to, which no file is written over; `memory` is how many bytes a worker
-    may take.
+    `report` is the file for the records, which no conversion may overwrite; `memory` is the most bytes that a worker
+    may use.
     """
 
     job: Job
@@ -57,7 +57,7 @@ class Options(Record):
 
 
 class Task(Record):
-    """One file to convert. `named` says that the user named it, not only a directory that it is in."""
+    """One file to convert. `named` says that the user named the file itself, not its directory."""
 
     job: Job
     resume: bool
@@ -65,14 +65,14 @@ class Task(Record):
 
 
 class Stop:
-    """A request to stop, which a signal handler may make."""
+    """A request to stop. A signal handler may make it."""
 
     def __init__(self) -> None:
         self.requested = False
         self.wake: Callable[[], None] | None = None
 
     def request(self) -> None:
-        """Ask for no more files, and for those under way to be given up."""
+        """Ask to start no more files and to stop those under way."""
         self.requested = True
         if self.wake is not None:
             self.wake()
@@ -86,13 +86,13 @@ def convert(
     *,
     executor: Executor[Task, Done] | None = None,
 ) -> Generator[Done, None, None]:
-    """Convert many files and yield what became of each, as they are done, until all are or `stop` is requested.
+    """Convert many files and yield the result of each when it is done, until all are or `stop` is requested.
 
-    A file that fails does not stop the others, unless `fail_fast`; a full disk does, for all would fail. Closing the
-    iterator stops the workers and leaves no temporary file.
+    A file that fails stops the others only with `fail_fast`. A full disk always stops them, because all would fail.
+    Closing the iterator stops the workers and leaves no temporary file.
 
-    `executor` does the jobs by `perform`, wherever it likes; it is stopped, and its maker's to leave. Without one there
-    are processes on this machine, as `local_pool` makes them.
+    `executor` runs the jobs by `perform`. It is stopped at the end; the caller closes it. Without one, `local_pool`
+    makes processes on this machine.
 
     Raises UsageError if the sources cannot go to the destination together.
     """
@@ -113,14 +113,14 @@ def convert(
 
 
 def local_pool(options: Options) -> Pool[Task, Done]:
-    """Return processes on this machine that do the jobs of a batch. They begin to load codecs at once."""
+    """Return a pool of processes on this machine for the jobs of a batch. It begins to load codecs at once."""
     from dcmtx.pool.workers import Pool
 
     return Pool(perform, options.workers, timeout=options.timeout, modules=options.modules, memory=options.memory)
 
 
 def _run(executor: Executor[Task, Done], found: Iterator[Found], options: Options, stop: Stop) -> Iterator[Done]:
-    """Feed the pool with what is found, and yield what comes of it, until enough is enough."""
+    """Submit the files found, and yield results until all are done or the batch must stop."""
     for done in _results(executor, found, options, stop):
         yield done
         full = done.error is not None and done.error.code == "E_DISK_FULL"
@@ -132,7 +132,7 @@ def _run(executor: Executor[Task, Done], found: Iterator[Found], options: Option
         unfinished = executor.stop()
         for task, result in executor.finished():
             done = _done(task, result)
-            # A full disk has been told of once; what else it made fail counts as not done.
+            # A full disk is reported once; other files that it made fail count as not done.
             if done.error is None or done.error.code != "E_DISK_FULL":
                 yield done
         for task in unfinished:
@@ -149,7 +149,7 @@ def _results(executor: Executor[Task, Done], found: Iterator[Found], options: Op
         executor.submit(Task(options.job.replace(src=one.src, dst=one.dst), options.resume, one.named))
         for task, result in executor.results():
             yield _done(task, result)
-    # What woke the executor before may have been this.
+    # The stop may have been requested during an earlier wait.
     if stop.requested:
         return
     for task, result in executor.results(wait_for_all=True):
@@ -157,7 +157,7 @@ def _results(executor: Executor[Task, Done], found: Iterator[Found], options: Op
 
 
 def perform(task: Task) -> Done:
-    """Convert one file, or find that it need not be: what an executor does, in whatever process."""
+    """Convert or skip one file. An executor calls this in any process."""
     from dcmtx.pool import worker
 
     job = task.job
@@ -178,7 +178,7 @@ def perform(task: Task) -> Done:
 
 
 def _reason_to_skip(job: Job) -> str:
-    """Return why a file is not converted in a batch: a DICOMDIR would name files that are no longer what it says."""
+    """Return why a batch skips a file, or an empty string: a DICOMDIR would describe files that have changed."""
     with closing(open_bytes(job.src)) as file:
         if peek(file).text(SOP_CLASS) == MEDIA_STORAGE_DIRECTORY:
             return "a DICOMDIR, which would not be valid any more; make a new one"
@@ -188,8 +188,8 @@ def _reason_to_skip(job: Job) -> str:
 def _is_done(job: Job) -> bool:
     """Tell whether the destination exists in the transfer syntax that would be written.
 
-    In place, where the file has that syntax before it is done too, it must be dcmtx that wrote it, and what is to lose
-    must have lost something.
+    If a file is recoded in place, its syntax is the same before and after. Then dcmtx must have written it, and after
+    lossy coding it must record a loss.
     """
     try:
         with closing(open_bytes(job.dst)) as file:
@@ -206,12 +206,12 @@ def _is_done(job: Job) -> bool:
     return head.text(IMPLEMENTATION_CLASS) == IMPLEMENTATION_CLASS_UID and (plan.lost or not plan.irreversible)
 
 
-# Directories that this worker has looked after already.
+# Directories that this worker has swept.
 _swept: set[str] = set()
 
 
 def _sweep_once(directory: str) -> None:
-    """Remove what killed processes left in a directory, once."""
+    """Remove stale temporary files in a directory, once per directory."""
     if directory in _swept:
         return
     sweep(directory)
@@ -221,7 +221,7 @@ def _sweep_once(directory: str) -> None:
 
 
 def _done(task: Task, result: Done | DcmtxError) -> Done:
-    """Return what became of a task, also of one whose worker died: then its temporary file is removed."""
+    """Return the result of a task. If its worker died, remove its temporary file."""
     if isinstance(result, Done):
         return result
     _remove_temporary(task)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Skipped(Record):
-    """A file that was passed over, and why: it is not DICOM, or empty, or done before, or a DICOMDIR."""
+    """A file that was skipped, and why: it is not DICOM, empty, done before, or a DICOMDIR."""
 
     src: str
     dst: str
@@ -39,26 +39,26 @@ def convert_many(
     executor: Executor[Task, Done] | None = None,
     **options: Any,
 ) -> Iterator[Outcome | DcmtxError | Skipped]:
-    """Convert many files, and yield what became of each, in the order in which they are done.
+    """Convert many files, and yield one result for each, in the order in which they finish.
 
-    `sources` is a file or directory, or several. They go where the command line has them go: one file to the
-    destination, the contents of one directory into it, several under their own names. Files are taken as they are
-    found, so memory does not depend on how many there are. For each there is one of
+    `sources` is a file or directory, or several. They go where the command line puts them: one file to the
+    destination, the contents of one directory into it, several under their own names. Files are converted as they are
+    found, so memory does not depend on their number. The result for each is one of
 
     - an Outcome: `outcome.job` has its `src` and `dst`;
     - a DcmtxError, not raised: the file failed or was refused, and the others go on. Its `path` is the file;
-    - a Skipped: the file needs no conversion, or a walk came to what is not DICOM.
+    - a Skipped: the file needs no conversion, or a file found in a directory is not DICOM.
 
-    `workers` processes do them, all cores by default; a codec that crashes, hangs for more than `timeout` seconds, or
-    takes all memory costs one file. With `resume`, files are skipped whose destination has the syntax already; with
-    `fail_fast`, the first failure ends it. `executor` does the jobs in the place of processes on this machine.
-    The other options are those of `transcode`.
+    `workers` is the number of processes, one per core by default. A codec that crashes, hangs for more than `timeout`
+    seconds, or uses too much memory costs one file. With `resume`, files are skipped whose destination already has the
+    target syntax; with `fail_fast`, the first failure ends the batch. `executor` runs the jobs instead of processes on
+    this machine. The other options are those of `transcode`.
 
-    Nothing is started before the first is asked for. Closing the iterator stops what is under way, and leaves whole
-    files only.
+    Work starts when the first result is requested. Closing the iterator stops the jobs under way; only complete files
+    remain.
 
-    Raises UsageError for options that make no sense, or sources that cannot go to the destination together;
-    RefusedError for an option that loses without consent.
+    Raises UsageError for inconsistent options, or sources that cannot go to the destination together; RefusedError for
+    a lossy option without consent.
 
     >>> import dcmtx
     >>> files = ["ct-explicit.dcm", "sr-text.dcm", "rtdose-32.dcm"]

@@ -1,4 +1,4 @@
-"""Outcomes in words, and as records for programs."""
+"""Outcomes as text for people, and as records for programs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dcmtx.syntax import find
 from dcmtx.transcoding.announce import line, shown_value
 from dcmtx.transcoding.job import Outcome, Status
 
-# The version of the records that `as_record` makes; it rises when a field changes its meaning or goes.
+# The version of the records that `as_record` makes. It rises when a field changes its meaning or is removed.
 RECORD_VERSION = 2
 
 
 def verbose_line(outcome: Outcome) -> str:
-    """Return what was done, in a line."""
+    """Return one line on what was done."""
     if outcome.status is Status.UNCHANGED:
         return f"is {_label(outcome.syntax_in)} already, nothing to do"
     if outcome.status is Status.COPIED:
@@ -43,7 +43,7 @@ def _label(uid: str) -> str:
 
 
 def plan_lines(outcome: Outcome, name: str) -> list[str]:
-    """Return what would be done with a file, shown as `name`: a heading, then a line per step and per attribute."""
+    """Return the plan for a file, shown as `name`: a heading, then a line per step and per attribute."""
     lines = [f"{name}: {_label(outcome.syntax_in)} to {_label(outcome.syntax_out)}"]
     plan = outcome.plan
     if plan is None:
@@ -60,9 +60,9 @@ def steps(plan: Plan) -> list[str]:
 
 
 def changes(plan: Plan) -> list[str]:
-    """Return everything that changes: in File Meta Information, at the top level, inside sequences; by tags."""
+    """Return all changes, in File Meta Information, at the top level and inside sequences, sorted by tag."""
     said = [((*detail.path, detail.tag), line(detail)) for detail in plan.details]
-    # What is changed inside, details say.
+    # The details already list changes inside sequences.
     said += [((tag,), _change(tag, edit)) for tag, edit in plan.edits.items() if not isinstance(edit, Within)]
     return [text for _, text in sorted(said)]
 
@@ -81,7 +81,7 @@ def _change(tag: int, edit: Edit) -> str:
 
 
 def summary_lines(summary: Summary, seconds: float) -> list[str]:
-    """Return what became of the files of a batch, a line each."""
+    """Return the lines that summarize a batch."""
     counts = [f"{count} {status.value}" for status, count in summary.counts.items() if count]
     counts += [f"{count} skipped ({why})" for why, count in sorted(summary.skipped.items())]
     counts += [f"{count} refused ({code})" for code, count in sorted(summary.refused.items())]
@@ -95,14 +95,14 @@ def summary_lines(summary: Summary, seconds: float) -> list[str]:
 
 
 def _size(count: float) -> str:
-    """Return a number of bytes in the unit that suits it."""
+    """Return a number of bytes in GB, MB or kB."""
     for unit, name in ((1e9, "GB"), (1e6, "MB")):
         if count >= unit:
             return f"{count / unit:.1f} {name}"
     return f"{count / 1e3:.1f} kB"
 
 
-# Every record has every field; what is not known, or does not apply, is null.
+# Every record has every field; null means unknown or not applicable.
 _FIELDS: dict[str, Any] = {
     "version": RECORD_VERSION, "source": None, "destination": None, "status": None, "syntax_in": None,
     "syntax_out": None, "decoder": None, "encoder": None, "frames": None, "bytes_in": None, "bytes_out": None,
@@ -112,7 +112,7 @@ _FIELDS: dict[str, Any] = {
 
 
 def skip_record(src: str, dst: str, why: str) -> dict[str, Any]:
-    """Return the record of a file that was passed over."""
+    """Return the record of a file that was skipped."""
     return _FIELDS | {
         "source": src,
         "destination": dst,
@@ -132,7 +132,7 @@ def _note(finding: Finding) -> dict[str, Any]:
 
 
 def as_record(result: Outcome | DcmtxError, src: str, dst: str) -> dict[str, Any]:
-    """Return what became of a file as a record for JSON."""
+    """Return the result for a file as a record for JSON."""
     record = _FIELDS | {"source": src, "destination": dst}
     if isinstance(result, DcmtxError):
         frame = None if result.frame is None else result.frame + 1

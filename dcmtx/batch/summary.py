@@ -1,4 +1,4 @@
-"""Counts of what became of the files of a batch, which own its exit status."""
+"""Counts the results of a batch, and determines its exit status."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dcmtx.transcoding.job import Status
 
 
 class Summary:
-    """Counts what became of the files of a batch, and owns its exit status."""
+    """Counts the results of a batch, and determines its exit status."""
 
     def __init__(self) -> None:
         self.counts = dict.fromkeys(Status, 0)
@@ -20,7 +20,7 @@ class Summary:
         self.bytes_out = 0
 
     def add(self, done: Done) -> None:
-        """Account for a file."""
+        """Count a file."""
         if done.error is not None:
             self.last_error = done.error
             if done.error.status in (ExitStatus.UNSUPPORTED, ExitStatus.REFUSED):

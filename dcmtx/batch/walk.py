@@ -1,7 +1,7 @@
-"""The files of a batch: where they are, and where each goes.
+"""Finds the files of a batch, and decides where each goes.
 
-Files are found by content and given out as they are come to, those of a directory in the order of their names: what is
-remembered is the names in one directory, however many there are in all.
+Files are recognized by content and yielded as they are found, sorted by name within a directory. Only the names in one
+directory are held in memory.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from dcmtx.record import Record
 
 
 class Found(Record):
-    """One thing that a walk came to: where it is, and where it goes.
+    """One thing that a walk found: where it is, and where it goes.
 
-    `fault` is why it cannot be converted, `skip` why it need not be; `named` says that the user named it.
+    `fault` is why it cannot be converted, `skip` why it is skipped; `named` says that the user named it.
     """
 
     src: str
@@ -44,10 +44,10 @@ class Root(Record):
 def plan_roots(sources: Sequence[str], destination: str) -> list[Root]:
     """Return where each source goes.
 
-    One file goes to the destination itself, unless that is a directory; the contents of one directory go into it; of
-    several sources, each directory goes under its own name, each file too.
+    One file goes to the destination itself, unless that is a directory. The contents of one directory go into the
+    destination. Of several sources, each file or directory goes there under its own name.
 
-    Raises UsageError if the destination of several is a file, or standard input or output is among them.
+    Raises UsageError if the destination of several files is a file, or if a place is standard input or output.
     """
     if "-" in (*sources, destination):
         raise UsageError("standard input and output are for one file, without --timeout and --resume")
@@ -65,10 +65,10 @@ def plan_roots(sources: Sequence[str], destination: str) -> list[Root]:
 
 
 def walk(roots: Sequence[Root], destination: str, report: str | None = None) -> Iterator[Found]:
-    """Yield every file below the roots, as it is come to, with where it goes.
+    """Yield every file below the roots, and where it goes, as it is found.
 
-    Symbolic links to files are followed, links to directories are not; the destination is not walked into, and the
-    report is neither a source nor written over. Directories that go to one place are walked together.
+    Symbolic links to files are followed, links to directories are not. The destination is not walked, and the report
+    is neither read as a source nor overwritten. Directories with the same target are walked together.
     """
     taken = _Taken(roots, report)
     together: dict[str, list[Root]] = {}
@@ -87,7 +87,7 @@ def walk(roots: Sequence[Root], destination: str, report: str | None = None) -> 
 def _walk_directories(roots: Sequence[Root], destination: str) -> Iterator[Found]:
     """Yield the files of directories that have one target.
 
-    Of several, what has the same path in each is come to at the same time, so nothing need be looked for in the others.
+    The directories are walked in parallel, so files with the same relative path are found together.
     """
     pending = [("", [_Place(root, destination) for root in roots])]
     while pending:
@@ -96,16 +96,17 @@ def _walk_directories(roots: Sequence[Root], destination: str) -> Iterator[Found
         yield from faults
         for _, same in groupby(files, itemgetter(0)):
             yield from _first_comes([there[number].found(relative, name) for name, number in same])
-        # The last is taken first.
+        # The stack is popped from its end.
         pending += [(os.path.join(relative, name), directories[name]) for name in sorted(directories, reverse=True)]
-        # The names in one directory are all that is remembered.
+        # Hold the names of one directory only.
         del files
 
 
 def _list(relative: str, there: list[_Place]) -> tuple[list[tuple[str, int]], dict[str, list[_Place]], list[Found]]:
-    """Return what is in the directories of one path: files in order, by their names and which directory's they are.
+    """List one relative path in several directories.
 
-    And the directories below, with those who have them, and what could not be read.
+    Returns the sorted files as name and index in `there`, the subdirectories with the places that have them, and the
+    faults of unreadable directories.
     """
     files: list[tuple[str, int]] = []
     directories: dict[str, list[_Place]] = {}
@@ -122,7 +123,7 @@ def _list(relative: str, there: list[_Place]) -> tuple[list[tuple[str, int]], di
 
 
 def _first_comes(found: list[Found]) -> Iterator[Found]:
-    """Yield files that have one destination: the first that is DICOM goes there, and no other."""
+    """Yield files with the same destination. The first DICOM file goes there; other DICOM files become faults."""
     if len(found) == 1:
         yield found[0]
         return
@@ -138,7 +139,7 @@ def _first_comes(found: list[Found]) -> Iterator[Found]:
 
 
 class _Place:
-    """A directory that is walked. It knows the destination when it comes to it, also if that was made meanwhile."""
+    """A directory that is walked. It recognizes the destination, even one created during the walk."""
 
     def __init__(self, root: Root, destination: str) -> None:
         self._root = root
@@ -147,7 +148,7 @@ class _Place:
         self._own: tuple[int, int] | None = None
 
     def entries(self, relative: str) -> tuple[list[str], list[str], OSError | None]:
-        """Return the names of files and of directories in a directory, and the error that reading it ended with."""
+        """Return the names of files and of directories in a directory, and the error that ended reading, if any."""
         files: list[str] = []
         directories: list[str] = []
         path = self._below(self._root.path, relative)
@@ -165,13 +166,13 @@ class _Place:
         return files, directories, None
 
     def found(self, relative: str, name: str) -> Found:
-        """Return what has this name in a directory."""
+        """Return the Found of this name in a directory."""
         below = self._below(relative, name)
         path = os.path.join(self._root.path, below)
         return Found(path, os.path.join(self._root.target, below), skip=_special(path))
 
     def fault(self, relative: str, error: OSError) -> Found:
-        """Return a directory that cannot be read, or not to its end."""
+        """Return the Found of a directory that could not be read completely."""
         path = self._below(self._root.path, relative)
         fault = InputError(f"the directory cannot be read: {error.strerror}", code="E_UNREADABLE", path=path)
         return Found(path, os.path.join(self._root.target, relative), fault)
@@ -181,15 +182,15 @@ class _Place:
         return os.path.join(path, name) if path and name else path or name
 
     def _is_destination(self, path: str) -> bool:
-        """Tell whether a directory is the destination; in place, that is no obstacle."""
+        """Tell whether a directory is the destination. A conversion in place returns False."""
         self._own = self._own or _identity(self._destination)
         return self._own not in (None, self._identity) and _identity(path) == self._own
 
 
 class _Taken:
-    """Knows which destinations are taken: no two sources go to one place, and none goes where another is read.
+    """Detects clashes: two sources with one destination, or a destination that is another source.
 
-    Nor is the report a source, or written over, however it is spelled.
+    It also keeps the report from being a source or a destination, under any spelling of its path.
     """
 
     def __init__(self, roots: Sequence[Root], report: str | None) -> None:
@@ -198,13 +199,13 @@ class _Taken:
         self._report = None if report is None else _identity(report)
 
     def add(self, root: Root) -> None:
-        """Remember a file that has been come to; one that will not be written takes no place."""
+        """Record the destination of a file. A holder that is not DICOM is replaced, because it is not written."""
         holder = self._targets.get(root.target)
         if holder is None or not is_dicom(holder):
             self._targets[root.target] = root.path
 
     def check(self, found: Found) -> Found:
-        """Return what was found, with a fault if its place is taken."""
+        """Return `found`, with a fault if its destination is taken."""
         if found.skip or found.fault:
             return found
         if self._report is not None:
@@ -227,7 +228,7 @@ def _clash(found: Found, message: str) -> Found:
 
 
 def is_dicom(path: str) -> bool:
-    """Tell whether a file would be converted, or fail, rather than be passed over."""
+    """Tell whether a file would be converted or fail, and not be skipped."""
     try:
         with closing(open_bytes(path)) as file:
             head = peek(file)
@@ -245,7 +246,7 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
 
 
 def _special(path: str) -> str:
-    """Return why this is no file, or an empty string; what cannot be told is found out when it is opened."""
+    """Return why this is not a regular file, or an empty string. Other problems show when it is opened."""
     try:
         mode = os.stat(path).st_mode
     except OSError:

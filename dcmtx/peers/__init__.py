@@ -1,1 +1,1 @@
-"""The peers' own words: command lines of other transcoders, turned into ours. Tables, and what reads them; no files."""
+"""Command lines of other transcoders (peers), translated into ours: tables and their readers; no file access."""

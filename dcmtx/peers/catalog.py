@@ -1,4 +1,4 @@
-"""Which peers there are, and where their tables stand."""
+"""The peers, and the modules of their tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 
 from dcmtx.peers.table import Peer
 
-# Peer: the module of its table, loaded when it is asked for.
+# Peer to the module of its table, which is loaded on demand.
 MODULES = {
     "gdcmconv": "gdcm",
     "dcmconv": "dcmconv",

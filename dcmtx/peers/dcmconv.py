@@ -1,4 +1,4 @@
-"""The words of DCMTK's dcmconv."""
+"""The options of DCMTK's dcmconv."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _finish(settings: Settings) -> Settings:
 
 
 def _parsing(default: str, *others: str) -> tuple[Option, ...]:
-    """Return options of which the first is DCMTK's default, and what dcmtx does."""
+    """Return options of which the first is DCMTK's default, which dcmtx does too."""
     return (ignored(default, _DEFAULT), *(refused(other, _AS_IT_IS) for other in others))
 
 

@@ -1,4 +1,4 @@
-"""The words of DCMTK's tools: dcmcjpeg, dcmdjpeg, dcmcjpls, dcmdjpls, dcmcrle, dcmdrle."""
+"""The options of DCMTK's tools: dcmcjpeg, dcmdjpeg, dcmcjpls, dcmdjpls, dcmcrle, dcmdrle."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _NO_PIXELS = (
     "An object without pixels becomes Explicit VR Little Endian, with a note: DCMTK gives it the UID of a compressed "
     "syntax."
 )
-# DCMTK's own.
+# DCMTK's default.
 _SELECTION_VALUE = "6"
 _P14 = "jpeg-lossless-p14"
 
 
 def _log(settings: Settings) -> Settings:
-    """Turn a level of DCMTK's logger into ours."""
+    """Turn a DCMTK log level into ours."""
     asked = dict(settings)
     level = asked.pop("log", "")
     if level in ("fatal", "error"):
@@ -65,10 +65,10 @@ def _finish_jpeg(settings: Settings) -> Settings:
     elif "predictor" in asked:
         raise UsageError("dcmcjpeg: +sv goes with +el (--encode-lossless) alone", advice="add +el, or leave +sv out")
     if not asked.get("lossy"):
-        # DCMTK takes no notice of them.
+        # DCMTK ignores it.
         asked.pop("quality", "")
     if asked["target"] != "jpeg-baseline":
-        # What is extended is grey.
+        # JPEG Extended is greyscale only.
         asked.pop("subsampling", "")
     return asked
 

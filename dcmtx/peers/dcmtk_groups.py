@@ -1,4 +1,4 @@
-"""Options that several of DCMTK's tools have (read from version 3.6.7)."""
+"""Options that several DCMTK tools share (from version 3.6.7)."""
 
 from __future__ import annotations
 

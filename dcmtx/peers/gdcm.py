@@ -1,4 +1,4 @@
-"""The words of gdcmconv (GDCM 3)."""
+"""The options of gdcmconv (GDCM 3)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ICON = "leave it out: icons that are there are kept valid, none is made"
 
 
 def _finish(settings: Settings) -> Settings:
-    """Add the targets and defaults that gdcmconv has."""
+    """Add gdcmconv's targets and defaults."""
     asked = dict(settings)
     codec, encoding, raw = asked.pop("codec", ""), asked.pop("encoding", ""), asked.pop("raw", "")
     rate, quality, near = (asked.pop(name, "") for name in ("rate", "quality", "near"))
@@ -25,9 +25,9 @@ def _finish(settings: Settings) -> Settings:
     asked["target"] = codec or encoding or ("raw" if raw else "same")
     if not codec:
         return asked
-    # gdcmconv fails where there are no pixels.
+    # gdcmconv fails if there are no pixels.
     asked["no-pixels"] = "fail"
-    # Of no use to others, as in gdcmconv.
+    # Other targets ignore them, as in gdcmconv.
     asked |= {"force": force, "resolutions": resolutions if codec == "j2k" else ""}
     if not lossy:
         return asked
@@ -38,7 +38,7 @@ def _finish(settings: Settings) -> Settings:
                 advice=f"give the last value alone: {value.rpartition(',')[2]}",
             )
     if codec == "j2k" and not rate and not quality:
-        # That is what gdcmconv writes: reversible, under the syntax that may be lossy.
+        # gdcmconv writes reversible JPEG 2000 here, under the UID that allows loss.
         asked["target"] = "JPEG2000"
         return asked
     asked["lossy"] = "yes"

@@ -1,4 +1,4 @@
-"""Reading a peer's command line: which options are there, with which values, and what else."""
+"""Parses a peer's command line into options, their values, and files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dcmtx.record import Record
 
 
 class Given(Record):
-    """An option as it was given."""
+    """An option on a command line."""
 
     option: Option
     name: str
@@ -23,14 +23,14 @@ class Given(Record):
 
 
 class Line(Record):
-    """A command line taken apart: options in their order, and the names of files."""
+    """A parsed command line: options in order, and file names."""
 
     given: tuple[Given, ...]
     files: tuple[str, ...]
 
 
 def read(peer: Peer, arguments: list[str]) -> Line:
-    """Take a command line apart. Raises UsageError for an option that the peer does not have, or without its value."""
+    """Parse a command line. Raises UsageError for an unknown option, or one without its value."""
     files: list[str] = []
     names = {name: option for option in peer.options for name in option.names}
     rest = iter(arguments)
@@ -40,7 +40,7 @@ def read(peer: Peer, arguments: list[str]) -> Line:
 
 
 def _dcmtk(peer: Peer, names: dict[str, Option], rest: Iterator[str], files: list[str]) -> Iterator[Given]:
-    """Read words that are options as a whole; their values are the words behind them, whatever these look like."""
+    """Read options that are whole words; the words that follow are their values, whatever they look like."""
     for word in rest:
         if word[:1] == "@":
             raise UsageError(f"{peer.name}: files of options such as {word} are not read", advice="give the options")
@@ -54,7 +54,7 @@ def _dcmtk(peer: Peer, names: dict[str, Option], rest: Iterator[str], files: lis
 
 
 def _hyphened(peer: Peer, names: dict[str, Option], rest: Iterator[str], files: list[str]) -> Iterator[Given]:
-    """Read long options with two hyphens and letters with one; behind `--` are files alone."""
+    """Read long options with two hyphens and letters with one; after `--` there are only files."""
     for word in rest:
         if word == "--":
             files.extend(rest)
@@ -69,10 +69,10 @@ def _hyphened(peer: Peer, names: dict[str, Option], rest: Iterator[str], files: 
 
 
 def _long(peer: Peer, names: dict[str, Option], word: str, rest: Iterator[str]) -> Given:
-    """Read a long option, which may be shortened, and its value, which may stand behind `=`."""
+    """Read a long option, which may be abbreviated, and its value, which may follow `=`."""
     name, equals, value = word.partition("=")
     if name not in names and peer.grammar is not Grammar.CLAP:
-        # Names of older versions, which stand last, are not shortened: they would be in the way of others.
+        # Names of older versions, which come last, are not abbreviated: they would make others ambiguous.
         longer = [full for full in names if full.startswith(name) and full in names[full].names[:2]]
         if len({id(names[full]) for full in longer}) > 1:
             raise UsageError(f"{peer.name}: {name} may be {', '.join(longer)}", advice="write it out")
@@ -88,7 +88,7 @@ def _long(peer: Peer, names: dict[str, Option], word: str, rest: Iterator[str]) 
 
 
 def _letters(peer: Peer, names: dict[str, Option], word: str, rest: Iterator[str]) -> Iterator[Given]:
-    """Read letters that may be joined; the value of one is what is left of the word, or the next."""
+    """Read letters that may be joined; the value of one is the rest of the word, or the next word."""
     letters = word[1:]
     while letters:
         name, letters = f"-{letters[0]}", letters[1:]

@@ -1,4 +1,4 @@
-"""The words of dcm2dcm (dcm4che 5), by its documentation."""
+"""The options of dcm2dcm (dcm4che 5), from its documentation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dcmtx.syntax import Loss, find
 
 _LENGTHS = "leave it out: lengths of sequences and items stay as they are, or become what the target needs"
 _VERIFIED = "what is written is decoded and compared always: bit for bit, or within NEAR"
-# dcm4che's own defaults.
+# dcm4che's defaults.
 _DEFAULTS = {"jpeg-lossless-p14": ("predictor", "6"), "JPEG2000": ("ratio", "10")}
 _NAMES = {
     "1.2.840.10008.1.2.4.57": "jpeg-lossless-p14",
@@ -25,7 +25,7 @@ def _finish(settings: Settings) -> Settings:
     if "quality" in asked:
         asked["quality"] = _percent(asked["quality"])
     if not asked.get("lossy"):
-        # dcm2dcm takes no notice of them.
+        # dcm2dcm ignores them.
         asked = {name: value for name, value in asked.items() if name not in ("quality", "ratio", "near")}
     if target in _DEFAULTS:
         asked.setdefault(*_DEFAULTS[target])
@@ -33,7 +33,7 @@ def _finish(settings: Settings) -> Settings:
 
 
 def _percent(text: str) -> str:
-    """Return a quality from 0 to 1 as one from 0 to 100."""
+    """Convert a quality from 0..1 to 0..100."""
     try:
         value = float(text)
     except ValueError:

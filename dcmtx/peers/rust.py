@@ -1,4 +1,4 @@
-"""The words of dicom-transcode (dicom-rs), by its documentation."""
+"""The options of dicom-transcode (dicom-rs), from its documentation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dcmtx.errors import ExitStatus, UsageError
 from dcmtx.peers.table import HELP, LOUD, VERSION, Grammar, Group, Peer, Settings, done, ignored, refused
 from dcmtx.syntax import Loss, find
 
-# dicom-rs's own default.
+# dicom-rs's default.
 _QUALITY = "85"
 
 

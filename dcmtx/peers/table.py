@@ -1,4 +1,4 @@
-"""What the table of a peer is made of: its options, and what becomes of each."""
+"""The parts of a peer's table: its options, and how dcmtx treats each."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from enum import Enum
 from dcmtx.errors import ExitStatus
 from dcmtx.record import Record
 
-# What a command line asks for: names of settings, and their values as text.
+# The settings that a command line makes: name to value, as text.
 Settings = dict[str, str]
 
 
 class Verdict(Enum):
-    """What becomes of an option."""
+    """How dcmtx treats an option."""
 
     DONE = "done"
     IGNORED = "ignored"
-    # The peer itself does without it where nothing is lost.
+    # The peer itself ignores it if nothing is lost.
     LOSSLESS = "ignored where nothing is lost, else refused"
     REFUSED = "refused"
 
 
 class Option(Record):
-    """One option of a peer: how it is written, what becomes of it, and why, or what to do instead.
+    """One option of a peer: its names, how dcmtx treats it, and why, or what to do instead.
 
-    `values` names its values. `sets` are the settings that it makes, where "{}" stands for its value. A value that is
-    `harmless` is what dcmtx does anyway.
+    `values` names its values. `sets` are the settings that it makes; "{}" is replaced by its value. The value
+    `harmless` asks for what dcmtx does anyway.
     """
 
     names: tuple[str, ...]
@@ -38,7 +38,7 @@ class Option(Record):
 
     @property
     def written(self) -> str:
-        """The names and values as a user would see them."""
+        """The names and values as shown to users."""
         return " ".join([", ".join(self.names), *self.values])
 
 
@@ -50,7 +50,7 @@ class Group(Record):
 
 
 class Grammar(Enum):
-    """How a command line is read."""
+    """How a command line is parsed."""
 
     GETOPT = "getopt_long: letters may be joined, long names shortened"
     COMMONS = "Apache Commons CLI: long names may have one hyphen, and may be shortened"
@@ -59,10 +59,10 @@ class Grammar(Enum):
 
 
 class Peer(Record):
-    """A peer: its options, and its habits.
+    """A peer: its options and conventions.
 
-    `finish` looks at all settings together: it adds defaults of the peer, and raises UsageError for what does not go
-    together. `statuses` are the peer's exit statuses by ours; what is not there is `failure`.
+    `finish` gets all settings together: it adds the peer's defaults, and raises UsageError for contradictions.
+    `statuses` maps our exit statuses to the peer's; any other is `failure`.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Peer(Record):
     groups: tuple[Group, ...]
     finish: Callable[[Settings], Settings]
     remarks: tuple[str, ...] = ()
-    # Settings that two options must not make differently.
+    # Settings for which two options must not give different values.
     once: frozenset[str] = frozenset()
     several: bool = False
     statuses: tuple[tuple[int, int], ...] = ()
@@ -84,19 +84,19 @@ class Peer(Record):
         return [option for group in self.groups for option in group.options]
 
     def status(self, ours: int) -> int:
-        """Return what the peer would end with; a signal stays one."""
+        """Return the peer's exit status; success and the statuses of signals stay."""
         if ours == ExitStatus.OK or ours >= ExitStatus.HANGUP:
             return ours
         return dict(self.statuses).get(ours, self.failure)
 
 
 def done(names: str, text: str = "", *, values: str = "", **sets: str) -> Option:
-    """Return an option that dcmtx does by making these settings; names and values are separated by blanks."""
+    """Return an option that dcmtx supports by making these settings; `names` and `values` are blank-separated."""
     return Option(tuple(names.split()), Verdict.DONE, text, values=tuple(values.split()), sets=tuple(sets.items()))
 
 
 def ignored(names: str, text: str, *, values: str = "") -> Option:
-    """Return an option that changes nothing of what is written, and why."""
+    """Return an option that changes nothing in the output, and why."""
     return Option(tuple(names.split()), Verdict.IGNORED, text, values=tuple(values.split()))
 
 
@@ -106,7 +106,7 @@ def refused(names: str, text: str, *, values: str = "", harmless: str = "") -> O
 
 
 def lossless(names: str, text: str, *, values: str = "", harmless: str = "") -> Option:
-    """Return an option that the peer does without where nothing is lost, and what to do instead where something is."""
+    """Return an option that is ignored if nothing is lost, and what to do instead if something is."""
     return Option(tuple(names.split()), Verdict.LOSSLESS, text, values=tuple(values.split()), harmless=harmless)
 
 

@@ -1,4 +1,4 @@
-"""From a peer's command line to the one of `dcmtx convert`."""
+"""Translates a peer's command line into one of `dcmtx convert`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dcmtx.peers.table import Grammar, Option, Peer, Settings, Verdict
 from dcmtx.record import Record
 from dcmtx.syntax import EXPLICIT, ROOT, Loss, find
 
-# Settings that are options of `dcmtx convert` by their names, with the value behind.
+# Settings that are options of `dcmtx convert` with the same name, followed by the value.
 _VALUES = (
     "quality", "ratio", "psnr", "near", "subsampling", "predictor", "resolutions", "uid", "offset-table", "no-pixels",
     "jobs",
@@ -20,10 +20,10 @@ _DEPENDS = (SAME, RAW)
 
 
 class Translation(Record):
-    """What a peer's command line is in ours.
+    """A peer's command line, translated.
 
-    `mode` is "help" or "version" if that was asked for, and nothing else counts then. `target` is what `--to` takes, or
-    SAME or RAW. `arguments` are all options but `--to`; `notes` say what was ignored, and why.
+    `mode` is "help" or "version" if that was requested; the other fields are then empty. `target` is a value of `--to`,
+    or SAME or RAW. `arguments` are all options but `--to`; `notes` say what was ignored, and why.
     """
 
     sources: tuple[str, ...] = ()
@@ -40,19 +40,19 @@ class Translation(Record):
         """Return the arguments of `dcmtx convert` with this target."""
         more = []
         if self.rewrite and "--offset-table" not in self.arguments:
-            # What has the target syntax already is not copied then: the codestreams are, and the rest is written anew.
+            # With this option, a source in the target syntax is not copied: only its codestreams are.
             more = ["--offset-table", "basic"]
         syntax = find(target)
         if self.rewrite and self.target == SAME and syntax is not None and syntax.loss is Loss.LOSSY:
-            # Nothing is lost by that, but the name of the target asks for consent.
+            # Nothing is lost here, but a lossy target requires consent.
             more.append("--lossy")
         return ["--to", target, *self.arguments, *more, "--", *self.sources, self.destination]
 
 
 def translate(peer: Peer, arguments: list[str]) -> Translation:
-    """Return what a peer's command line is in ours.
+    """Translate a peer's command line.
 
-    Raises UsageError for what the peer would not take, and for what dcmtx does not do, with what to type instead.
+    Raises UsageError for what the peer would reject, and for what dcmtx does not do, with what to type instead.
     """
     line = read(peer, arguments)
     settings = _settings(peer, line.given)
@@ -77,9 +77,9 @@ def translate(peer: Peer, arguments: list[str]) -> Translation:
 
 
 def resolved(target: str, syntax: str) -> str:
-    """Return what `--to` takes for a target, when SRC has the transfer syntax of this UID.
+    """Return the value of `--to` for a target, if SRC has the transfer syntax with this UID.
 
-    gdcmconv's raw decodes what is compressed or deflated or in big endian, and leaves the rest.
+    RAW, from gdcmconv, decodes compressed, deflated and big endian files, and leaves the rest.
     """
     if target == RAW:
         return syntax if syntax in (EXPLICIT.uid, ROOT) else EXPLICIT.uid
@@ -92,7 +92,7 @@ def depends(target: str) -> bool:
 
 
 def explained(option: Option) -> str:
-    """Return what the table says of an option, in words."""
+    """Describe an option of the table in words."""
     ours = " ".join(f"`{text}`" for text in [" ".join(_options(dict(option.sets)))] if text)
     sets = dict(option.sets)
     target = sets.get("target") or sets.get("codec") or sets.get("encoding")
@@ -111,7 +111,7 @@ def explained(option: Option) -> str:
 
 
 def _settings(peer: Peer, given: tuple[Given, ...]) -> Settings:
-    """Return the settings that options make; the last of its kind counts, but where the peer has one alone."""
+    """Return the settings that options make. The last value counts; for settings in `once`, all must agree."""
     settings: Settings = {}
     for one in given:
         for name, value in one.option.sets:
@@ -122,7 +122,7 @@ def _settings(peer: Peer, given: tuple[Given, ...]) -> Settings:
                     advice="leave one of the options out",
                 )
             if name == "mode":
-                # The first counts, whatever comes behind.
+                # The first counts, whatever follows.
                 settings.setdefault(name, made)
             else:
                 settings[name] = made
@@ -130,7 +130,7 @@ def _settings(peer: Peer, given: tuple[Given, ...]) -> Settings:
 
 
 def _files(peer: Peer, settings: Settings, files: list[str]) -> tuple[list[str], str]:
-    """Return sources and destination, whether they were named by options or stand by themselves."""
+    """Return sources and destination, from options or from the other words."""
     source, destination = settings.pop("source", ""), settings.pop("destination", "")
     sources = [source] if source else []
     if not destination and len(files) + len(sources) > 1 and peer.grammar is not Grammar.CLAP:
@@ -150,7 +150,7 @@ def _usage(peer: Peer, what: str) -> UsageError:
 
 
 def _judged(peer: Peer, given: Given, lossy: bool) -> str:
-    """Return a note on an option that is ignored, or nothing. Raises UsageError for one that is refused."""
+    """Return a note on an ignored option, otherwise an empty string. Raises UsageError for a refused one."""
     option = given.option
     if option.verdict is Verdict.DONE:
         return ""

@@ -1,1 +1,1 @@
-"""Where bytes come from and where they go: readers and sinks, by the kind of place."""
+"""Where bytes come from and where they go: readers and sinks, by kind of place."""

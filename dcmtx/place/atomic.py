@@ -1,6 +1,6 @@
-"""Writing: beside the destination under a temporary name, patched, fsynced, renamed.
+"""Atomic writing: a temporary file beside the destination is written, patched, fsynced and renamed.
 
-Until `commit` the destination is as it was, whatever happens; after it, the file is there whole.
+Until `commit` the destination is unchanged, whatever happens. After it, the complete file is there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SUFFIX = ".dcmtx-part"
 
 
 def temporary_name(name: str, distinction: str = "") -> str:
-    """Return the name under which a file is written before it gets its own."""
+    """Return the temporary name for a file while it is being written."""
     suffix = f".{distinction}{_SUFFIX}" if distinction else _SUFFIX
     # File names are limited in bytes, not characters.
     stem = os.fsencode(name)[: _LONGEST_NAME - len(suffix) - 1].decode(sys.getfilesystemencoding(), "ignore")
@@ -30,19 +30,19 @@ def temporary_name(name: str, distinction: str = "") -> str:
 
 
 def is_temporary(name: str) -> bool:
-    """Tell whether a file name is one of ours, of a file still or never to be finished."""
+    """Tell whether a file name is one of our temporary names."""
     return name.startswith(".") and name.endswith(_SUFFIX)
 
 
 def remove_stale(path: str) -> bool:
-    """Remove a temporary file that nobody is writing any more, as its lock tells; return whether it is gone."""
+    """Remove a temporary file unless its lock shows that a process is writing it; return whether it is gone."""
     try:
         fd = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     except OSError:
         return not os.path.lexists(path)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Between opening and locking it, its writer may have finished: then the name is not this file's any more.
+        # The writer may have finished between our open and our lock; then the name belongs to another file.
         if _is_at(fd, path):
             os.unlink(path)
     except OSError:
@@ -53,26 +53,26 @@ def remove_stale(path: str) -> bool:
 
 
 def _is_at(fd: int, path: str) -> bool:
-    """Tell whether an open file is the one that has this name."""
+    """Tell whether this path names the open file."""
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
     except OSError:
         return False
 
 
-# The temporary files that this process is writing, and their descriptors.
+# Temporary files that this process is writing: path to descriptor.
 _unfinished: dict[str, int] = {}
 
 
 def abandon() -> None:
-    """Remove the temporary files that this process is writing, for it is about to end; for signal handlers."""
+    """Remove the temporary files of this process, which is about to end. For signal handlers."""
     for path in list(_unfinished):
         with contextlib.suppress(OSError):
             os.unlink(path)
 
 
 def release() -> None:
-    """Let go of the files that the parent of this process, which was just forked, is writing: it holds their locks."""
+    """In a newly forked process, release the temporary files of the parent, which keeps their locks."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for fd in _unfinished.values():
         os.dup2(nowhere, fd, inheritable=False)
@@ -89,12 +89,11 @@ def sweep(directory: str) -> None:
 
 
 class AtomicSink(BufferedSink):
-    """A local file being written: beside where it belongs, put there whole. A symbolic link is followed.
+    """Writes a local file under a temporary name and renames it on commit. Follows symbolic links.
 
-    `clobber` says whether an existing file may be replaced, `parents` whether directories are made where there are
-    none.
+    `clobber` says whether an existing file may be replaced, `parents` whether missing directories are made.
 
-    Raises OutputError wherever the file cannot be made, written or put in place.
+    Raises OutputError if the file cannot be created, written or renamed.
     """
 
     def __init__(self, path: str, *, clobber: bool = True, parents: bool = False) -> None:
@@ -124,33 +123,33 @@ class AtomicSink(BufferedSink):
         check_free(self.path, clobber=clobber)
 
     def _open_temporary(self) -> IO[bytes]:
-        """Make the temporary file, under a name that another run for the same destination would choose too.
+        """Create the temporary file, under a name that depends only on the destination.
 
-        So what a killed process left is found again; while one is alive, its lock says so, and another name is taken.
+        So the next run finds what a killed process left. If a live process holds the lock, another name is used.
         """
         directory, name = os.path.split(self._target)
         temporary = os.path.join(directory, temporary_name(name))
         if os.path.lexists(temporary) and not remove_stale(temporary):
             temporary = os.path.join(directory, temporary_name(name, os.urandom(6).hex()))
-        # Whoever may not read the file that is replaced may not read this one either.
+        # The new file must not be readable by users who cannot read the file it replaces.
         mode = 0o600 if os.path.exists(self._target) else 0o666
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
         try:
             fd = os.open(temporary, flags, mode)
         except FileExistsError:
-            # Another run for the same destination was quicker.
+            # Another run for the same destination created it first.
             temporary = os.path.join(directory, temporary_name(name, os.urandom(6).hex()))
             fd = os.open(temporary, flags, mode)
         self._temporary = temporary
         _unfinished[temporary] = fd
         file = os.fdopen(fd, "w+b", buffering=BUFFER)
         self._file = file
-        # Whoever finds the file later can tell by the lock whether somebody is still writing it. Some file systems have
-        # no locks; then a file that was left behind stays there.
+        # The lock tells other processes that the file is still being written. Without locks in the file system, a
+        # file that is left behind stays there.
         with contextlib.suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_EX)
         if not _is_at(fd, temporary):
-            # Found and taken for stale in the moment before it was locked; what has its name now is somebody else's.
+            # Another run took it for stale and removed it before we had the lock; the name may be in use again.
             self._temporary = ""
             _unfinished.pop(temporary, None)
             file.close()
@@ -158,13 +157,13 @@ class AtomicSink(BufferedSink):
         return file
 
     def reserve(self, length: int) -> None:
-        """Say that `length` more bytes will be written, so that a disk that has no room for them is found out now."""
+        """Announce `length` more bytes. Raises OutputError if the disk has no room for them."""
         try:
             status = os.statvfs(os.path.dirname(self._target))
         except OSError:
             return
         free = status.f_bavail * status.f_frsize
-        # A file system without a size cannot tell.
+        # A file system that reports no size gives no answer.
         if status.f_blocks and free < length:
             raise OutputError(
                 f"it needs {length} bytes and the file system has {free}",
@@ -185,7 +184,7 @@ class AtomicSink(BufferedSink):
         self.notes += sync_directory(os.path.dirname(self._target))
 
     def _place_if_free(self) -> None:
-        """Give the file its name only if nothing has it: a link is never made over a file."""
+        """Give the file its name only if the name is free: `link` never replaces a file."""
         try:
             os.link(self._temporary, self._target)
         except FileExistsError:
@@ -213,7 +212,7 @@ class AtomicSink(BufferedSink):
 
 
 def check_free(path: str, *, clobber: bool) -> None:
-    """Raise OutputError where a file exists that must not be replaced, or links that lead nowhere but to themselves."""
+    """Raise OutputError if a file exists that must not be replaced, or if symbolic links form a loop."""
     if path != "-" and _is_loop(path):
         raise OutputError("it cannot be written: its symbolic links form a loop", advice="remove them", path=path)
     if not clobber and path != "-" and os.path.lexists(path):
@@ -233,7 +232,7 @@ def _is_loop(path: str) -> bool:
 
 
 def is_special(path: str) -> bool:
-    """Tell whether the path names something that is written into, not replaced: a device, a pipe, a socket."""
+    """Tell whether the path names a device, pipe or socket, which is written to and not replaced."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):

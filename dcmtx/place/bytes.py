@@ -1,4 +1,4 @@
-"""Bytes at offsets: files, memory, and spools of what came in a stream."""
+"""Random access to bytes: files, memory, and spooled streams."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PIECE = 1 << 20
 
 
 class Reader(Protocol):
-    """Bytes at offsets: a file, or the spool that a stream was written to. `size` is in bytes."""
+    """Random access to bytes: a file, memory, or a spooled stream. `size` is in bytes."""
 
     @property
     def size(self) -> int:
@@ -22,11 +22,11 @@ class Reader(Protocol):
         """Return `length` bytes from `offset`, fewer only at the end."""
 
     def close(self) -> None:
-        """Let go of what was opened; a second time does nothing."""
+        """Close what was opened. A second call does nothing."""
 
     @property
     def forks(self) -> bool:
-        """Whether a forked process may read too, while this one does."""
+        """Whether a forked process may read at the same time as this one."""
 
 
 class Memory:
@@ -45,7 +45,7 @@ class Memory:
         return self.buffer[offset : offset + length]
 
     def close(self) -> None:
-        """Do nothing: memory is let go of by itself."""
+        """Do nothing: memory needs no closing."""
 
 
 FIRST_BYTES = 1 << 16
@@ -55,14 +55,14 @@ _STANDARD_INPUT = 0
 
 
 class FileBytes:
-    """A file that is open for reading, as a Reader. Its first 64 KiB, where headers are, are read once."""
+    """An open file as a Reader. Its first 64 KiB, which hold the headers, are cached."""
 
     __slots__ = ("_first", "_owner", "fd", "size")
 
     forks = True
 
     def __init__(self, fd: int, size: int, owner: IO[bytes] | None = None) -> None:
-        """Take over a descriptor, or borrow the one of `owner`, which is closed instead."""
+        """Take ownership of a descriptor. If it belongs to `owner`, `close` closes `owner` instead."""
         self.fd = fd
         self.size = size
         self._owner = owner
@@ -78,7 +78,7 @@ class FileBytes:
         return self._owner is not None
 
     def close(self) -> None:
-        """Close the file; a second time does nothing."""
+        """Close the file. A second call does nothing."""
         if self._owner is not None:
             self._owner.close()
         elif self.fd >= 0:
@@ -88,7 +88,7 @@ class FileBytes:
     def pread(self, length: int, offset: int) -> bytes:
         """Return `length` bytes from `offset`, fewer only at the end. Safe to call from several threads.
 
-        Raises InputError where the system cannot read them.
+        Raises InputError if the read fails.
         """
         end = offset + length
         if end <= len(self._first):
@@ -100,7 +100,7 @@ class FileBytes:
 
 
 def unreadable(error: OSError) -> InputError:
-    """Return what the system said when a source was read, as an error."""
+    """Turn a system error on reading a source into an InputError."""
     return InputError(f"it cannot be read: {error.strerror or error}", code="E_UNREADABLE")
 
 
@@ -121,9 +121,9 @@ def _pread(fd: int, length: int, offset: int) -> bytes:
 
 
 class Spool:
-    """An unnamed temporary file, for bytes that must be read at offsets but come in a stream.
+    """An unnamed temporary file, for a stream that must be read at offsets.
 
-    `directory` is where there is room for it: beside the destination; None means the system's own place.
+    `directory` is where it is created, usually beside the destination; None means the system's temporary directory.
     """
 
     __slots__ = ("_file",)
@@ -146,7 +146,7 @@ class Spool:
             raise OutputError(f"the temporary file cannot be written: {error.strerror}") from error
 
     def close(self) -> None:
-        """Give the file up."""
+        """Close and remove the file."""
         self._file.close()
 
     def fileno(self) -> int:
@@ -154,20 +154,20 @@ class Spool:
         return self._file.fileno()
 
     def read_back(self) -> FileBytes:
-        """Return what was written, for reading."""
+        """Return a reader of what was written."""
         fd = self._file.fileno()
         return FileBytes(fd, os.fstat(fd).st_size, self._file)
 
 
 def is_stream(reader: Reader) -> bool:
-    """Tell whether bytes are the spool of a stream."""
+    """Tell whether a reader is the spool of a stream."""
     return isinstance(reader, FileBytes) and reader.streamed
 
 
 def open_bytes(path: str, spool_in: str | None = None) -> FileBytes:
-    """Open a file by its path, or standard input by `-`; what cannot be read at offsets is spooled first.
+    """Open a file by its path, or standard input as `-`. A source that cannot seek is spooled first.
 
-    Raises InputError when it is missing or cannot be read.
+    Raises InputError if it is missing or cannot be read.
     """
     if path == "-":
         return _spooled(_STANDARD_INPUT, spool_in)

@@ -1,4 +1,4 @@
-"""What a file is besides its bytes: who owns it, who may read it, and whether it is on the disk."""
+"""File metadata and durability: owner, permissions, attributes, and syncing to disk."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dcmtx.finding import Finding, Severity
 
 _ACCESS_LIST = "system.posix_acl_access"
 _OWNER, _GROUP, _LIST = "owner", "group", "access control list"
-# Of the bytes that were replaced, not of the file: hashes that the kernel keeps, and rights to run them.
+# These belong to the old content, not to the file: hashes that the kernel keeps, and capabilities to run it.
 _OF_CONTENT = {"security.ima", "security.evm", "security.capability"}
-# What a file system says that cannot sync a directory, or need not.
+# Errors of a file system that cannot sync a directory, or does not need to.
 _NEEDS_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
@@ -22,8 +22,8 @@ _NEEDS_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 def sync_file(fd: int) -> None:
-    """Return when the bytes of an open file are on the disk. Raises OSError."""
-    # Where there is this call, fsync stops at the cache of the drive (macOS). Not every file system has it.
+    """Sync the bytes of an open file to disk. Raises OSError."""
+    # On macOS, fsync stops at the drive's cache, and this call does not. Not every file system supports it.
     full = getattr(fcntl, "F_FULLFSYNC", None)
     if full is not None:
         with contextlib.suppress(OSError):
@@ -33,9 +33,9 @@ def sync_file(fd: int) -> None:
 
 
 def sync_directory(path: str) -> list[Finding]:
-    """Have the names in a directory on the disk; return a note if that is not certain.
+    """Sync the names in a directory to disk; return a note if that fails.
 
-    It is no error: what was put there is in place, for everybody but a machine that loses its power now.
+    Failure is no error: the file is in place, and only a crash of the machine could undo that.
     """
     try:
         directory = os.open(path or os.curdir, os.O_RDONLY)
@@ -58,7 +58,7 @@ def sync_directory(path: str) -> list[Finding]:
 
 
 def make_directories(path: str) -> list[Finding]:
-    """Make a directory, and those above it, where they are missing, for good; return notes. Raises OSError."""
+    """Create a directory and its missing parents, and sync them; return notes. Raises OSError."""
     missing = []
     while path and not os.path.exists(path):
         missing.append(path)
@@ -68,7 +68,7 @@ def make_directories(path: str) -> list[Finding]:
         try:
             os.mkdir(directory)
         except FileExistsError:
-            # Somebody else was quicker.
+            # Another process created it first.
             if not os.path.isdir(directory):
                 raise
             continue
@@ -80,13 +80,13 @@ def make_directories(path: str) -> list[Finding]:
 
 
 def keep_rights(old: str, fd: int) -> list[Finding]:
-    """Give an open file, which nobody else may read yet, what the file has that it replaces, if there is one.
+    """Copy the metadata of the file that is replaced, if there is one, to an open file that nobody else may read yet.
 
-    That is owner, group, mode, access control list and extended attributes. Returns a note of what the system does not
-    let be kept. The file is at no time readable for anybody whom the old one was not: the rights of a group that could
-    not be kept are those of others.
+    That is owner, group, mode, access control list and extended attributes. Returns a note on what could not be kept.
+    At no time can a user read the file who could not read the old one: if the group or the list cannot be kept, the
+    group gets at most the permissions of others.
 
-    Raises OSError where not even the mode can be set.
+    Raises OSError if even the mode cannot be set.
     """
     try:
         was = os.stat(old)
@@ -98,10 +98,10 @@ def keep_rights(old: str, fd: int) -> list[Finding]:
         mode &= ~stat.S_ISUID
     lost += _keep_attributes(old, fd, with_list=_GROUP not in lost)
     if _GROUP in lost or _LIST in lost:
-        # Under a list, these bits are the most that it grants to anybody, not what the group may.
+        # With an access control list, these bits are its mask, not the permissions of the group.
         both = mode & (mode & stat.S_IRWXO) << 3
         mode = mode & ~(stat.S_ISGID | stat.S_IRWXG) | both
-    # Last, for a change of the owner and an access control list change the mode too.
+    # Last, because changing the owner or the access control list also changes the mode.
     os.fchmod(fd, mode)
     if not lost:
         return []
@@ -110,14 +110,14 @@ def keep_rights(old: str, fd: int) -> list[Finding]:
 
 
 def _keep_owner(was: os.stat_result, fd: int) -> list[str]:
-    """Set owner and group, or the group alone; return which could not be."""
+    """Set owner and group, or the group alone; return which of them could not be set."""
     now = os.fstat(fd)
     if (was.st_uid, was.st_gid) == (now.st_uid, now.st_gid):
         return []
     with contextlib.suppress(OSError):
         os.fchown(fd, was.st_uid, was.st_gid)
         return []
-    # Whoever is in the group may give a file to it, and only root to another owner.
+    # A member of the group may set it; only root may change the owner.
     with contextlib.suppress(OSError):
         os.fchown(fd, -1, was.st_gid)
     now = os.fstat(fd)
@@ -125,7 +125,7 @@ def _keep_owner(was: os.stat_result, fd: int) -> list[str]:
 
 
 def _keep_attributes(old: str, fd: int, *, with_list: bool) -> list[str]:
-    """Set extended attributes, of which an access control list is one; return what could not be."""
+    """Set extended attributes, including the access control list; return which could not be set."""
     there, has = _attributes(old), _attributes(fd)
     acl = there.pop(_ACCESS_LIST, None)
     lost = [
@@ -136,13 +136,13 @@ def _keep_attributes(old: str, fd: int, *, with_list: bool) -> list[str]:
     if acl is not None and with_list and _set(fd, _ACCESS_LIST, acl):
         return lost
     if _ACCESS_LIST in has:
-        # The directory gave it one of its own, and the mode that is set next would let that work.
+        # A default list inherited from the directory; the mode that is set next would activate it.
         os.removexattr(fd, _ACCESS_LIST)
     return lost if acl is None else [*lost, _LIST]
 
 
 def _attributes(file: str | int) -> dict[str, bytes]:
-    """Return the extended attributes that can be read; none where neither Python nor the file system has them."""
+    """Return the readable extended attributes; none if Python or the file system does not support them."""
     found = {}
     if hasattr(os, "listxattr"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""A deflated data set (PS3.5 A.5) as bytes at offsets: inflated to a spool, piece by piece."""
+"""Random access to a deflated data set (PS3.5 A.5): inflates it to a spool, piece by piece."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dcmtx.errors import InputError
 from dcmtx.place.bytes import FileBytes, Reader, Spool
 
 _PIECE = 1 << 20
-# More than this is no data set: native Pixel Data has 4 GiB at most (PS3.5 8.1.1).
+# No data set is larger than this: native Pixel Data has 4 GiB at most (PS3.5 8.1.1).
 _LARGEST_INFLATED = 5 << 30
-# From so many bytes on, nothing real deflates to less than so small a part of it.
+# From this size on, no real data set deflates by more than this ratio.
 _LARGE = 1 << 30
 _LARGE_RATIO = 500
 
 
 def inflate(file: Reader, start: int, spool_in: str | None) -> tuple[FileBytes, bool]:
-    """Return what is deflated from `start` on, and whether zlib wraps it, which the standard does not allow.
+    """Inflate everything from `start`; return a reader, and whether a zlib header wraps it, which the standard forbids.
 
-    Raises InputError, E_DEFLATE, where it is damaged, E_TRUNCATED where it ends early, E_BOMB where it is no data set.
+    Raises InputError: E_DEFLATE if it is damaged, E_TRUNCATED if it ends early, E_BOMB if it is too large to be real.
     """
     from isal import isal_zlib
 
@@ -47,7 +47,7 @@ def _inflate(file: Reader, start: int, spool_in: str | None, window: int) -> Fil
             if not piece:
                 piece = file.pread(_PIECE, position)
                 position += len(piece)
-            # There may be more to come out when all has gone in.
+            # After the last input there may still be output.
             data = inflater.decompress(piece, _PIECE)
             if not piece and not data:
                 raise InputError("the deflated data set ends early; the file is truncated", code="E_TRUNCATED")
@@ -61,10 +61,10 @@ def _inflate(file: Reader, start: int, spool_in: str | None, window: int) -> Fil
 
 
 def _check_inflated(size: int, deflated: int) -> None:
-    """Raise InputError, E_BOMB, for a deflated data set that is more than any: it would fill the disk.
+    """Raise InputError, E_BOMB, for output that is too large for a data set and would fill the disk.
 
-    What is real stays below: native Pixel Data has 4 GiB at most (PS3.5 8.1.1), and an image that deflates by more than
-    500, as black ones do, is no GiB.
+    Real data sets stay below: native Pixel Data has 4 GiB at most (PS3.5 8.1.1), and images that deflate by more than
+    500, such as black ones, are smaller than 1 GiB.
     """
     if size > _LARGEST_INFLATED or (size > _LARGE and size > _LARGE_RATIO * deflated):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Bytes of the caller's as a Reader: in memory, or in a binary file object."""
+"""The caller's bytes as a Reader: a buffer or a binary file object."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class BufferBytes:
 
     def __init__(self, buffer: Any) -> None:
         view = memoryview(buffer)
-        # One that is not in one piece is not numbered byte by byte.
+        # A view that is not contiguous cannot be cast to bytes.
         self._view = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
         self.size = len(self._view)
 
@@ -33,14 +33,14 @@ class BufferBytes:
         return bytes(self._view[offset : offset + length])
 
     def close(self) -> None:
-        """Let go of the buffer."""
+        """Release the buffer."""
         self._view = memoryview(b"")
 
 
 class FileObjectBytes:
-    """A binary file object that can seek, read from where it stands to its end, and left where it stood.
+    """A seekable binary file object, read from its current position to its end. `close` restores the position.
 
-    Threads take turns. Processes cannot: the position of an open file is one for all of them; so `forks` is False.
+    Threads take turns. Processes cannot, because they share the position of an open file; so `forks` is False.
     """
 
     __slots__ = ("_file", "_lock", "_start", "size")
@@ -59,7 +59,7 @@ class FileObjectBytes:
     def pread(self, length: int, offset: int) -> bytes:
         """Return `length` bytes from `offset`, fewer only at the end. Safe to call from several threads.
 
-        Raises InputError where they cannot be read.
+        Raises InputError if they cannot be read.
         """
         parts: list[bytes] = []
         try:
@@ -71,27 +71,27 @@ class FileObjectBytes:
         except OSError as error:
             raise unreadable(error) from error
         except ValueError as error:
-            # It was closed meanwhile.
+            # It was closed in the meantime.
             raise InputError(f"it cannot be read: {error}", code="E_UNREADABLE") from error
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
-        """Put the file object back to where it stood; it is its owner's to close."""
+        """Restore the position of the file object. Its owner closes it."""
         try:
             self._file.seek(self._start)
         except (OSError, ValueError):
-            # It was closed meanwhile, or has a new fault; what was read is read.
+            # It was closed in the meantime, or fails now; everything needed has been read.
             return
 
 
 def open_object(place: object, spool_in: str | None) -> Reader:
     """Return a reader of bytes, another buffer, or a binary file object, which is spooled unless it can seek.
 
-    Raises UsageError for anything else, and for a file object that gives text; InputError where it cannot be read.
+    Raises UsageError for anything else and for a text file object, InputError if it cannot be read.
     """
     if isinstance(place, bytes):
         return Memory(place)
-    # A memory map is both: then it is read whole, wherever it stands.
+    # A memory map is both a buffer and a file object; all of it is read, whatever its position.
     with contextlib.suppress(TypeError):
         return BufferBytes(place)
     if hasattr(place, "read"):
@@ -109,10 +109,10 @@ def _open_file(file: Any, spool_in: str | None) -> Reader:
         if readable is not None and not readable():
             raise InputError("it cannot be read: the file object is open for writing only", code="E_UNREADABLE")
         if type(file) is io.BytesIO:
-            # Its own bytes, not a copy, where it stands at the start.
+            # At position 0 this is its own buffer, not a copy.
             whole = file.getvalue()
             return Memory(whole[file.tell() :])
-        # What stands on another file object has the descriptor of that, and other bytes: of a GzipFile, for one.
+        # A wrapper such as GzipFile has the descriptor of the file it wraps, but other bytes.
         if type(getattr(file, "raw", file)) is io.FileIO and type(file) in (io.BufferedReader, io.FileIO):
             opened = _of_descriptor(file)
             if opened is not None:
@@ -126,7 +126,7 @@ def _open_file(file: Any, spool_in: str | None) -> Reader:
 
 
 def _of_descriptor(file: Any) -> Reader | None:
-    """Return a reader of the file behind a file object that stands at its start, without moving that; else None."""
+    """Return a reader of the file under a file object that is at position 0, without moving it; otherwise None."""
     try:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or file.tell() != 0:
@@ -137,7 +137,7 @@ def _of_descriptor(file: Any) -> Reader | None:
 
 
 def _read(file: Any, size: int) -> bytes:
-    """Return the next bytes of a file object; none at its end."""
+    """Return the next bytes of a file object; empty at its end."""
     data = file.read(size)
     if data is None:
         raise OSError("it would have to be waited for")
@@ -147,7 +147,7 @@ def _read(file: Any, size: int) -> bytes:
 
 
 def _spooled(file: Any, spool_in: str | None) -> Reader:
-    """Copy what a file object still gives to a spool."""
+    """Copy the rest of a file object to a spool."""
     spool = Spool(spool_in)
     try:
         while piece := _read(file, _PIECE):

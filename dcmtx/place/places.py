@@ -1,7 +1,7 @@
-"""Places by their kind: what reads them, what writes them.
+"""Opens places by kind, for reading and for writing.
 
-A place is a local path, `-` for standard input or output, or `scheme://...`. The library takes bytes and binary file
-objects too. A new kind of place is a row of SCHEMES and a module.
+A place is a local path, `-` for standard input or output, or `scheme://...`. The library also takes bytes and binary
+file objects. A new kind of place needs a row in SCHEMES and a module.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ class Writable(Protocol):
         """Write bytes; return how many, or None for all of them."""
 
 
-# What the library takes for a file to read, and for one to write.
+# What the library accepts as a file to read, and as one to write.
 SourcePlace = str | os.PathLike[str] | bytes | bytearray | memoryview | Readable
 TargetPlace = str | os.PathLike[str] | Writable
 
 
 class Scheme(Record):
-    """How places of one scheme are opened: functions as `module:name`, empty where that cannot be done.
+    """How places of one scheme are opened: functions as `module:name`, or empty if that is not supported.
 
-    `reader` is called with place and spool directory as `open_reader` is; `sink` with place, `clobber` and `parents` as
-    `open_sink` is.
+    `reader` is called like `open_reader`, with place and spool directory; `sink` like `open_sink`, with place,
+    `clobber` and `parents`.
     """
 
     reader: str = ""
     sink: str = ""
 
 
-# By the word before `://`, in lower case.
+# Keys: the word before `://`, in lower case.
 SCHEMES: dict[str, Scheme] = {}
 
 
 def scheme_of(place: str) -> str:
-    """Return the scheme of a place, in lower case; empty for local paths, and for `-`.
+    """Return the scheme of a place, in lower case; empty for local paths and `-`.
 
-    A path that exists is local whatever it looks like, and so is one in a directory that exists.
+    Where no known scheme matches, a path that exists, or whose directory exists, is local.
 
-    Raises UsageError for a scheme that is not known.
+    Raises UsageError for an unknown scheme.
     """
     if "://" not in place:
         return ""
@@ -78,11 +78,11 @@ _IN_SCHEMES = str.maketrans(dict.fromkeys("+-.", "a"))
 
 
 def open_reader(place: object, spool_in: str | None = None) -> Reader:
-    """Open a place for reading at offsets; what cannot be read so is spooled in the directory `spool_in` first.
+    """Open a place for reading at offsets. A source that cannot seek is first spooled in the directory `spool_in`.
 
-    `place` is a path, `-`, bytes or another buffer, or a binary file object, which is read from where it stands.
+    `place` is a path, `-`, bytes or another buffer, or a binary file object, which is read from its position on.
 
-    Raises UsageError for what is no place, InputError when it is missing or cannot be read.
+    Raises UsageError for anything else, InputError if it is missing or cannot be read.
     """
     if isinstance(place, str):
         scheme = scheme_of(place)
@@ -96,11 +96,11 @@ def open_reader(place: object, spool_in: str | None = None) -> Reader:
 
 
 def open_sink(place: object, path: str = "", *, clobber: bool = True, parents: bool = False) -> Sink:
-    """Open a place for writing: a path, `-`, a binary file object or an InMemory; `path` is what messages call it.
+    """Open a place for writing: a path, `-`, a binary file object or an InMemory. Messages call it `path`.
 
     `clobber` says whether an existing file may be replaced, `parents` whether missing directories are made.
 
-    Raises UsageError for what is no place, OutputError where it cannot be written.
+    Raises UsageError for anything else, OutputError if it cannot be written.
     """
     if isinstance(place, str):
         scheme = scheme_of(place)
@@ -118,7 +118,7 @@ def open_sink(place: object, path: str = "", *, clobber: bool = True, parents: b
 
 
 def _loaded(name: str, scheme: str, verb: str) -> Any:
-    """Return the function of a scheme."""
+    """Import and return the function of a scheme."""
     if not name:
         raise UsageError(f"places of {scheme}:// cannot be {verb}")
     import importlib
@@ -128,9 +128,9 @@ def _loaded(name: str, scheme: str, verb: str) -> Any:
 
 
 def path_of(place: SourcePlace | TargetPlace | None) -> str | None:
-    """Return a place as it is named: a path as text, `-`, `scheme://...`; None for bytes and file objects.
+    """Return the name of a place: a path as text, `-`, or `scheme://...`; None for bytes and file objects.
 
-    Raises UsageError for a scheme that is not known.
+    Raises UsageError for an unknown scheme.
     """
     if not isinstance(place, str):
         if not isinstance(place, os.PathLike):
@@ -141,7 +141,7 @@ def path_of(place: SourcePlace | TargetPlace | None) -> str | None:
 
 
 def name_of(place: object) -> str:
-    """Return what messages call a place that has no path."""
+    """Return the name that messages use for a place without a path."""
     if not hasattr(place, "read") and not hasattr(place, "write"):
         return "<bytes>"
     name = getattr(place, "name", None)
@@ -149,13 +149,13 @@ def name_of(place: object) -> str:
 
 
 def check_free(place: object, *, clobber: bool) -> None:
-    """Raise OutputError where a local file exists that must not be replaced, or a link that leads to itself."""
+    """Raise OutputError if a local file exists that must not be replaced, or if its links form a loop."""
     if isinstance(place, str) and not scheme_of(place):
         atomic.check_free(place, clobber=clobber)
 
 
 def is_same(one: object, other: object) -> bool:
-    """Tell whether two places are paths of one file."""
+    """Tell whether two places are paths to the same file."""
     if not isinstance(one, str) or not isinstance(other, str):
         return False
     try:
@@ -165,7 +165,7 @@ def is_same(one: object, other: object) -> bool:
 
 
 def directory_of(place: object) -> str | None:
-    """Return the directory of a local destination, where there must be room anyway, if it can be written."""
+    """Return the directory of a local destination if it is writable. Spools go there, since it needs room anyway."""
     if not isinstance(place, str) or place == "-" or "\0" in place or scheme_of(place):
         return None
     directory = os.path.dirname(os.path.realpath(place))

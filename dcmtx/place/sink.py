@@ -1,4 +1,4 @@
-"""Sinks: where the bytes of a file go until it is whole, and how it gets in place then."""
+"""Sinks: collect the bytes of a file and put the complete file in place."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ BUFFER = 1 << 20
 
 
 class Sink(Protocol):
-    """A place that is being written. Nothing is there, or what was there before, until `commit`; then all of it is.
+    """A place that is being written. It is unchanged until `commit`, which puts the complete file there.
 
-    `bytes` counts what was written so far; `notes` say what could not be kept or made certain. Leaving a `with` block
-    without `commit` leaves the place as it was. Whatever cannot be written raises OutputError.
+    `bytes` counts what was written so far; `notes` say what could not be kept or synced. Leaving a `with` block
+    without `commit` leaves the place unchanged. A failed write raises OutputError.
     """
 
     notes: list[Finding]
@@ -30,19 +30,19 @@ class Sink(Protocol):
         """Append bytes."""
 
     def patch(self, offset: int, data: Data) -> None:
-        """Overwrite bytes that were written before, from `offset`, which counts bytes from the start."""
+        """Overwrite bytes written earlier, from `offset` in bytes from the start."""
 
     def copy(self, source: Reader) -> None:
-        """Append all bytes of a reader. Raises InputError where there are fewer than it said."""
+        """Append all bytes of a reader. Raises InputError if it has fewer than its `size`."""
 
     def reserve(self, length: int) -> None:
-        """Say that `length` more bytes will be written. Raises OutputError where it is certain that they do not fit."""
+        """Announce `length` more bytes. Raises OutputError if they certainly do not fit."""
 
     def commit(self) -> None:
         """Put everything in place."""
 
     def abort(self) -> None:
-        """Give up what was written, unless it is in place; a second time does nothing."""
+        """Discard what was written, unless it is in place. A second call does nothing."""
 
     def __enter__(self) -> Self:
         """Start writing."""
@@ -58,9 +58,9 @@ class Sink(Protocol):
 
 
 class BufferedSink:
-    """What sinks share that write a file of their own first. `path` is what messages call the place.
+    """Base of sinks that write a file of their own first. Messages call the place `path`.
 
-    A subclass opens the file, puts its bytes in place in `commit`, and gives it up in `_discard`.
+    A subclass opens the file, moves its bytes in `_put_in_place`, and closes and removes it in `_discard`.
     """
 
     def __init__(self, path: str) -> None:
@@ -89,7 +89,7 @@ class BufferedSink:
         self.bytes += len(data)
 
     def patch(self, offset: int, data: Data) -> None:
-        """Overwrite bytes that were written before, from `offset` in the file."""
+        """Overwrite bytes written earlier, from `offset` in the file."""
         assert self._file is not None
         try:
             self._file.seek(offset)
@@ -111,10 +111,10 @@ class BufferedSink:
         self.bytes += source.size
 
     def reserve(self, length: int) -> None:
-        """Do nothing: nobody knows how much fits."""
+        """Do nothing: how much fits is unknown."""
 
     def commit(self) -> None:
-        """Put the file in place; after that, or a failure, it is closed."""
+        """Put the file in place, and close it whether that succeeds or fails."""
         assert self._file is not None
         try:
             self._file.flush()
@@ -125,12 +125,12 @@ class BufferedSink:
             self.abort()
 
     def _put_in_place(self) -> None:
-        """Give what was written to where it belongs. Raises OSError or OutputError."""
+        """Move what was written to the destination. Raises OSError or OutputError."""
         raise NotImplementedError
 
     def abort(self) -> None:
         """Close and remove what was written, unless it is in place."""
-        # If it cannot even be closed or removed (a full disk, a vanished directory), the error that led here says so.
+        # If closing or removing fails (a full disk, a vanished directory), the first error already says why.
         with contextlib.suppress(OSError):
             self._discard()
 
@@ -153,13 +153,13 @@ class BufferedSink:
 
 
 def check_whole(copied: int, source: Reader) -> None:
-    """Raise InputError where fewer bytes of a source were copied than it has."""
+    """Raise InputError if fewer bytes of a source were copied than it has."""
     if copied < source.size:
         raise InputError("the file became shorter while it was read", code="E_TRUNCATED")
 
 
 def copy(source: Reader, out: int) -> int:
-    """Copy all bytes of a source to an open descriptor, in the kernel where it can; return how many there were."""
+    """Copy all bytes of a source to an open descriptor, in the kernel if possible; return the number of bytes."""
     position = 0
     while position < source.size:
         try:
@@ -167,7 +167,7 @@ def copy(source: Reader, out: int) -> int:
                 raise OSError(errno.ENOTSUP, "it is no file")
             sent = os.sendfile(out, source.fd, position, min(source.size - position, 1 << 30))
         except (AttributeError, OSError):
-            # There are many ways to say that a system cannot do this here. Whatever else is wrong, this finds too.
+            # Systems report an unsupported sendfile with many errors. A real fault fails again in the fallback.
             sent = _copy_piece(source, out, position)
         if sent == 0:
             break

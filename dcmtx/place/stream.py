@@ -1,6 +1,6 @@
-"""What is written into, not replaced: standard output, devices, pipes, binary file objects, memory.
+"""Sinks for places that are written to, not replaced: standard output, devices, pipes, file objects, memory.
 
-Everything but memory is spooled, so that the place gets nothing of a file that cannot be finished.
+All but memory are spooled, so that the place receives nothing of a file that cannot be finished.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _STANDARD_OUTPUT = 1
 
 
 class _SpooledSink(BufferedSink):
-    """A sink that keeps everything in a temporary file until it is whole."""
+    """A sink that keeps everything in a temporary file until it is complete."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -41,9 +41,9 @@ class _SpooledSink(BufferedSink):
 
 
 class StreamSink(_SpooledSink):
-    """Standard output, which is the path `-`, or a device or pipe that a path names: sent when it is complete.
+    """Standard output (the path `-`), or a device or pipe named by a path. The file is sent when it is complete.
 
-    Raises OutputError where it cannot be spooled or sent.
+    Raises OutputError if it cannot be spooled or sent.
     """
 
     def _put_in_place(self) -> None:
@@ -55,9 +55,9 @@ class StreamSink(_SpooledSink):
 
 
 class FileObjectSink(_SpooledSink):
-    """A binary file object of the caller's, written from where it stands, when everything is there; never closed.
+    """The caller's binary file object, written from its current position when the file is complete; never closed.
 
-    Raises UsageError for one that takes text, OutputError where it cannot be written.
+    Raises UsageError for a text file object, OutputError if it cannot be written.
     """
 
     def __init__(self, file: Any, path: str) -> None:
@@ -75,13 +75,13 @@ class FileObjectSink(_SpooledSink):
             flush()
 
     def _send(self, piece: bytes) -> None:
-        """Write a piece, whose parts a file without a buffer may take one by one."""
+        """Write a piece; an unbuffered file may take only part of it at a time."""
         rest = piece
         while rest:
             try:
                 taken = self._to.write(rest)
             except (ValueError, TypeError) as error:
-                # It is closed, or of another kind than it looked.
+                # It is closed, or does not accept bytes.
                 raise OutputError(f"it cannot be written: {error}", path=self.path) from error
             if isinstance(taken, int):
                 if taken <= 0:
@@ -94,14 +94,14 @@ class FileObjectSink(_SpooledSink):
 
 
 class InMemory:
-    """A place in memory: `value` is the file once it is written, None before."""
+    """A place in memory: `value` is the file after `commit`, None before."""
 
     def __init__(self) -> None:
         self.value: bytes | None = None
 
 
 class MemorySink:
-    """A Sink into memory: what was written is the value of an InMemory after `commit`."""
+    """A Sink into memory: `commit` makes what was written the value of an InMemory."""
 
     def __init__(self, place: InMemory) -> None:
         self.notes: list[Finding] = []
@@ -116,7 +116,7 @@ class MemorySink:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give up what was written unless `commit` was called."""
+        """Discard what was written unless `commit` was called."""
         self.abort()
 
     def write(self, data: Data) -> None:
@@ -124,7 +124,7 @@ class MemorySink:
         self.bytes += self._buffer.write(data)
 
     def patch(self, offset: int, data: Data) -> None:
-        """Overwrite bytes that were written before."""
+        """Overwrite bytes written earlier."""
         self._buffer.seek(offset)
         self._buffer.write(data)
         self._buffer.seek(0, os.SEEK_END)
@@ -138,21 +138,21 @@ class MemorySink:
         self.bytes += copied
 
     def reserve(self, length: int) -> None:
-        """Do nothing: the system tells when there is no memory."""
+        """Do nothing: allocation fails by itself when memory runs out."""
 
     def commit(self) -> None:
         """Make what was written the value of the place."""
-        # Not a copy: the buffer gives its own bytes away.
+        # No copy: getvalue returns the buffer's own bytes.
         self._place.value = self._buffer.getvalue()
         self.abort()
 
     def abort(self) -> None:
-        """Give up what was written."""
+        """Discard what was written."""
         self._buffer = io.BytesIO()
 
 
 def open_sink(place: Any, path: str) -> FileObjectSink | MemorySink:
-    """Return a sink into a place that has no name. Raises UsageError for what is no such place."""
+    """Return a sink for a place that has no path. Raises UsageError for anything else."""
     if isinstance(place, InMemory):
         return MemorySink(place)
     if not hasattr(place, "write"):

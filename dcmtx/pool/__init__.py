@@ -1,1 +1,1 @@
-"""Processes that do jobs: workers that survive a codec, and children for frames."""
+"""Processes that run jobs: workers that contain codec crashes, and forked children for frames."""

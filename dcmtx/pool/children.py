@@ -1,4 +1,4 @@
-"""Children that are forked with work in their memory, for frames whose codec keeps the interpreter lock."""
+"""Forked children that inherit their work in memory, for codecs that hold the interpreter lock."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from dcmtx.pool.worker import die_with_parent
 
 
 def may_fork() -> bool:
-    """Tell whether processes can be forked safely: from one that has no other threads and may have children."""
+    """Tell whether this process can fork safely: it has no other threads and may have children."""
     if multiprocessing.current_process().daemon or threading.active_count() > 1:
         return False
     return "fork" in multiprocessing.get_all_start_methods()
 
 
-# What the children of this process do: they are forked with it in their memory, for it cannot be sent.
+# The work of this process's children. They inherit it by fork, because it cannot be pickled.
 _forked_work: Callable[[Any], Any] | None = None
 
 
 def fork_pool(work: Callable[[Any], Any], most: int) -> tuple[Any, Callable[[Any], Any]]:
-    """Return a pool of processes forked from this one, and the function to submit to it in the place of `work`.
+    """Return a pool of processes forked from this one, and the function to submit to it instead of `work`.
 
-    What `work` takes and returns must be picklable.
+    Arguments and results of `work` must be picklable.
     """
     from concurrent.futures import ProcessPoolExecutor
 
@@ -37,7 +37,7 @@ def fork_pool(work: Callable[[Any], Any], most: int) -> tuple[Any, Callable[[Any
 
 
 def _start_child() -> None:
-    """Leave interrupts to the parent, which ends its children by closing their pipe."""
+    """Leave interrupts to the parent, which ends its children by closing their pipes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

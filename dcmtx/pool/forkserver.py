@@ -1,4 +1,4 @@
-"""Workers forked from a fresh interpreter: for a process that cannot be forked itself, since it has threads."""
+"""Workers forked from a fresh interpreter, for a process that cannot fork safely because it has threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dcmtx.pool import worker
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-# So that a directory and a socket of our own in it have names that fit 108 bytes.
+# Leaves room for a subdirectory and a socket name within the 108 bytes of a socket path.
 _LONGEST_TEMPORARY = 60
 
 
@@ -30,7 +30,7 @@ class _Child:
         self._process = process
 
     def wait(self, patience: float | None) -> int | None:
-        """Wait for the end, so many seconds at most, and return the status; None while it runs."""
+        """Wait at most `patience` seconds for the process to end; return its status, or None if it still runs."""
         self._process.join(patience)
         status: int | None = self._process.exitcode
         return status
@@ -43,9 +43,9 @@ class _Child:
 
 
 class ForkServer:
-    """Starts workers by the server of `multiprocessing`, which is one for all of this process.
+    """Starts workers through the fork server of `multiprocessing`, of which this process has one.
 
-    `limit` is how many seconds it may take to start one.
+    `limit` is the most seconds that starting a worker may take.
     """
 
     broken = False
@@ -67,12 +67,12 @@ class ForkServer:
         self._limit = limit
 
     def start(self, pipe: Connection) -> _Child:
-        """Start a worker at the other end of a pipe.
+        """Start a worker that serves this end of a pipe.
 
-        Raises CodecError if the server takes longer than the limit, OutputError if the system does not give a process.
+        Raises CodecError if the server takes longer than the limit, OutputError if no process can be started.
         """
         process = self._context.Process(target=_serve, args=(pipe, *self._work))
-        # The server may hang while it loads codecs, and whoever starts a process waits for it.
+        # The server may hang while it loads codecs, and start() waits for it.
         late = threading.Event()
         watch = None if self._limit is None else threading.Timer(self._limit, kill_server, [late])
         try:
@@ -89,14 +89,14 @@ class ForkServer:
         return _Child(process)
 
     def waitables(self) -> list[Any]:
-        """Return nothing: the server has nothing to say by itself."""
+        """Return nothing: the server sends no messages of its own."""
         return []
 
     def listen(self) -> None:
         """Do nothing."""
 
     def abandon(self) -> None:
-        """Do nothing: every worker was started."""
+        """Do nothing: every worker has started."""
 
     def close(self) -> None:
         """Leave the server to the next pool; it ends with this process."""
@@ -110,9 +110,9 @@ def _serve(pipe: Connection, function: Callable[[Any], Any], share: Any, memory:
 def _start_server() -> None:
     """Start the process that workers are forked from.
 
-    Signals that are meant for all of a group, or for all that a terminal started, are left to us: it and its resource
-    tracker inherit that they are blocked. Its socket is a file, whose path may be no longer than the system allows,
-    whatever the directory for temporary files.
+    The server and its resource tracker inherit a signal mask that blocks signals sent to the whole process group, such
+    as those of a terminal; this process handles them. The path of the server's socket has a length limit, so a long
+    temporary directory is replaced by /tmp.
     """
     import tempfile
     from multiprocessing import forkserver, resource_tracker, util
@@ -124,7 +124,7 @@ def _start_server() -> None:
     try:
         util.get_temp_dir()
         resource_tracker.ensure_running()
-        # Only now: starting the tracker unblocks these two.
+        # Only now, because starting the tracker unblocks these two.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
         forkserver.ensure_running()
     except OSError as error:
@@ -135,7 +135,7 @@ def _start_server() -> None:
 
 
 def kill_server(late: threading.Event) -> None:
-    """Kill the process that workers are forked from, for it is late; whoever waits for it finds out."""
+    """Kill the fork server because it is late, so that the pending start fails."""
     late.set()
     from multiprocessing import forkserver
 
@@ -146,7 +146,7 @@ def kill_server(late: threading.Event) -> None:
 
 
 def _release_server() -> None:
-    """Give up what a worker inherits that would keep the process alive that it was forked from."""
+    """Close the inherited descriptor that would keep the fork server alive."""
     forkserver: Any = sys.modules.get("multiprocessing.forkserver")
     server: Any = getattr(forkserver, "_forkserver", None)
     alive = getattr(server, "_forkserver_alive_fd", None)

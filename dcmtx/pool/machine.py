@@ -11,7 +11,7 @@ _WITHOUT_END = 1 << 30
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use: those it may run on, or fewer where a container has a quota."""
+    """Return how many cores this process may use: its CPU affinity, limited by a container's quota."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:
@@ -21,10 +21,10 @@ def available_cores() -> int:
 
 @functools.cache
 def _quotas() -> tuple[int, ...]:
-    """Return the quotas of the control groups that this process is in, in whole cores, rounded up, and no end of them.
+    """Return the CPU quotas of this process's control groups, in whole cores, rounded up, and one huge value.
 
-    That is `cpu.max` in version 2, in a hierarchy of its own without controllers, and `cpu.cfs_quota_us` in version 1.
-    Groups further up may have less to give.
+    Version 2, the hierarchy without listed controllers, has `cpu.max`; version 1 has `cpu.cfs_quota_us`. Parent groups
+    are read too, because they may have a smaller quota.
     """
     found = [_WITHOUT_END]
     for line in _text(_GROUPS).splitlines():
@@ -36,7 +36,7 @@ def _quotas() -> tuple[int, ...]:
         else:
             continue
         for mount in mounts:
-            # A container may see the path that its group has outside; what is mounted is its own group then.
+            # A container may see its group's path outside the container; the mount itself is then its group.
             parts = [part for part in path.split("/") if part not in ("", "..")]
             for length in range(len(parts) + 1):
                 cores = read(os.path.join(mount, *parts[:length]))
@@ -46,19 +46,19 @@ def _quotas() -> tuple[int, ...]:
 
 
 def _version_2(group: str) -> int:
-    """Return the quota of a group, or 0 for none: microseconds per microseconds, or `max`."""
+    """Return the quota of a group, or 0 for none. The file has quota and period in microseconds, or `max`."""
     return _cores(_text(os.path.join(group, "cpu.max")))
 
 
 def _version_1(group: str) -> int:
-    """Return the quota of a group, or 0 for none, which is said by -1."""
+    """Return the quota of a group, or 0 for none. The file has -1 for no quota."""
     quota = _text(os.path.join(group, "cpu.cfs_quota_us"))
     period = _text(os.path.join(group, "cpu.cfs_period_us"))
     return _cores(f"{quota} {period}")
 
 
 def _cores(quota: str) -> int:
-    """Return time per period in whole cores, never less than one; 0 where no quota is said."""
+    """Return quota per period in whole cores, rounded up; 0 if there is no quota."""
     words = quota.split()
     if len(words) != 2 or not all(word.isdecimal() and int(word) for word in words):
         return 0
@@ -66,7 +66,7 @@ def _cores(quota: str) -> int:
 
 
 def _text(path: str) -> str:
-    """Return what a small file says; nothing where there is none."""
+    """Return the text of a small file, or an empty string if it cannot be read."""
     try:
         fd = os.open(path, os.O_RDONLY)
     except OSError:

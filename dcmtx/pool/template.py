@@ -1,11 +1,11 @@
 """Workers forked from a template: a fork of this process that has the codecs loaded and does nothing else.
 
 It needs no new interpreter, and loads the codecs while this process finds the first files. This process must have no
-other thread, for a fork may find locked for ever what another thread had locked; Python's count of threads does not
-tell of those of libraries, the system's does.
+other thread, because a fork keeps locks held by other threads locked for ever. Python does not count the threads of
+libraries, so the system's count is used.
 
-The template holds no file of this process, answers none of its signals, and ends with it. It tells of workers that
-began and of workers that ended; one message is 8 bytes: a process, and how it ended, or that it began.
+The template holds no file of this process, handles none of its signals, and ends with it. It reports each worker that
+starts or ends in a message of 8 bytes: a process id, and its status or `_BEGAN`.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from dcmtx.signals import ENDING
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    # Makes a process a worker at this end of a pipe; does not return before its last job is done.
+    # Turns a process into a worker at this end of a pipe; returns after its last job.
     Serve = Callable[[Connection], None]
 
 _MESSAGE = struct.Struct("ii")
-# What is no status of a process: it began, or could not.
+# Values that cannot be a process status: the worker started, or could not be started.
 _BEGAN = 1 << 20
 _FAILED = _BEGAN + 1
 _TASKS = "/proc/self/task"
@@ -44,7 +44,7 @@ _DESCRIPTORS = "/proc/self/fd"
 
 
 def may_fork() -> bool:
-    """Tell whether this process can be forked safely: it has one thread, and the system says so."""
+    """Tell whether this process can fork safely: the system reports exactly one thread."""
     try:
         return sys.platform == "linux" and len(os.listdir(_TASKS)) == 1
     except OSError:
@@ -69,7 +69,7 @@ class _Share:
 
 
 class _Child:
-    """A worker's process, of which the template tells. `pid` is 0 until it began."""
+    """A worker's process, as reported by the template. `pid` is 0 until it has started."""
 
     def __init__(self, template: Template) -> None:
         self._template = template
@@ -82,7 +82,7 @@ class _Child:
         return self.pid != 0
 
     def wait(self, patience: float | None) -> int | None:
-        """Wait for the end, so many seconds at most, and return the status; None while it runs."""
+        """Wait at most `patience` seconds for the process to end; return its status, or None if it still runs."""
         until = None if patience is None else time.monotonic() + patience
         self._template.listen()
         while self.status is None:
@@ -93,7 +93,7 @@ class _Child:
         return self.status
 
     def send(self, number: int) -> None:
-        """Send a signal, if it has not ended. If it has not begun, the template is ended in its place."""
+        """Send a signal if the process runs. If it has not started, end the template instead."""
         self._template.listen()
         if self.status is None and self.pid:
             with contextlib.suppress(ProcessLookupError):
@@ -103,9 +103,9 @@ class _Child:
 
 
 class Template:
-    """Starts workers by a fork of this process. `broken` says that it has ended, and with it all workers.
+    """Starts workers from a fork of this process. `broken` means that it and all its workers have ended.
 
-    Raises OutputError if the system does not give a process.
+    Raises OutputError if no process can be forked.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Template:
 
         self._socket, theirs = _socket_pair()
         parent = os.getpid()
-        # No signal may find a child that answers as its parent does.
+        # A signal must not reach the child while it still has the parent's handlers.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         try:
             self._pid = os.fork()
@@ -136,7 +136,7 @@ class Template:
             theirs.close()
 
     def start(self, pipe: Connection) -> _Child:
-        """Have a worker started at the other end of a pipe."""
+        """Ask the template for a worker that serves this end of a pipe."""
         child = _Child(self)
         self._unborn.append(child)
         try:
@@ -146,11 +146,11 @@ class Template:
         return child
 
     def waitables(self) -> list[Any]:
-        """Return what is readable when there is something to listen to."""
+        """Return the socket, which is readable when the template has sent something."""
         return [] if self.broken else [self._socket]
 
     def listen(self, patience: float | None = 0) -> None:
-        """Take what the template tells, waiting so many seconds for it. Raises OutputError if a worker cannot begin."""
+        """Read the template's messages, waiting up to `patience` seconds. Raises OutputError if no worker can start."""
         if self.broken:
             return
         poll = select.poll()
@@ -176,13 +176,13 @@ class Template:
             self._children.pop(pid).status = os.waitstatus_to_exitcode(status)
 
     def abandon(self) -> None:
-        """End a template that is loading still, whose workers have not begun."""
+        """End a template that is still loading and has no running worker."""
         self.listen()
         if self._unborn and not self._children:
             self.close()
 
     def close(self) -> None:
-        """End the template, and with it all workers that live."""
+        """End the template and all its workers."""
         if self.broken:
             return
         self.broken = True
@@ -198,7 +198,7 @@ class Template:
 
 
 def _socket_pair() -> tuple[socket.socket, socket.socket]:
-    """Return two ends whose descriptors are none of the standard three, though those be closed."""
+    """Return both ends of a socket pair, with descriptors above 2 even if the standard streams are closed."""
     import fcntl
 
     ends = []
@@ -218,10 +218,10 @@ def _be_template(control: socket.socket, parent: int, preload: Sequence[str], se
         if os.getppid() == parent:
             _leave_parent(control.fileno())
             for module in preload:
-                # A codec that is not there is missed by whoever needs it.
+                # A missing codec is reported by the job that needs it.
                 with contextlib.suppress(ImportError):
                     __import__(module)
-            # What is loaded now stays: workers need not look through it, nor have it copied for that.
+            # Frozen objects are skipped by the workers' garbage collection, so their pages stay shared.
             gc.collect()
             gc.freeze()
             _fork_workers(control, serve)
@@ -230,8 +230,8 @@ def _be_template(control: socket.socket, parent: int, preload: Sequence[str], se
 
 
 def _leave_parent(control: int) -> None:
-    """Give up what is the parent's: files, sockets, locks, signal handlers, standard input."""
-    # Objects of the parent's that would close their descriptors: those have other owners by then.
+    """Release what belongs to the parent: files, sockets, locks, signal handlers, standard input."""
+    # Otherwise collected objects of the parent would close descriptors that are reused here by then.
     gc.freeze()
     sink = sys.modules.get("dcmtx.place.atomic")
     if sink is not None:
@@ -254,9 +254,9 @@ def _leave_parent(control: int) -> None:
 
 
 def _fork_workers(control: socket.socket, serve: Serve) -> None:
-    """Fork a worker whenever the parent sends its end of a pipe, and tell of those that end, until the parent has gone.
+    """Fork a worker for each pipe that the parent sends, and report workers that end, until the parent is gone.
 
-    Then the workers that live are killed by the system.
+    The system then kills the remaining workers.
     """
     woken, waker = os.pipe()
     os.set_blocking(woken, False)

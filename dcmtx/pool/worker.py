@@ -1,4 +1,4 @@
-"""The worker's side of a pool: a process that does one job at a time, until its pipe is closed."""
+"""The worker's side of a pool: a process that runs one job at a time, until its pipe is closed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 _PR_SET_PDEATHSIG = 1
-# What a worker says when it can take its first job.
+# A worker sends this when it can take its first job.
 READY = "ready"
 
 # Set in each worker when it starts.
@@ -26,18 +26,18 @@ _busy = False
 
 
 def cores() -> int:
-    """Return how many cores a job in this worker may use now: its share of those that the pool was given.
+    """Return how many cores a job in this worker may use now: its share of the pool's cores.
 
-    One while there is a job for every worker; more as the last jobs run out.
+    One while every worker has a job; more when the last jobs run out.
     """
     return 1 if _share is None else int(_share.value)
 
 
 def serve(pipe: Connection, function: Callable[[Any], Any], share: Any, memory: int, modules: Sequence[str]) -> None:
-    """Make this process a worker, say that it is ready, and do jobs until the pipe is closed.
+    """Make this process a worker, report that it is ready, and run jobs until the pipe is closed.
 
-    `share.value` is how many cores a job may use, `memory` how many bytes of address space the process may have;
-    `modules` are imported first.
+    `share.value` is how many cores a job may use, `memory` the most bytes of address space; `modules` are imported
+    first.
     """
     _start(share, memory, modules)
     with contextlib.suppress(EOFError, OSError):
@@ -48,7 +48,7 @@ def serve(pipe: Connection, function: Callable[[Any], Any], share: Any, memory: 
 
 def _start(share: Any, memory: int, modules: Sequence[str]) -> None:
     """Make a fresh process a worker."""
-    global _share  # noqa: PLW0603 - a worker is one per process
+    global _share  # noqa: PLW0603 - one worker per process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
@@ -61,8 +61,8 @@ def _start(share: Any, memory: int, modules: Sequence[str]) -> None:
 
 
 def limit_memory(memory: int) -> None:
-    """Allow this process so many bytes of address space, or fewer where it has a limit already: none is ever raised."""
-    # Some systems know the limit and cannot set it (macOS): a worker without one is better than none.
+    """Limit the address space of this process to so many bytes. An existing lower limit stays."""
+    # macOS knows the limit but cannot set it; a worker without a limit is better than none.
     with contextlib.suppress(OSError, ValueError):
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)
         limits = [limit for limit in (memory, soft, hard) if limit not in (0, resource.RLIM_INFINITY)]
@@ -71,9 +71,9 @@ def limit_memory(memory: int) -> None:
 
 
 def die_with_parent() -> None:
-    """Have the kernel end this process if the one that it was forked from dies (Linux only).
+    """Have the kernel kill this process when its parent dies (Linux only).
 
-    By force: a codec that hangs answers no other signal. What it was writing is removed by the next run.
+    SIGKILL, because a hanging codec reacts to no other signal. The next run removes its temporary file.
     """
     if sys.platform == "linux":
         import ctypes
@@ -83,14 +83,14 @@ def die_with_parent() -> None:
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
-    """Answer SIGTERM: unwind the job, so that it removes its temporary file, or go at once if there is none."""
+    """Handle SIGTERM: unwind the job, so that it removes its temporary file, or exit at once if there is no job."""
     if _busy:
         raise Stopped
     os._exit(128 + signal.SIGTERM)
 
 
 def _perform(function: Callable[[Any], Any], task: Any) -> Any:
-    """Do one job in a worker, and return its result, or the error that it came to."""
+    """Run one job, and return its result or its error."""
     global _busy  # noqa: PLW0603 - a worker has one job at a time
     _busy = True
     try:

@@ -1,8 +1,8 @@
-"""Worker processes that survive what native codecs do to them: a crash, an abort, a hang, an explosion of memory.
+"""A pool of worker processes, which contains faults of native codecs: crash, abort, hang, excessive memory.
 
-A pool of processes takes jobs; the one whose worker dies is reported, and another worker takes its place. Workers are
-forked from a process that has the codecs loaded, so a new one starts in milliseconds. Each has a pipe of its own and
-shares no lock with anybody, so whenever and however it ends, the others go on.
+If a worker dies, its job is reported as failed and a new worker replaces it. Workers are forked from a process that
+has the codecs loaded, so a new one starts in milliseconds. Each worker has its own pipe and shares no lock, so the
+others go on however it ends.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ _PRELOAD = (
     "imagecodecs", "numpy",
 )  # fmt: skip
 _IN_FLIGHT_PER_WORKER = 3
-# How workers end that were killed, by the system or by somebody, whatever they were doing.
+# Statuses of workers that were killed from outside, whatever they were doing.
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)
-# What one worker may take, at least: less than this and large frames fail for no reason of theirs.
+# The least memory limit of a worker; with less, large frames would fail.
 _LEAST_MEMORY = 2 << 30
-# How long workers may take to remove their temporary files when they are to end.
+# How long workers may take to remove their temporary files when they are stopped.
 _GRACE_SECONDS = 2.0
-# How long a worker may take to be ready, at least: codecs on a slow disk are nobody's fault.
+# The least time that a worker has to get ready, because loading codecs from a slow disk takes long.
 _START_SECONDS = 30.0
-# How long what a worker has begun to say may take to be said.
+# How long the rest of a worker's message may take once it has begun.
 _MESSAGE_SECONDS = 30
-# So many workers that end before they have a job are no accident.
+# After so many workers have ended before their first job, the pool gives up.
 _FALSE_STARTS = 10
 
 
 def memory_per_worker(workers: int) -> int:
-    """Return how many bytes of address space each worker may have: its share of the machine's memory, or enough."""
+    """Return the address space limit of each worker in bytes: its share of the machine's memory, 2 GiB at least."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(_LEAST_MEMORY, int(total * 0.8) // workers)
 
@@ -57,14 +57,14 @@ class Child(Protocol):
         """Whether there is, or was, such a process."""
 
     def wait(self, patience: float | None) -> int | None:
-        """Wait for the end, so many seconds at most, and return the status; None while it runs."""
+        """Wait at most `patience` seconds for the process to end; return its status, or None if it still runs."""
 
     def send(self, number: int) -> None:
         """Send a signal."""
 
 
 class _Worker(Generic[Task]):
-    """A worker as its parent sees it: its process, its pipe, its job, and when that must be done, or it be ready."""
+    """A worker as its parent sees it: process, pipe, job, and the deadline for that job or for being ready."""
 
     __slots__ = ("child", "deadline", "killed", "pipe", "ready", "server", "task")
 
@@ -78,14 +78,14 @@ class _Worker(Generic[Task]):
         self.deadline = deadline
 
     def give(self, task: Task, killed: int, timeout: float | None) -> None:
-        """Send a job, which so many workers had when they were killed. If this one is dead, listening to it shows."""
+        """Send a job; `killed` workers were killed while they had it. Reading its pipe shows whether it is dead."""
         self.task, self.killed = task, killed
         self.deadline = None if timeout is None else time.monotonic() + timeout
         with contextlib.suppress(OSError):
             self.pipe.send(task)
 
     def end(self, patience: float) -> int | None:
-        """See to it that the process is gone, by force if it does not go by itself, and return its status."""
+        """Wait for the process to end, kill it if it does not, and return its status."""
         status = self.child.wait(max(0.0, patience))
         if status is None:
             self.child.send(signal.SIGKILL)
@@ -95,12 +95,11 @@ class _Worker(Generic[Task]):
 
 
 class Pool(Generic[Task, Result]):
-    """Runs jobs on `workers` processes. `function` and what it takes and returns must be picklable.
+    """An Executor that runs jobs on `workers` processes. `function`, its arguments and results must be picklable.
 
-    `timeout` is in seconds per job; a worker that is not ready in that time, or in half a minute if that is longer, is
-    given up with the job that waits for it. `modules` are imported by every worker first: those that register codecs,
-    say.
-    Use as a context manager: leaving it stops the workers at once. An Executor.
+    `timeout` is in seconds per job. A worker that is not ready within that time, or 30 s if that is longer, fails
+    together with a job that waits for it. Every worker first imports `modules`, such as those that register codecs.
+    A context manager: leaving it stops the workers at once.
     """
 
     def __init__(
@@ -119,7 +118,7 @@ class Pool(Generic[Task, Result]):
         self._work = (function, memory, tuple(modules))
         self._server = self._make_server()
         self._workers: list[_Worker[Task]] = []
-        # Jobs, and how many workers were killed that had them.
+        # Jobs, and how many workers were killed while they had them.
         self._waiting: deque[tuple[Task, int]] = deque()
         self._done: deque[tuple[Task, Result | DcmtxError]] = deque()
         self._false_starts = 0
@@ -127,7 +126,7 @@ class Pool(Generic[Task, Result]):
         os.set_blocking(self._waker, False)
 
     def _make_server(self) -> Template | ForkServer:
-        """Return what workers are forked from: this process if it can be, or a fresh one."""
+        """Return what workers are forked from: this process if it can fork safely, or a fresh one."""
         if may_fork():
             return Template(_PRELOAD, *self._work)
         from dcmtx.pool.forkserver import ForkServer
@@ -135,18 +134,18 @@ class Pool(Generic[Task, Result]):
         return ForkServer(_PRELOAD, *self._work, limit=self._start_limit)
 
     def __enter__(self) -> Self:
-        """Start."""
+        """Return the pool itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        """Let the workers go; if something went wrong, at once."""
+        """Stop the workers, and close everything."""
         self.stop()
         self._server.close()
         os.close(self._woken)
         os.close(self._waker)
 
     def stop(self) -> list[Task]:
-        """End the workers, and return the jobs that were not done; those that were, `finished` returns."""
+        """End the workers, and return the jobs that were not finished. `finished` yields the others."""
         for worker in self._workers:
             if worker.task is not None:
                 worker.child.send(signal.SIGTERM)
@@ -165,7 +164,7 @@ class Pool(Generic[Task, Result]):
         return unfinished
 
     def _take_result(self, worker: _Worker[Task]) -> bool:
-        """Take the result that a worker sent before it was ended, if there is one."""
+        """Take the result that a worker sent before it ended, if there is one."""
         assert worker.task is not None
         try:
             if not worker.pipe.poll():
@@ -176,19 +175,19 @@ class Pool(Generic[Task, Result]):
         return True
 
     def finished(self) -> Iterator[tuple[Task, Result | DcmtxError]]:
-        """Yield what is known already, without waiting."""
+        """Yield jobs already known to be finished, without waiting."""
         while self._done:
             yield self._done.popleft()
 
     def submit(self, task: Task) -> None:
-        """Have a job done."""
+        """Queue a job."""
         self._waiting.append((task, 0))
         self._feed()
 
     def results(self, *, wait_for_all: bool = False) -> Iterator[tuple[Task, Result | DcmtxError]]:
-        """Yield jobs that are done with their result, or the error that they came to.
+        """Yield finished jobs with their result or error.
 
-        Waits while more jobs are under way than keep the workers busy, or until all are done.
+        Waits while more jobs are under way than keep the workers busy, or until all are finished.
         """
         limit = 1 if wait_for_all else self._most * _IN_FLIGHT_PER_WORKER
         while True:
@@ -198,7 +197,7 @@ class Pool(Generic[Task, Result]):
                 return
 
     def wake(self) -> None:
-        """Have `results` return at once; may be called from a signal handler."""
+        """Make `results` return at once. A signal handler may call it."""
         with contextlib.suppress(OSError):
             os.write(self._waker, b"!")
 
@@ -206,7 +205,7 @@ class Pool(Generic[Task, Result]):
         return len(self._waiting) + sum(worker.task is not None for worker in self._workers)
 
     def _feed(self) -> None:
-        """Give waiting jobs to workers that have none, and let the running jobs have the cores that no other needs."""
+        """Give waiting jobs to idle workers, and share idle cores among the running jobs."""
         starting = sum(not worker.ready for worker in self._workers)
         for worker in self._workers:
             if self._waiting and worker.ready and worker.task is None:
@@ -232,12 +231,12 @@ class Pool(Generic[Task, Result]):
         return [self._woken, *self._server.waitables(), *(worker.pipe for worker in self._workers)]
 
     def patience(self) -> float | None:
-        """Return the seconds after which a worker is late, if it says nothing before; None for no such time."""
+        """Return the seconds until the first deadline of a worker; None if there is none."""
         deadlines = [worker.deadline for worker in self._workers if worker.deadline is not None]
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     def step(self, timeout: float | None) -> bool:
-        """Take what workers have to say, waiting so long for it; return False if somebody wants an end of that."""
+        """Read the workers' messages, waiting up to `timeout` seconds; return False if `wake` ended the wait."""
         from multiprocessing.connection import wait as wait_for
 
         patience = self.patience()
@@ -258,19 +257,19 @@ class Pool(Generic[Task, Result]):
         return True
 
     def _give_up(self, worker: _Worker[Task]) -> None:
-        """Bury a worker whose time is up, with its job, or the one that waits for it."""
+        """Remove a worker that is late, and fail its job, or the first that waits for a worker."""
         late = f"it took longer than the {self._timeout:g} s that --timeout allows"
         if not worker.ready:
             late = f"no worker was ready after {self._start_limit:g} s"
             if not worker.child.started:
-                # Not this one is late, but what it is to be forked from, and so are all.
+                # The process that workers are forked from is late, so no worker can start.
                 raise CodecError(late, code="E_TIMEOUT")
             if self._waiting:
                 worker.task, worker.killed = self._waiting.popleft()
         self._remove_worker(worker, CodecError(late, code="E_TIMEOUT"))
 
     def _receive(self, worker: _Worker[Task]) -> None:
-        """Take the result of a worker's job, or that it is ready for one, or bury it."""
+        """Take a worker's result or its message that it is ready; remove it if it is dead."""
         try:
             said = worker.pipe.recv()
         except BlockingIOError:
@@ -285,14 +284,14 @@ class Pool(Generic[Task, Result]):
             self._false_starts = 0
         if task is not None:
             self._done.append((task, said))
-        # It need not wait for its next job until somebody has looked at this result.
+        # Feed it now, so that it does not wait until the caller has read this result.
         self._feed()
 
     def _remove_worker(self, worker: _Worker[Task], error: DcmtxError | None = None) -> None:
-        """Take leave of a worker that is dead, or is to be. The job that it had ends with this error, or tells of that.
+        """Remove a worker that is dead or must end. Its job fails with `error`, or with one that says how it died.
 
-        The job of a worker that was killed is given to another, once. That came from outside, from the system when
-        memory is short, say: a codec that fails ends in other ways.
+        If the worker was killed from outside, for example by the system when memory is short, its job goes to another
+        worker, once. A codec that fails ends in other ways.
         """
         self._workers.remove(worker)
         task = worker.task
@@ -313,10 +312,10 @@ class Pool(Generic[Task, Result]):
         self._done.append((task, error or died))
 
     def _remove_orphans(self) -> None:
-        """Take leave of the workers that were forked from what is dead: they end with it, whatever they are doing.
+        """Remove the workers that were forked from a dead template, since they end with it.
 
-        Their jobs wait for others. No job may be given to one of them in the moment before it ends, for a worker that
-        is killed a second time is its fault.
+        Their jobs go back to the queue. None of these workers may get another job before it ends: a job whose worker
+        is killed twice counts as failed.
         """
         orphans = [worker for worker in self._workers if worker.server is self._server]
         self._workers = [worker for worker in self._workers if worker.server is not self._server]
@@ -327,7 +326,7 @@ class Pool(Generic[Task, Result]):
 
 
 def _limit_messages(pipe: Connection) -> None:
-    """Have reading from a pipe end with BlockingIOError if the rest of a message does not come."""
+    """Make reading from a pipe raise BlockingIOError if the rest of a message does not arrive."""
     import socket
     import struct
 

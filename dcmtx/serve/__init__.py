@@ -1,1 +1,1 @@
-"""The resident server: it has the codecs loaded, and forks a process that is the command line for each job."""
+"""The resident server: it keeps the codecs loaded, and forks a process per job that runs the command line."""

@@ -1,14 +1,14 @@
-r"""The client: hands a command line over to a server that has the codecs loaded, which saves most of the time.
+r"""The client: sends a command line to a server that has the codecs loaded, which saves most of the time.
 
-Every call of dcmtx loads this module, and with a server nothing else; so it imports what the interpreter has loaded
-already, and `_socket`. The protocol, on a stream socket:
+Every call of dcmtx loads this module, and with a server nothing else. So it imports only `_socket` and what the
+interpreter has loaded already. The protocol, on a stream socket:
 
-    client  "dcmtx VERSION WORD VIEW\n"         WORD is job or status, VIEW tells which files this process sees
-    server  "+" when it is the job's turn (or the text of the status); "-" or the end if it will not do it
-    client  the job: eight hexadecimal digits for the length of what follows, fields that end with NUL (the umask in
-            octal, which of the descriptors 0 to 2 are open, the number of environment variables, these, the arguments);
-            with its first byte go the descriptors that are open, and one of the working directory
-    client  the number of a signal that wants an end of it, one byte, whenever there is one
+    client  "dcmtx VERSION WORD VIEW\n"         WORD is job or status, VIEW identifies the file tree it sees
+    server  "+" when it is the job's turn, or the text of the status; "-" or end of file if it declines
+    client  the job: its length in eight hexadecimal digits, then fields that end with NUL (the umask in octal, which
+            of the descriptors 0 to 2 are open, the number of environment variables, the variables, the arguments);
+            the first byte carries the open descriptors, and one of the working directory
+    client  the number of a signal that should end the job, one byte, at any time
     server  the exit status, one byte
 """
 
@@ -21,23 +21,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
 
-# What of the environment a job depends on. Nothing that has other code run, and nothing that names other servers.
+# Environment variables that a job depends on. None may load other code or name other servers.
 FORWARDED = ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TERM", "TMPDIR", "TZ")
-# Commands that are no jobs: one lives on, one is about the program that was called.
+# Commands that never go to a server: one keeps running, one concerns the program that was called.
 ALONE = ("serve", "link")
-# Called by one of these names, dcmtx takes the words of that converter: `dcmtx as NAME`.
+# Called by one of these names, dcmtx takes the options of that converter: `dcmtx as NAME`.
 PEERS = (
     "gdcmconv", "dcmconv", "dcmcjpeg", "dcmdjpeg", "dcmcjpls", "dcmdjpls", "dcmcrle", "dcmdrle", "dcm2dcm",
     "dicom-transcode",
 )  # fmt: skip
 
 GO = b"+"
-# How long a job waits for its turn before its client does it itself, in seconds.
+# How many seconds a client waits for its job's turn before it runs the job itself.
 PATIENCE = 30
 _INTERRUPTED = 130
-# SIGHUP, SIGINT, SIGTERM: answered by the job, which cleans up, so that nothing of it is left when its client ends.
+# SIGHUP, SIGINT, SIGTERM: passed to the job, which cleans up before its client ends.
 PASSED_ON = (1, 2, 15)
-# What a codec that fails ends with; a process that ends without a status died of one, most likely.
+# The status of a codec failure, which is the likely reason when a process ends without a status.
 _LOST = 6
 _LOST_LINE = (
     b"dcmtx: the server's process for this job died without a status; the server's log says how, and every DST is "
@@ -51,14 +51,14 @@ _SOCKET = 0o140000
 
 
 def hand_over(arguments: list[str]) -> int | None:
-    """Have a server do what a command line says, and return its exit status; None where there is none that would.
+    """Have a server run a command line, and return its exit status; None if no server takes it.
 
-    A job that was sent is never done again: whatever happens then, there is a status.
+    A job that was sent is never run again: from then on, this always returns a status.
     """
     if arguments[:1] and arguments[0] in ALONE:
         return None
     try:
-        # Before there is a socket, which would take the number of a descriptor that is closed.
+        # Before the socket is made, because it could take the number of a closed standard stream.
         streams = [number for number in (0, 1, 2) if _is_open(number)]
         directory = os.open(".", os.O_PATH | os.O_CLOEXEC)
     except (AttributeError, OSError):
@@ -73,7 +73,7 @@ def hand_over(arguments: list[str]) -> int | None:
 
 
 def places() -> list[str]:
-    """Return where a server may listen, in the order in which it is looked for."""
+    """Return the socket paths to try, in order."""
     named = os.environ.get("DCMTX_SOCKET")
     if named is not None:
         return [named] if named else []
@@ -82,10 +82,10 @@ def places() -> list[str]:
 
 
 def ask(path: str, word: str) -> "socket":
-    """Connect to the server at a path and say what is wanted; the answer is to be received.
+    """Connect to the server at a path and send the request; the caller receives the answer.
 
-    Raises OSError where there is no server, and PermissionError where somebody else could be behind the path: whoever
-    gets the job gets the images.
+    Raises OSError if there is no server, and PermissionError if another user could own the socket: the server gets
+    access to the images.
     """
     import _socket
 
@@ -105,7 +105,7 @@ def ask(path: str, word: str) -> "socket":
 
 
 def view() -> str:
-    """Return what tells the files that this process sees from those of a container or of a private /tmp."""
+    """Return a text that identifies the file tree of this process: a container or a private /tmp has another."""
     try:
         namespace = os.stat("/proc/self/ns/mnt").st_ino
     except OSError:
@@ -123,7 +123,7 @@ def _is_open(number: int) -> bool:
 
 
 def _check(path: str) -> None:
-    """Raise PermissionError for a socket that somebody else may have put there."""
+    """Raise PermissionError for a socket that another user may have created."""
     own = os.geteuid()
     directory = os.lstat(os.path.dirname(path) or ".")
     if directory.st_mode & _TYPE_OTHERS_MAY_WRITE != _DIRECTORY or directory.st_uid not in (own, 0):
@@ -134,7 +134,7 @@ def _check(path: str) -> None:
 
 
 def _limit(connection: "socket", seconds: int) -> None:
-    """Set how long connecting, sending and receiving may take; 0 for ever."""
+    """Set the timeout for connecting, sending and receiving; 0 means none."""
     import _socket
 
     interval = seconds.to_bytes(8, sys.byteorder) + bytes(8)
@@ -143,7 +143,7 @@ def _limit(connection: "socket", seconds: int) -> None:
 
 
 def _find() -> "socket | None":
-    """Return a connection to a server whose turn it is to receive this job."""
+    """Return a connection to a server that is ready to receive this job, or None."""
     for path in places():
         try:
             connection = ask(path, "job")
@@ -169,18 +169,18 @@ def _encode(arguments: list[str], streams: list[int]) -> bytes:
 
 
 def _send(connection: "socket", job: bytes, descriptors: list[int]) -> int:
-    """Send a job, wait for the end of it, and return its status."""
+    """Send a job, wait for it to end, and return its status."""
     import _signal  # type: ignore[import-not-found]
     import _socket
 
     numbers = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
     passed: list[int] = []
-    # Once a job is sent it answers signals, but none goes in between its bytes.
+    # No signal byte may be sent in the middle of the job.
     before = _signal.pthread_sigmask(_signal.SIG_BLOCK, PASSED_ON)
     try:
         _pass_on(connection, passed)
         sent = connection.sendmsg([job], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)])
-        # Not even nothing may be sent to a server that has its answer given already.
+        # Even an empty send fails if the server has already answered and closed.
         if sent < len(job):
             connection.sendall(job[sent:])
         _limit(connection, 0)
@@ -200,7 +200,7 @@ def _send(connection: "socket", job: bytes, descriptors: list[int]) -> int:
 
 
 def _pass_on(connection: "socket", passed: list[int]) -> None:
-    """Have signals that would end this process go to the job instead; note them."""
+    """Pass signals that would end this process to the job instead, and record them."""
     import _signal
 
     def answer(number: int, _frame: object) -> None:

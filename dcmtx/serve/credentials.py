@@ -1,4 +1,4 @@
-"""Who a client is, as the kernel has it: whether the server's rights on files are the client's too."""
+"""Credentials of a client as the kernel reports them, to compare its rights on files with the server's."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import socket
 import struct
 from pathlib import Path
 
-# CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID: those that decide about files.
+# CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID: those for file access.
 _FILE_CAPABILITIES = 0b11111
 
 Rights = tuple[int, frozenset[str]]
 
 
 def peer(connection: socket.socket) -> tuple[int, int, int]:
-    """Return process, user and group of whoever connected."""
+    """Return the process, user and group ids of the peer."""
     pid, user, group = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return pid, user, group
 
 
 def rights(pid: int) -> Rights | None:
-    """Return the capabilities on files and the supplementary groups of a process, if the system tells."""
+    """Return the file capabilities and supplementary groups of a process, or None if the system does not tell."""
     fields = {}
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines():

@@ -52,18 +52,18 @@ def units(path: str, user: str, options: list[str]) -> str:
 
 
 def _systemd_word(word: str) -> str:
-    """Return a word as it stands in ExecStart."""
+    """Quote a word for ExecStart."""
     word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{word}"' if any(sign.isspace() for sign in word) else word
 
 
 def client_source() -> str:
-    """Return the client in C, which speaks to servers of this version and calls this Python where there is none."""
+    """Return the client in C. It uses servers of this version, and calls this Python if there is none."""
     peers = ", ".join(f'"{name}"' for name in PEERS)
     return _filled("client.c", PEERS=peers, PYTHON=_c_string(sys.executable))
 
 
-# Hooks by name: the file that each is made from.
+# Hook name to template file.
 HOOKS = {
     "orthanc-python": "hooks/orthanc.py.in",
     "orthanc-lua": "hooks/orthanc.lua.in",
@@ -72,9 +72,9 @@ HOOKS = {
 
 
 def hook(name: str, to: str, uid: str, command: list[str] | None = None) -> str:
-    """Return the hook of that name, which converts to what `to` names, of this UID.
+    """Return the hook of that name, which converts to the target `to` with this UID.
 
-    `command` is what it starts instead of this Python's dcmtx; the one in C starts nothing.
+    The hook starts `command`, by default this Python's dcmtx; the hook in C starts nothing.
     """
     command = command or [sys.executable, "-P", "-m", "dcmtx"]
     return _filled(
@@ -87,7 +87,7 @@ def hook(name: str, to: str, uid: str, command: list[str] | None = None) -> str:
 
 
 def _filled(name: str, **values: str) -> str:
-    """Return a file of this package with what stands between @ and @ in it replaced."""
+    """Return a file of this package with its @NAME@ placeholders filled in."""
     text = _text(name).replace("@ASK@\n", _text("ask.c"))
     for key, value in {"VERSION": __version__, **values}.items():
         text = text.replace(f"@{key}@", value)
@@ -100,12 +100,12 @@ def _text(name: str) -> str:
 
 
 def _python_list(words: list[str]) -> str:
-    """Return words as a list in Python, in ASCII; one that is no UTF-8 stays what it is for a command."""
+    """Return words as a Python list literal, in ASCII; bytes that are not UTF-8 survive as surrogates."""
     return f"[{', '.join(map(ascii, words))}]"
 
 
 def _lua_string(text: str) -> str:
-    """Return text as a string in Lua, in ASCII."""
+    """Return text as a Lua string literal, in ASCII."""
     return (
         '"'
         + "".join(
@@ -116,7 +116,7 @@ def _lua_string(text: str) -> str:
 
 
 def _c_string(text: str) -> str:
-    """Return text as it stands between the quotes of a string in C, in ASCII."""
+    """Return text escaped for a C string literal, without the quotes, in ASCII."""
     return "".join(
         chr(byte) if 0x20 <= byte < 0x7F and byte not in b'"\\?' else f"\\{byte:03o}" for byte in os.fsencode(text)
     )

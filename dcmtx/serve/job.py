@@ -1,4 +1,4 @@
-"""A job, in the process that was forked for it: it becomes the command line that its client was called with."""
+"""A job, in the process that was forked for it: the process runs the command line of its client."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dcmtx.errors import ExitStatus
 from dcmtx.record import Record
 from dcmtx.serve.client import FORWARDED, GO, PASSED_ON
 
-# A client that was told to send its job does so at once.
+# Seconds. A client that was told to send its job does so at once.
 _PATIENCE = 10.0
 _DIGITS = 8
 # More than the system allows for arguments and environment of a process.
@@ -29,8 +29,8 @@ _MOST_DESCRIPTORS = 4
 class Job(Record):
     """What a client sends.
 
-    `streams` are those of the descriptors 0 to 2 that are open; `descriptors` are what they are here, and behind them
-    the working directory.
+    `streams` are the client's open descriptors among 0 to 2; `descriptors` are their numbers in this process, followed
+    by the working directory.
     """
 
     umask: int
@@ -41,7 +41,7 @@ class Job(Record):
 
 
 def receive(connection: socket.socket, patience: float = _PATIENCE) -> Job:
-    """Receive a job. Raises OSError where the client is gone or too slow, ValueError for what is no job."""
+    """Receive a job. Raises OSError if the client is gone or too slow, ValueError if the data is no job."""
     connection.settimeout(patience)
     data, descriptors, _, _ = socket.recv_fds(connection, 1 << 16, _MOST_DESCRIPTORS)
     while len(data) < _DIGITS or len(data) < _DIGITS + _length(data):
@@ -76,18 +76,18 @@ def _decode(body: bytes, descriptors: tuple[int, ...]) -> Job:
 
 
 def perform(connection: socket.socket, command: Callable[[], object], announce: Callable[[Job], None]) -> NoReturn:
-    """Receive a job, do it with `command`, send its status, and end. `announce` is told of the job before it begins."""
+    """Receive a job, run it with `command`, send its status, and exit. Calls `announce` before the job begins."""
     try:
         connection.sendall(GO)
         job = receive(connection)
     except (OSError, ValueError):
-        # Nothing was begun, and nobody is there who waits for it.
+        # Nothing has begun, and no client waits.
         os._exit(ExitStatus.BUG)
     announce(job)
     _become(job)
     _watch(connection)
     status = _run(command)
-    # Else a client that goes when it has its status would be told from one that is gone too early.
+    # Otherwise a client that leaves after receiving its status would look like one that left too early.
     signal.signal(signal.SIGIO, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         connection.send(bytes([status]))
@@ -95,8 +95,8 @@ def perform(connection: socket.socket, command: Callable[[], object], announce: 
 
 
 def _become(job: Job) -> None:
-    """Take over what the client was called with, and nothing of the server's."""
-    # Not a member of the server's terminal, whose interrupts mean the server.
+    """Take over the client's streams, directory, umask, environment and arguments."""
+    # Leave the server's terminal, whose interrupts are for the server.
     os.setsid()
     *streams, directory = job.descriptors
     given = dict(zip(job.streams, streams, strict=True))
@@ -117,19 +117,19 @@ def _become(job: Job) -> None:
     os.environ.update(job.environment)
     time.tzset()
     if "tempfile" in sys.modules:
-        # It remembers where the server would have its temporary files.
+        # It caches the server's temporary directory.
         sys.modules["tempfile"].tempdir = None  # type: ignore[attr-defined]
     sys.argv = ["dcmtx", *job.arguments]
 
 
 def _text(number: int, mode: str, errors: str) -> IO[Any]:
-    """Return a standard stream as Python makes it when it starts."""
+    """Open a standard stream as Python does at startup."""
     lines = number == 2 or os.isatty(number)
     return open(number, mode, buffering=1 if lines else -1, encoding="utf-8", errors=errors, closefd=False)
 
 
 def _watch(connection: socket.socket) -> None:
-    """Have the job end when its client is gone, and answer the signals that its client is sent."""
+    """End the job when its client is gone, and raise the signals that the client passes on."""
     connection.setblocking(False)
 
     def listen(_number: int = 0, _frame: FrameType | None = None) -> None:
@@ -145,22 +145,22 @@ def _watch(connection: socket.socket) -> None:
     descriptor = connection.fileno()
     fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_ASYNC)
-    # What came before nobody was told of.
+    # Data that arrived before O_ASYNC was set caused no signal.
     listen()
 
 
 def _run(command: Callable[[], object]) -> int:
-    """Run the command line as Python would as the main module, and return its exit status."""
+    """Run the command line as Python runs a main module, and return its exit status."""
     status: object = 0
     try:
         command()
     except SystemExit as leaving:
         status = leaving.code
-    except BaseException:  # noqa: BLE001 - as at the end of any process
+    except BaseException:  # noqa: BLE001 - as at the top level of any process
         sys.excepthook(*sys.exc_info())
         status = ExitStatus.BUG
-    # What the job registered: the temporary directory of a batch's workers, say.
-    atexit._run_exitfuncs()  # noqa: SLF001 - what multiprocessing's children cannot do without either
+    # What the job registered, such as removal of the temporary directory of a batch's workers.
+    atexit._run_exitfuncs()  # noqa: SLF001 - multiprocessing does the same in its children
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
     return status & 0xFF if isinstance(status, int) else 0

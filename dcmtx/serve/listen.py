@@ -1,4 +1,4 @@
-"""The socket that a server listens on: made where nobody else can have put it, or given by systemd."""
+"""The socket that a server listens on: created in a private directory, or passed by systemd."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import stat
 from dcmtx.errors import OutputError, UnsupportedError, UsageError
 from dcmtx.record import Record
 
-# Clients that nobody has accepted yet; the system may allow fewer.
+# Clients that are not accepted yet; the system may allow fewer.
 _BACKLOG = 1024
 _FIRST_PASSED = 3
-# As the system has it, with the zero at its end.
+# The system's 108 bytes less the terminating zero.
 _LONGEST_PATH = 107
 
 
 class Listener(Record):
-    """A socket that listens.
+    """A listening socket.
 
-    `lock` is the descriptor of the file that says so, and `identity` tells the file of the socket from others; of one
-    that systemd keeps there is neither, and it stays where it is.
+    `lock` is the descriptor of its lock file, and `identity` is the device and inode of the socket file. A socket from
+    systemd has neither, and its file is not removed.
     """
 
     socket: socket.socket
@@ -32,14 +32,14 @@ class Listener(Record):
     identity: tuple[int, int] | None = None
 
     def remove(self) -> None:
-        """Take the socket's name away, unless it is another's by now, so that nobody comes any more."""
+        """Unlink the socket so that no new client connects, unless another socket has its name by now."""
         with contextlib.suppress(OSError):
             if self.identity is not None and _identity(os.lstat(self.path)) == self.identity:
                 os.unlink(self.path)
 
 
 def default_path() -> str:
-    """Return where a server of this user is looked for. Raises UsageError where there is no such place."""
+    """Return the path where clients look for a server of this user. Raises UsageError if there is none."""
     named = os.environ.get("DCMTX_SOCKET")
     if named:
         return named
@@ -56,9 +56,9 @@ def default_path() -> str:
 
 
 def activated() -> Listener | None:
-    """Return the socket that systemd has passed, if it has passed one.
+    """Return the socket that systemd passed, or None.
 
-    Raises UsageError where that is no stream socket with a path.
+    Raises UsageError if it is no stream socket with a path.
     """
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return None
@@ -75,7 +75,7 @@ def activated() -> Listener | None:
         path = given.getsockname() if given.family == socket.AF_UNIX and given.type == socket.SOCK_STREAM else None
         if not isinstance(path, str) or not path:
             raise OSError("another kind of socket")
-        # Once more: clients are shown the credentials of whoever did this last, and trust no others.
+        # Listen again: clients check the credentials of the process that last called listen().
         given.listen(_BACKLOG)
     except OSError as error:
         what = "what was passed is no Unix stream socket with a path; correct ListenStream in the unit"
@@ -84,9 +84,9 @@ def activated() -> Listener | None:
 
 
 def listen(path: str) -> Listener:
-    """Make a socket at a path, in a directory of this user's own, which is made if need be.
+    """Create a socket at a path, in a private directory of this user, which is created if needed.
 
-    Raises OutputError where another server listens there, or somebody else could have put something there.
+    Raises OutputError if another server listens there, or if other users have access to the directory.
     """
     if not hasattr(socket, "SO_PEERCRED"):
         raise UnsupportedError("this system does not tell whom a socket belongs to; dcmtx serve needs Linux")
@@ -113,7 +113,7 @@ def _make_directory(directory: str) -> None:
 
 
 def _lock(path: str) -> int:
-    """Take the lock of the place, which the system gives back however a server ends."""
+    """Lock the socket's path. The system releases the lock however the server ends."""
     descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,14 +124,14 @@ def _lock(path: str) -> int:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket of a server that is no more."""
+    """Remove the socket of a server that has ended."""
     try:
         there = os.lstat(path)
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(there.st_mode) or there.st_uid != os.geteuid():
         raise OutputError("there is something that is no socket of yours", advice="choose another path", path=path)
-    # Not all who listen have the lock: systemd does not.
+    # systemd listens without the lock.
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         if probe.connect_ex(path) in (0, errno.EAGAIN):
@@ -145,7 +145,7 @@ def _taken(path: str) -> OutputError:
 
 def _bind(path: str, lock: int) -> Listener:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Not changed afterwards: nobody else may connect in between either.
+    # Set by umask, not by a later chmod, so that no other user can connect in between.
     before = os.umask(0o177)
     try:
         made.bind(path)

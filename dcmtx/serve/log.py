@@ -1,4 +1,4 @@
-"""What a server tells of itself: a line for each event on standard error, and the answer to `--status`."""
+"""The server's log, one line per event on standard error, and the answer to `--status`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _STANDARD_ERROR = 2
 
 
 class Format(Enum):
-    """How a line of the log is written."""
+    """The format of a log line."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class Log:
-    """Writes events. Where standard error is gone nobody reads them, and nothing else is wrong."""
+    """Writes events to standard error. Errors are ignored: if it is closed, nobody reads them."""
 
     def __init__(self, form: Format) -> None:
         self._format = form
@@ -37,7 +37,7 @@ class Log:
 
 
 def status_lines(status: dict[str, Any]) -> list[str]:
-    """Return the status of a server for people."""
+    """Return the status of a server as lines for people."""
     done = ", ".join(f"{count} with status {code}" for code, count in sorted(status["done"].items(), key=_number))
     lines = [
         f"dcmtx {status['version']}, process {status['pid']}, listens at {status['socket']}",
@@ -56,7 +56,7 @@ def _number(entry: tuple[str, int]) -> int:
 
 
 def own_memory() -> int:
-    """Return how many bytes of this process are resident."""
+    """Return the resident memory of this process in bytes."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""The server: one thread that accepts clients, forks a process for each job, and sees to the end of it."""
+"""The server: one thread that accepts clients, forks a process for each job, and reaps it."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from dcmtx.serve.job import Job, perform
 from dcmtx.serve.listen import Listener
 from dcmtx.serve.log import Log, own_memory
 
-# How long a client has to say what it wants, in seconds, and in how many bytes.
+# Limits for a client's greeting, in seconds and in bytes.
 _PATIENCE = 10.0
 _LONGEST_GREETING = 200
-# Clients that were accepted and wait for their turn. What is more waits in the system's backlog.
+# Most accepted clients that wait for their turn. More wait in the system's backlog.
 _MOST_WAITING = 256
 _BREATH = 0.05
 _DECLINED = b"-"
-# What of a job's arguments is logged: a write to a pipe is whole up to 4096 bytes.
+# How much of a job's arguments is logged: writes to a pipe are atomic up to 4096 bytes.
 _LONGEST_ARGUMENTS = 1000
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 class _Client:
-    """A client that was accepted: what it has said until now, and when it must have said what it wants."""
+    """An accepted client: what it has sent so far, and the deadline for its greeting."""
 
     def __init__(self, connection: socket.socket, pid: int, group: int) -> None:
         self.connection = connection
@@ -49,7 +49,7 @@ class _Client:
 
 
 class _Running:
-    """A job whose process runs. The connection is kept to tell the client, if the process does not."""
+    """A job whose process runs. Keeps the connection to send the status if the process does not."""
 
     def __init__(self, number: int, client: _Client) -> None:
         self.number = number
@@ -59,7 +59,7 @@ class _Running:
 
 
 class Server:
-    """Serves jobs on a socket. `command` runs the command line of `sys.argv`; `jobs` run at a time at most."""
+    """Serves jobs on a socket. `command` runs the command line in `sys.argv`; at most `jobs` run at a time."""
 
     def __init__(self, listener: Listener, command: Callable[[], object], jobs: int, log: Log) -> None:
         self._listener = listener
@@ -77,12 +77,12 @@ class Server:
         self._done: Counter[int] = Counter()
         self._killed = self._refused = self._declined = 0
         self._endings = self._obeyed = 0
-        # Signals wake the selector; children tell of their jobs.
+        # The first pipe wakes the selector on a signal; children describe their jobs on the second.
         self._woken, self._waker = _pipe()
         self._told, self._teller = _pipe()
 
     def serve(self) -> None:
-        """Serve until a signal says that it is enough, and the jobs that were begun are done."""
+        """Serve until a signal ends it and the running jobs are done."""
         self._prepare()
         listener = self._listener
         self._log.write("start", f"listens at {listener.path}, {self._most} jobs at a time at most",
@@ -103,8 +103,8 @@ class Server:
     # --- signals
 
     def _prepare(self) -> None:
-        """Set everything up that children share with this process, or must not."""
-        # A relative entry would be looked up in the working directory of each client.
+        """Set up what children share with this process, and hide what they must not share."""
+        # A relative entry would be resolved in the working directory of each client.
         sys.path[:] = [entry for entry in sys.path if os.path.isabs(entry)]
         for number in (0, 1, 2):
             with contextlib.suppress(OSError):
@@ -119,7 +119,7 @@ class Server:
         self._selector.register(self._woken, selectors.EVENT_READ, lambda: _drain(self._woken))
         self._selector.register(self._told, selectors.EVENT_READ, self._hear)
         gc.collect()
-        # What is loaded now stays: children need not look through it, nor have it copied for that.
+        # Frozen objects are skipped by the children's garbage collection, so their pages stay shared.
         gc.freeze()
 
     def _answer(self, number: int, _frame: FrameType | None) -> None:
@@ -127,12 +127,12 @@ class Server:
             self._endings += 1
 
     def _obey(self) -> None:
-        """Stop serving when a first signal came; have the jobs stop too when a second did."""
+        """Stop accepting after the first signal; end the running jobs after the second."""
         if self._endings and not self._obeyed:
             self._listener.remove()
             self._accept_more(wanted=False)
             self._listener.socket.close()
-            # They have sent nothing yet, and do it themselves.
+            # They have not sent their jobs yet, and run them themselves.
             for client in list(self._clients.values()):
                 self._drop(client)
         if self._endings > 1 and self._obeyed < 2:
@@ -143,7 +143,7 @@ class Server:
     # --- clients
 
     def _accept_more(self, *, wanted: bool) -> None:
-        """Listen for clients, or leave them in the backlog."""
+        """Accept clients, or leave them in the backlog."""
         if wanted != self._accepting:
             if wanted:
                 self._selector.register(self._listener.socket, selectors.EVENT_READ, self._accept)
@@ -157,7 +157,7 @@ class Server:
         except BlockingIOError:
             return
         except OSError:
-            # Too many open files, most likely: those who end make room.
+            # Most likely too many open files; jobs that end release some.
             time.sleep(_BREATH)
             return
         connection.setblocking(False)
@@ -172,7 +172,7 @@ class Server:
         self._selector.register(connection, selectors.EVENT_READ, lambda: self._listen(client))
 
     def _listen(self, client: _Client) -> None:
-        """Take what a client says before it has its turn: what it wants, and nothing else."""
+        """Read what a client sends before its turn: its greeting, and nothing else."""
         with contextlib.suppress(BlockingIOError):
             said = b""
             with contextlib.suppress(ConnectionError):
@@ -200,7 +200,7 @@ class Server:
             client.waits = True
 
     def _decline(self, client: _Client, why: str) -> None:
-        """Have a client do its job itself."""
+        """Decline a job, so that its client runs it itself."""
         with contextlib.suppress(OSError):
             client.connection.send(_DECLINED)
         self._drop(client)
@@ -218,12 +218,12 @@ class Server:
             self._drop(client)
 
     def _patience(self) -> float | None:
-        """Return how long there is nothing to do unless something happens."""
+        """Return the seconds until the first client's deadline; None if there is none."""
         deadlines = [client.deadline for client in self._clients.values() if not client.waits]
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     def status(self) -> dict[str, Any]:
-        """Return what `dcmtx serve --status` tells."""
+        """Return what `dcmtx serve --status` reports."""
         now = time.monotonic()
         return {
             "version": __version__,
@@ -246,14 +246,14 @@ class Server:
     # --- jobs
 
     def _start_waiting(self) -> None:
-        """Start jobs in the order in which they came, as many as may run."""
+        """Start waiting jobs in order of arrival, up to the limit."""
         for client in [each for each in self._clients.values() if each.waits]:
             if len(self._running) >= self._most:
                 return
             self._fork(client)
 
     def _fork(self, client: _Client) -> None:
-        # No signal may find a child that answers as its parent does.
+        # A signal must not reach the child while it still has the parent's handlers.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             pid = os.fork()
@@ -270,14 +270,14 @@ class Server:
         self._selector.unregister(client.connection)
 
     def _be_child(self, client: _Client, mask: set[Any]) -> NoReturn:
-        """Leave everything that is the server's, and do the job."""
+        """Release everything of the server, and run the job."""
         try:
             signal.set_wakeup_fd(-1)
-            # Python's own answer to SIGINT is an exception, for which it is too early; the command line has another.
+            # Python's default for SIGINT is an exception, which is too early here; the command line sets its own.
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            # Only the descriptor: to take clients off the selector would take them off the parent's.
+            # Only close it: unregistering clients would unregister them in the parent too.
             self._selector.close()
             self._listener.socket.close()
             if self._listener.lock is not None:
@@ -288,13 +288,13 @@ class Server:
             for descriptor in (self._woken, self._waker, self._told):
                 os.close(descriptor)
             perform(client.connection, self._command, self._tell)
-        except BaseException:  # noqa: BLE001 - nothing may go on as a second server
+        except BaseException:  # noqa: BLE001 - a child must never continue as a second server
             sys.excepthook(*sys.exc_info())
         finally:
             os._exit(ExitStatus.BUG)
 
     def _tell(self, job: Job) -> None:
-        """Tell the parent what the job is, in a child."""
+        """In a child, send the job's arguments to the parent."""
         text = " ".join(job.arguments)[:_LONGEST_ARGUMENTS]
         text = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
         with contextlib.suppress(OSError):
@@ -302,14 +302,14 @@ class Server:
         os.close(self._teller)
 
     def _hear(self) -> None:
-        """Take what children have told of their jobs."""
+        """Read the arguments of jobs that children have sent."""
         for line in _drain(self._told).decode("utf-8", "replace").splitlines():
             pid, _, arguments = line.partition(" ")
             if pid.isdigit() and int(pid) in self._running:
                 self._running[int(pid)].arguments = arguments
 
     def _reap(self) -> None:
-        """See to the processes that have ended."""
+        """Reap the processes that have ended."""
         while self._running:
             pid, status, usage = os.wait4(-1, os.WNOHANG)
             if pid == 0:
@@ -320,7 +320,7 @@ class Server:
                 self._close(job, pid, os.waitstatus_to_exitcode(status), usage)
 
     def _close(self, job: _Running, pid: int, status: int, usage: Any) -> None:
-        """Tell the client of a job's end, if the job's process did not, and log it."""
+        """Send a job's status to the client, if its process did not, and log it."""
         if status < 0:
             self._killed += 1
         else:
@@ -348,7 +348,7 @@ def _signal_name(number: int) -> str:
 
 
 def _pipe() -> tuple[int, int]:
-    """Return a pipe that is never waited for."""
+    """Return a non-blocking pipe: read end, write end."""
     ours, theirs = os.pipe()
     os.set_blocking(ours, False)
     os.set_blocking(theirs, False)
@@ -356,7 +356,7 @@ def _pipe() -> tuple[int, int]:
 
 
 def _drain(descriptor: int) -> bytes:
-    """Return all that is in a pipe."""
+    """Return everything in a pipe."""
     data = b""
     with contextlib.suppress(BlockingIOError):
         while piece := os.read(descriptor, 1 << 16):

@@ -1,4 +1,4 @@
-"""Loading what jobs need before there are any: codecs load their libraries when they are first called."""
+"""Loads what jobs need in advance, because codecs load their libraries on first use."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dcmtx.errors import DcmtxError
 from dcmtx.transcoding.job import transcode
 
-# There and back, by each family of codecs and each coding of the data set.
+# Each codec family and each data set encoding, converted both ways.
 _TARGETS = ("jpegls", "htj2k", "j2k", "jpeg", "jpegxl", "rle", "deflated", "implicit")
-# What some files need besides: digests and new UIDs, icons, records.
+# Needed for some files only: digests and new UIDs, icons, records.
 _MODULES = ("hashlib", "dcmtx.transcoding.icons", "dcmtx.batch.report", "json", "shutil")
 _SIDE = 16
 _IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.7"
@@ -22,7 +22,7 @@ _INSTANCE = "2.25.1"
 
 
 def warm() -> Iterator[str]:
-    """Convert a small image in every way that is usual, and yield what did not work."""
+    """Convert a small image to every usual target, and yield the failures."""
     for module in _MODULES:
         importlib.import_module(module)
     try:
