@@ -1,1 +1,1 @@
-"""The decoder registry and the encoder registry, and one file per codec."""
+"""The decoder and encoder registries, and one file per codec."""

@@ -1,6 +1,6 @@
-"""Codecs: what a row names, as an object that codes frames in batches.
+"""Codecs: the functions and classes that rows name, as objects that code frames in batches.
 
-A function codes one frame and keeps nothing; a class may hold what is dear to make, and code many frames at once.
+A function codes one frame and keeps no state. A class may hold expensive state and code many frames at once.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from dcmtx.policy import LOSSLESS, EncodingParameters
 
 
 class Codec(Protocol):
-    """What codes the frames of one plan. A class that a row names has these three, and is made without arguments.
+    """The interface that codes the frames of one plan. A class in a row has these methods and takes no arguments.
 
-    What goes in and what comes out, of a decoder: a frame's bytes, and its samples, an array of the shape and the dtype
-    of the format that it comes out in. Of an encoder: such an array, and bytes.
+    A decoder takes a frame's bytes and returns its samples, an array of the shape and dtype of the output format. An
+    encoder takes such an array and returns bytes.
     """
 
     def open(self, given: PixelFormat, made: PixelFormat, parameters: EncodingParameters) -> None:
-        """Make ready for frames that go in as `given` and come out as `made`. Called once, before any frame."""
+        """Prepare for frames of input format `given` and output format `made`. Called once, before any frame."""
 
     def code(self, batch: list[Any]) -> list[Any]:
-        """Return a result for each frame of the batch, in its order: what it has become, or the exception why not.
+        """Return a result for each frame of the batch, in order: the coded frame, or the exception if it failed.
 
-        A DcmtxError is told as it is; anything else, None too, as a failure of the backend on that frame. What is
-        raised befalls the whole batch.
+        A DcmtxError is reported as it is; any other exception, and None, as a failure of the backend on that frame. An
+        exception that is raised applies to the whole batch.
         """
 
     def close(self) -> None:
-        """Let go of everything. Called once, when no frame comes any more, also after failures."""
+        """Release all resources. Called once, after the last frame, also after failures."""
 
 
 class Function:
-    """A codec of a function that codes one frame: function(frame, given, made), and the parameters for an encoder."""
+    """A codec made from a function for one frame: function(frame, given, made), plus the parameters for an encoder."""
 
     __slots__ = ("_arguments", "_function", "_takes_parameters")
 
@@ -52,11 +52,11 @@ class Function:
         self._arguments = (given, made, parameters) if self._takes_parameters else (given, made)
 
     def one(self, frame: Any) -> Any:
-        """Return what the function makes of one frame."""
+        """Return the function's result for one frame."""
         return self._function(frame, *self._arguments)
 
     def code(self, batch: list[Any]) -> list[Any]:
-        """Return what the function makes of each frame, or raises on it."""
+        """Return the function's result for each frame, or the exception that it raised."""
         results: list[Any] = []
         for frame in batch:
             try:
@@ -69,15 +69,15 @@ class Function:
         """Do nothing: nothing is held."""
 
 
-# One for each package that holds the interpreter lock.
+# One lock for each package that holds the interpreter lock.
 _turns: dict[str, Any] = {}
 
 
 class OneAtATime:
-    """A codec that lets no thread in while another is inside the package.
+    """A codec that admits only one thread to the package at a time.
 
-    Holding the interpreter lock is no safety: pylibjpeg-openjpeg calls Python to read and write, and lets another
-    thread in then. Two that encode so end the process.
+    The interpreter lock alone is not safe: pylibjpeg-openjpeg calls Python to read and write, and another thread can
+    run then. Two threads that encode this way crash the process.
     """
 
     __slots__ = ("_codec", "_turn")
@@ -103,10 +103,10 @@ class OneAtATime:
 
 
 class Maker:
-    """Makes the codecs of a row, of what its `call` names, which is imported.
+    """Makes the codecs of a row from the function or class that its `call` names, which is imported.
 
-    `stateless` tells that it makes them of a function: one is as good as many. `shared` tells that threads may share
-    one codec; else each has its own.
+    `stateless` tells that the codec is a function, so one is enough. `shared` tells that threads may share
+    one codec; otherwise each thread has its own.
     Raises UnsupportedError naming the package if something that the row needs is not installed.
     """
 
@@ -140,7 +140,7 @@ class Maker:
     def once(
         self, frame: Any, given: PixelFormat, made: PixelFormat, *, parameters: EncodingParameters = LOSSLESS
     ) -> Any:
-        """Return what one frame becomes, by a codec for it alone. Raises what the codec raises."""
+        """Return the result for one frame, coded by a codec used only for it. Raises what the codec raises."""
         codec = self.make()
         codec.open(given, made, parameters)
         try:

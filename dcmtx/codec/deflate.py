@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
-    """Return one frame inflated, no further than a frame goes."""
+    """Return one frame inflated, but never much more than one frame's bytes."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         cells = inflater.decompress(data, coded.frame_bytes + 1)

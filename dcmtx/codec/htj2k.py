@@ -1,7 +1,7 @@
 """HTJ2K encoding by OpenJPH inside imagecodecs (PS3.5 8.2.14, 10.18). Decoding is in jpeg2k.
 
-OpenJPH's own decoder is faster, but values that loss takes out of their range come out at the other end of it, 0 for
-256, and older releases crash on damaged streams.
+OpenJPH's own decoder is faster, but values that lossy coding moves out of range wrap around (256 becomes 0), and older
+releases crash on damaged streams.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 # PS3.5 10.18: the lowest resolution of .202 has at most this many rows and columns.
 LOWEST_RESOLUTION = 64
-# Bits Stored below this are coded as so many.
+# Bits Stored below this are coded as this many.
 _FEW = 8
-# How many times the library halves an image if it is told nothing.
+# How many times the library halves an image by default.
 _USUAL = 5
-# Quantization steps, relative to the range of values, between which a ratio or a PSNR is looked for, worst first.
+# Range of quantization steps to search for a ratio or a PSNR, relative to the range of values, worst first.
 _STEPS = (0.5, 2e-6)
 
 
 def encode_imagecodecs_precise(
     words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters
 ) -> bytes:
-    """Return one frame, reversible, with TLM, of the true precision; RPCL unless another progression is asked for."""
+    """Return one frame, reversible, with TLM and the true precision; RPCL unless another progression is requested."""
     import imagecodecs
 
     samples = bits.narrow(words, coded.stored)
-    # Few bits are coded as eight, and relabelled: rounding in many halvings takes them beyond what the library allows.
+    # Few bits are coded as eight and relabelled: rounding in many decompositions exceeds the library's limits.
     few = coded.stored < _FEW
     encoded = imagecodecs.htj2k_encode(
         np.ascontiguousarray(shift_to_signed(samples, coded) if few else samples),
@@ -52,10 +52,10 @@ def encode_imagecodecs_precise(
 
 
 def _layout(coded: PixelFormat, quality: EncodingParameters) -> dict[str, Any]:
-    """Return how the library is told to lay the stream out. What was not asked for it is not told: it may be old.
+    """Return the library's layout arguments. Only requested options are passed, because an old library lacks some.
 
-    Told how often to halve the image, it never halves a side below one pixel since 2026.10, and what it does not halve
-    at all it codes wrongly; told nothing, it halves five times whatever the size.
+    With an explicit number of halvings, the library since 2026.10 never halves a side below one pixel, and codes an
+    image that it does not halve at all wrongly. By default it halves five times, whatever the size.
     """
     levels = decompositions(coded, quality)
     thin = min(coded.rows, coded.columns) >> levels == 0
@@ -75,7 +75,7 @@ def _layout(coded: PixelFormat, quality: EncodingParameters) -> dict[str, Any]:
 def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return one frame, reversible, RPCL with TLM, of the true precision, by imagecodecs before 2026.10.
 
-    That library writes the precision of the container, so the samples go in shifted and the stream is relabelled.
+    That library writes the precision of the container, so the samples are shifted and the stream is relabelled.
     """
     import imagecodecs
 
@@ -92,7 +92,7 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
 def encode_imagecodecs_lossy(
     words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters
 ) -> bytes:
-    """Return one frame, irreversible, of a ratio or a PSNR, looked for by the quantization step."""
+    """Return one frame, irreversible, of a ratio or a PSNR, by searching for the quantization step."""
     samples = _fill_container(words, coded)
 
     def encode(step: float) -> bytes:
@@ -112,8 +112,8 @@ def encode_imagecodecs_lossy(
 def _fill_container(words: Words, coded: PixelFormat) -> Words:
     """Return the samples shifted up to the precision of their container.
 
-    Irreversible quantization steps are relative to the precision that the stream is labelled with (T.800 E.1.1):
-    samples coded so, and labelled with the true precision afterwards, decode to what they were.
+    Irreversible quantization steps are relative to the precision in the stream's header (T.800 E.1.1). So samples coded
+    this way decode at their original scale once the header is relabelled with the true precision.
     """
     samples = bits.narrow(words, coded.stored)
     shifted: Words = samples << (samples.dtype.itemsize * 8 - coded.stored)
@@ -135,9 +135,9 @@ def _encode_step(samples: Words, coded: PixelFormat, quality: EncodingParameters
 
 
 def decompositions(fmt: PixelFormat, quality: EncodingParameters) -> int:
-    """Return how many times the wavelet halves the image: one less than the resolutions asked for.
+    """Return how many times the wavelet halves the image: one less than the requested resolutions.
 
-    By default 5, or as many as bring it down to 64 by 64.
+    The default is 5, or as many as reduce the image to 64 by 64.
     """
     if quality.resolutions is not None:
         return quality.resolutions - 1

@@ -23,7 +23,7 @@ DEFAULT_SUBSAMPLING = "422"
 def decode_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
     """Return one frame, colour by pixel; YBR components become RGB only if `plain` says so.
 
-    Both colour spaces are always named: left alone, the library guesses and sometimes guesses wrong.
+    Both colour spaces are always named, because the library otherwise guesses, sometimes wrongly.
     """
     import imagecodecs
 
@@ -46,12 +46,12 @@ def decode_libjpeg(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words
 
 
 def _contiguous(samples: Words) -> Words:
-    """Return samples without gaps, as their strides say too, which for a single pixel may be anything."""
+    """Return contiguous samples with matching strides; NumPy allows arbitrary strides for a single pixel."""
     return samples.copy() if samples.size <= 3 else np.ascontiguousarray(samples)
 
 
 def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
-    """Return one frame as lossless JPEG of the true precision; of 8 bits where Bits Stored is 1, which JPEG lacks."""
+    """Return one frame as lossless JPEG of the true precision, or of 8 bits if Bits Stored is 1, which JPEG lacks."""
     import imagecodecs
 
     precision = coded.stored if coded.stored > 1 else 8
@@ -68,7 +68,7 @@ def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
 
 
 def encode_extended(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
-    """Return one frame of Process 2 or 4, which SOF1 announces; what Process 1 does with 8 bits is one way of 2."""
+    """Return one frame of Process 2 or 4, marked with SOF1; a Process 1 stream of 8 bits is valid for Process 2."""
     stream = encode_lossy(words, plain, coded, quality)
     at = 2
     while stream[at + 1] not in (_SOF0, _SOF1):
@@ -79,8 +79,8 @@ def encode_extended(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
 def encode_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
     """Return one frame as sequential DCT of 8 or 12 bits.
 
-    Colour is stored as `coded` says: YBR_FULL_422 shares chroma as asked, and RGB, which is not transformed, is marked
-    so by an Adobe marker. Both colour spaces are always named.
+    Colour is stored as in `coded`: YBR_FULL_422 shares chroma as requested; RGB is not transformed, and an Adobe marker
+    records that. Both colour spaces are always named.
     """
     import imagecodecs
 

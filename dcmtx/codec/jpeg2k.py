@@ -1,4 +1,4 @@
-"""JPEG 2000 by OpenJPEG, inside imagecodecs and inside pylibjpeg-openjpeg; HTJ2K is decoded by it too (PS3.5 8.2.4)."""
+"""JPEG 2000 by OpenJPEG, in imagecodecs and in pylibjpeg-openjpeg; it also decodes HTJ2K (PS3.5 8.2.4)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     Words = NDArray[Any]
 
-# Peak signal-to-noise ratios between which a ratio is looked for, in decibels, worst first.
+# Range of peak signal-to-noise ratios to search for a ratio, in decibels, worst first.
 _PSNR_RANGE = (15.0, 150.0)
-# By how much more bytes than a ratio leaves the library's rate control has missed it.
+# The library's rate control has failed if the stream exceeds the size for the ratio by more than this factor.
 _MISSED = 1.1
 
 
@@ -45,7 +45,7 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
     import imagecodecs
 
     samples = bits.narrow(words, coded.stored)
-    # Few bits are coded as eight, shifted, and relabelled: the library overflows its buffer on noise of less.
+    # Few bits are coded as eight, shifted, and relabelled: with fewer, noise overflows the library's buffer.
     shifted = coded.stored < 8
     if shifted:
         samples = shift_to_signed(samples, coded)
@@ -65,7 +65,7 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
 
 
 def check_resolutions(kind: str, encoded: bytes, quality: EncodingParameters) -> None:
-    """Refuse where the library made fewer resolutions than were asked for, which it does to small images untold."""
+    """Raise RefusedError if the library made fewer resolutions than requested, as it silently does for small images."""
     if quality.resolutions is None:
         return
     made = codestream.inspect(kind, encoded).levels + 1
@@ -92,7 +92,7 @@ def encode_openjpeg(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
 
 
 def encode_openjpeg_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
-    """Return one frame, irreversible, by OpenJPEG's own rate control, which truncates as is best."""
+    """Return one frame, irreversible, by OpenJPEG's own rate control, which truncates optimally."""
     from openjpeg.utils import encode_array
 
     samples = np.ascontiguousarray(bits.narrow(words, coded.stored))
@@ -124,7 +124,7 @@ def encode_openjpeg_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, 
 def encode_imagecodecs_lossy(
     words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters
 ) -> bytes:
-    """Return one frame, irreversible, by PSNR, by which a ratio is looked for too."""
+    """Return one frame, irreversible, by PSNR; a ratio is found by searching for the PSNR."""
 
     def by_psnr(psnr: float) -> bytes:
         return _encode_psnr(words, coded, quality, psnr)
@@ -139,7 +139,7 @@ def _within(
     by_ratio: Callable[[float], bytes], by_psnr: Callable[[float], bytes], words: Words, coded: PixelFormat,
     quality: EncodingParameters,
 ) -> bytes:  # fmt: skip
-    """Return one frame as `quality` has it, by an encoder whose PSNR is an estimate, from before words are rounded."""
+    """Return one frame as `quality` asks, by an encoder that only estimates the PSNR, before words are rounded."""
 
     def measure(encoded: bytes) -> float:
         return rate.psnr(decode_imagecodecs(encoded, coded, coded), words, coded)
@@ -169,20 +169,20 @@ def _encode_psnr(words: Words, coded: PixelFormat, quality: EncodingParameters, 
 def shift_to_signed(samples: Words, coded: PixelFormat) -> Words:
     """Return samples of `coded.stored` bits centred on zero, as signed words of the same width.
 
-    JPEG 2000 does just that to unsigned samples before the wavelet (T.800 G.1): coded so, and labelled with their
-    precision afterwards, they decode to what they were, and the library's own precision, that of the container,
-    is nowhere left.
+    JPEG 2000 does the same to unsigned samples before the wavelet (T.800 G.1). So samples coded this way decode to
+    their original values once the stream is relabelled with their precision, and the precision that the library
+    writes, that of the container, is gone.
     """
     if coded.signed:
         return samples
     signed = f"int{samples.dtype.itemsize * 8}"
-    # The difference wraps modulo the width, which is what makes 2**(width - 1) and above come out right.
+    # The difference wraps modulo the width, which gives the right result for 2**(width - 1) and above.
     centred: Words = (samples - samples.dtype.type(1 << (coded.stored - 1))).view(signed)
     return centred
 
 
 def relabel(encoded: bytes, coded: PixelFormat) -> bytes:
-    """Set precision and sign of each component in SIZ (T.800 A.5.1) to what is coded."""
+    """Set precision and sign of each component in SIZ (T.800 A.5.1) to those of `coded`."""
     stream = bytearray(encoded)
     at = stream.index(b"\xff\x51") + 4
     depth = (coded.stored - 1) | (0x80 if coded.signed else 0)

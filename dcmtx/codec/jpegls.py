@@ -1,4 +1,4 @@
-"""JPEG-LS by CharLS, once inside imagecodecs and once inside pyjpegls (PS3.5 8.2.3)."""
+"""JPEG-LS by CharLS, in imagecodecs and in pyjpegls (PS3.5 8.2.3)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _KNOWN_CHARLS = (b"2.4.",)
 
 
 def near(quality: EncodingParameters, stored: int) -> int:
-    """Return NEAR: how far a value may be off; by default no more than the precision allows.
+    """Return NEAR, the largest error of a value; by default DEFAULT_NEAR, or less if the precision requires it.
 
-    Raises RefusedError where more is asked for than half the greatest value (T.87 C.2.3).
+    Raises RefusedError if more than half the greatest value is requested (T.87 C.2.3).
     """
     if not quality.lossy:
         return 0
@@ -58,11 +58,11 @@ def decode_pyjpegls(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Word
 
 
 def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
-    """Return one frame whose precision is the whole of 8 or 16 bits, all that imagecodecs wrote before 2026.10."""
+    """Return one frame of 8 or 16 bits, the only precisions that imagecodecs wrote before 2026.10."""
     import imagecodecs
 
     samples = np.ascontiguousarray(bits.narrow(bits.unsigned(words, coded.stored), coded.stored))
-    # Noise grows: without room the library fails on it.
+    # Noise grows when encoded, and the library fails if the buffer is too small.
     out = bytearray(_room(samples))
     return _without_spiff(bytes(imagecodecs.jpegls_encode(samples, level=near(quality, coded.stored), out=out)))
 
@@ -74,14 +74,14 @@ def encode_imagecodecs_precise(
     import imagecodecs
 
     samples = np.ascontiguousarray(bits.narrow(bits.unsigned(words, coded.stored), coded.stored))
-    # Not known to older releases, nor to their types.
+    # Older releases, and their type stubs, do not have these arguments.
     exactly: dict[str, Any] = {"bitspersample": coded.stored, "spiff": False}
     out = bytearray(_room(samples))
     return bytes(imagecodecs.jpegls_encode(samples, level=near(quality, coded.stored), out=out, **exactly))
 
 
 def _without_spiff(stream: bytes) -> bytes:
-    """Return the stream without the SPIFF header (T.84 F.1) that says RGB of any three components."""
+    """Return the stream without the SPIFF header (T.84 F.1), which declares any three components as RGB."""
     start = 2
     while stream[start : start + 2] == b"\xff\xe8":
         start += 2 + int.from_bytes(stream[start + 2 : start + 4], "big")
@@ -113,12 +113,12 @@ def encode_pyjpegls(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
 
 
 def _room(samples: Words) -> int:
-    """Return bytes that hold any encoding of these samples: noise grows by less than half, headers are small."""
+    """Return a buffer size for any encoding of these samples: noise grows by less than half, headers are small."""
     return 2 * samples.nbytes + 1024
 
 
 def _encode_locked(samples: Words, coded: PixelFormat, quality: EncodingParameters) -> bytes:
-    """Encode by the Python function of pyjpegls, which keeps the interpreter lock and needs images of some size."""
+    """Encode by the Python function of pyjpegls, which keeps the interpreter lock and fails on very small images."""
     from jpeg_ls import encode_buffer
 
     return bytes(
@@ -161,13 +161,13 @@ class _Parameters(ctypes.Structure):
 
 @cache
 def _charls() -> Callable[..., int] | None:
-    """Return CharLS's own C function from pyjpegls's extension module, or None where it is not to be had.
+    """Return CharLS's own C function from pyjpegls's extension module, or None if it is unavailable.
 
-    That is where it is not exported, or where the library does not say that its version is one whose structures are
-    known: another might read something else in them, and write anywhere.
+    It is unavailable if it is not exported, or if the library's version is not one whose structures are known: another
+    version might read them differently and corrupt memory.
 
-    Called this way it gives the bytes that pyjpegls gives, but frees the interpreter lock meanwhile, and takes as
-    large a buffer as it is given, so that images of a few pixels work too.
+    A direct call gives the same bytes as pyjpegls, but releases the interpreter lock and accepts a larger buffer, so
+    that images of a few pixels work too.
     """
     import _CharLS
 

@@ -1,4 +1,4 @@
-"""JPEG XL by libjxl inside imagecodecs, and JPEG recompressed by it, bit for bit (PS3.5 8.2.15, 10.19)."""
+"""JPEG XL by libjxl in imagecodecs, and its bit-exact recompression of JPEG (PS3.5 8.2.15, 10.19)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
 
 
 def encode_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
-    """Return one frame of this quality, 1 to 100 as JPEG has it, by the Butteraugli distance that stands for it."""
+    """Return one frame of this quality, 1 to 100 as for JPEG, by the corresponding Butteraugli distance."""
     import imagecodecs
 
     samples = np.ascontiguousarray(bits.narrow(words, coded.stored))
@@ -59,7 +59,7 @@ def distance(quality: int) -> float:
 
 
 def recompress(data: bytes, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
-    """Return a JPEG stream as JPEG XL from which the same bytes can be made again; anything else is a CodecError."""
+    """Return a JPEG stream as JPEG XL that restores it byte for byte; raise CodecError otherwise."""
     import imagecodecs
 
     stream = bytes(imagecodecs.jpegxl_encode_jpeg(data, numthreads=1))

@@ -14,9 +14,9 @@ def syntaxes() -> list[dict[str, Any]]:
     """Return a record of every transfer syntax, as `dcmtx syntaxes --json` prints them.
 
     A record has `uid`, `name`, `keyword`, `aliases`, `kind`, `loss`, `retired`, `section` (of PS3.5, or where it is
-    defined), and `decode` and `encode`: lists of backends, preferred first, each with `backend`, `package`, whether it
-    is `installed`, `needs`, the version of the package that does more than the one here, or None, where it `runs`, how
-    many frames its `batch` has, and the `distribution` that adds it.
+    defined), and `decode` and `encode`: lists of backends, preferred first. Each has `backend`, `package`, `installed`
+    (true or false), `needs` (the version of the package that does more than the installed one, or None), `runs` (where
+    it runs), `batch` (frames per batch) and `distribution` (what adds it).
 
     >>> import dcmtx
     >>> found = {record["keyword"]: record for record in dcmtx.syntaxes()}
@@ -29,7 +29,7 @@ def syntaxes() -> list[dict[str, Any]]:
 
 
 def describe(syntax: Syntax) -> dict[str, Any]:
-    """Return what there is to say of a syntax, for JSON."""
+    """Return the record of one syntax, for JSON."""
     families = [family.name for family in FAMILIES if syntax.uid == family.lossless]
     return {
         "uid": syntax.uid,
@@ -46,7 +46,7 @@ def describe(syntax: Syntax) -> dict[str, Any]:
 
 
 def _backends(registry: Registry, syntax: Syntax) -> list[dict[str, Any]]:
-    """Return the backends of one direction; `needs` is the version of the package that does more than this one."""
+    """Return the backends of one direction; `needs` is the package version that does more than the installed one."""
     backends: dict[str, dict[str, Any]] = {}
     for row in registry.every_row(syntax.uid):
         found = {

@@ -1,4 +1,4 @@
-"""Native pixel cells: little-endian bytes to words and back (PS3.5 8.1.1, 8.2). The source and the sink swap bytes."""
+"""Native pixel cells: little-endian bytes to words and back (PS3.5 8.1.1, 8.2). Source and sink swap bytes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
     Words = NDArray[Any]
 
-# Zeros behind a frame that is smaller than this may be more than the frame.
+# Zero padding after a frame smaller than this may exceed the frame itself.
 _LARGEST_PADDING = 64
 
 
 def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
     """Return one frame of little-endian cells as words, colour by pixel, shared chroma expanded.
 
-    1-bit pixels come as one byte per eight, aligned to the start of `data`. Zeros behind the frame are padding.
+    1-bit pixels are packed eight to a byte, aligned to the start of `data`. Zeros after the frame are padding.
 
-    Raises InputError where there are fewer bytes, or other ones behind the frame.
+    Raises InputError if there are too few bytes, or other bytes after the frame.
     """
     if coded.subsampled and coded.pixels % 2:
         raise InputError(
@@ -54,7 +54,7 @@ def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
 
 
 def _without_padding(data: bytes, coded: PixelFormat) -> bytes:
-    """Return the bytes of a frame without what is behind them, a pad byte, or zeros that make no other frame."""
+    """Return the bytes of a frame without a trailing pad byte, or zeros that are too few for another frame."""
     need = coded.frame_bytes
     excess = len(data) - need
     if excess > 1 and (excess >= max(need, _LARGEST_PADDING) or any(data[need:])):
@@ -68,7 +68,7 @@ def _without_padding(data: bytes, coded: PixelFormat) -> bytes:
 
 
 def encode(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> Any:
-    """Return one frame of words as little-endian cells. 1-bit frames go to `bits.BitPacker`, as the words they are."""
+    """Return one frame of words as little-endian cells. 1-bit frames stay words, for `bits.BitPacker`."""
     if coded.allocated == 1:
         return words
     if words.dtype.itemsize * 8 != coded.allocated:
@@ -81,13 +81,13 @@ def encode(words: Words, plain: PixelFormat, coded: PixelFormat, quality: Encodi
 
 
 def little_endian(words: Words) -> memoryview:
-    """Return words as the bytes that they are in little endian."""
+    """Return words as little-endian bytes."""
     ordered = np.ascontiguousarray(words, words.dtype.newbyteorder("<"))
     return ordered.reshape(-1).view(np.uint8).data
 
 
 def encode_fragment(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> Any:
-    """Return one frame as the cells of a fragment of its own: 1-bit frames start on a byte each (PS3.5 A.4.11)."""
+    """Return one frame as the cells of its own fragment: each 1-bit frame starts on a byte (PS3.5 A.4.11)."""
     if coded.allocated == 1:
         return np.packbits(words.reshape(-1), bitorder="little").data
     return encode(words, plain, coded, quality)

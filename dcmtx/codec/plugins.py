@@ -1,8 +1,7 @@
-"""Rows that other distributions bring, by entry points in the groups `dcmtx.decoders` and `dcmtx.encoders`.
+"""Rows from other distributions, by entry points in the groups `dcmtx.decoders` and `dcmtx.encoders`.
 
-Looking for them takes longer than converting a file. So that is done once per process, and only where no row of dcmtx
-fits or all rows are to be seen; and the machinery for it is imported only if some directory of the path has such a
-distribution.
+The search takes longer than converting a file. So it is done once per process, and only if no row of dcmtx fits or
+all rows are listed; `importlib.metadata` is imported only if some directory on the path has such a distribution.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ _METADATA = (".dist-info", ".egg-info")
 
 
 def add_rows(registry: Registry) -> list[str]:
-    """Add the rows that other distributions have for a registry; return a line for each that cannot be used."""
+    """Add the rows of other distributions to a registry; return a line for each entry point that cannot be used."""
     group = _GROUP.format(registry.direction.value)
     if not _has_any(group):
         return []
     from importlib import metadata
 
     points = metadata.entry_points(group=group)
-    # One order whatever the path is: by name and version of the distribution, then by name.
+    # A fixed order whatever the path: by name of the distribution, then by name of the entry point.
     named = sorted((_distribution(point), point.name, point) for point in points)
     faults = []
     for distribution, name, point in named:
@@ -58,7 +57,7 @@ def _rows_of(found: Any) -> Iterable[Any]:
 
 
 def _has_any(group: str) -> bool:
-    """Tell whether some distribution may have entry points of this group: what is no directory may have anything."""
+    """Tell whether some distribution may have entry points of this group; a place that is not a directory may."""
     wanted = group.encode("ascii")
     for place in dict.fromkeys(sys.path):
         try:
@@ -84,9 +83,9 @@ _TYPES: dict[str, type] = {
 
 
 def checked(row: Any, distribution: str, others: Iterable[Row]) -> Row:
-    """Return a row with the distribution that it comes with.
+    """Return a row with its `distribution` set.
 
-    Raises UsageError if it is no row that dcmtx can use.
+    Raises UsageError if it is not a row that dcmtx can use.
     """
     if not isinstance(row, Row):
         raise UsageError(f"{row!r} is no Row of dcmtx.codec.row")

@@ -1,4 +1,4 @@
-"""How much JPEG 2000 and HTJ2K may lose of a frame: one policy for all encoders of theirs."""
+"""How much of a frame JPEG 2000 and HTJ2K may lose: one policy for all their encoders."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
     Words = NDArray[Any]
 
-# What is lost where nobody says how much: as little as either allows.
+# The default loss, if none is requested: whichever of the two loses less.
 DEFAULT_RATIO = 10.0
 DEFAULT_PSNR = 45.0
-# The code of the refusal of a PSNR that loss does not leave, but coding without loss.
+# The error code for a PSNR that only lossless coding reaches.
 UNREACHED = "E_PSNR"
-# Of what is exact, in decibels: more than words of 32 bits that are off by one somewhere.
+# PSNR of an exact result, in decibels: higher than for 32-bit words with a single error of one.
 _EXACT = 250.0
 _TRIALS = 5
-# Decibels that may be missing where an encoder only comes near, and where it comes no nearer.
+# Decibels that may be missing: to stop the approach, and to accept the result after it.
 _SLACK = 0.1
 _MISSED = 0.5
 
@@ -32,9 +32,9 @@ def encode(
     by_ratio: Callable[[float], bytes], by_psnr: Callable[[float], bytes], measure: Callable[[bytes], float],
     quality: EncodingParameters,
 ) -> bytes:  # fmt: skip
-    """Return a frame of the ratio or the PSNR asked for; else of that of both defaults that loses less.
+    """Return a frame of the requested ratio or PSNR; else of the one of the two defaults that loses less.
 
-    `measure` returns the PSNR of what is encoded, in decibels. Raises RefusedError, UNREACHED, where it is too low.
+    `measure` returns the PSNR of an encoded frame, in decibels. Raises RefusedError, UNREACHED, if it is too low.
     """
     if quality.psnr is None:
         encoded = by_ratio(quality.ratio or DEFAULT_RATIO)
@@ -53,14 +53,14 @@ def encode(
 
 
 def at_least(encode: Callable[[float], bytes], measure: Callable[[bytes], float], wanted: float) -> bytes:
-    """Return a frame of a PSNR by an encoder that only estimates it: what was missing is asked for too."""
+    """Return a frame of a PSNR by an encoder that only estimates it: the request is raised by what is missing."""
     asked = wanted
     encoded = encode(asked)
     for trial in range(_TRIALS):
         missing = wanted - measure(encoded)
         if missing <= _SLACK:
             break
-        # What is asked for may change nothing: then more than is missing.
+        # A small increase may change nothing, so each trial asks for more than is missing.
         asked += missing + 0.05 * 2**trial
         encoded = encode(asked)
     return encoded
@@ -76,15 +76,15 @@ def psnr(decoded: Words, words: Words, coded: PixelFormat) -> float:
 
 
 def frame_bytes(coded: PixelFormat) -> float:
-    """Return the bytes of one frame counted from Bits Stored, which ratios are taken of."""
+    """Return the bytes of one frame, counted in Bits Stored: the basis of ratios."""
     return coded.stored_bytes / coded.frames
 
 
 def without_loss(quality: EncodingParameters) -> EncodingParameters:
-    """Return what was asked for but the loss."""
+    """Return the requested parameters without the loss."""
     return quality.replace(lossy=False, ratio=None, psnr=None)
 
 
 def must_be_exact(psnr: float, coded: PixelFormat) -> bool:
-    """Tell whether a PSNR is more than rounding to whole words leaves of an irreversible wavelet."""
+    """Tell whether a PSNR is higher than an irreversible wavelet can reach, given rounding to whole words."""
     return psnr > 20 * math.log10((1 << coded.stored) - 1) + 10 * math.log10(12)

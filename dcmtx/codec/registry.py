@@ -1,39 +1,39 @@
-"""The registries: which backend decodes and which encodes a transfer syntax, within which limits.
+"""The registries: the backends that decode and encode each transfer syntax, and their limits.
 
-A registry is a table of strings. Nothing is imported until a row is used; a library that is missing is named with
-what to install. The row is chosen before any pixel moves, by syntax, pixel format and the version of the library
-alone, and nothing falls back to another row by itself.
+A registry is a table of strings. Nothing is imported until a row is used; the error for a missing library names the
+package to install. The row is chosen before any frame is coded, only by syntax, pixel format, parameters and the
+version of the library, and there is no automatic fallback to another row.
 
 How to add a codec
 ------------------
 
-1. Write it. As a function of one frame, which is all that most need::
+1. Write it. Most codecs only need a function of one frame::
 
        def decode(data: bytes, coded: PixelFormat, decoded: PixelFormat) -> numpy.ndarray
        def encode(words: numpy.ndarray, given: PixelFormat, coded: PixelFormat, parameters: EncodingParameters) -> bytes
 
-   or as a class with `open`, `code` and `close` (`dcmtx.codec.codec.Codec`), where something is dear to make or many
-   frames are coded at once. An array has the shape `fmt.shape` and the dtype `fmt.dtype` of its format: rows, columns,
-   and samples if there are three, colour by pixel. What the format `coded` says of precision, sign and colour is
-   what the codestream must say; the two formats may differ in Photometric Interpretation, and the codec transforms
-   then. It raises what it likes: that becomes one line with the backend and the frame. Import the library in the
-   function, not at the top. Never look at files, attributes or options: only these arguments are known here.
+   Write a class with `open`, `code` and `close` (`dcmtx.codec.codec.Codec`) if setup is expensive or many frames are
+   coded at once. An array has the shape `fmt.shape` and the dtype `fmt.dtype` of its format: rows, columns,
+   and samples if there are three, colour by pixel. The codestream must have the precision, sign and colour of the
+   format `coded`. The two formats may differ in Photometric Interpretation; then the codec transforms the colour. It
+   may raise any exception, which is reported in one line with the backend and the frame. Import the library in the
+   function, not at the top. Never look at files, attributes or options: use only these arguments.
 2. Name it in a `Row` (`dcmtx.codec.row`): the UIDs that it codes, its name for --encoder or --decoder, `module:name`,
-   what it needs, its limits, where it runs. Rows of dcmtx stand in `dcmtx.codec.table`, preferred first. Another
-   distribution gives its rows by an entry point, in the group `dcmtx.decoders` or `dcmtx.encoders`: a Row, several, or
-   a function that returns either::
+   what it needs, its limits, where it runs. Rows of dcmtx are in `dcmtx.codec.table`, preferred first. Another
+   distribution provides its rows by an entry point, in the group `dcmtx.decoders` or `dcmtx.encoders`: a Row, several,
+   or a function that returns either::
 
        [project.entry-points."dcmtx.encoders"]
        toy = "toy_codec:rows"
 
-   Such rows never take the place of one of dcmtx's own by themselves. They are used where they are named (--encoder
-   toy), and where no row of dcmtx takes the image. Their transfer syntaxes are those that dcmtx knows.
-3. Test it: `tests/test_registry.py` and `tests/test_warm.py` go through every row of the tables by themselves, and
-   `tests/test_matrix.py` through every pixel format and its limits; `tests/test_plugins.py` has a distribution with a
-   codec, whole.
+   Such rows never replace a row of dcmtx on their own. They are used if they are named (--encoder toy), or if no row of
+   dcmtx takes the image. They can only code transfer syntaxes that dcmtx knows.
+3. Test it: `tests/test_registry.py` and `tests/test_warm.py` automatically cover every row of the tables, and
+   `tests/test_matrix.py` covers every pixel format and its limits; `tests/test_plugins.py` has a complete distribution
+   with a codec.
 
-What is encoded without loss is decoded again and compared, by the first decoder of its syntax. So the codestream must
-be one of its syntax: dcmtx reads its header before anything is decoded.
+Every frame that is encoded losslessly is decoded again, by the first decoder of its syntax, and compared. So the
+codestream must be valid for its syntax: dcmtx reads its header before it is decoded.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ __all__ = ["Direction", "Limits", "Needs", "Registry", "Row", "Runs"]
 
 
 class Direction(Enum):
-    """Which way a row codes."""
+    """Whether a row decodes or encodes."""
 
     DECODE = "decode"
     ENCODE = "encode"
 
 
 class Registry:
-    """The rows of one direction, in the order in which they are preferred.
+    """The rows of one direction, in order of preference.
 
-    `plugins` finds the rows of other distributions, and says what was wrong with some, when they are first needed:
-    where no other row fits, or all are to be seen.
+    `plugins` adds the rows of other distributions and returns the faults of unusable ones. It is called when they are
+    first needed: if no other row fits, or all rows are listed.
     """
 
     __slots__ = ("_direction", "_faults", "_lock", "_plugins", "_rows")
@@ -84,13 +84,13 @@ class Registry:
 
     @property
     def direction(self) -> Direction:
-        """Which way the rows code."""
+        """Whether the rows decode or encode."""
         return self._direction
 
     def add(self, rows: Iterable[Row], distribution: str, *, preferred: bool = False) -> tuple[Row, ...]:
-        """Add rows that come with a distribution, behind all others, or before them; return them as they are known.
+        """Add the rows of a distribution after all others, or before them if `preferred`; return them as stored.
 
-        Raises UsageError for what is no row, or has the backend's name of another distribution: a name means one thing.
+        Raises UsageError for an invalid row, or if another distribution already uses the backend's name.
         """
         from dcmtx.codec.plugins import checked
 
@@ -99,25 +99,25 @@ class Registry:
         return added
 
     def remove(self, rows: Iterable[Row]) -> None:
-        """Take rows out that were added."""
+        """Remove rows that were added."""
         gone = set(rows)
         self._rows = tuple(row for row in self._rows if row not in gone)
 
     def rows(self, uid: str) -> tuple[Row, ...]:
         """Return the rows for a transfer syntax, preferred first; empty if it is not coded.
 
-        Those of other distributions are among them once they were needed, as they are where there are no others.
+        Rows of other distributions are included once they have been loaded, which happens here if there are no others.
         """
         found = tuple(row for row in self._rows if uid in row.syntaxes)
         return found or self.every_row(uid)
 
     def every_row(self, uid: str | None = None) -> tuple[Row, ...]:
-        """Return all rows, of other distributions too; those for a transfer syntax, if one is named."""
+        """Return all rows, including those of other distributions; with `uid`, only those for that syntax."""
         self._look_further()
         return tuple(row for row in self._rows if uid is None or uid in row.syntaxes)
 
     def faults(self) -> list[str]:
-        """Return a line for everything of another distribution that could not be used."""
+        """Return a line for each entry point of another distribution that could not be used."""
         self._look_further()
         return self._faults
 
@@ -126,7 +126,7 @@ class Registry:
         return sorted({row.backend for row in self.every_row()})
 
     def check_backend(self, name: str) -> None:
-        """Raise UsageError for the name of a backend that there is not."""
+        """Raise UsageError if there is no backend of this name."""
         if any(row.backend == name for row in self._rows):
             return
         known = self.backends()
@@ -138,9 +138,10 @@ class Registry:
     def choose(
         self, uid: str, label: str, fmt: PixelFormat, backend: str | None = None, quality: EncodingParameters = LOSSLESS
     ) -> Row:
-        """Return the first row that codes this format under this syntax as asked, of the backend asked for, if one is.
+        """Return the first row that codes this format under this syntax as requested; with `backend`, of that backend.
 
-        Raises UsageError for a backend that does not exist, UnsupportedError, with each row's reason, if none fits.
+        Raises UsageError for an unknown backend or an option that no codec takes, and UnsupportedError, with each row's
+        reason, if no row fits.
         """
         if backend is not None:
             self.check_backend(backend)
@@ -154,15 +155,15 @@ class Registry:
         return self._first(uid, label, fmt, backend, quality)
 
     def _look_further(self) -> None:
-        """Have the rows of other distributions added, once."""
-        # Whoever comes meanwhile waits, unless it is one of those distributions that asks.
+        """Add the rows of other distributions, once."""
+        # Other threads wait meanwhile. The lock is reentrant, because a plugin itself may ask.
         with self._lock:
             plugins, self._plugins = self._plugins, None
             if plugins is not None:
                 self._faults = plugins(self)
 
     def _faulty(self) -> str:
-        """Return the end of a message where something of another distribution, which might have fitted, is broken."""
+        """Return the end of a message, with the faults of other distributions, whose rows might have fitted."""
         return "".join(f"; {fault}" for fault in self._faults)
 
     def _first(self, uid: str, label: str, fmt: PixelFormat, backend: str | None, quality: EncodingParameters) -> Row:
@@ -196,12 +197,12 @@ class Registry:
         reasons += self._faulty()
         if all(lacking) and len(lacking) == len(objections):
             raise UsageError(f"no codec for {label} takes what was asked: {reasons}")
-        # A newer library is what is missing where only that takes what was asked.
+        # If only a row for a newer library takes the requested options, the newer library is missing.
         code = "E_BACKEND" if all(lacking) else "E_LIMIT"
         raise UnsupportedError(f"no codec can {verb} it as {label}: {reasons}", code=code)
 
     def others(self, uid: str, fmt: PixelFormat, but: str) -> list[str]:
-        """Return the installed backends that could code this format too, other than one, in order of preference."""
+        """Return the installed backends, other than `but`, that could code this format, in order of preference."""
         return [
             row.backend
             for row in self.every_row(uid)
@@ -209,7 +210,7 @@ class Registry:
         ]
 
     def load(self, row: Row) -> Maker:
-        """Import the backend of a row and return what makes its codecs.
+        """Import the backend of a row and return the maker of its codecs.
 
         Raises UnsupportedError naming the package if the library is not installed.
         """

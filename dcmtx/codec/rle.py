@@ -1,4 +1,4 @@
-"""RLE Lossless: PackBits of byte planes, most significant first, behind a header of 16 words (PS3.5 Annex G)."""
+"""RLE Lossless: a header of 16 words, then byte planes in PackBits, most significant first (PS3.5 Annex G)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     Words = NDArray[Any]
 
-# PS3.5 G.3.1: codes below are literals, codes above runs; itself it stands for nothing.
+# PS3.5 G.3.1: lower codes are literals, higher codes are runs; this code outputs nothing.
 _NOTHING = 128
-# Bytes behind the plane of a segment whose runs go on from row to row: more than these are not padding.
+# If runs of a segment cross rows, more than this many bytes after its plane are not padding.
 _LITTLE = 16
 _LAST_ROWS = 3
 
@@ -27,7 +27,7 @@ _LAST_ROWS = 3
 def decode_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
     """Return one frame decoded by imagecodecs, colour by pixel.
 
-    Raises InputError where a segment holds less than its plane.
+    Raises InputError if a segment holds less than its plane.
     """
     import imagecodecs
 
@@ -56,7 +56,7 @@ def _unpack(data: bytes, coded: PixelFormat, word: np.dtype[Any]) -> Words | Non
 def _unpack_colour(data: bytes, coded: PixelFormat, word: np.dtype[Any]) -> Words | None:
     """Return a frame of several samples a pixel, or None if bytes are missing.
 
-    The library lets a segment of one sample make up for what that of another lacks: so each is decoded by itself.
+    Each segment is decoded by itself, because the library would let surplus bytes of one make up for another's lack.
     """
     import imagecodecs
 
@@ -78,7 +78,7 @@ def decode_pylibjpeg(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Wor
     from rle.rle import decode_frame
 
     width = np.dtype(plain.dtype).itemsize * 8
-    # It panics, and says so on standard error, where a segment holds more than its plane.
+    # The library panics, with output on standard error, if a segment holds more than its plane.
     out = decode_frame(_cut(data, coded), coded.pixels, width, "<")
     return _shape(np.frombuffer(out, np.dtype(plain.dtype).newbyteorder("<")), coded)
 
@@ -93,10 +93,10 @@ def _segments(data: bytes) -> list[bytes]:
 
 
 def _cut(data: bytes, coded: PixelFormat) -> bytes:
-    """Return a frame whose segments give a plane each and no more (PS3.5 G.3.2: decoding ends with the plane).
+    """Return a frame whose segments are cut to one plane each (PS3.5 G.3.2: decoding ends with the plane).
 
-    Raises InputError where they give less; where all of them give whole rows or columns more, for then Rows or Columns
-    is wrong; or where what they give more looks like damage before it.
+    Raises InputError if a segment holds less; if all hold extra whole rows or columns, because then Rows or Columns
+    is wrong; or if the surplus looks like the result of damage before it.
     """
     segments, beyond, damaged = [], [], None
     for number, segment in enumerate(_segments(data), start=1):
@@ -105,7 +105,7 @@ def _cut(data: bytes, coded: PixelFormat) -> bytes:
         beyond.append(cut.more)
         if not cut.sound:
             damaged = damaged or number
-    # A pad byte of zero may have made a last, odd zero a literal of one more.
+    # A pad byte after a final zero byte may look like a literal of one more byte.
     if any(all(more >= line and more % line <= 1 for more in beyond) for line in (coded.rows, coded.columns)):
         raise InputError(
             f"all its RLE segments go on beyond {coded.rows}x{coded.columns} pixels, by {beyond[0]} bytes",
@@ -122,10 +122,10 @@ def _cut(data: bytes, coded: PixelFormat) -> bytes:
 
 
 class _Cut(Record):
-    """A segment cut at its plane's size, how many bytes of output more it gave, and whether that looks like padding.
+    """A segment cut at its plane's size, its surplus bytes of output, and whether the surplus looks like padding.
 
-    Damage shifts what is behind it. Where no run or literal goes from one row to the next (PS3.5 G.3.1), nothing was
-    shifted. Where some do, by writers that mind no rows, only a little may be behind, and no shift may show.
+    Damage shifts the data after it. If no run or literal crosses a row (PS3.5 G.3.1), nothing was shifted. Some writers
+    ignore rows: if any run or literal crosses one, the surplus must be small and no shift may be visible.
     """
 
     segment: bytes
@@ -134,7 +134,7 @@ class _Cut(Record):
 
 
 def _cut_segment(segment: bytes, coded: PixelFormat, number: int) -> _Cut:
-    """Return what gives a plane, the last run or literal made shorter if need be."""
+    """Return the segment cut to one plane; the last run or literal is shortened if necessary."""
     length, columns = coded.pixels, coded.columns
     position, left, end = 0, length, len(segment)
     crossed: int | None = None
@@ -153,7 +153,7 @@ def _cut_segment(segment: bytes, coded: PixelFormat, number: int) -> _Cut:
         if crossed is None and (length - left) % columns + taken > columns:
             crossed = length - left
         if taken < size:
-            # A run of one byte cannot be said but as a literal (PS3.5 G.3.1).
+            # A run of one byte can only be coded as a literal (PS3.5 G.3.1).
             last = left - 1 if code < _NOTHING or left == 1 else 257 - left
             cut = segment[:position] + bytes([last]) + segment[position + 1 : after]
             rest = segment[position + 1 + size if code < _NOTHING else after :]
@@ -173,9 +173,9 @@ def _cut_segment(segment: bytes, coded: PixelFormat, number: int) -> _Cut:
 
 
 def _is_shifted(more: int, length: int, columns: int, crossed: int, ends: set[int]) -> bool:
-    """Tell whether the last rows are coded each by itself, but so many bytes too late: something before made too many.
+    """Tell whether the last rows are coded separately but `more` bytes too late, because damage added output before.
 
-    `crossed` is where first a run or literal went on into the next row; `ends` are where the last of them ended.
+    `crossed` is the position of the first run or literal that crosses a row; `ends` are the ends of the last ones.
     """
     late = [length - row * columns + more % columns for row in range(1, _LAST_ROWS + 1)]
     late = [place for place in late if place > crossed]
@@ -183,7 +183,7 @@ def _is_shifted(more: int, length: int, columns: int, crossed: int, ends: set[in
 
 
 def _output(rest: bytes) -> int:
-    """Return how many bytes the rest of a segment would give; 0 if it is padding, or breaks off."""
+    """Return how many bytes the rest of a segment decodes to; 0 if it is padding or incomplete."""
     if not rest.strip(b"\0"):
         return 0
     position, output, end = 0, 0, len(rest)
@@ -197,12 +197,12 @@ def _output(rest: bytes) -> int:
 
 
 def _size(code: int) -> int:
-    """Return how many bytes a literal or a run gives (PS3.5 G.3.1)."""
+    """Return how many bytes a literal or a run decodes to (PS3.5 G.3.1)."""
     return code + 1 if code < _NOTHING else 257 - code if code > _NOTHING else 0
 
 
 def _shape(samples: Words, coded: PixelFormat) -> Words:
-    """Return samples that lie plane by plane as a frame."""
+    """Return samples stored plane by plane as a frame."""
     if samples.size != coded.pixels * coded.samples:
         raise CodecError(f"the frame decodes to {samples.size} samples instead of {coded.pixels * coded.samples}")
     if coded.samples == 1:
@@ -211,7 +211,7 @@ def _shape(samples: Words, coded: PixelFormat) -> Words:
 
 
 def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
-    """Return one frame encoded: each row of each byte plane packed by imagecodecs, the rest by us."""
+    """Return one frame encoded: imagecodecs packs each row of each byte plane, and dcmtx writes the rest."""
     import imagecodecs
 
     width = words.dtype.itemsize
@@ -236,7 +236,7 @@ def encode_pylibjpeg(words: Words, plain: PixelFormat, coded: PixelFormat, quali
 
 
 def _assemble(segments: list[bytes]) -> bytes:
-    """Return the segments behind their header (PS3.5 G.5)."""
+    """Return the header and the segments (PS3.5 G.5)."""
     offsets, position = [], 64
     for segment in segments:
         offsets.append(position)

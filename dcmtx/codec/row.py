@@ -1,4 +1,4 @@
-"""One row of a registry: a backend in one direction, as strings. Nothing is imported before it is asked for."""
+"""One row of a registry: a backend in one direction, as strings. Libraries are imported only when they are needed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters, option_name
 from dcmtx.record import Record
 
-# Whose rows the tables of dcmtx are.
+# The distribution of the rows in dcmtx's own tables.
 OWN = "dcmtx"
 # How many times an image is halved whatever its size.
 _ALWAYS_HALVED = 5
@@ -24,10 +24,10 @@ class Runs(Enum):
 
 
 class Limits(Record):
-    """What a row can code. `stored` and `allocated` are ranges of bits, ends included.
+    """The formats that a row can code. `stored` and `allocated` are ranges of bits, ends included.
 
-    `halved_to` is how many pixels the longer side must be halved down to; more than five times only while the shorter
-    side has a pixel left.
+    `halved_to` is the size in pixels that the longer side must be halved down to. More than five halvings are possible
+    only while the shorter side keeps at least one pixel.
     """
 
     stored: tuple[int, int] = (1, 16)
@@ -38,7 +38,7 @@ class Limits(Record):
     halved_to: int | None = None
 
     def reason(self, fmt: PixelFormat) -> str:
-        """Return why this format lies beyond the limits, or an empty string."""
+        """Return why this format exceeds the limits, or an empty string."""
         if fmt.samples not in self.samples:
             return f"Samples per Pixel {fmt.samples}"
         if not self.stored[0] <= fmt.stored <= self.stored[1]:
@@ -63,9 +63,10 @@ class Limits(Record):
 
 
 class Needs(Record):
-    """The library that a row needs: what pip installs, and what it is called when it is imported, its lightest module.
+    """The library that a row needs: the `package` that pip installs, and the lightest `module` to import.
 
-    `since` is the version of it from which on the row works, if not any, `before` that which made the row needless.
+    `since` is the first version that works with the row, empty for any. `before` is the version that made the row
+    obsolete.
     """
 
     package: str
@@ -83,7 +84,7 @@ class Needs(Record):
             return False
 
     def version(self) -> str | None:
-        """Return the version of the library, which is imported; None if it is not installed."""
+        """Import the library and return its version; None if it is not installed."""
         try:
             module = importlib.import_module(self.module)
         except ImportError:
@@ -93,7 +94,7 @@ class Needs(Record):
 
 
 def version_of(distribution: str) -> str | None:
-    """Return the version of what is installed under this name; None if nothing is."""
+    """Return the installed version of a distribution; None if it is not installed."""
     from importlib import metadata
 
     try:
@@ -103,7 +104,7 @@ def version_of(distribution: str) -> str | None:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    """Return the first three numbers of a version: no library here says more by the rest."""
+    """Return the first three numbers of a version; no library here needs more."""
     import re
 
     return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
@@ -112,11 +113,11 @@ def _numbers(text: str) -> tuple[int, ...]:
 class Row(Record):
     """One backend in one direction.
 
-    `syntaxes` are the UIDs that it codes, `backend` the name that --decoder or --encoder gives it, `call` the codec:
-    `module:function` or `module:Class` (`dcmtx.codec.registry` says what either is called with). `needs` is the library
-    behind it, if there is one. `runs` says where it codes, `batch` how many frames at once it codes best. `lossy` tells
-    whether it loses (an encoder does or does not), `options` names the coding parameters that it takes.
-    `distribution` is what the row came with; `Registry.add` fills it in.
+    `syntaxes` are the UIDs that it codes, `backend` its name for --decoder or --encoder, `call` the codec:
+    `module:function` or `module:Class` (`dcmtx.codec.registry` describes the arguments of both). `needs` is the library
+    that it uses, if any. `runs` tells where it codes, `batch` the best number of frames at once. `lossy` tells
+    whether an encoder loses data, `options` names the coding parameters that it takes.
+    `distribution` is the distribution of the row; `Registry.add` fills it in.
     """
 
     syntaxes: tuple[str, ...]
@@ -132,16 +133,16 @@ class Row(Record):
 
     @property
     def package(self) -> str:
-        """What pip installs for the row: its library, or what it came with."""
+        """The package that pip installs for the row: its library, or its distribution."""
         return self.needs.package if self.needs is not None else self.distribution
 
     @property
     def native(self) -> bool:
-        """Tell whether somebody else's code codes, not dcmtx itself."""
+        """Whether third-party code does the coding, not dcmtx itself."""
         return self.needs is not None or self.distribution != OWN
 
     def identity(self) -> str:
-        """Return what codes: the backend, with the version of its library and of what else it came with."""
+        """Return the backend with the versions of its library and its distribution."""
         versions = {self.distribution: version_of(self.distribution)} if self.distribution != OWN else {}
         if self.needs is not None:
             versions[self.needs.package] = self.needs.version()
@@ -152,9 +153,9 @@ class Row(Record):
         return self.needs is None or self.needs.is_installed()
 
     def too_old(self) -> str:
-        """Return that the library at hand is older than the row needs, or an empty string.
+        """Return a message if the installed library is older than the row needs, or an empty string.
 
-        The library is imported for that. One that is missing is not too old: `Registry.make` says what to install.
+        The library is imported for that. A missing library is not too old: `Registry.load` names what to install.
         """
         needs = self.needs
         found = needs.version() if needs is not None and needs.since else None
@@ -163,17 +164,17 @@ class Row(Record):
         return f"needs {needs.package} {needs.since}, and {found} is installed"
 
     def superseded(self) -> bool:
-        """Tell whether the library at hand, which is imported for that, is so new that another row takes its place."""
+        """Import the library and tell whether it is so new that another row replaces this one."""
         needs = self.needs
         found = needs.version() if needs is not None and needs.before else None
         return needs is not None and found is not None and _numbers(found) >= _numbers(needs.before)
 
     def at_hand(self) -> bool:
-        """Tell whether the row is for the version of the library at hand, if there is one."""
+        """Tell whether the row fits the installed version of the library, if there is one."""
         return not self.too_old() and not self.superseded()
 
     def objection(self, fmt: PixelFormat, quality: EncodingParameters) -> str:
-        """Return why this row cannot code the format as asked, or an empty string."""
+        """Return why this row cannot code the format as requested, or an empty string."""
         missing = sorted(quality.asked() - self.options)
         if missing:
             return f"has no {', '.join(option_name(name) for name in missing)}"

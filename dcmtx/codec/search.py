@@ -1,8 +1,7 @@
-"""Finding the parameter that gives a wanted ratio or quality, where a library takes only the parameter.
+"""A search for the parameter that gives a wanted ratio or quality, if a library takes only the parameter.
 
-Parameters go from `worst` to `best`, by the quality that they give, and are taken as logarithms, to which logarithms of
-sizes, and decibels, are in a nearly straight relation. A search always goes the same way, so the same frame is always
-encoded the same.
+Parameters range from `worst` to `best` quality. The search uses their logarithms, because the logarithms of sizes, and
+decibels, are nearly linear in them. The search is deterministic, so the same frame is always encoded the same.
 """
 
 from __future__ import annotations
@@ -12,20 +11,20 @@ from collections.abc import Callable
 
 Encode = Callable[[float], bytes]
 
-# A ratio is met within this share of it, a PSNR by no more decibels than this above it.
+# A ratio may miss by this share of it, a PSNR may exceed the wanted one by this many decibels.
 _TOLERANCE = 0.02
 _DECIBELS = 0.3
 _TRIALS = 16
-# A ratio so near the greatest that headers leave is as good as out of reach.
+# A ratio within this share of the greatest that headers allow counts as out of reach.
 _EDGE = 0.05
-# Where it is, by what share more than the fewest bytes it is missed: there, that is worth ten decibels.
+# If the ratio is out of reach, this share above the fewest bytes is accepted: it is worth ten decibels there.
 _FREE = 0.15
 
 
 def by_ratio(encode: Encode, raw: float, wanted: float, worst: float, best: float) -> bytes:
     """Return the encoding whose ratio to `raw` bytes is nearest to `wanted`.
 
-    Where headers alone take more bytes than that leaves, which no loss of quality changes, the best quality that takes
+    If headers alone exceed the size for that ratio, no loss of quality helps: then return the best quality that takes
     little more than the fewest bytes.
     """
     smallest = encode(worst)
@@ -42,7 +41,7 @@ def by_ratio(encode: Encode, raw: float, wanted: float, worst: float, best: floa
 
 
 def by_psnr(encode: Encode, measure: Callable[[bytes], float], wanted: float, worst: float, best: float) -> bytes:
-    """Return the smallest encoding found that measures `wanted` decibels or little more; the best if none does."""
+    """Return the smallest encoding found that measures at least `wanted` decibels; the best one if none does."""
     trials = _Trials(encode, lambda encoded: measure(encoded) - wanted, worst, best, encode(worst))
     if trials.miss_worst >= 0:
         return by_ratio(encode, 1, math.inf, worst, best)
@@ -53,7 +52,7 @@ def by_psnr(encode: Encode, measure: Callable[[bytes], float], wanted: float, wo
 
 
 class _Trials:
-    """What was encoded so far, with how far its measure is from the goal; first with the best, then with the worst."""
+    """The encodings so far, each with the distance of its measure from the goal; the best first, then the worst."""
 
     def __init__(
         self, encode: Encode, miss: Callable[[bytes], float], worst: float, best: float, smallest: bytes
@@ -71,13 +70,13 @@ class _Trials:
         return miss
 
     def close_in(self, near: Callable[[float], bool]) -> None:
-        """Try between two borders that lie on both sides of the goal, until one is near it.
+        """Try parameters between two borders on both sides of the goal, until one is near it.
 
-        Each trial is put where a line through the borders meets the goal.
+        Each trial is at the point where a line through the borders meets the goal.
         """
         left, right, miss_left, miss_right = self._worst, self._best, self.miss_worst, self.miss_best
         for trial in range(_TRIALS):
-            # Interpolation alone creeps where the curve bends: every third trial halves.
+            # Interpolation alone converges slowly on a curve, so every third trial halves the range.
             share = 0.5 if trial % 3 == 2 or miss_left == miss_right else miss_left / (miss_left - miss_right)
             middle = left + min(max(share, 0.05), 0.95) * (right - left)
             miss = self._keep(self._encode(math.exp(middle)))

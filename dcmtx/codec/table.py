@@ -1,6 +1,6 @@
 """The rows: one per backend and direction, preferred first.
 
-The order follows measurements: exactness first, then whether other threads run meanwhile, then speed.
+The order follows measurements: exactness first, then whether other threads can run meanwhile, then speed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ _JPEG_XL_JPEG = _uids("4.111")
 _RLE = _uids("5")
 
 _IMAGECODECS = Needs("imagecodecs", "imagecodecs")
-# From here on imagecodecs writes JPEG-LS and HTJ2K of any precision, and orders HTJ2K as asked. Python 3.12 and newer.
+# Since this version imagecodecs writes JPEG-LS and HTJ2K of any precision, and HTJ2K in any progression order. It needs
+# Python 3.12 or newer.
 _PRECISE = _IMAGECODECS.replace(since="2026.10.10")
 _IMPRECISE = _IMAGECODECS.replace(before=_PRECISE.since)
 _ISAL = Needs("isal", "isal")

@@ -1,9 +1,9 @@
-"""Native codecs are called once, on a small frame, before two threads may call them at once.
+"""Warm-up: native codecs are called once, on a small frame, before several threads may call them at once.
 
-Some fill tables when they are first called, without a lock: the encoder of OpenJPH, called by two threads as the first
-thing that a process does, now and then gives a stream that nothing decodes. So each row of a plan codes a few pixels
-first, the way that it will code the frames. It takes a millisecond, once per process. A row that keeps the interpreter
-lock is left out: threads wait for one another there, and a forked process has but one.
+Some fill tables on the first call, without a lock: if two threads make the first calls in a process to the encoder of
+OpenJPH, it sometimes gives a stream that cannot be decoded. So each row of a plan codes a few pixels first, in the way
+that it will code the frames. It takes a millisecond, once per process. A row that keeps the interpreter lock does not
+need this: its threads wait for one another, and a forked process has only one.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
     Words = NDArray[Any]
 
-# Rows and columns: code-blocks of more than one stripe, and the smallest that every row takes.
+# Rows and columns: large enough for code-blocks of several stripes, and the smallest size that every row takes.
 _SIDE = 32
 _lock = _thread.allocate_lock()
-# How colour is coded, by family and loss; RGB elsewhere.
+# How colour is coded, by family and loss; RGB otherwise.
 _COLOURS = {
     ("j2k", False): "YBR_RCT", ("j2k", True): "YBR_ICT", ("htj2k", False): "YBR_RCT", ("htj2k", True): "YBR_ICT",
     ("jpeg", True): "YBR_FULL_422",
 }  # fmt: skip
-# What was called in this process: functions, and what makes them take another way.
+# The calls made in this process: functions, and the parameters that select their code paths.
 _done: set[tuple[object, ...]] = set()
 
 
 def others_run() -> bool:
-    """Tell whether other threads run, which may convert something too."""
+    """Tell whether other threads are running, which may be converting too."""
     threading = sys.modules.get("threading")
     return threading is not None and threading.active_count() > 1
 
@@ -46,9 +46,9 @@ def others_run() -> bool:
 def encoder(
     row: Row, given: PixelFormat, coded: PixelFormat, quality: EncodingParameters, verifier: Row | None
 ) -> None:
-    """Call an encoder once as it will be called, and the decoder that verifies on what it made."""
+    """Call an encoder once as it will be called, and the verifying decoder on its output."""
     if verifier is not None and Runs.DEVICE in (row.runs, verifier.runs):
-        # A device has one thread, and takes long to open: the other of the two is called without it.
+        # A device has one thread and is slow to open, so the other of the two is called without it.
         decoder(verifier, coded)
         verifier = None
     if row.runs is Runs.DEVICE:
@@ -61,14 +61,14 @@ def encoder(
 
 
 def decoder(row: Row, coded: PixelFormat) -> None:
-    """Call a decoder once for each way of coding that its syntaxes have: the next frame may be coded another way."""
+    """Call a decoder once for each way of coding in its syntaxes: the next frame may use another way."""
     if _shared(row):
         key = (row.call, row.syntaxes, coded.samples, coded.allocated, coded.stored)
         _once(key, lambda: _decode(row, _small(coded)))
 
 
 def recompressor(row: Row, coded: PixelFormat) -> None:
-    """Call the encoder that turns JPEG streams into others; it turns them back too."""
+    """Call the encoder that recompresses JPEG streams; it also restores them."""
     _once((row.call, coded.samples), lambda: _exhaust(_streams(row, _small(coded))))
 
 
@@ -78,7 +78,7 @@ def _shared(row: Row) -> bool:
 
 
 def _once(key: tuple[object, ...], call: Callable[[], None]) -> None:
-    """Make a call the first in this process, while others wait. What fails here fails on a frame, and is told then."""
+    """Make a call once in this process, while others wait. A failure here recurs on a frame and is reported then."""
     with _lock:
         if key not in _done:
             _done.add(key)
@@ -89,7 +89,7 @@ def _once(key: tuple[object, ...], call: Callable[[], None]) -> None:
 def _encode(
     row: Row, given: PixelFormat, coded: PixelFormat, quality: EncodingParameters, verifier: Row | None
 ) -> None:
-    # What depends on the size of an image is left to the codec: a few pixels have no ten resolutions.
+    # Options that depend on the image size are left to the codec: a few pixels do not have ten resolutions.
     quality = quality.replace(resolutions=None, tile=None, code_block=None)
     data = ENCODERS.load(row).once(_ramp(given), given, coded, parameters=quality)
     if verifier is not None:
@@ -108,9 +108,9 @@ def _decode(row: Row, fmt: PixelFormat) -> None:
 
 
 def _streams(row: Row, fmt: PixelFormat) -> Iterator[tuple[bytes, PixelFormat]]:
-    """Yield streams that a decoder of the same package reads, one with loss and one without, where there are such.
+    """Yield streams that a decoder of the same package reads: one lossy and one lossless, if available.
 
-    They are of this format where that can be coded, else of 8 bits.
+    They have this format if it can be coded, else 8 bits.
     """
     ways: set[bool] = set()
     for uid in row.syntaxes:
@@ -130,7 +130,7 @@ def _streams(row: Row, fmt: PixelFormat) -> Iterator[tuple[bytes, PixelFormat]]:
 
 
 def _codable(row: Row, family: str, fmt: PixelFormat) -> PixelFormat | None:
-    """Return the format as an encoder takes it, of 8 bits if not of these; None if it does not take so many samples."""
+    """Return the format as an encoder takes it, else with 8 bits; None if it does not take that number of samples."""
     grey = fmt.samples == 1
     name = "MONOCHROME2" if grey else _COLOURS.get((family, row.lossy), "RGB")
     coded = fmt.replace(photometric=name, signed=False, planar=0, high_bit=fmt.stored - 1)
@@ -149,7 +149,7 @@ def _small(fmt: PixelFormat) -> PixelFormat:
 
 
 def _ramp(fmt: PixelFormat) -> Words:
-    """Return a frame with values from all over the range."""
+    """Return a frame with values spread over the whole range."""
     import numpy as np
 
     low = -(1 << fmt.stored - 1) if fmt.signed else 0
