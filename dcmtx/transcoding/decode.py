@@ -7,21 +7,18 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from dcmtx.codec.row import Row
 from dcmtx.codec.table import DECODERS
 from dcmtx.dataset.element import PIXEL_DATA
-from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError
-from dcmtx.pixel.codestream import END, KINDS, Codestream
+from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.pixel.promise import check_promise
 from dcmtx.place.bytes import Reader
 from dcmtx.place.places import SourcePlace, open_reader
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.planner import make
 from dcmtx.planning.request import Request, resolve
 from dcmtx.policy import LOSSLESS, Signatures, Uid, WordOrder
-from dcmtx.transcoding.coders import Asking, Coder, carry_out
-from dcmtx.transcoding.codestreams import bare, read_colour
+from dcmtx.transcoding.coders import Asking, carry_out
+from dcmtx.transcoding.decoder import FrameDecoder
 from dcmtx.transcoding.frames import Frames as CodedFrames
 from dcmtx.transcoding.job import Job, job
 from dcmtx.transcoding.source import Opened, open_source
@@ -29,9 +26,6 @@ from dcmtx.transcoding.source import Opened, open_source
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SOI = b"\xff\xd8"
-# Arbitrary entropy-coded data. It has no marker and starts with a zero, so that a preceding FF is no marker either.
-_OTHER_BYTES = bytes(range(250)) * 8
 # Frames are decoded as for an uncompressed file; beyond the size limit of native Pixel Data, as uncompressed fragments.
 _TARGET, _LARGE_TARGET = "explicit", "encapsulated"
 
@@ -187,16 +181,15 @@ class _FrameDecoder:
         assert fmt is not None
         row = plan.decoder or DECODERS.choose(frames.syntax.uid, frames.syntax.label, fmt)
         self._frames = frames
-        self._source_format = fmt
-        self._transform = plan.transform
-        self._row: Row = row
         self._decoded_format = plan.decoded_format or _by_pixel(fmt)
-        self._decode = Coder(DECODERS, row, fmt, made=self._decoded_format)
+        self._decode = FrameDecoder(
+            frames, row, plan.transform, held=fmt, shown=self._decoded_format, scans=True, option="the decoder"
+        )
         self.format = _by_pixel(self._decoded_format)
 
     def close(self) -> None:
         """Close the codec."""
-        self._decode.close()
+        self._decode.coder.close()
 
     def __call__(self, number: int) -> Any:
         """Return the words of one frame, 0-based. Raises InputError, CodecError or UnsupportedError with its number."""
@@ -206,67 +199,5 @@ class _FrameDecoder:
         return result.astype(self.format.dtype, copy=False)
 
     def _decoded(self, number: int) -> Asking:
-        data = self._frames.frame(number)
-        stream = None
-        if self._frames.syntax.family in KINDS:
-            stream = read_colour(self._frames.syntax, data, self._source_format)
-            self._check(stream, len(data))
-            data = bare(self._frames.syntax, stream, data)
-        try:
-            words = yield self._decode, data
-            _check_shape(words, self._decoded_format, self._row)
-        except CodecError as error:
-            others = DECODERS.others(self._frames.syntax.uid, self._source_format, self._row.backend)
-            error.advise(f"try the decoder {' or '.join(others)}" if others else "")
-            raise
-        if stream is None:
-            return words
-        from dcmtx.pixel import bits
-
-        yield from self._check_scan(data, stream, words)
-        return bits.settle(words, stream, self._decoded_format)
-
-    def _check(self, stream: Codestream, size: int) -> None:
-        """Refuse a stream that cannot hold its image or changes colour space, and a decoder that interpolates chroma.
-
-        `size` is in bytes. Raises InputError or UnsupportedError.
-        """
-        if stream.transform is not self._transform:
-            raise InputError(
-                "its codestream is in another colour space than that of the first frame, and one Photometric "
-                "Interpretation cannot say both",
-                code="E_INCONSISTENT",
-            )
-        fmt = self._source_format
-        check_promise(stream, size, fmt.pixels * fmt.samples, fmt.frame_bytes)
-        if stream.lossless_process and stream.subsampled and self._row.backend == "pylibjpeg-libjpeg":
-            raise UnsupportedError(
-                "the components of its lossless codestream are subsampled, and pylibjpeg-libjpeg would interpolate "
-                "them",
-                advice="use the decoder imagecodecs",
-                code="E_LIMIT",
-            )
-
-    def _check_scan(self, data: bytes, stream: Codestream, words: Any) -> Asking:
-        """Raise InputError for JPEG whose scan ends before the image: libjpeg fills in the rest silently.
-
-        The test decodes again with extra bytes before EOI. A complete scan ignores them; a truncated one changes.
-        """
-        if stream.kind != "jpeg" or self._row.backend != "imagecodecs" or not data.startswith(_SOI):
-            return
-        import numpy as np
-
-        from dcmtx.pixel import ends
-
-        # A search for the last EOI may find one in data that follows the codestream.
-        end = (ends.in_scans(data, stream) or data.rfind(END) + len(END)) - len(END)
-        again = yield self._decode, data[:end] + _OTHER_BYTES + END
-        if not np.array_equal(again, words):
-            raise InputError(
-                "its JPEG scan ends before the image does; the pixel data is truncated or damaged", code="E_TRUNCATED"
-            )
-
-
-def _check_shape(words: Any, fmt: PixelFormat, row: Row) -> None:
-    if words.shape != fmt.shape:
-        raise CodecError(f"{row.backend} returned {words.shape} samples instead of {fmt.shape}")
+        words = yield from self._decode.words(self._frames.frame(number))
+        return words

@@ -12,22 +12,19 @@ from typing import Any
 from dcmtx.codec import warm
 from dcmtx.codec.row import Row, Runs
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, VerifyError
-from dcmtx.pixel.codestream import END, KINDS, Codestream
+from dcmtx.errors import DcmtxError, RefusedError, VerifyError
+from dcmtx.pixel.codestream import KINDS
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.pixel.promise import check_promise
 from dcmtx.planning.plan import Plan
 from dcmtx.policy import EncodingParameters, UnusedBits
 from dcmtx.record import Record
 from dcmtx.syntax import Kind
 from dcmtx.transcoding.coders import Asking, Coder, call, carry_out, close_all
-from dcmtx.transcoding.codestreams import bare, read_colour, read_stream
+from dcmtx.transcoding.codestreams import read_stream
+from dcmtx.transcoding.decoder import FrameDecoder, check_shape
 from dcmtx.transcoding.frames import Frames
 
 Frame = Any
-_SOI = b"\xff\xd8"
-# Arbitrary entropy-coded data. It has no marker and starts with a zero, so that a preceding FF is no marker either.
-_OTHER_BYTES = bytes(range(250)) * 8
 
 
 class Measure(Record):
@@ -115,7 +112,14 @@ class FrameCoder:
         self._decoder, self._encoder, self._verifier = plan.decoder, plan.encoder, plan.verifier
         self._source_format, self._decoded_format = plan.source_format, plan.decoded_format
         self._encoder_format, self._target_format = plan.encoder_format, plan.target_format
-        self._decode = Coder(DECODERS, plan.decoder, self._source_format, made=self._decoded_format)
+        self._decode = FrameDecoder(
+            frames,
+            plan.decoder,
+            plan.transform,
+            held=self._source_format,
+            shown=self._decoded_format,
+            scans=plan.verifier is not None,
+        )
         self._encode = Coder(
             ENCODERS, plan.encoder, self._encoder_format, made=self._target_format, parameters=plan.parameters
         )
@@ -146,7 +150,7 @@ class FrameCoder:
 
     def close(self) -> None:
         """Close the codecs."""
-        close_all([self._decode, self._encode, self._encode_exactly, self._check])
+        close_all([self._decode.coder, self._encode, self._encode_exactly, self._check])
 
     def code(self, numbers: list[int]) -> list[EncodedFrame | DcmtxError]:
         """Return each frame (0-based) as the encoder of the plan writes it, or its error.
@@ -176,7 +180,7 @@ class FrameCoder:
         return target_format.replace(photometric=target_format.photometric.replace("YBR_ICT", "YBR_RCT"))
 
     def _coded(self, number: int) -> Asking:
-        words = yield from self._decoded(self._frames.frame(number))
+        words = yield from self._decode.words(self._frames.frame(number))
         decoded = self._as_native(words) if self._keep_words else None
         overlays: tuple[Frame, ...] = ()
         if self._plan.overlays:
@@ -226,67 +230,6 @@ class FrameCoder:
         held = self._source_format
         shared = held.subsampled and self._decoded_format.photometric == "YBR_FULL" and held.columns % 2 == 0
         return color.share_422(words) if shared else words
-
-    def _decoded(self, data: bytes) -> Asking:
-        """Return the words of a frame of the source."""
-        from dcmtx.pixel import bits
-
-        stream = None
-        if self._frames.syntax.family in KINDS:
-            stream = read_colour(self._frames.syntax, data, self._source_format)
-            if stream.transform is not self._plan.transform:
-                raise InputError(
-                    "its codestream is in another colour space than that of the first frame, and one Photometric "
-                    "Interpretation cannot say both",
-                    code="E_INCONSISTENT",
-                )
-            fmt = self._source_format
-            check_promise(stream, len(data), fmt.pixels * fmt.samples, fmt.frame_bytes)
-            self._check_sharing(stream)
-            data = bare(self._frames.syntax, stream, data)
-        try:
-            words = yield self._decode, data
-            _check_shape(words, self._decoded_format, self._decoder)
-        except CodecError as error:
-            error.advise(self._advice())
-            raise
-        if self._verifier is not None and stream is not None and stream.kind == "jpeg":
-            yield from self._check_scan(data, stream, words)
-        return bits.settle(words, stream, self._decoded_format) if stream is not None else words
-
-    def _advice(self) -> str:
-        """Return the other decoders to try where a frame cannot be decoded. None is tried automatically."""
-        others = DECODERS.others(self._frames.syntax.uid, self._source_format, self._decoder.backend)
-        return f"try --decoder {' or '.join(others)}" if others else ""
-
-    def _check_sharing(self, stream: Codestream) -> None:
-        """Raise UnsupportedError for a decoder that interpolates subsampled chroma of a lossless stream."""
-        if stream.lossless_process and stream.subsampled and self._decoder.backend == "pylibjpeg-libjpeg":
-            raise UnsupportedError(
-                "the components of its lossless codestream are subsampled, and pylibjpeg-libjpeg would interpolate "
-                "them",
-                advice="use --decoder imagecodecs",
-                code="E_LIMIT",
-            )
-
-    def _check_scan(self, data: bytes, stream: Codestream, words: Frame) -> Asking:
-        """Raise InputError for JPEG whose scan ends before the image: libjpeg fills in the rest silently.
-
-        The test decodes again with extra bytes before EOI. A complete scan ignores them; a truncated one changes.
-        """
-        if self._decoder.backend != "imagecodecs" or not data.startswith(_SOI):
-            return
-        import numpy as np
-
-        from dcmtx.pixel import ends
-
-        # A search for the last EOI may find one in data that follows the codestream.
-        end = (ends.in_scans(data, stream) or data.rfind(END) + len(END)) - len(END)
-        again = yield self._decode, data[:end] + _OTHER_BYTES + END
-        if not np.array_equal(again, words):
-            raise InputError(
-                "its JPEG scan ends before the image does; the pixel data is truncated or damaged", code="E_TRUNCATED"
-            )
 
     def _take_overlays(self, words: Frame) -> tuple[Frame, tuple[Frame, ...]]:
         """Return the words without the overlays in their unused bits, and the overlays, one byte per pixel."""
@@ -359,7 +302,7 @@ class FrameCoder:
 
         target = self._plan.syntax
         assert self._verifier is not None
-        _check_shape(back, self._encoder_format, self._verifier)
+        check_shape(back, self._encoder_format, self._verifier)
         if target.family in KINDS:
             back = bits.settle(back, read_stream(target, data, self._target_format), self._encoder_format)
         if self._plan.irreversible and not exact:
@@ -395,11 +338,6 @@ def _is_enough(length: int, fmt: PixelFormat, quality: EncodingParameters) -> bo
     if quality.psnr is not None:
         return rate.must_be_exact(quality.psnr, fmt)
     return length * (quality.ratio or rate.DEFAULT_RATIO) <= rate.frame_bytes(fmt)
-
-
-def _check_shape(samples: Frame, fmt: PixelFormat, row: Row) -> None:
-    if samples.shape != fmt.shape:
-        raise CodecError(f"{row.backend} returned {samples.shape} samples instead of {fmt.shape}")
 
 
 class Recompressor:

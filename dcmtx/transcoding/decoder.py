@@ -1,0 +1,116 @@
+"""One frame decoded: its codestream checked before, its words after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dcmtx.codec.row import Row
+from dcmtx.codec.table import DECODERS
+from dcmtx.errors import CodecError, InputError, UnsupportedError
+from dcmtx.pixel.codestream import END, KINDS, Codestream, Transform
+from dcmtx.pixel.format import PixelFormat
+from dcmtx.pixel.promise import check_promise
+from dcmtx.transcoding.coders import Asking, Coder
+from dcmtx.transcoding.codestreams import bare, read_colour
+from dcmtx.transcoding.frames import Frames
+
+_SOI = b"\xff\xd8"
+# Arbitrary entropy-coded data. It has no marker and starts with a zero, so that a preceding FF is no marker either.
+_OTHER_BYTES = bytes(range(250)) * 8
+
+
+class FrameDecoder:
+    """Decodes the frames of one file by one row. Safe to call from several threads.
+
+    `held` is the format in the file, `shown` that of the words; `transform` is that of the first codestream, which all
+    must share. `scans` has JPEG scans checked for their end, which decodes twice. `option` is how messages call the
+    choice of another decoder.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        row: Row,
+        transform: Transform | None,
+        *,
+        held: PixelFormat,
+        shown: PixelFormat,
+        scans: bool,
+        option: str = "--decoder",
+    ) -> None:
+        self.coder = Coder(DECODERS, row, held, made=shown)
+        self._frames = frames
+        self._row = row
+        self._transform = transform
+        self._held, self._shown = held, shown
+        self._scans = scans
+        self._option = option
+
+    def words(self, data: bytes) -> Asking:
+        """Return the words of a frame. Raises InputError, UnsupportedError or CodecError."""
+        stream = None
+        syntax = self._frames.syntax
+        if syntax.family in KINDS:
+            stream = read_colour(syntax, data, self._held)
+            self._check(stream, len(data))
+            data = bare(syntax, stream, data)
+        try:
+            words = yield self.coder, data
+            check_shape(words, self._shown, self._row)
+        except CodecError as error:
+            others = DECODERS.others(syntax.uid, self._held, self._row.backend)
+            # None is tried automatically.
+            error.advise(f"try {self._option} {' or '.join(others)}" if others else "")
+            raise
+        if stream is None:
+            return words
+        from dcmtx.pixel import bits
+
+        if self._scans and stream.kind == "jpeg":
+            yield from self._check_scan(data, stream, words)
+        return bits.settle(words, stream, self._shown)
+
+    def _check(self, stream: Codestream, size: int) -> None:
+        """Refuse a stream that cannot hold its image or changes colour space, and a decoder that interpolates chroma.
+
+        `size` is in bytes. Raises InputError or UnsupportedError.
+        """
+        if stream.transform is not self._transform:
+            raise InputError(
+                "its codestream is in another colour space than that of the first frame, and one Photometric "
+                "Interpretation cannot say both",
+                code="E_INCONSISTENT",
+            )
+        check_promise(stream, size, self._held.pixels * self._held.samples, self._held.frame_bytes)
+        if stream.lossless_process and stream.subsampled and self._row.backend == "pylibjpeg-libjpeg":
+            raise UnsupportedError(
+                "the components of its lossless codestream are subsampled, and pylibjpeg-libjpeg would interpolate "
+                "them",
+                advice=f"use {self._option} imagecodecs",
+                code="E_LIMIT",
+            )
+
+    def _check_scan(self, data: bytes, stream: Codestream, words: Any) -> Asking:
+        """Raise InputError for JPEG whose scan ends before the image: libjpeg fills in the rest silently.
+
+        The test decodes again with extra bytes before EOI. A complete scan ignores them; a truncated one changes.
+        """
+        if self._row.backend != "imagecodecs" or not data.startswith(_SOI):
+            return
+        import numpy as np
+
+        from dcmtx.pixel import ends
+
+        # A search for the last EOI may find one in data that follows the codestream.
+        end = (ends.in_scans(data, stream) or data.rfind(END) + len(END)) - len(END)
+        again = yield self.coder, data[:end] + _OTHER_BYTES + END
+        if not np.array_equal(again, words):
+            raise InputError(
+                "its JPEG scan ends before the image does; the pixel data is truncated or damaged", code="E_TRUNCATED"
+            )
+
+
+def check_shape(samples: Any, fmt: PixelFormat, row: Row) -> None:
+    """Raise CodecError where a decoder gave samples of another shape than the format has."""
+    if samples.shape != fmt.shape:
+        raise CodecError(f"{row.backend} returned {samples.shape} samples instead of {fmt.shape}")
