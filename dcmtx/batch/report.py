@@ -91,6 +91,8 @@ def summary_lines(summary: Summary, seconds: float) -> list[str]:
         ratio = summary.bytes_in / summary.bytes_out
         rate = _size(summary.bytes_in / max(seconds, 1e-6))
         lines.append(f"{_size(summary.bytes_in)} became {_size(summary.bytes_out)} (ratio {ratio:.2f}), {rate}/s")
+    if summary.references:
+        lines.append(f"{summary.references} reference{'s' * (summary.references != 1)} follow new SOP Instance UIDs")
     return lines
 
 

@@ -63,7 +63,8 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     if len(paths) < 2:
         raise click.UsageError(f"no {'DST' if paths else 'SRC and no DST'}; name the file or directory to write")
     *sources, destination = paths
-    resume, fail_fast, timeout = options.pop("resume"), options.pop("fail_fast"), options.pop("timeout")
+    resume, timeout = options.pop("resume"), options.pop("timeout")
+    fail_fast, update_references = options.pop("fail_fast"), options.pop("update_references")
     output = Output(
         options.pop("as_json"), options.pop("report"), options.pop("quiet"), options.pop("verbose"), goes_on=resume
     )
@@ -82,10 +83,19 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     pattern = job(sources[0], destination, to=target, digest=output.wants_records, **options)
     if timeout is not None and math.isnan(timeout):
         raise click.UsageError("--timeout is no number of seconds")
-    if several or timeout is not None or resume:
+    if several or timeout is not None or resume or update_references:
         from dcmtx.cli.batch import convert_many
 
-        return convert_many(sources, destination, pattern, output, resume=resume, fail_fast=fail_fast, timeout=timeout)
+        return convert_many(
+            sources,
+            destination,
+            pattern,
+            output,
+            resume=resume,
+            fail_fast=fail_fast,
+            timeout=timeout,
+            update_references=update_references,
+        )
     return _convert_one(pattern, output)
 
 

@@ -8,8 +8,9 @@ from dcmtx.finding import Finding, Severity
 from dcmtx.place.bytes import Reader, is_stream
 from dcmtx.place.places import check_free, directory_of
 from dcmtx.planning.case import look_inside
+from dcmtx.planning.plan import Plan
 from dcmtx.planning.planner import make
-from dcmtx.planning.request import Request
+from dcmtx.planning.request import Request, assumed
 from dcmtx.planning.routes import Route
 from dcmtx.rules import objects
 from dcmtx.transcoding.job import Cores, Job, Outcome, Status, Watch, copy, sink_of
@@ -41,7 +42,13 @@ def convert(
 
     Raises what `transcode` raises.
     """
-    opened = open_source(file, directory_of(job.target_place), meta=meta)
+    opened = open_source(
+        file,
+        directory_of(job.target_place),
+        meta=meta,
+        assume=assumed(request.policy.assume),
+        forgiving=request.policy.ignore_errors,
+    )
     try:
         if is_stream(file):
             _check_ended(opened)
@@ -115,6 +122,7 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
             from dcmtx.transcoding.announce import announced
 
             plan = announced(plan, dataset)
+            notes += _tallied(plan)
         return outcome.replace(plan=plan, notes=tuple(dict.fromkeys(notes)))
     try:
         with sink_of(job) as sink:
@@ -129,7 +137,7 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
         written = Written(needless=True)
     if written.needless:
         return _convert_exactly(job, size, opened, request, cores, watch)
-    notes += (*written.notes, *sink.notes)
+    notes += (*written.notes, *_tallied(plan), *sink.notes)
     return outcome.replace(
         status=Status.CONVERTED,
         bytes_out=sink.bytes,
@@ -138,6 +146,11 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
         digest=written.digest,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _tallied(plan: Plan) -> tuple[Finding, ...]:
+    """Return what was counted while elements were written."""
+    return tuple(note for tally in plan.tallies for note in tally.notes())
 
 
 def _convert_exactly(

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, NoReturn
 
 from dcmtx.errors import UsageError
-from dcmtx.planning.request import check_backends, resolve
+from dcmtx.planning.request import assumed, check_backends, resolve
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, Syntax
 from dcmtx.transcoding.job import Job
@@ -62,6 +62,7 @@ def _check(job: Job) -> None:
     """Raise what `job` raises for the same options."""
     resolve(job.request.target.name, job.request.parameters)
     check_backends(job.request.backend)
+    assumed(job.request.policy.assume)
     for name, value in (("workers", job.workers), ("memory", job.memory)):
         if value < 1:
             raise UsageError(f"{name} is {value}, not 1 or more")

@@ -22,16 +22,28 @@ from dcmtx.place.places import (
     open_sink,
     path_of,
 )
-from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, parameters_for, resolve
+from dcmtx.planning.request import (
+    BackendChoice,
+    Request,
+    Target,
+    assumed,
+    check_backends,
+    memory_size,
+    parameters_for,
+    resolve,
+)
 from dcmtx.policy import (
     MEMORY,
     OPTIONS,
+    Charset,
     EncodingParameters,
     Icon,
+    Lengths,
     NoPixels,
     OffsetTable,
     OneBit,
     Overlays,
+    Removal,
     Signatures,
     Uid,
     UnusedBits,
@@ -155,6 +167,12 @@ def job(
     one_bit: str | OneBit = OneBit.REFUSE,
     word_order: str | WordOrder = WordOrder.REFUSE,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
+    remove: str | Removal = Removal.NONE,
+    lengths: str | Lengths = Lengths.KEEP,
+    charset: str | Charset = Charset.KEEP,
+    dataset_only: bool = False,
+    assume: str | None = None,
+    ignore_errors: bool = False,
     fallback: Iterable[str] = (),
     verify: bool = True,
     force: bool = False,
@@ -181,11 +199,18 @@ def job(
         signatures=signatures,
         one_bit=one_bit,
         word_order=word_order,
+        remove=remove,
+        lengths=lengths,
+        charset=charset,
+        dataset_only=dataset_only,
+        assume=assume,
+        ignore_errors=ignore_errors,
         verify=verify,
         force=force,
         clobber=clobber,
     )
     OPTIONS["workers"].checked(workers)
+    assumed(assume)
     check_backends(BackendChoice(decoder, encoder))
     coding = EncodingParameters(
         lossy,
@@ -306,6 +331,12 @@ def transcode(
     one_bit: str | OneBit = OneBit.REFUSE,
     word_order: str | WordOrder = WordOrder.REFUSE,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
+    remove: str | Removal = Removal.NONE,
+    lengths: str | Lengths = Lengths.KEEP,
+    charset: str | Charset = Charset.KEEP,
+    dataset_only: bool = False,
+    assume: str | None = None,
+    ignore_errors: bool = False,
     fallback: Iterable[str] = (),
     verify: bool = True,
     force: bool = False,
@@ -371,6 +402,12 @@ def transcode(
         one_bit=one_bit,
         word_order=word_order,
         no_pixels=no_pixels,
+        remove=remove,
+        lengths=lengths,
+        charset=charset,
+        dataset_only=dataset_only,
+        assume=assume,
+        ignore_errors=ignore_errors,
         fallback=fallback,
         verify=verify,
         force=force,
@@ -443,7 +480,7 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
         return False
     if policy.force or policy.offset_table is not OffsetTable.AUTO:
         return False
-    if policy.uid is Uid.NEW or policy.icon is Icon.DROP:
+    if policy.uid is Uid.NEW or policy.icon is Icon.DROP or policy.edits:
         return False
     if request.target.raw:
         return syntax.kind is Kind.NATIVE and not syntax.deflated
