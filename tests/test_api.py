@@ -476,6 +476,7 @@ def test_every_option_of_the_command_line_is_one_of_the_library() -> None:
         "resume",
         "fail_fast",
         "timeout",
+        "update_references",
     }
     options = {
         parameter.name
