@@ -170,7 +170,7 @@ def test_loss_is_recorded_and_its_pixels_are_not_compared(dcmtx, tmp_path, optio
     (record,) = map(json.loads, (tmp_path / "r.jsonl").read_text().splitlines())
     assert (record["status"], record["pixels_sha256_out"]) == ("converted", None)
     ran = dcmtx("audit", tmp_path / "r.jsonl", "--pixels")
-    assert (ran.status, ran.err) == (0, "dcmtx: 1 files: 1 uncompared; 1 frames decoded\n")
+    assert (ran.status, ran.err) == (0, "dcmtx: 1 file: 1 uncompared; 1 frame decoded\n")
 
 
 def test_an_archive_that_was_moved_is_found_where_it_is(dcmtx, tmp_path):
@@ -196,7 +196,7 @@ def test_an_audit_goes_on_where_it_was(dcmtx, tmp_path):
     kept = [line for line in lines if json.loads(line)["path"] != str(victim)]
     proof.write_text("".join(kept) + lines[0][:20])
     ran = dcmtx("audit", tmp_path / "r.jsonl", "--proof", proof, "--resume", "--pixels")
-    assert (ran.status, ran.err) == (0, "dcmtx: 1 files: 1 proven, 2 proven before; 1 frames decoded\n")
+    assert (ran.status, ran.err) == (0, "dcmtx: 1 file: 1 proven, 2 proven before; 1 frame decoded\n")
     # The torn line is cut off, so that what follows it can be read.
     assert all(json.loads(line) for line in proof.read_text().splitlines())
     assert dcmtx("audit", tmp_path / "r.jsonl", "--proof", proof).status == 2
@@ -329,3 +329,13 @@ def test_the_digest_of_a_destination_is_that_of_its_record(tmp_path, source, to)
         pytest.skip("copied")
     with library.frames(tmp_path / "b.dcm") as frames:
         assert frames.sha256() == outcome.digest_out
+
+
+def test_big_endian_words_of_32_bits_are_proven_in_whichever_order_they_were_written(dcmtx, tmp_path):
+    noise = np.random.default_rng(2).integers(0, 1 << 32, (8, 8), np.uint32)
+    (tmp_path / "a.dcm").write_bytes(dicom.Image(noise.tobytes(), allocated=32, stored=32).encode())
+    for order in ("16", "32"):
+        words = ["--to", "1.2.840.10008.1.2.2", "--word-order", order, "--report", tmp_path / f"{order}.jsonl"]
+        assert dcmtx(tmp_path / "a.dcm", tmp_path / f"{order}.dcm", *words).status == 0
+        ran = dcmtx("audit", tmp_path / f"{order}.jsonl", "--pixels")
+        assert (ran.status, ran.err) == (0, "dcmtx: 1 file: 1 proven; 1 frame decoded\n")

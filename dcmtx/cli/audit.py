@@ -126,5 +126,9 @@ class _Audit:
         said = [f"{count} {verdict.value}" for verdict, count in self._counts.items() if count]
         said += [f"{settled} proven before"] if settled else []
         said += [f"{skipped} skipped by the conversion"] if skipped else []
-        frames = f"; {self._frames} frames decoded" if self._question.pixels else ""
-        return f"{sum(self._counts.values())} files: {', '.join(said) or 'nothing'}{frames}"
+        frames = f"; {_count(self._frames, 'frame')} decoded" if self._question.pixels else ""
+        return f"{_count(sum(self._counts.values()), 'file')}: {', '.join(said) or 'nothing'}{frames}"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'s' * (number != 1)}"

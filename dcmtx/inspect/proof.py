@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from contextlib import closing
 from enum import Enum
 
 from dcmtx.dataset.meta import FileMeta, peek
-from dcmtx.errors import DcmtxError
+from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
 from dcmtx.inspect.ledger import Promise
 from dcmtx.place.bytes import open_bytes
+from dcmtx.policy import WordOrder
 from dcmtx.record import Record
 from dcmtx.syntax import find
 
 _INSTANCE = 0x00020003
+# Errors of files that a conversion carries without decoding them.
+_UNDECODED = frozenset(["E_NO_PIXELDATA", "E_FLOAT", "E_INCONSISTENT"])
 
 
 class Verdict(Enum):
@@ -96,20 +100,40 @@ def _label(uid: str) -> str:
 
 def _prove_pixels(promise: Promise) -> Proof:
     """Decode every frame, and compare the digest where there is one to compare. Raises DcmtxError."""
-    from dcmtx.transcoding.decode import frames
-
     try:
-        decoded = frames(promise.path)
-    except DcmtxError as error:
-        if error.code in ("E_NO_PIXELDATA", "E_FLOAT") and promise.digest is None:
-            return Proof(promise.path, Verdict.PROVEN if error.code == "E_NO_PIXELDATA" else Verdict.UNCOMPARED)
+        digests, count = _digests(promise.path)
+    except (InputError, UnsupportedError) as error:
+        # What the conversion did not decode either: it had no pixels, or carried them as they were.
+        if promise.digest is None and not promise.lost and error.code in _UNDECODED:
+            verdict = Verdict.PROVEN if error.code == "E_NO_PIXELDATA" else Verdict.UNCOMPARED
+            return Proof(promise.path, verdict, what=error.message)
         raise
-    with decoded:
-        digest, count = decoded.sha256(), len(decoded)
     if promise.digest is None:
         why = "it was coded with loss" if promise.lost else "the report has no digest of its pixels"
         return Proof(promise.path, Verdict.UNCOMPARED, what=why, frames=count)
-    if digest != promise.digest:
-        what = f"its pixels have the SHA-256 {digest}, recorded was {promise.digest}"
+    if promise.digest not in digests:
+        what = f"its pixels have the SHA-256 {digests[0]}, recorded was {promise.digest}"
         return Proof(promise.path, Verdict.CHANGED, what=what, frames=count)
     return Proof(promise.path, Verdict.PROVEN, frames=count)
+
+
+def _digests(path: str) -> tuple[list[str], int]:
+    """Return the digests that the pixels of a file may have, and how many frames there are. Raises DcmtxError.
+
+    Big endian words of 32 bits have several, since the file does not tell which order its writer took.
+    """
+    from dcmtx.transcoding.decode import frames
+
+    try:
+        with frames(path) as decoded:
+            return [decoded.sha256()], len(decoded)
+    except RefusedError as error:
+        if error.code != "E_AMBIGUOUS":
+            raise
+    digests, count = [], 0
+    for order in WordOrder:
+        if order.bytes:
+            with contextlib.suppress(DcmtxError), frames(path, word_order=order) as decoded:
+                digests.append(decoded.sha256())
+                count = len(decoded)
+    return digests, count
