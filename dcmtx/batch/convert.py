@@ -190,8 +190,8 @@ def _reason_to_skip(job: Job) -> str:
 def _is_done(job: Job) -> bool:
     """Tell whether the destination exists in the transfer syntax that would be written.
 
-    If a file is recoded in place, its syntax is the same before and after. Then dcmtx must have written it, and after
-    lossy coding it must record a loss.
+    If a file is recoded or wrapped anew in place, its syntax is the same before and after. Then dcmtx must have
+    written it, and after lossy coding it must record a loss.
     """
     try:
         with closing(open_bytes(job.dst)) as file:
@@ -203,7 +203,7 @@ def _is_done(job: Job) -> bool:
     if planned.syntax_out != head.syntax:
         return False
     plan = planned.plan
-    if plan is None or plan.route is not Route.RECODE or not is_same(job.src, job.dst):
+    if plan is None or plan.route not in (Route.RECODE, Route.REWRAP) or not is_same(job.src, job.dst):
         return True
     return head.text(IMPLEMENTATION_CLASS) == IMPLEMENTATION_CLASS_UID and (plan.lost or not plan.irreversible)
 

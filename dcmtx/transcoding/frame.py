@@ -13,14 +13,15 @@ from dcmtx.codec import warm
 from dcmtx.codec.row import Row, Runs
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import DcmtxError, RefusedError, VerifyError
-from dcmtx.pixel.codestream import KINDS
+from dcmtx.pixel.codestream import KINDS, Codestream, with_end
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.plan import Plan
 from dcmtx.policy import EncodingParameters, UnusedBits
 from dcmtx.record import Record
+from dcmtx.rules import relabel
 from dcmtx.syntax import Kind
 from dcmtx.transcoding.coders import Asking, Coder, call, carry_out, close_all
-from dcmtx.transcoding.codestreams import read_stream
+from dcmtx.transcoding.codestreams import bare, read_stream
 from dcmtx.transcoding.decoder import FrameDecoder, check_shape
 from dcmtx.transcoding.frames import Frames
 
@@ -401,6 +402,8 @@ class Rewrapper:
         assert plan.source_format is not None
         self._frames = frames
         self._fmt = plan.source_format
+        self._trim = plan.trim
+        self._target = plan.syntax
 
     def warm(self) -> None:
         """Do nothing: no codec is called."""
@@ -417,12 +420,27 @@ class Rewrapper:
         return _one(self.code([number]))
 
     def _bare(self, number: int) -> Asking:
-        data = self._frames.frame(number)
-        if self._frames.syntax.family in ("j2k", "htj2k"):
-            stream = read_stream(self._frames.syntax, data, self._fmt)
+        data, syntax = self._frames.frame(number), self._frames.syntax
+        if self._trim and syntax.family in KINDS:
+            stream = read_stream(syntax, data, self._fmt)
+            self._check_name(stream)
+            data = bare(syntax, with_end(stream, data), data)
+        elif syntax.family in ("j2k", "htj2k"):
+            stream = read_stream(syntax, data, self._fmt)
             data = data[stream.start : stream.end] if stream.boxed else data
         return EncodedFrame(data)
         yield
+
+    def _check_name(self, stream: Codestream) -> None:
+        """Raise RefusedError where the target may not name this codestream."""
+        source, target = self._frames.syntax, self._target
+        why = relabel.objection(source, target, stream) if target is not source else ""
+        if why:
+            raise RefusedError(
+                f"its codestream may not be called {target.label}: {why}",
+                advice=f"use `dcmtx convert --to {target.label}`",
+                code="E_RELABEL",
+            )
 
 
 def _unused(where: str, holds: str) -> RefusedError:

@@ -22,7 +22,16 @@ from dcmtx.place.places import (
     open_sink,
     path_of,
 )
-from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, parameters_for, resolve
+from dcmtx.planning.request import (
+    BackendChoice,
+    Request,
+    Target,
+    Way,
+    check_backends,
+    memory_size,
+    parameters_for,
+    resolve,
+)
 from dcmtx.policy import (
     MEMORY,
     OPTIONS,
@@ -442,7 +451,7 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
     file, not a second loss. A coding parameter requests new encoding.
     """
     policy = request.policy
-    if request.parameters.asked():
+    if request.way is not Way.CONVERT or request.parameters.asked():
         return False
     if policy.force or policy.offset_table is not OffsetTable.AUTO:
         return False
