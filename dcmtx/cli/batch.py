@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from dcmtx.batch.convert import Done, Options, Stop, check_options, convert, local_pool
-from dcmtx.batch.report import summary_lines
+from dcmtx.batch.report import references_line, summary_lines
 from dcmtx.batch.summary import Summary
 from dcmtx.batch.walk import Found, plan_roots, walk
 from dcmtx.cli import bar, error_line, say, shown
@@ -108,8 +108,7 @@ def _tell(done: Done, output: Output) -> None:
     """Tell of one file: its record, and a line if there is something to say."""
     if done.references:
         if output.verbose:
-            count = f"{done.references} reference{'s' * (done.references != 1)}"
-            say(f"dcmtx: {shown(done.dst)}: {count} follow new SOP Instance UIDs")
+            say(f"dcmtx: {shown(done.dst)}: {references_line(done.references)}")
     elif done.error is not None:
         output.record(done.error, done.src, done.dst)
         say(error_line(done.error))
