@@ -371,6 +371,12 @@ _TABLE: tuple[Option, ...] = (
         kind=_NUMBER, metavar="SECONDS", least=0.1, most=1e6,
     ),
     Option(
+        "isolate", _BATCH,
+        "Convert one file in a process of its own, so that a codec that crashes is an error like others; batches and "
+        "`dcmtx serve` do so always.",
+        default=False,
+    ),
+    Option(
         "dry_run", _WORK, "Only print what would be done: route, backends, attributes that change.", default=False
     ),
     Option("digest", _LIBRARY, "Hash the pixels as they are decoded; the outcome has the SHA-256.", default=False),

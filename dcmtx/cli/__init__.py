@@ -92,7 +92,11 @@ def main() -> NoReturn:
     """Run the command line and exit with its status."""
     _occupy_closed_streams()
     handle_signals()
-    status = outcome(lambda: cli.main(prog_name="dcmtx", standalone_mode=False))
+    sys.exit(finished(outcome(lambda: cli.main(prog_name="dcmtx", standalone_mode=False))))
+
+
+def finished(status: int) -> int:
+    """Write what is left of standard output, and return the exit status: another one if that cannot be done."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -100,7 +104,7 @@ def main() -> NoReturn:
         # What is left of the text can go nowhere; the interpreter must not try again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_OUTPUT)
         status = status or ExitStatus.OUTPUT
-    sys.exit(status)
+    return status
 
 
 def outcome(run: Callable[[], Any]) -> int:
@@ -196,4 +200,4 @@ def say(line: str) -> None:
             bar.standing.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
 
 
-__all__: list[Any] = ["bar", "cli", "error_line", "main", "outcome", "printable", "say", "shown"]
+__all__: list[Any] = ["bar", "cli", "error_line", "finished", "main", "outcome", "printable", "say", "shown"]
