@@ -149,6 +149,8 @@ def _convert_exactly(
     """
     from dcmtx.codec import rate
 
-    exact = request.replace(parameters=rate.without_loss(request.parameters), policy=request.policy.replace(force=True))
+    exact = request.replace(
+        parameters=rate.without_loss(request.parameters), policy=request.policy.replace(force=True), rounds=True
+    )
     outcome = _convert(job, size, opened, exact, cores, watch)
     return outcome.replace(notes=(*outcome.notes, _NEEDLESS))
