@@ -141,7 +141,8 @@ def _finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
             edits[SOP_INSTANCE_UID] = Set(SOP_INSTANCE_UID, b"UI", instance.encode("ascii"))
     signed = signature_edits(header)
     drops_icon = request.policy.icon is Icon.DROP and ICON_IMAGE_SEQUENCE in header
-    if signed and (instance is not None or drops_icon):
+    makes_icon = request.policy.icon is Icon.GENERATE and header.pixel is not None
+    if signed and (instance is not None or drops_icon or makes_icon):
         check_signatures(header, request.policy)
         edits |= signed
     if any(tag in edits for tag in signed):
