@@ -68,6 +68,7 @@ CODES: dict[str, str] = {
     "N_PALETTE": "the entries of a palette have 8 bits, which are stored in 16",
     "N_RETIRED": "the transfer syntax is retired",
     "N_SIGNATURES": "digital signatures that would not be valid any more were removed",
+    "N_DONE_BEFORE": "the file was passed over, because its destination is what would be made",
     "N_SKIPPED": "the file was passed over",
     "N_TIFF": "the preamble made it a TIFF file too, which it is no longer",
     "N_UID_KEPT": "SOP Instance UID is kept, though the pixels differ",

@@ -54,7 +54,7 @@ def recompress(case: Case) -> Plan:
     row = ENCODERS.choose(JPEG_RECOMPRESSION.uid, JPEG_RECOMPRESSION.label, declared, case.backend.encoder)
     size = max(formats.worst_case(declared), 2 * case.frames.coded_bytes)
     table, fragment_size = formats.settle_fragments(target, case.policy, declared, size)
-    undeclared = _undeclared_loss(case, declared)
+    undeclared = undeclared_loss(case, declared)
     edits = common_edits(header) | signature_edits(header) | image_edits(header, declared, written)
     edits |= (undeclared.edits if undeclared else {}) | table_edits(table, declared)
     return Plan(
@@ -118,7 +118,7 @@ def recode(case: Case) -> Plan:
     verifier = DECODERS.choose(target.uid, target.label, target_format) if case.policy.verify else None
     check_signatures(header, case.policy)
     overlays = _find_overlays(case, declared, settles=changed is not None and changed.settles)
-    undeclared = _undeclared_loss(case, declared)
+    undeclared = undeclared_loss(case, declared)
     table, fragment_size = OffsetTable.EMPTY, None
     if target.encapsulated:
         size = formats.worst_case(target_format, case.quality.tile)
@@ -214,7 +214,7 @@ def _derive(case: Case, plan: Plan, history: lossy.History) -> Plan:
     )
 
 
-def _undeclared_loss(case: Case, fmt: PixelFormat) -> lossy.UndeclaredLoss | None:
+def undeclared_loss(case: Case, fmt: PixelFormat) -> lossy.UndeclaredLoss | None:
     """Return the losses so far and how to declare them; None where there is no codestream and no loss."""
     if case.stream is None and not case.irreversible:
         return None

@@ -26,6 +26,7 @@ from dcmtx.planning.request import (
     BackendChoice,
     Request,
     Target,
+    Way,
     check_backends,
     check_policy,
     memory_size,
@@ -118,6 +119,8 @@ class Outcome(Record):
     Instance UIDs; `ratio` is the compression ratio of the pixels, counted from Bits Stored, if they were encoded;
     `psnr` is in decibels. `digest` is the hexadecimal SHA-256 of the source's decoded pixels, if it was requested and
     they were decoded: that of Pixel Data in Explicit VR Little Endian, colour by pixel, without the pad byte.
+    `digest_out` is that of the destination's, which differ where chroma, overlays or unused bits were changed; None
+    after loss.
     """
 
     job: Job
@@ -136,6 +139,7 @@ class Outcome(Record):
     ratio: float | None = None
     psnr: float | None = None
     digest: str | None = None
+    digest_out: str | None = None
     notes: tuple[Finding, ...] = ()
 
 
@@ -466,7 +470,7 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
     file, not a second loss. A coding parameter requests new encoding.
     """
     policy = request.policy
-    if request.parameters.asked():
+    if request.way is not Way.CONVERT or request.parameters.asked():
         return False
     if policy.force or policy.offset_table is not OffsetTable.AUTO or policy.fragment_size is not None:
         return False
