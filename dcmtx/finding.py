@@ -62,8 +62,10 @@ CODES: dict[str, str] = {
     "N_UNDECLARED_LOSS": "the codestream is lossy, and the data set did not say so; it does now",
     # The conversion.
     "N_FALLBACK": "a target refused the file; it has another transfer syntax",
+    "N_ICON": "no icon was made, of pixels that are not understood",
     "N_NO_PIXELS": "without pixels, it cannot have the target's transfer syntax",
     "N_PADDING_VALUE": "pixels of Pixel Padding Value may have another value now",
+    "N_PALETTE": "the entries of a palette have 8 bits, which are stored in 16",
     "N_RETIRED": "the transfer syntax is retired",
     "N_SIGNATURES": "digital signatures that would not be valid any more were removed",
     "N_DONE_BEFORE": "the file was passed over, because its destination is what would be made",

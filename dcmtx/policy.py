@@ -12,6 +12,8 @@ from typing import Any
 from dcmtx.errors import UsageError
 from dcmtx.record import Record
 
+# What --photometric takes (PS3.3 C.7.6.3.1.2).
+PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 # What the frames under way may take together, in bytes, unless the user says otherwise.
 MEMORY = 256 << 20
 
@@ -84,10 +86,11 @@ class Overlays(Enum):
 
 
 class Icon(Enum):
-    """What to do with icons: keep them valid under the file's syntax, or leave them out."""
+    """What to do with icons: keep them valid under the file's syntax, leave them out, or make one of the image."""
 
     FOLLOW = "follow"
     DROP = "drop"
+    GENERATE = "generate"
 
 
 class Signatures(Enum):
@@ -119,9 +122,14 @@ class WordOrder(Enum):
 
 
 class Policy(Record):
-    """The choices that the standard leaves. `created` is when, in seconds since 1970, for derived images."""
+    """The choices that the standard leaves. `created` is when, in seconds since 1970, for derived images.
+
+    `fragment_size` is in bytes; None means a fragment per frame. `photometric` and `planar` are None where the target
+    decides.
+    """
 
     offset_table: OffsetTable = OffsetTable.AUTO
+    fragment_size: int | None = None
     unused_bits: UnusedBits = UnusedBits.REFUSE
     no_pixels: NoPixels = NoPixels.NATIVE
     uid: Uid = Uid.AUTO
@@ -130,10 +138,18 @@ class Policy(Record):
     signatures: Signatures = Signatures.REFUSE
     one_bit: OneBit = OneBit.REFUSE
     word_order: WordOrder = WordOrder.REFUSE
+    apply_palette: bool = False
+    photometric: str | None = None
+    planar: int | None = None
     verify: bool = True
     force: bool = False
     clobber: bool = True
     created: float = 0.0
+
+    @property
+    def changes_pixels(self) -> bool:
+        """Whether pixels may have to change: by a palette, in their colours, or in their order."""
+        return self.apply_palette or self.photometric is not None or self.planar is not None
 
 
 class Group(Enum):
@@ -309,11 +325,18 @@ _TABLE: tuple[Option, ...] = (
         kind=_CHOICE, choices=OffsetTable, default=OffsetTable.AUTO,
     ),
     Option(
+        "fragment_size", _RULE,
+        "Bytes of a fragment at most: longer frames are split, where the syntax allows that.",
+        kind=_WHOLE, metavar="BYTES", least=2, most=0xFFFFFFFE, otherwise="a fragment per frame",
+    ),
+    Option(
         "overlays", _RULE, "Overlays in unused bits of the pixels: give them data of their own, or fail.",
         kind=_CHOICE, choices=Overlays, default=Overlays.EXTRACT,
     ),
     Option(
-        "icon", _RULE, "Icons: keep them valid under the new syntax, or leave them out.",
+        "icon", _RULE,
+        "Icons: keep them valid under the new syntax, leave them out, or make one of the image, windowed, of 128x128 "
+        "pixels at most.",
         kind=_CHOICE, choices=Icon, default=Icon.FOLLOW,
     ),
     Option(
@@ -333,6 +356,22 @@ _TABLE: tuple[Option, ...] = (
         "word_order", _RULE,
         "Pixels of more than 16 bits in big endian: how wide the words are that it reversed, or refuse them.",
         kind=_CHOICE, choices=WordOrder, default=WordOrder.REFUSE,
+    ),
+    Option(
+        "apply_palette", _RULE,
+        "PALETTE COLOR becomes RGB, and the palette is removed; the image is a derived one then.", default=False,
+    ),
+    Option(
+        "photometric", _RULE,
+        "Photometric Interpretation to write, where that is exact, or with --lossy; an image whose pixels change is a "
+        "derived one.",
+        kind=_CHOICE, metavar="PI", choices=PHOTOMETRIC, otherwise="as the target needs",
+    ),
+    Option(
+        "planar", _RULE,
+        "Planar Configuration of uncompressed colour: 0 is by pixel, 1 by plane.",
+        kind=_WHOLE, metavar="0|1", least=0, most=1,
+        otherwise="by pixel; what stays uncompressed stays as it is",
     ),
     Option(
         "no_pixels", _RULE,

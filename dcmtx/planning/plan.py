@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from dcmtx.codec.row import Row
 from dcmtx.dataset.edit import Edit
@@ -17,6 +18,9 @@ from dcmtx.policy import EncodingParameters, OffsetTable, UnusedBits
 from dcmtx.record import Record
 from dcmtx.rules import overlay
 from dcmtx.syntax import Syntax
+
+if TYPE_CHECKING:
+    from dcmtx.pixel.palette import Palette
 
 
 class Detail(Record):
@@ -41,9 +45,11 @@ class Plan(Record):
     smaller. `transform` is that of the first codestream, which all must share. `trim` drops what stands
     behind codestreams that are wrapped anew. `word_bytes` is the word size of a big
     endian source where its VR does not tell; `order_known` is False where it is unknown and not needed. `steps` are
-    applied to every frame, in order. `file_meta` is everything before the data set. `edits` are keyed by tag; those
-    inside sequences are Within. `instance` is a new SOP Instance UID. `details` are the resulting changes in the data
-    set; a dry run fills them in.
+    applied to every frame, in order. `palette` is applied to the words, which then are RGB; `inverts` says that
+    MONOCHROME1 and MONOCHROME2 change places. `derived` says in words how the meaning of pixels changed, or is empty.
+    `fragment_size` is the most bytes of a fragment, None for one fragment per frame. `file_meta` is everything before
+    the data set. `edits` are keyed by tag; those inside sequences are Within. `instance` is a new SOP Instance UID.
+    `details` are the resulting changes in the data set; a dry run fills them in.
     """
 
     syntax: Syntax
@@ -59,6 +65,9 @@ class Plan(Record):
     verifier: Row | None = None
     unused_bits: UnusedBits | None = None
     overlays: tuple[overlay.Embedded, ...] = ()
+    palette: Palette | None = None
+    inverts: bool = False
+    derived: str = ""
     parameters: EncodingParameters = EncodingParameters()
     irreversible: bool = False
     lost: bool = False
@@ -69,6 +78,7 @@ class Plan(Record):
     order_known: bool = True
     steps: tuple[Step, ...] = ()
     table: OffsetTable = OffsetTable.EMPTY
+    fragment_size: int | None = None
     file_meta: bytes = b""
     edits: Mapping[int, Edit] = MappingProxyType({})
     instance: str | None = None

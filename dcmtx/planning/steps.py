@@ -74,6 +74,27 @@ class SettleUnused(Record):
         return f"content outside Bits Stored: {self.policy.value}"
 
 
+class ApplyPalette(Record):
+    """Pixels become the colours that they index (PS3.3 C.7.6.3.1.5)."""
+
+    stored: int
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        return f"palette: PALETTE COLOR to RGB of {self.stored} bits"
+
+
+class Invert(Record):
+    """Values are turned round, so that MONOCHROME1 becomes MONOCHROME2, or the other way (PS3.3 C.7.6.3.1.2)."""
+
+    old: str
+    new: str
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        return f"inverted: {self.old} to {self.new}"
+
+
 class Widen(Record):
     """Words change width."""
 
@@ -108,4 +129,7 @@ class Verify(Record):
         return f"verify by {self.backend}"
 
 
-Step = Decode | Recolour | SwapWords | ExtractOverlays | LowerHighBit | SettleUnused | Widen | Encode | Verify
+Step = (
+    Decode | Recolour | SwapWords | ExtractOverlays | LowerHighBit | SettleUnused | ApplyPalette | Invert | Widen
+    | Encode | Verify
+)  # fmt: skip

@@ -15,8 +15,8 @@ from dcmtx.place.bytes import Reader
 from dcmtx.place.places import SourcePlace, open_reader
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.planner import make
-from dcmtx.planning.request import Request, resolve
-from dcmtx.policy import LOSSLESS, Signatures, Uid, WordOrder
+from dcmtx.planning.request import BackendChoice, Request, resolve
+from dcmtx.policy import LOSSLESS, Policy, Signatures, Uid, WordOrder
 from dcmtx.transcoding.coders import Asking, carry_out
 from dcmtx.transcoding.decoder import FrameDecoder
 from dcmtx.transcoding.frames import Frames as CodedFrames
@@ -170,6 +170,23 @@ def frames(
             force=True,
         )
     )
+
+
+def decoded(source: Opened, request: Request, number: int) -> tuple[NDArray[Any], PixelFormat]:
+    """Return one frame (0-based) of an open file, and its format; `request` says by which decoder, and the word order.
+
+    Raises what an access to `frames` raises, but without the path of the file.
+    """
+    policy = Policy(
+        signatures=Signatures.REMOVE, uid=Uid.KEEP, word_order=request.policy.word_order, verify=False, force=True
+    )
+    plain = Request(resolve(_TARGET, LOSSLESS), policy, BackendChoice(decoder=request.backend.decoder))
+    plan = _plan(source, plain)
+    decoder = _FrameDecoder(plan, source.frames.in_words(plan.word_bytes))
+    try:
+        return decoder(number), decoder.format
+    finally:
+        decoder.close()
 
 
 def _plan(source: Opened, request: Request) -> Plan:

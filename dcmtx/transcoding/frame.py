@@ -73,8 +73,9 @@ def frame_memory(plan: Plan, frames: Frames) -> int:
     decoded_format, encoder_format = plan.decoded_format, plan.encoder_format
     if decoded_format is None or encoder_format is None:
         return 2 * encoded
-    samples = decoded_format.pixels * decoded_format.samples
-    decoded, settled = samples * decoded_format.word_bytes, samples * encoder_format.word_bytes
+    decoded = decoded_format.pixels * decoded_format.samples * decoded_format.word_bytes
+    samples = encoder_format.pixels * encoder_format.samples
+    settled = samples * encoder_format.word_bytes
     total = encoded + decoded + 2 * settled
     if plan.verifier is not None:
         total += settled + (samples * _MEASURE_BYTES if plan.irreversible else samples)
@@ -247,19 +248,33 @@ class FrameCoder:
 
     def _settle(self, words: Frame) -> tuple[Frame, int]:
         """Return the words in the encoder's format, and how many had content outside Bits Stored that was cleared."""
-        from dcmtx.pixel import color
-
         decoded_format, encoder_format, policy = self._decoded_format, self._encoder_format, self._plan.unused_bits
         cleared = 0
         if policy is not None and policy is not UnusedBits.KEEP:
             words, cleared = self._settle_unused(words, policy)
-        if encoder_format.photometric == "RGB" and decoded_format.photometric == "YBR_FULL":
-            words = color.to_rgb(words, decoded_format)
+        words = self._recoloured(words)
         if encoder_format.allocated != decoded_format.allocated:
             words = words.astype(encoder_format.dtype, copy=False)
         if self._plan.irreversible and encoder_format.signed and self._plan.syntax.family == "jpegls":
             self._check_near(words)
         return words, cleared
+
+    def _recoloured(self, words: Frame) -> Frame:
+        """Return words in the colour of the encoder's input: by the palette, turned round, or between RGB and YBR."""
+        from dcmtx.pixel import bits, color
+
+        plan, decoded_format, given = self._plan, self._decoded_format, self._encoder_format.photometric
+        shown = decoded_format.photometric
+        if plan.palette is not None:
+            words, shown = color.coloured(words, plan.palette), "RGB"
+            decoded_format = self._encoder_format
+        if plan.inverts:
+            words = bits.inverted(words, decoded_format)
+        if (shown, given) == ("YBR_FULL", "RGB"):
+            words = color.to_rgb(words, decoded_format)
+        if (shown, given) == ("RGB", "YBR_FULL"):
+            words = color.to_ybr(words, decoded_format)
+        return words
 
     def _settle_unused(self, words: Frame, policy: UnusedBits) -> tuple[Frame, int]:
         """Make High Bit legal, and clear or refuse content outside Bits Stored; return words and number changed."""

@@ -28,6 +28,7 @@ from dcmtx.planning.request import (
     Target,
     Way,
     check_backends,
+    check_policy,
     memory_size,
     parameters_for,
     resolve,
@@ -160,12 +161,16 @@ def job(
     code_block: int | None = None,
     uid: str | Uid = Uid.AUTO,
     offset_table: str | OffsetTable = OffsetTable.AUTO,
+    fragment_size: int | None = None,
     overlays: str | Overlays = Overlays.EXTRACT,
     icon: str | Icon = Icon.FOLLOW,
     signatures: str | Signatures = Signatures.REFUSE,
     unused_bits: str | UnusedBits = UnusedBits.REFUSE,
     one_bit: str | OneBit = OneBit.REFUSE,
     word_order: str | WordOrder = WordOrder.REFUSE,
+    apply_palette: bool = False,
+    photometric: str | None = None,
+    planar: int | None = None,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
     fallback: Iterable[str] = (),
     verify: bool = True,
@@ -185,6 +190,7 @@ def job(
     policy = make_policy(
         time.time(),
         offset_table=offset_table,
+        fragment_size=fragment_size,
         unused_bits=unused_bits,
         no_pixels=no_pixels,
         uid=uid,
@@ -193,6 +199,9 @@ def job(
         signatures=signatures,
         one_bit=one_bit,
         word_order=word_order,
+        apply_palette=apply_palette,
+        photometric=photometric,
+        planar=planar,
         verify=verify,
         force=force,
         clobber=clobber,
@@ -212,15 +221,17 @@ def job(
         tile=tile,
         code_block=code_block,
     )
+    target = resolve(to, coding, consents=policy.photometric is not None)
+    check_policy(target, policy)
     if src is None:
         raise UsageError("there is no src", advice="give a path, bytes or a binary file object")
-    source, target = path_of(src), path_of(dst)
-    if target is None and dst is src:
+    source, destination = path_of(src), path_of(dst)
+    if destination is None and dst is src:
         raise UsageError("src and dst are one file object", advice="give another, or none for bytes")
     return Job(
         name_of(src) if source is None else source,
-        name_of(dst) if target is None else target,
-        Request(resolve(to, coding), policy, BackendChoice(decoder, encoder), parameters=coding),
+        name_of(dst) if destination is None else destination,
+        Request(target, policy, BackendChoice(decoder, encoder), parameters=coding),
         fallbacks=tuple(
             _resolve_fallback(name, coding) for name in ([fallback] if isinstance(fallback, str) else fallback)
         ),
@@ -229,7 +240,7 @@ def job(
         digest=digest,
         memory=MEMORY if memory is None else memory_size(memory),
         source=src if source is None else None,
-        target=_object(dst) if target is None else None,
+        target=_object(dst) if destination is None else None,
     )
 
 
@@ -311,12 +322,16 @@ def transcode(
     code_block: int | None = None,
     uid: str | Uid = Uid.AUTO,
     offset_table: str | OffsetTable = OffsetTable.AUTO,
+    fragment_size: int | None = None,
     overlays: str | Overlays = Overlays.EXTRACT,
     icon: str | Icon = Icon.FOLLOW,
     signatures: str | Signatures = Signatures.REFUSE,
     unused_bits: str | UnusedBits = UnusedBits.REFUSE,
     one_bit: str | OneBit = OneBit.REFUSE,
     word_order: str | WordOrder = WordOrder.REFUSE,
+    apply_palette: bool = False,
+    photometric: str | None = None,
+    planar: int | None = None,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
     fallback: Iterable[str] = (),
     verify: bool = True,
@@ -376,12 +391,16 @@ def transcode(
         code_block=code_block,
         uid=uid,
         offset_table=offset_table,
+        fragment_size=fragment_size,
         overlays=overlays,
         icon=icon,
         signatures=signatures,
         unused_bits=unused_bits,
         one_bit=one_bit,
         word_order=word_order,
+        apply_palette=apply_palette,
+        photometric=photometric,
+        planar=planar,
         no_pixels=no_pixels,
         fallback=fallback,
         verify=verify,
@@ -453,9 +472,9 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
     policy = request.policy
     if request.way is not Way.CONVERT or request.parameters.asked():
         return False
-    if policy.force or policy.offset_table is not OffsetTable.AUTO:
+    if policy.force or policy.offset_table is not OffsetTable.AUTO or policy.fragment_size is not None:
         return False
-    if policy.uid is Uid.NEW or policy.icon is Icon.DROP:
+    if policy.uid is Uid.NEW or policy.icon is not Icon.FOLLOW or policy.changes_pixels:
         return False
     if request.target.raw:
         return syntax.kind is Kind.NATIVE and not syntax.deflated

@@ -24,12 +24,16 @@ class Options(TypedDict, total=False):
     code_block: int | None
     uid: str | Uid
     offset_table: str | OffsetTable
+    fragment_size: int | None
     overlays: str | Overlays
     icon: str | Icon
     signatures: str | Signatures
     unused_bits: str | UnusedBits
     one_bit: str | OneBit
     word_order: str | WordOrder
+    apply_palette: bool
+    photometric: str | None
+    planar: int | None
     no_pixels: str | NoPixels
     fallback: Iterable[str]
     verify: bool

@@ -102,7 +102,7 @@ class Writer:
         fmt = plan.target_format
         if fmt is None or plan.route is not Route.RECODE or not plan.syntax.encapsulated:
             return Written()
-        if plan.decoded_format is not None:
+        if plan.decoded_format is not None and plan.palette is None:
             # The ratio counts the bits that the source stored, even if the codec was given more.
             fmt = fmt.replace(stored=min(fmt.stored, plan.decoded_format.stored))
         ratio = fmt.stored_bytes / max(tally.coded_bytes, 1)
