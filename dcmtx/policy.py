@@ -121,6 +121,44 @@ class WordOrder(Enum):
         return 0 if self is WordOrder.REFUSE else int(self.value) // 8
 
 
+class Removal(Enum):
+    """Which elements are left out: none, private ones, retired ones, or both, at every depth."""
+
+    NONE = "none"
+    PRIVATE = "private"
+    RETIRED = "retired"
+    BOTH = "private,retired"
+
+    @property
+    def private(self) -> bool:
+        """Whether private elements go."""
+        return self in (Removal.PRIVATE, Removal.BOTH)
+
+    @property
+    def retired(self) -> bool:
+        """Whether retired elements go."""
+        return self in (Removal.RETIRED, Removal.BOTH)
+
+
+class Lengths(Enum):
+    """How sequences and items say where they end: as in the source, by a length, or by a delimiter."""
+
+    KEEP = "keep"
+    EXPLICIT = "explicit"
+    UNDEFINED = "undefined"
+
+    def defined(self, was: bool) -> bool:
+        """Tell whether a sequence or item gets a length, if that in the source has one or not."""
+        return was if self is Lengths.KEEP else self is Lengths.EXPLICIT
+
+
+class Charset(Enum):
+    """The character set of text: that of the source, or UTF-8 (ISO_IR 192)."""
+
+    KEEP = "keep"
+    UTF_8 = "utf-8"
+
+
 class Policy(Record):
     """The choices that the standard leaves. `created` is when, in seconds since 1970, for derived images.
 
@@ -141,6 +179,12 @@ class Policy(Record):
     apply_palette: bool = False
     photometric: str | None = None
     planar: int | None = None
+    remove: Removal = Removal.NONE
+    lengths: Lengths = Lengths.KEEP
+    charset: Charset = Charset.KEEP
+    dataset_only: bool = False
+    assume: str | None = None
+    ignore_errors: bool = False
     verify: bool = True
     force: bool = False
     clobber: bool = True
@@ -150,6 +194,16 @@ class Policy(Record):
     def changes_pixels(self) -> bool:
         """Whether pixels may have to change: by a palette, in their colours, or in their order."""
         return self.apply_palette or self.photometric is not None or self.planar is not None
+
+    @property
+    def edits(self) -> bool:
+        """Whether elements change, or their form, also where the transfer syntax stays."""
+        return (
+            self.remove is not Removal.NONE
+            or self.lengths is not Lengths.KEEP
+            or self.charset is not Charset.KEEP
+            or self.dataset_only
+        )
 
 
 class Group(Enum):
@@ -379,6 +433,32 @@ _TABLE: tuple[Option, ...] = (
         kind=_CHOICE, choices=NoPixels, default=NoPixels.NATIVE,
     ),
     Option(
+        "remove", _RULE,
+        "Elements to leave out, in sequences too: private ones, and those that the dictionary calls retired, but none "
+        "that the image needs to be read.",
+        kind=_CHOICE, choices=Removal, default=Removal.NONE,
+    ),
+    Option(
+        "lengths", _RULE, "Sequences and items: as in SRC, with lengths, or with delimiters, at every depth.",
+        kind=_CHOICE, choices=Lengths, default=Lengths.KEEP,
+    ),
+    Option(
+        "charset", _RULE,
+        "Character set of text: as in SRC, or all of it UTF-8; text that its character set does not have is refused.",
+        kind=_CHOICE, choices=Charset, default=Charset.KEEP,
+    ),
+    Option(
+        "dataset_only", _RULE, "Write the data set alone, without preamble and File Meta Information.", default=False,
+    ),
+    Option(
+        "assume", _RULE, "Transfer syntax of a SRC that names none, such as a data set without File Meta Information.",
+        kind=_TEXT, metavar="SYNTAX", otherwise="what its bytes show, if they show one for certain",
+    ),
+    Option(
+        "ignore_errors", _RULE, "Pass over damage behind an image that is whole; its frames must be sound still.",
+        default=False,
+    ),
+    Option(
         "fallback", _WORK, "Target to try when the one before it is refused; repeatable, told when used.",
         kind=_TEXT, metavar="SYNTAX", default=(), several=True,
     ),
@@ -405,6 +485,10 @@ _TABLE: tuple[Option, ...] = (
     ),
     Option("resume", _BATCH, "Skip files whose DST exists in the syntax that would be written.", default=False),
     Option("fail_fast", _BATCH, "Stop at the first file that fails.", default=False),
+    Option(
+        "update_references", _BATCH,
+        "When all files are done, have references among them follow new SOP Instance UIDs.", default=False,
+    ),
     Option(
         "timeout", _BATCH, "Give a file up after this long.",
         kind=_NUMBER, metavar="SECONDS", least=0.1, most=1e6,

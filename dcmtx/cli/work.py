@@ -31,6 +31,7 @@ def carry_out(paths: Sequence[str], options: dict[str, Any], make: Callable[...,
     *sources, destination = paths
     isolate = options.pop("isolate")
     resume, fail_fast, timeout = options.pop("resume"), options.pop("fail_fast"), options.pop("timeout")
+    update_references = options.pop("update_references", False)
     output = Output(
         options.pop("as_json"), options.pop("report"), options.pop("quiet"), options.pop("verbose"), goes_on=resume
     )
@@ -47,10 +48,19 @@ def carry_out(paths: Sequence[str], options: dict[str, Any], make: Callable[...,
     pattern = make(sources[0], destination, digest=output.wants_records, **options)
     if timeout is not None and math.isnan(timeout):
         raise click.UsageError("--timeout is no number of seconds")
-    if several or timeout is not None or resume:
+    if several or timeout is not None or resume or update_references:
         from dcmtx.cli.batch import convert_many
 
-        return convert_many(sources, destination, pattern, output, resume=resume, fail_fast=fail_fast, timeout=timeout)
+        return convert_many(
+            sources,
+            destination,
+            pattern,
+            output,
+            resume=resume,
+            fail_fast=fail_fast,
+            timeout=timeout,
+            update_references=update_references,
+        )
     with output:
         return _isolated(pattern, output) if isolate else _do(pattern, output)
 

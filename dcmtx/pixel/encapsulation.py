@@ -37,7 +37,8 @@ class Fragments(Record):
 
     `first` is the offset that offset tables count from. `table` holds the Basic Offset Table's entries. `values`
     and `lengths` locate each fragment's bytes. `end` is the offset after the Sequence Delimitation Item; if that item
-    is missing at the end of the file, `unended` is true and `end` is the offset after the last fragment.
+    is missing at the end of the file, `unended` is true and `end` is the offset after the last fragment. `damage` says
+    what is wrong behind `end`, if that is passed over.
     """
 
     first: int
@@ -46,6 +47,7 @@ class Fragments(Record):
     lengths: array[int]
     end: int
     unended: bool = False
+    damage: str = ""
 
     def offset(self, number: int) -> int:
         """Return the offset of the item tag of this fragment (0-based), relative to `first`."""
@@ -66,11 +68,13 @@ class FrameMap(Record):
     notes: tuple[Finding, ...]
 
 
-def read_fragments(pread: Pread, start: int, size: int, frames: int | None = None) -> Fragments:
+def read_fragments(
+    pread: Pread, start: int, size: int, frames: int | None = None, *, forgiving: bool = False
+) -> Fragments:
     """Index the items from `start`, the offset after the header of Pixel Data, in a file of `size` bytes.
 
     `frames` is the expected number of frames. The Sequence Delimitation Item may be missing if no frame is missing and
-    only zeros follow the last fragment.
+    only zeros follow the last fragment; or, with `forgiving`, anything.
 
     Raises InputError if the items are damaged or the file ends before they do.
     """
@@ -94,7 +98,10 @@ def read_fragments(pread: Pread, start: int, size: int, frames: int | None = Non
         place = _Place(table, position - first, frames)
         if values and not place.missing(len(values)) and _is_blank(pread, position, size):
             return Fragments(first, table, values, lengths=lengths, end=position, unended=True)
-        raise _broken(kind, position, size, len(values), place)
+        error = _broken(kind, position, size, len(values), place)
+        if forgiving and values and not place.missing(len(values)):
+            return Fragments(first, table, values, lengths=lengths, end=position, unended=True, damage=error.what)
+        raise error
 
 
 def _is_blank(pread: Pread, position: int, size: int) -> bool:

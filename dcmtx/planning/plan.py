@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dcmtx.codec.row import Row
 from dcmtx.dataset.edit import Edit
@@ -14,7 +14,7 @@ from dcmtx.pixel.codestream import Transform
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.routes import Route
 from dcmtx.planning.steps import Step
-from dcmtx.policy import EncodingParameters, OffsetTable, UnusedBits
+from dcmtx.policy import EncodingParameters, Lengths, OffsetTable, UnusedBits
 from dcmtx.record import Record
 from dcmtx.rules import overlay
 from dcmtx.syntax import Syntax
@@ -84,3 +84,5 @@ class Plan(Record):
     instance: str | None = None
     notes: tuple[Finding, ...] = ()
     details: tuple[Detail, ...] = ()
+    lengths: Lengths = Lengths.KEEP
+    tallies: tuple[Any, ...] = ()

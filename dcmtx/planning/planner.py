@@ -51,6 +51,10 @@ def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = T
         plan = finish(plan, dataset, request)
         if inside and plan.route is not Route.SKIP:
             plan = complete(plan, dataset, request.policy.icon)
+        if request.policy.edits and plan.route is not Route.SKIP:
+            from dcmtx.planning.extras import extended
+
+            plan = extended(plan, dataset, request.policy, inside=inside)
         if plan.source_format is not None:
             frames.check()
         return plan

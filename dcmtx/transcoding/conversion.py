@@ -8,7 +8,8 @@ from dcmtx.finding import Finding, Severity
 from dcmtx.place.bytes import Reader, is_stream
 from dcmtx.place.places import check_free, directory_of
 from dcmtx.planning.case import look_inside
-from dcmtx.planning.request import Request
+from dcmtx.planning.plan import Plan
+from dcmtx.planning.request import Request, assumed
 from dcmtx.planning.routes import Route
 from dcmtx.planning.ways import planner
 from dcmtx.policy import Icon
@@ -42,7 +43,13 @@ def convert(
 
     Raises what `transcode` raises.
     """
-    opened = open_source(file, directory_of(job.target_place), meta=meta)
+    opened = open_source(
+        file,
+        directory_of(job.target_place),
+        meta=meta,
+        assume=assumed(request.policy.assume),
+        forgiving=request.policy.ignore_errors,
+    )
     try:
         if is_stream(file):
             _check_ended(opened)
@@ -120,6 +127,7 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
             from dcmtx.transcoding.announce import announced
 
             plan = announced(plan, dataset)
+            notes += _tallied(plan)
         return outcome.replace(plan=plan, notes=tuple(dict.fromkeys(notes)))
     try:
         with sink_of(job) as sink:
@@ -134,7 +142,7 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
         written = Written(needless=True)
     if written.needless:
         return _convert_exactly(job, size, opened, request, cores, watch)
-    notes += (*written.notes, *sink.notes)
+    notes += (*written.notes, *_tallied(plan), *sink.notes)
     return outcome.replace(
         status=Status.CONVERTED,
         bytes_out=sink.bytes,
@@ -144,6 +152,11 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
         digest_out=written.digest_out,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _tallied(plan: Plan) -> tuple[Finding, ...]:
+    """Return what was counted while elements were written."""
+    return tuple(note for tally in plan.tallies for note in tally.notes())
 
 
 def _convert_exactly(

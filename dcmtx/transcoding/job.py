@@ -27,6 +27,7 @@ from dcmtx.planning.request import (
     Request,
     Target,
     Way,
+    assumed,
     check_backends,
     check_policy,
     memory_size,
@@ -36,12 +37,15 @@ from dcmtx.planning.request import (
 from dcmtx.policy import (
     MEMORY,
     OPTIONS,
+    Charset,
     EncodingParameters,
     Icon,
+    Lengths,
     NoPixels,
     OffsetTable,
     OneBit,
     Overlays,
+    Removal,
     Signatures,
     Uid,
     UnusedBits,
@@ -172,6 +176,12 @@ def job(
     photometric: str | None = None,
     planar: int | None = None,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
+    remove: str | Removal = Removal.NONE,
+    lengths: str | Lengths = Lengths.KEEP,
+    charset: str | Charset = Charset.KEEP,
+    dataset_only: bool = False,
+    assume: str | None = None,
+    ignore_errors: bool = False,
     fallback: Iterable[str] = (),
     verify: bool = True,
     force: bool = False,
@@ -202,11 +212,18 @@ def job(
         apply_palette=apply_palette,
         photometric=photometric,
         planar=planar,
+        remove=remove,
+        lengths=lengths,
+        charset=charset,
+        dataset_only=dataset_only,
+        assume=assume,
+        ignore_errors=ignore_errors,
         verify=verify,
         force=force,
         clobber=clobber,
     )
     OPTIONS["workers"].checked(workers)
+    assumed(assume)
     check_backends(BackendChoice(decoder, encoder))
     coding = EncodingParameters(
         lossy,
@@ -333,6 +350,12 @@ def transcode(
     photometric: str | None = None,
     planar: int | None = None,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
+    remove: str | Removal = Removal.NONE,
+    lengths: str | Lengths = Lengths.KEEP,
+    charset: str | Charset = Charset.KEEP,
+    dataset_only: bool = False,
+    assume: str | None = None,
+    ignore_errors: bool = False,
     fallback: Iterable[str] = (),
     verify: bool = True,
     force: bool = False,
@@ -402,6 +425,12 @@ def transcode(
         photometric=photometric,
         planar=planar,
         no_pixels=no_pixels,
+        remove=remove,
+        lengths=lengths,
+        charset=charset,
+        dataset_only=dataset_only,
+        assume=assume,
+        ignore_errors=ignore_errors,
         fallback=fallback,
         verify=verify,
         force=force,
@@ -474,7 +503,7 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
         return False
     if policy.force or policy.offset_table is not OffsetTable.AUTO or policy.fragment_size is not None:
         return False
-    if policy.uid is Uid.NEW or policy.icon is not Icon.FOLLOW or policy.changes_pixels:
+    if policy.uid is Uid.NEW or policy.icon is not Icon.FOLLOW or policy.changes_pixels or policy.edits:
         return False
     if request.target.raw:
         return syntax.kind is Kind.NATIVE and not syntax.deflated

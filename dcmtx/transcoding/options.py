@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypedDict
 
-from dcmtx.policy import Icon, NoPixels, OffsetTable, OneBit, Overlays, Signatures, Uid, UnusedBits, WordOrder
+from dcmtx.policy import (
+    Charset,
+    Icon,
+    Lengths,
+    NoPixels,
+    OffsetTable,
+    OneBit,
+    Overlays,
+    Removal,
+    Signatures,
+    Uid,
+    UnusedBits,
+    WordOrder,
+)
 
 
 class Options(TypedDict, total=False):
@@ -35,6 +48,12 @@ class Options(TypedDict, total=False):
     photometric: str | None
     planar: int | None
     no_pixels: str | NoPixels
+    remove: str | Removal
+    lengths: str | Lengths
+    charset: str | Charset
+    dataset_only: bool
+    assume: str | None
+    ignore_errors: bool
     fallback: Iterable[str]
     verify: bool
     force: bool

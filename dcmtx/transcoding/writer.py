@@ -85,7 +85,8 @@ class Writer:
         return deflating
 
     def _write_elements(self, elements: list[Element], edits: dict[int, Edit]) -> None:
-        for piece in edited(self._dataset, elements, edits, self._plan.syntax.encoding):
+        plan = self._plan
+        for piece in edited(self._dataset, elements, edits, plan.syntax.encoding, lengths=plan.lengths):
             if isinstance(piece, Span):
                 for data in self._dataset.pieces(piece):
                     self._sink.write(data)
