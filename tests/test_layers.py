@@ -46,7 +46,7 @@ LIBRARIES = {
     "rich": {"cli"},
     "numpy": {"pixel", "codec", "transcoding"},
     "isal": {"codec", "place"},
-    **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS")},
+    **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS", "ojph")},
 }
 # Modules of rooms with NumPy that do without it: the ones that every start needs.
 WITHOUT_NUMPY = {"pixel.format", "pixel.encapsulation", "codec.registry", "codec.table", "codec.search"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dcmtx.codec import judges
+from dcmtx.codec.judges import NOBODY
 from dcmtx.codec.row import Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.dataset.element import PIXEL_DATA
@@ -55,6 +57,8 @@ def recompress(case: Case) -> Plan:
         source_format=declared,
         target_format=written,
         encoder=row,
+        # What is restored is not encoded.
+        judges=NOBODY if case.restores_jpeg else judges.choose(target, declared, row, case.policy.verify),
         table=table,
         edits=edits,
         notes=colour.notes + (undeclared.notes if undeclared else ()),
@@ -93,7 +97,7 @@ def recode(case: Case) -> Plan:
     encoder = ENCODERS.choose(target.uid, target.label, target_format, case.backend.encoder, case.quality)
     formats.check_resolutions(target, target_format, case.quality)
     formats.check_progression(target, case.quality)
-    verifier = DECODERS.choose(target.uid, target.label, target_format) if case.policy.verify else None
+    verified_by = judges.choose(target, target_format, encoder, case.policy.verify)
     check_signatures(header, case.policy)
     overlays = _find_overlays(case, declared)
     undeclared = _undeclared_loss(case, declared)
@@ -116,7 +120,7 @@ def recode(case: Case) -> Plan:
         target_format=target_format,
         decoder=decoder,
         encoder=encoder,
-        verifier=verifier,
+        judges=verified_by,
         unused_bits=unused,
         overlays=tuple(overlays),
         parameters=case.quality,
@@ -156,7 +160,7 @@ def _derive(case: Case, plan: Plan, history: lossy.History) -> Plan:
     derivation = lossy.derive(
         case.header, case.target, case.quality, case.policy, history, decided_by,
         # The VRs of these attributes hold 16 bits (PS3.6).
-        measured=plan.verifier is not None and plan.encoder_format is not None and plan.encoder_format.stored <= 16,
+        measured=plan.judges.judge is not None and plan.encoder_format is not None and plan.encoder_format.stored <= 16,
     )  # fmt: skip
     return plan.replace(
         edits={**plan.edits, **derivation.edits},

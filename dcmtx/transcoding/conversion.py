@@ -136,6 +136,7 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
         ratio=written.ratio,
         psnr=written.psnr,
         digest=written.digest,
+        verified=written.verified,
         notes=tuple(dict.fromkeys(notes)),
     )
 

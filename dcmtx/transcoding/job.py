@@ -35,6 +35,7 @@ from dcmtx.policy import (
     Signatures,
     Uid,
     UnusedBits,
+    Verify,
     WordOrder,
     make_policy,
     option_name,
@@ -109,6 +110,7 @@ class Outcome(Record):
     Instance UIDs; `ratio` is the compression ratio of the pixels, counted from Bits Stored, if they were encoded;
     `psnr` is in decibels. `digest` is the hexadecimal SHA-256 of the source's decoded pixels, if it was requested and
     they were decoded: that of Pixel Data in Explicit VR Little Endian, colour by pixel, without the pad byte.
+    `verified` has the libraries that decoded what was encoded and compared it, and how many frames each.
     """
 
     job: Job
@@ -127,6 +129,7 @@ class Outcome(Record):
     ratio: float | None = None
     psnr: float | None = None
     digest: str | None = None
+    verified: tuple[tuple[str, int], ...] = ()
     notes: tuple[Finding, ...] = ()
 
 
@@ -146,6 +149,8 @@ def job(
     progression: str | None = None,
     tile: int | None = None,
     code_block: int | None = None,
+    tile_parts: str | None = None,
+    effort: int | None = None,
     uid: str | Uid = Uid.AUTO,
     offset_table: str | OffsetTable = OffsetTable.AUTO,
     overlays: str | Overlays = Overlays.EXTRACT,
@@ -156,7 +161,7 @@ def job(
     word_order: str | WordOrder = WordOrder.REFUSE,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
     fallback: Iterable[str] = (),
-    verify: bool = True,
+    verify: bool | str | Verify = Verify.SAMPLED,
     force: bool = False,
     clobber: bool = True,
     decoder: str | None = None,
@@ -199,6 +204,8 @@ def job(
         progression=progression,
         tile=tile,
         code_block=code_block,
+        tile_parts=tile_parts,
+        effort=effort,
     )
     if src is None:
         raise UsageError("there is no src", advice="give a path, bytes or a binary file object")
@@ -297,6 +304,8 @@ def transcode(
     progression: str | None = None,
     tile: int | None = None,
     code_block: int | None = None,
+    tile_parts: str | None = None,
+    effort: int | None = None,
     uid: str | Uid = Uid.AUTO,
     offset_table: str | OffsetTable = OffsetTable.AUTO,
     overlays: str | Overlays = Overlays.EXTRACT,
@@ -307,7 +316,7 @@ def transcode(
     word_order: str | WordOrder = WordOrder.REFUSE,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
     fallback: Iterable[str] = (),
-    verify: bool = True,
+    verify: bool | str | Verify = Verify.SAMPLED,
     force: bool = False,
     clobber: bool = True,
     decoder: str | None = None,
@@ -325,9 +334,9 @@ def transcode(
     is complete, and is not closed. Returns the Outcome; without `dst`, the bytes of the new file.
 
     `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID. The other options are
-    those of the command line, with the same defaults. `workers` is the number of frames coded at a time, by default
-    the number of cores that the process may use. `memory` limits all frames in progress, in bytes or as text such as
-    "512MiB". With `dry_run`, the outcome has the plan and `dst` is not touched.
+    those of the command line, with the same defaults; `verify` may be True or False too. `workers` is the number of
+    frames coded at a time, by default the number of cores that the process may use. `memory` limits all frames in
+    progress, in bytes or as text such as "512MiB". With `dry_run`, the outcome has the plan and `dst` is not touched.
 
     Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
     for invalid options), whose `path` is `src` or `dst`. The destination is then unchanged, unless it is a file object
@@ -362,6 +371,8 @@ def transcode(
         progression=progression,
         tile=tile,
         code_block=code_block,
+        tile_parts=tile_parts,
+        effort=effort,
         uid=uid,
         offset_table=offset_table,
         overlays=overlays,
