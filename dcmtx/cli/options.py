@@ -85,6 +85,11 @@ def _with_choices(args: list[str]) -> list[str]:
     return found + args[ends:]
 
 
+def named_options(*names: str) -> Decorator:
+    """Return a decorator that adds these options of the vocabulary, in this order."""
+    return _options(*(_made(OPTIONS[name]) for name in names))
+
+
 def _made(option: Option) -> Decorator:
     """Return an option of the vocabulary as one of click's.
 
@@ -157,3 +162,17 @@ def check_words(to: str | None, paths: tuple[str, ...], options: dict[str, Any])
         raise click.UsageError(f"--quality does not go with j2k; gdcmconv's is --psnr {options['quality']} here")
     if options["verbose"] and not paths and to is None and not any(options[f"word_{word.option}"] for word in WORDS):
         raise click.UsageError("-v is --verbose, not gdcmconv's version; say dcmtx --version")
+
+
+# What commands tell that make files from others.
+told_options = _options(
+    click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output."),
+    click.option(
+        "--report",
+        metavar="FILE",
+        help="One JSON object per file in FILE, each line complete when it is written; with --resume, behind those "
+        "that are there. A FILE whose name ends in .parquet becomes Parquet at the end.",
+    ),
+    click.option("--quiet", is_flag=True, help="No notes, no progress, no summary; only errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Say what was done with each file."),
+)

@@ -39,11 +39,11 @@ class Plan(Record):
     None where nothing is coded; `judges` verify what is. `unused_bits` says what happens to words with content outside
     Bits Stored; None means that the target holds whole words. `overlays` are extracted from the pixels. `irreversible`
     says that this conversion is lossy, `lost` that the source already is; `exact` is the encoder for frames that loss
-    would not make smaller. `transform` is that of the first codestream, which all must share. `word_bytes` is the word
-    size of a big endian source where its VR does not tell; `order_known` is False where it is unknown and not needed.
-    `steps` are applied to every frame, in order. `file_meta` is everything before the data set. `edits` are keyed by
-    tag; those inside sequences are Within. `instance` is a new SOP Instance UID. `details` are the resulting changes in
-    the data set; a dry run fills them in.
+    would not make smaller. `transform` is that of the first codestream, which all must share. `trim` drops what stands
+    behind codestreams that are wrapped anew. `word_bytes` is the word size of a big endian source where its VR does not
+    tell; `order_known` is False where it is unknown and not needed. `steps` are applied to every frame, in order.
+    `file_meta` is everything before the data set. `edits` are keyed by tag; those inside sequences are Within.
+    `instance` is a new SOP Instance UID. `details` are the resulting changes in the data set; a dry run fills them in.
     """
 
     syntax: Syntax
@@ -64,6 +64,7 @@ class Plan(Record):
     lost: bool = False
     exact: Row | None = None
     transform: Transform | None = None
+    trim: bool = False
     word_bytes: int | None = None
     order_known: bool = True
     steps: tuple[Step, ...] = ()

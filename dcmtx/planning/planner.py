@@ -47,7 +47,7 @@ def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = T
         except (RefusedError, UnsupportedError) as error:
             errors.append(error)
             continue
-        plan = _finish(plan, dataset, request)
+        plan = finish(plan, dataset, request)
         if inside and plan.route is not Route.SKIP:
             plan = complete(plan, dataset, request.policy.icon)
         if plan.source_format is not None:
@@ -115,7 +115,7 @@ def _plan(case: Case) -> Plan:
     return recode(case)
 
 
-def _finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
+def finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
     """Add what does not depend on the route: SOP Instance UID, signatures, File Meta Information, and notes."""
     header = dataset.header
     notes = plan.notes

@@ -46,7 +46,7 @@ def recompress(case: Case) -> Plan:
     row = ENCODERS.choose(JPEG_RECOMPRESSION.uid, JPEG_RECOMPRESSION.label, declared, case.backend.encoder)
     size = max(formats.worst_case(declared), 2 * case.frames.coded_bytes)
     table = choose_table(case.policy.offset_table, declared.frames, size)
-    undeclared = _undeclared_loss(case, declared)
+    undeclared = undeclared_loss(case, declared)
     edits = common_edits(header) | signature_edits(header) | image_edits(header, declared, written)
     edits |= (undeclared.edits if undeclared else {}) | table_edits(table, declared)
     return Plan(
@@ -100,7 +100,7 @@ def recode(case: Case) -> Plan:
     verified_by = judges.choose(target, target_format, encoder, case.policy.verify)
     check_signatures(header, case.policy)
     overlays = _find_overlays(case, declared)
-    undeclared = _undeclared_loss(case, declared)
+    undeclared = undeclared_loss(case, declared)
     table = OffsetTable.EMPTY
     if target.encapsulated:
         size = formats.worst_case(target_format, case.quality.tile)
@@ -169,7 +169,7 @@ def _derive(case: Case, plan: Plan, history: lossy.History) -> Plan:
     )
 
 
-def _undeclared_loss(case: Case, fmt: PixelFormat) -> lossy.UndeclaredLoss | None:
+def undeclared_loss(case: Case, fmt: PixelFormat) -> lossy.UndeclaredLoss | None:
     """Return the losses so far and how to declare them; None where there is no codestream and no loss."""
     if case.stream is None and not case.irreversible:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 from dcmtx.codec.table import DECODERS, ENCODERS
@@ -11,6 +12,13 @@ from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, EXPLICIT, ROOT, Loss, Syntax, find, find_family, is_keyword
 
 _JPEG_LOSSLESS_SV1 = f"{ROOT}.4.70"
+
+
+class Way(Enum):
+    """Which planner plans the file."""
+
+    CONVERT = "convert"
+    REWRAP = "rewrap"
 
 
 class BackendChoice(Record):
@@ -150,3 +158,4 @@ class Request(Record):
     policy: Policy = Policy()
     backend: BackendChoice = BackendChoice()
     parameters: EncodingParameters = EncodingParameters()
+    way: Way = Way.CONVERT

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, NoReturn
 
 from dcmtx.errors import UsageError
-from dcmtx.planning.request import check_backends, resolve
+from dcmtx.planning.request import Way, check_backends, resolve
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, Syntax
 from dcmtx.transcoding.job import Job
@@ -60,7 +60,8 @@ def job_from_json(text: str | bytes) -> Job:
 
 def _check(job: Job) -> None:
     """Raise what `job` raises for the same options."""
-    resolve(job.request.target.name, job.request.parameters)
+    if job.request.way is Way.CONVERT:
+        resolve(job.request.target.name, job.request.parameters)
     check_backends(job.request.backend)
     for name, value in (("workers", job.workers), ("memory", job.memory)):
         if value < 1:

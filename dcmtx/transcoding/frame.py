@@ -13,14 +13,15 @@ from dcmtx.codec import warm
 from dcmtx.codec.row import Row, Runs
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import DcmtxError, RefusedError, VerifyError
-from dcmtx.pixel.codestream import KINDS
+from dcmtx.pixel.codestream import KINDS, Codestream, with_end
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.plan import Plan
 from dcmtx.policy import JUDGED_EVERY, EncodingParameters, UnusedBits
 from dcmtx.record import Record
+from dcmtx.rules import relabel
 from dcmtx.syntax import Kind
 from dcmtx.transcoding.coders import Asking, Coder, call, carry_out, close_all
-from dcmtx.transcoding.codestreams import read_stream
+from dcmtx.transcoding.codestreams import bare, read_stream
 from dcmtx.transcoding.decoder import FrameDecoder, check_shape
 from dcmtx.transcoding.frames import Frames
 
@@ -40,9 +41,9 @@ class EncodedFrame(Record):
     """One frame as the target holds it: its bytes, the overlays extracted from it, and the measured loss.
 
     `judged` is the library that decoded it for comparison, empty where none did. `words` are the decoded words of the
-    source, if they are kept. `cleared` is how many words had content outside Bits
-    Stored that was cleared, as the user chose. `exact` says that the frame is lossless although loss was allowed;
-    `spare` is how many bytes the lossless frame takes, or would take.
+    source, if they are kept, and `given` those that were encoded, if they are others. `cleared` is how many words had
+    content outside Bits Stored that was cleared, as the user chose. `exact` says that the frame is lossless although
+    loss was allowed; `spare` is how many bytes the lossless frame takes, or would take.
     """
 
     data: Frame
@@ -50,6 +51,7 @@ class EncodedFrame(Record):
     measure: Measure | None = None
     judged: str = ""
     words: Frame = None
+    given: Frame = None
     cleared: int = 0
     exact: bool = False
     spare: int = 0
@@ -215,12 +217,14 @@ class FrameCoder:
         if judge is not None:
             stream = self._as_written(data)
             measure = self._verify(words, (yield judge, stream), stream, judge=judge.row, exact=exact)
+        given = None if words is decoded or not self._keep_words else words
         return EncodedFrame(
             data,
             overlays=overlays,
             measure=measure,
             judged="" if judge is None else judge.row.library,
             words=decoded,
+            given=given,
             cleared=cleared,
             exact=exact,
             spare=spare,
@@ -433,6 +437,8 @@ class Rewrapper:
         assert plan.source_format is not None
         self._frames = frames
         self._fmt = plan.source_format
+        self._trim = plan.trim
+        self._target = plan.syntax
 
     def warm(self) -> None:
         """Do nothing: no codec is called."""
@@ -449,12 +455,27 @@ class Rewrapper:
         return _one(self.code([number]))
 
     def _bare(self, number: int) -> Asking:
-        data = self._frames.frame(number)
-        if self._frames.syntax.family in ("j2k", "htj2k"):
-            stream = read_stream(self._frames.syntax, data, self._fmt)
+        data, syntax = self._frames.frame(number), self._frames.syntax
+        if self._trim and syntax.family in KINDS:
+            stream = read_stream(syntax, data, self._fmt)
+            self._check_name(stream)
+            data = bare(syntax, with_end(stream, data), data)
+        elif syntax.family in ("j2k", "htj2k"):
+            stream = read_stream(syntax, data, self._fmt)
             data = data[stream.start : stream.end] if stream.boxed else data
         return EncodedFrame(data)
         yield
+
+    def _check_name(self, stream: Codestream) -> None:
+        """Raise RefusedError where the target may not name this codestream."""
+        source, target = self._frames.syntax, self._target
+        why = relabel.objection(source, target, stream) if target is not source else ""
+        if why:
+            raise RefusedError(
+                f"its codestream may not be called {target.label}: {why}",
+                advice=f"use `dcmtx convert --to {target.label}`",
+                code="E_RELABEL",
+            )
 
 
 def _unused(where: str, holds: str) -> RefusedError:

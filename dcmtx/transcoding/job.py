@@ -22,7 +22,16 @@ from dcmtx.place.places import (
     open_sink,
     path_of,
 )
-from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, parameters_for, resolve
+from dcmtx.planning.request import (
+    BackendChoice,
+    Request,
+    Target,
+    Way,
+    check_backends,
+    memory_size,
+    parameters_for,
+    resolve,
+)
 from dcmtx.policy import (
     MEMORY,
     OPTIONS,
@@ -110,7 +119,8 @@ class Outcome(Record):
     Instance UIDs; `ratio` is the compression ratio of the pixels, counted from Bits Stored, if they were encoded;
     `psnr` is in decibels. `digest` is the hexadecimal SHA-256 of the source's decoded pixels, if it was requested and
     they were decoded: that of Pixel Data in Explicit VR Little Endian, colour by pixel, without the pad byte.
-    `verified` has the libraries that decoded what was encoded and compared it, and how many frames each.
+    `digest_out` is that of the destination's, which differ where chroma, overlays or unused bits were changed; None
+    after loss. `verified` has the libraries that decoded what was encoded and compared it, and how many frames each.
     """
 
     job: Job
@@ -130,6 +140,7 @@ class Outcome(Record):
     psnr: float | None = None
     digest: str | None = None
     verified: tuple[tuple[str, int], ...] = ()
+    digest_out: str | None = None
     notes: tuple[Finding, ...] = ()
 
 
@@ -450,7 +461,7 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
     file, not a second loss. A coding parameter requests new encoding.
     """
     policy = request.policy
-    if request.parameters.asked():
+    if request.way is not Way.CONVERT or request.parameters.asked():
         return False
     if policy.force or policy.offset_table is not OffsetTable.AUTO:
         return False
