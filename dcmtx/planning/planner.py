@@ -185,9 +185,8 @@ def _steps(plan: Plan) -> Iterator[steps.Step]:
             yield steps.Widen(decoded.allocated, given.allocated)
     if plan.encoder and target:
         yield steps.Encode(plan.encoder.backend, target, irreversible=plan.irreversible)
-    # 1-bit native frames share bytes with their neighbours and are not verified.
-    if plan.verifier and not (plan.syntax.kind is Kind.NATIVE and target and target.allocated == 1):
-        yield steps.Verify(plan.verifier.backend)
+    if plan.judges.judge is not None:
+        yield steps.Verify(plan.judges)
 
 
 def _colour_steps(plan: Plan, decoded: PixelFormat, given: PixelFormat) -> Iterator[steps.Step]:

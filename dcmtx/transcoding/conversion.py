@@ -149,6 +149,7 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
         ratio=written.ratio,
         psnr=written.psnr,
         digest=written.digest,
+        verified=written.verified,
         digest_out=written.digest_out,
         notes=tuple(dict.fromkeys(notes)),
     )

@@ -16,7 +16,7 @@ from dcmtx.place.places import SourcePlace, open_reader
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.planner import make
 from dcmtx.planning.request import BackendChoice, Request, resolve
-from dcmtx.policy import LOSSLESS, Policy, Signatures, Uid, WordOrder
+from dcmtx.policy import LOSSLESS, Policy, Signatures, Uid, Verify, WordOrder
 from dcmtx.transcoding.coders import Asking, carry_out
 from dcmtx.transcoding.decoder import FrameDecoder
 from dcmtx.transcoding.frames import Frames as CodedFrames
@@ -178,7 +178,7 @@ def decoded(source: Opened, request: Request, number: int) -> tuple[NDArray[Any]
     Raises what an access to `frames` raises, but without the path of the file.
     """
     policy = Policy(
-        signatures=Signatures.REMOVE, uid=Uid.KEEP, word_order=request.policy.word_order, verify=False, force=True
+        signatures=Signatures.REMOVE, uid=Uid.KEEP, word_order=request.policy.word_order, verify=Verify.NONE, force=True
     )
     plain = Request(resolve(_TARGET, LOSSLESS), policy, BackendChoice(decoder=request.backend.decoder))
     plan = _plan(source, plain)

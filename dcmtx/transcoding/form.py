@@ -111,9 +111,13 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     if issubclass(hint, Record):
         return _record(hint, value, where)
     if issubclass(hint, Enum):
-        if value not in [member.value for member in hint]:
+        # Not only the words: True and False too, where an enumeration takes them.
+        if not isinstance(value, str | bool):
             _refuse(where, f"one of {', '.join(str(member.value) for member in hint)}", value)
-        return hint(value)
+        try:
+            return hint(value)
+        except ValueError:
+            _refuse(where, f"one of {', '.join(str(member.value) for member in hint)}", value)
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:

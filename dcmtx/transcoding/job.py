@@ -49,6 +49,7 @@ from dcmtx.policy import (
     Signatures,
     Uid,
     UnusedBits,
+    Verify,
     WordOrder,
     make_policy,
     option_name,
@@ -124,7 +125,7 @@ class Outcome(Record):
     `psnr` is in decibels. `digest` is the hexadecimal SHA-256 of the source's decoded pixels, if it was requested and
     they were decoded: that of Pixel Data in Explicit VR Little Endian, colour by pixel, without the pad byte.
     `digest_out` is that of the destination's, which differ where chroma, overlays or unused bits were changed; None
-    after loss.
+    after loss. `verified` has the libraries that decoded what was encoded and compared it, and how many frames each.
     """
 
     job: Job
@@ -143,6 +144,7 @@ class Outcome(Record):
     ratio: float | None = None
     psnr: float | None = None
     digest: str | None = None
+    verified: tuple[tuple[str, int], ...] = ()
     digest_out: str | None = None
     notes: tuple[Finding, ...] = ()
 
@@ -163,6 +165,8 @@ def job(
     progression: str | None = None,
     tile: int | None = None,
     code_block: int | None = None,
+    tile_parts: str | None = None,
+    effort: int | None = None,
     uid: str | Uid = Uid.AUTO,
     offset_table: str | OffsetTable = OffsetTable.AUTO,
     fragment_size: int | None = None,
@@ -183,7 +187,7 @@ def job(
     assume: str | None = None,
     ignore_errors: bool = False,
     fallback: Iterable[str] = (),
-    verify: bool = True,
+    verify: bool | str | Verify = Verify.SAMPLED,
     force: bool = False,
     clobber: bool = True,
     decoder: str | None = None,
@@ -237,6 +241,8 @@ def job(
         progression=progression,
         tile=tile,
         code_block=code_block,
+        tile_parts=tile_parts,
+        effort=effort,
     )
     target = resolve(to, coding, consents=policy.photometric is not None)
     check_policy(target, policy)
@@ -337,6 +343,8 @@ def transcode(
     progression: str | None = None,
     tile: int | None = None,
     code_block: int | None = None,
+    tile_parts: str | None = None,
+    effort: int | None = None,
     uid: str | Uid = Uid.AUTO,
     offset_table: str | OffsetTable = OffsetTable.AUTO,
     fragment_size: int | None = None,
@@ -357,7 +365,7 @@ def transcode(
     assume: str | None = None,
     ignore_errors: bool = False,
     fallback: Iterable[str] = (),
-    verify: bool = True,
+    verify: bool | str | Verify = Verify.SAMPLED,
     force: bool = False,
     clobber: bool = True,
     decoder: str | None = None,
@@ -375,9 +383,9 @@ def transcode(
     is complete, and is not closed. Returns the Outcome; without `dst`, the bytes of the new file.
 
     `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID. The other options are
-    those of the command line, with the same defaults. `workers` is the number of frames coded at a time, by default
-    the number of cores that the process may use. `memory` limits all frames in progress, in bytes or as text such as
-    "512MiB". With `dry_run`, the outcome has the plan and `dst` is not touched.
+    those of the command line, with the same defaults; `verify` may be True or False too. `workers` is the number of
+    frames coded at a time, by default the number of cores that the process may use. `memory` limits all frames in
+    progress, in bytes or as text such as "512MiB". With `dry_run`, the outcome has the plan and `dst` is not touched.
 
     Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
     for invalid options), whose `path` is `src` or `dst`. The destination is then unchanged, unless it is a file object
@@ -412,6 +420,8 @@ def transcode(
         progression=progression,
         tile=tile,
         code_block=code_block,
+        tile_parts=tile_parts,
+        effort=effort,
         uid=uid,
         offset_table=offset_table,
         fragment_size=fragment_size,

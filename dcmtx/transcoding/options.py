@@ -17,6 +17,7 @@ from dcmtx.policy import (
     Signatures,
     Uid,
     UnusedBits,
+    Verify,
     WordOrder,
 )
 
@@ -35,6 +36,8 @@ class Options(TypedDict, total=False):
     progression: str | None
     tile: int | None
     code_block: int | None
+    tile_parts: str | None
+    effort: int | None
     uid: str | Uid
     offset_table: str | OffsetTable
     fragment_size: int | None
@@ -55,7 +58,7 @@ class Options(TypedDict, total=False):
     assume: str | None
     ignore_errors: bool
     fallback: Iterable[str]
-    verify: bool
+    verify: bool | str | Verify
     force: bool
     clobber: bool
     decoder: str | None
