@@ -233,7 +233,7 @@ def _leave_parent(control: int) -> None:
     """Release what belongs to the parent: files, sockets, locks, signal handlers, standard input."""
     # Otherwise collected objects of the parent would close descriptors that are reused here by then.
     gc.freeze()
-    sink = sys.modules.get("dcmtx.place.atomic")
+    sink = sys.modules.get("dcmtx.place.temporary")
     if sink is not None:
         sink.release()
     signal.set_wakeup_fd(-1)

@@ -33,6 +33,7 @@ from dcmtx.policy import (
     OneBit,
     Overlays,
     Signatures,
+    Sync,
     Uid,
     UnusedBits,
     WordOrder,
@@ -159,6 +160,7 @@ def job(
     verify: bool = True,
     force: bool = False,
     clobber: bool = True,
+    sync: str | Sync = Sync.BATCH,
     decoder: str | None = None,
     encoder: str | None = None,
     workers: int | None = None,
@@ -184,6 +186,7 @@ def job(
         verify=verify,
         force=force,
         clobber=clobber,
+        sync=sync,
     )
     OPTIONS["workers"].checked(workers)
     check_backends(BackendChoice(decoder, encoder))
@@ -310,6 +313,7 @@ def transcode(
     verify: bool = True,
     force: bool = False,
     clobber: bool = True,
+    sync: str | Sync = Sync.BATCH,
     decoder: str | None = None,
     encoder: str | None = None,
     workers: int | None = None,
@@ -375,6 +379,7 @@ def transcode(
         verify=verify,
         force=force,
         clobber=clobber,
+        sync=sync,
         decoder=decoder,
         encoder=encoder,
         workers=workers,
@@ -477,4 +482,7 @@ def copy(job: Job, file: Reader, syntax: Syntax) -> Outcome:
 
 def sink_of(job: Job) -> Sink:
     """Return the sink of a job's destination."""
-    return open_sink(job.target_place, job.dst, clobber=job.request.policy.clobber, parents=job.parents)
+    policy = job.request.policy
+    return open_sink(
+        job.target_place, job.dst, clobber=policy.clobber, parents=job.parents, sync=policy.sync is not Sync.NONE
+    )

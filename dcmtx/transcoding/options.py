@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypedDict
 
-from dcmtx.policy import Icon, NoPixels, OffsetTable, OneBit, Overlays, Signatures, Uid, UnusedBits, WordOrder
+from dcmtx.policy import Icon, NoPixels, OffsetTable, OneBit, Overlays, Signatures, Sync, Uid, UnusedBits, WordOrder
 
 
 class Options(TypedDict, total=False):
@@ -35,6 +35,7 @@ class Options(TypedDict, total=False):
     verify: bool
     force: bool
     clobber: bool
+    sync: str | Sync
     decoder: str | None
     encoder: str | None
     workers: int | None
