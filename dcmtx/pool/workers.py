@@ -215,13 +215,15 @@ class Pool(Generic[Task, Result]):
     def _rescue(self, worker: _Worker[Task], *, late: str = "") -> list[Task]:
         """Put the files in place that a worker left when it ended; return the jobs whose files are gone.
 
-        `late` is the message for a worker that was ended because it took too long for a file. Its files then fail.
+        `late` is the message for files that took too long. They fail.
         """
         gone = []
-        for task, later, _ in worker.written.values():
+        now = time.monotonic()
+        for task, later, deadline in worker.written.values():
             fate: Fate | None
             try:
-                fate = _given_up(later.file, late) if late else later.file.rescue()
+                fail = late and deadline is not None and deadline <= now
+                fate = _given_up(later.file, late) if fail else later.file.rescue()
             except DcmtxError as error:
                 fate = error
             if fate is None:
@@ -333,10 +335,10 @@ class Pool(Generic[Task, Result]):
         self._remove_worker(worker, CodecError(late, code="E_TIMEOUT"))
 
     def _give_up_files(self, worker: _Worker[Task], late: str) -> None:
-        """Remove a worker that takes too long to put files in place, and fail those; another does its job."""
+        """Remove a worker that takes too long to put a file in place, and fail that file; another does its job."""
         self._workers.remove(worker)
         worker.end(0)
-        self._rescue(worker, late=late)
+        self._waiting.extendleft((gone, 1) for gone in self._rescue(worker, late=late))
         if worker.task is not None:
             self._waiting.appendleft((worker.task, worker.killed))
 

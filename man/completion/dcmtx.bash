@@ -43,6 +43,7 @@ _dcmtx() {
         convert:--fallback) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
         convert:--decoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs pyjpegls pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle zlib" -- "$word")); return ;;
         convert:--encoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal pyjpegls pylibjpeg-openjpeg pylibjpeg-rle" -- "$word")); return ;;
+        convert:--sync) COMPREPLY=($(compgen -W "batch always none" -- "$word")); return ;;
         convert:-j|convert:--jobs) return ;;
         convert:--memory) return ;;
         convert:--timeout) return ;;
@@ -57,7 +58,7 @@ _dcmtx() {
     esac
     if [[ $word == -* ]]; then
         case $command in
-            convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --uid --offset-table --overlays --icon --signatures --unused-bits --one-bit --word-order --no-pixels --fallback -F --force --verify --no-verify --decoder --encoder -n --no-clobber -j --jobs --memory --resume --fail-fast --timeout --dry-run -i --input -o --output --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
+            convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --uid --offset-table --overlays --icon --signatures --unused-bits --one-bit --word-order --no-pixels --fallback -F --force --verify --no-verify --decoder --encoder --sync -n --no-clobber -j --jobs --memory --resume --fail-fast --timeout --dry-run -i --input -o --output --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
             serve) COMPREPLY=($(compgen -W "--socket -j --jobs --log-format --status --json --unit --client-source -h --help" -- "$word")); ;;
             as) COMPREPLY=($(compgen -W "--dcmtx-status -h --help" -- "$word")); ;;
