@@ -13,7 +13,6 @@ from types import FrameType
 from typing import Any
 
 from dcmtx.batch.convert import Done, Options, Stop, convert, local_pool
-from dcmtx.batch.report import summary_lines
 from dcmtx.batch.summary import Summary
 from dcmtx.batch.walk import Found, plan_roots, walk
 from dcmtx.cli import bar, error_line, say, shown
@@ -59,6 +58,9 @@ def convert_many(
                     _tell(done, output)
         finally:
             if not single and not output.quiet:
+                # Only now: the first files would wait for it.
+                from dcmtx.batch.report import summary_lines
+
                 seconds = time.perf_counter() - started
                 progress.stop()
                 for line in [*output.untold(), *summary_lines(summary, seconds)]:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from dcmtx.pool.forkserver import ForkServer
 
 _PRELOAD = (
-    "multiprocessing.connection", "dcmtx.transcoding.job", "dcmtx.transcoding.icons", "dcmtx.dataset.encoding",
-    "imagecodecs", "numpy",
+    "multiprocessing.connection", "dcmtx.transcoding.conversion", "dcmtx.transcoding.routes",
+    "dcmtx.transcoding.icons", "dcmtx.dataset.encoding", "dcmtx.pool.committer", "imagecodecs", "numpy",
 )  # fmt: skip
 _IN_FLIGHT_PER_WORKER = 3
 # Statuses of workers that were killed from outside, whatever they were doing.
