@@ -184,6 +184,17 @@ class Verify(Enum):
         return None
 
 
+class Sync(Enum):
+    """What is made durable before a file counts as done: it outlasts a crash of the machine from then on.
+
+    In a batch, files are synced and put in place while others are converted, and directories once for many files.
+    """
+
+    BATCH = "batch"
+    ALWAYS = "always"  # each file and its directory before the next file begins
+    NONE = "none"  # nothing is durable until the system writes it
+
+
 class Policy(Record):
     """The choices that the standard leaves. `created` is when, in seconds since 1970, for derived images.
 
@@ -213,6 +224,7 @@ class Policy(Record):
     verify: Verify = Verify.SAMPLED
     force: bool = False
     clobber: bool = True
+    sync: Sync = Sync.BATCH
     created: float = 0.0
 
     @property
@@ -516,6 +528,12 @@ _TABLE: tuple[Option, ...] = (
     ),
     Option("decoder", _WORK, "Decode by this backend; `dcmtx syntaxes` names them.", kind=_TEXT, metavar="NAME"),
     Option("encoder", _WORK, "Encode by this backend.", kind=_TEXT, metavar="NAME"),
+    Option(
+        "sync", _CARE,
+        "When files are durable, so that they outlast a crash of the machine: batch, each once it is reported, many "
+        "synced at a time; always, each before the next begins; none, not durable: whenever the system writes them.",
+        kind=_CHOICE, choices=Sync, default=Sync.BATCH,
+    ),
     Option("clobber", _CARE, "Do not replace DST if it exists.", flags=("-n", "--no-clobber"), default=True),
     Option(
         "workers", _WORK, "Files, or frames of one file, coded at a time.",

@@ -99,7 +99,7 @@ def _do(pattern: Job, output: Output) -> int:
 
 
 def _remove_temporary(pattern: Job) -> None:
-    from dcmtx.place.atomic import remove_stale, temporary_name
+    from dcmtx.place.temporary import remove_stale, temporary_name
 
     if pattern.dst != "-":
         directory, name = os.path.split(os.path.realpath(pattern.dst))

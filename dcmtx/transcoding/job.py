@@ -47,6 +47,7 @@ from dcmtx.policy import (
     Overlays,
     Removal,
     Signatures,
+    Sync,
     Uid,
     UnusedBits,
     Verify,
@@ -190,6 +191,7 @@ def job(
     verify: bool | str | Verify = Verify.SAMPLED,
     force: bool = False,
     clobber: bool = True,
+    sync: str | Sync = Sync.BATCH,
     decoder: str | None = None,
     encoder: str | None = None,
     workers: int | None = None,
@@ -225,6 +227,7 @@ def job(
         verify=verify,
         force=force,
         clobber=clobber,
+        sync=sync,
     )
     OPTIONS["workers"].checked(workers)
     assumed(assume)
@@ -368,6 +371,7 @@ def transcode(
     verify: bool | str | Verify = Verify.SAMPLED,
     force: bool = False,
     clobber: bool = True,
+    sync: str | Sync = Sync.BATCH,
     decoder: str | None = None,
     encoder: str | None = None,
     workers: int | None = None,
@@ -445,6 +449,7 @@ def transcode(
         verify=verify,
         force=force,
         clobber=clobber,
+        sync=sync,
         decoder=decoder,
         encoder=encoder,
         workers=workers,
@@ -547,4 +552,7 @@ def copy(job: Job, file: Reader, syntax: Syntax) -> Outcome:
 
 def sink_of(job: Job) -> Sink:
     """Return the sink of a job's destination."""
-    return open_sink(job.target_place, job.dst, clobber=job.request.policy.clobber, parents=job.parents)
+    policy = job.request.policy
+    return open_sink(
+        job.target_place, job.dst, clobber=policy.clobber, parents=job.parents, sync=policy.sync is not Sync.NONE
+    )

@@ -15,6 +15,7 @@ from dcmtx.policy import (
     Overlays,
     Removal,
     Signatures,
+    Sync,
     Uid,
     UnusedBits,
     Verify,
@@ -61,6 +62,7 @@ class Options(TypedDict, total=False):
     verify: bool | str | Verify
     force: bool
     clobber: bool
+    sync: str | Sync
     decoder: str | None
     encoder: str | None
     workers: int | None

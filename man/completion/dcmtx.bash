@@ -53,6 +53,7 @@ _dcmtx() {
         convert:--verify) COMPREPLY=($(compgen -W "sampled strict none" -- "$word")); return ;;
         convert:--decoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal ojph pyjpegls pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle zlib" -- "$word")); return ;;
         convert:--encoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal ojph pyjpegls pylibjpeg-openjpeg pylibjpeg-rle" -- "$word")); return ;;
+        convert:--sync) COMPREPLY=($(compgen -W "batch always none" -- "$word")); return ;;
         convert:-j|convert:--jobs) return ;;
         convert:--memory) return ;;
         convert:--timeout) return ;;
@@ -79,7 +80,7 @@ _dcmtx() {
     esac
     if [[ $word == -* ]]; then
         case $command in
-            convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --uid --offset-table --fragment-size --overlays --icon --signatures --unused-bits --one-bit --word-order --apply-palette --photometric --planar --no-pixels --remove --lengths --charset --dataset-only --assume --ignore-errors --fallback -F --force --verify --no-verify --decoder --encoder -n --no-clobber -j --jobs --memory --resume --fail-fast --update-references --timeout --isolate --dry-run -i --input -o --output --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
+            convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --uid --offset-table --fragment-size --overlays --icon --signatures --unused-bits --one-bit --word-order --apply-palette --photometric --planar --no-pixels --remove --lengths --charset --dataset-only --assume --ignore-errors --fallback -F --force --verify --no-verify --decoder --encoder --sync -n --no-clobber -j --jobs --memory --resume --fail-fast --update-references --timeout --isolate --dry-run -i --input -o --output --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             rewrap) COMPREPLY=($(compgen -W "--relabel --offset-table --fragment-size --icon -n --no-clobber -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
             audit) COMPREPLY=($(compgen -W "--pixels --was -j --jobs --timeout --json --proof --resume --quiet -h --help" -- "$word")); ;;
