@@ -170,7 +170,7 @@ def _decide(reader: Reader, meta: FileMeta, spool_in: str | None) -> _Beginning:
             Finding(
                 "N_ENCODING",
                 f"the data set is {_encoding_name(shown)}, but its transfer syntax is {syntax.name}; read as it is",
-                Severity.WARNING,
+                Severity.ERROR,
                 tag=TRANSFER_SYNTAX,
             ),
         )

@@ -1,0 +1,1 @@
+"""Looks at files and compares them; changes nothing."""
