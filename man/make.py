@@ -373,10 +373,13 @@ def findings(page: Page) -> Iterator[str]:
 # What the errors mean that are findings too.
 _ERRORS = {
     "E_CODESTREAM": "the bytes of a frame are no codestream of the transfer syntax, or a damaged one",
+    "E_DEFLATE": "the deflated data set is damaged",
     "E_ENCAPSULATION": "the items of Pixel Data are damaged, or contradict the transfer syntax",
     "E_GEOMETRY": "the codestream and the data set contradict one another in size, components or bits",
     "E_INCONSISTENT": "the attributes of the image contradict one another, or are missing",
+    "E_INPUT": "the data set is damaged in another way",
     "E_NO_SYNTAX": "no transfer syntax is named, and none can be told",
+    "E_SEQUENCE": "a sequence is damaged inside",
     "E_TRUNCATED": "something is missing: the file, its pixels, or a codestream ends early",
     "E_UNSUPPORTED_TS": "the transfer syntax is none of the standard's",
 }

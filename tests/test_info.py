@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import random
 import struct
 import subprocess
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from dcmtx.finding import Severity
 from dcmtx.inspect.info import look
 from dcmtx.inspect.record import as_record
 from dcmtx.inspect.summary import look_below
+from dcmtx.inspect.text import finding_line, lines
 from dcmtx.rules import catalog
 from dcmtx.transcoding.job import transcode
 
@@ -296,6 +298,16 @@ FILES: dict[str, Bad] = {
     ),
     "E_GEOMETRY": (E_, lambda: jls(rows=15).encode(), lambda: jls().encode()),
     "E_INCONSISTENT": (E_, lambda: grey(stored=17).encode(), lambda: grey(stored=16).encode()),
+    "E_DEFLATE": (
+        E_, lambda: grey(syntax=dicom.DEFLATED).encode()[:-60] + b"\xff" * 60, lambda: grey(syntax=dicom.DEFLATED).encode()
+    ),
+    "E_INPUT": (
+        E_, lambda: grey(before={0x00100020: dicom.header(0xFFFEE000, "", 0)}).encode(), lambda: grey().encode()
+    ),
+    "E_SEQUENCE": (
+        E_, lambda: grey(before={0x00880200: dicom.sequence(0x00880200, [b"\x28\0\x10\0US\x20\0\x10\0"])}).encode(),
+        lambda: grey(before={0x00880200: dicom.sequence(0x00880200, [dicom.element(0x00280010, "US", 16)])}).encode(),
+    ),
     "E_NO_SYNTAX": (
         E_, lambda: without_meta(jls().encode(), dicom.element(0x00020010, "UI", dicom.JPEGLS)), lambda: jls().encode()
     ),
@@ -473,6 +485,26 @@ def test_no_text_tells_a_value_of_a_patient():
     info = look(data.encode())
     assert {finding.code for finding in info.findings} == {"N_VALUE"}
     assert not any("ecret" in finding.text or "omebody" in finding.text for finding in info.findings)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "testdata").glob("*.dcm")), ids=lambda path: path.stem)
+def test_whatever_happened_to_a_file_is_told_and_never_a_bug(path):
+    chance, whole = random.Random(path.stem), path.read_bytes()
+    for number in range(40):
+        data = bytearray(whole)
+        at = chance.randrange(132, len(data))
+        if number % 4 == 0:
+            del data[at:]
+        elif number % 4 == 1:
+            del data[at : at + chance.randrange(1, 20)]
+        else:
+            for _ in range(chance.randrange(1, 6)):
+                data[chance.randrange(128, len(data) if number % 2 else 1200)] = chance.choice([0, 255, 16, 128, 254])
+        with contextlib.suppress(InputError):
+            info = look(bytes(data))
+            json.dumps(as_record(info))
+            assert all(label for label, _ in lines(info))
+            assert all(finding_line(finding, info) for finding in info.findings)
 
 
 # --- the command -----------------------------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from dcmtx.dataset.element import FLOAT_PIXEL_DATA, tag_text
+from dcmtx.dataset.encoding import Item
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.items import items_of
 from dcmtx.dataset.meta import FileMeta, is_tiff, peek
@@ -120,7 +122,11 @@ def _look(path: str, reader: Reader, *, decode: bool) -> Info:
             raise
         return info.replace(findings=(Finding.of_error(error),))
     try:
-        info = _described(info, opened)
+        try:
+            info = _described(info, opened)
+        except InputError as error:
+            # An attribute that is read everywhere is longer than any such attribute can be.
+            return info.replace(findings=(Finding.of_error(error),))
         return _decoded(info, opened) if decode and info.pixel is not None else info
     finally:
         opened.close()
@@ -137,6 +143,8 @@ def _described(info: Info, opened: Opened) -> Info:
         table = FragmentReader(header.reader, frames.fragments, syntax).extended_table(header)
         extended = tables.extended(frames.fragments, frames.starts, table)
     found = streams.read(frames)
+    icons, damaged = _items(header, _ICON)
+    signatures, torn = _items(header, objects.DIGITAL_SIGNATURES)
     info = info.replace(
         syntax=syntax,
         encoding=_encoding(header),
@@ -153,10 +161,13 @@ def _described(info: Info, opened: Opened) -> Info:
         loss_flag=header.text(image.LOSSY_IMAGE_COMPRESSION),
         losses=lossy.read_history(header),
         overlays=tuple(overlay.describe(header)),
-        icons=tuple(_icons(header)),
-        signatures=sum(1 for _ in items_of(header, objects.DIGITAL_SIGNATURES)),
+        icons=tuple(
+            (icon.number(image.ROWS), icon.number(image.COLUMNS), icon.text(image.PHOTOMETRIC_INTERPRETATION))
+            for icon in icons
+        ),
+        signatures=len(signatures),
     )
-    return info.replace(findings=_sorted(_findings(info, dataset, opened)))
+    return info.replace(findings=_sorted(chain(_findings(info, dataset, opened), damaged, torn)))
 
 
 def _attributes(header: Header) -> PixelFormat | None:
@@ -172,16 +183,18 @@ def _encoding(header: Header) -> str:
     return f"{'implicit' if encoding.implicit else 'explicit'} VR {'big' if encoding.big_endian else 'little'} endian"
 
 
-def _icons(header: Header) -> Iterator[tuple[int | None, int | None, str]]:
-    """Yield the icons: Rows, Columns, and Photometric Interpretation."""
-    for item in items_of(header, _ICON):
-        yield item.number(image.ROWS), item.number(image.COLUMNS), item.text(image.PHOTOMETRIC_INTERPRETATION)
+def _items(header: Header, tag: int) -> tuple[list[Item], list[Finding]]:
+    """Return the items of a sequence, or the finding that it is damaged."""
+    try:
+        return list(items_of(header, tag)), []
+    except InputError as error:
+        return [], [Finding.of_error(error).replace(tag=tag)]
 
 
 # --- findings --------------------------------------------------------------------------------------------------
 
 
-def _sorted(findings: Iterator[Finding]) -> tuple[Finding, ...]:
+def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return findings without repetition, errors first, each in the words of those who only look."""
     order = [Severity.ERROR, Severity.WARNING, Severity.NOTE]
     told = dict.fromkeys(finding.replace(text=finding.seen or finding.text, seen="") for finding in findings)
@@ -242,7 +255,7 @@ def _decoded(info: Info, opened: Opened) -> Info:
             decoder.close()
     except DcmtxError as error:
         failed = (Finding.of_error(error),)
-    return info.replace(frames=tuple(found), findings=_sorted(iter((*info.findings, *failed))))
+    return info.replace(frames=tuple(found), findings=_sorted((*info.findings, *failed)))
 
 
 def _measured(words: Any) -> Frame:

@@ -86,7 +86,10 @@ ENTRIES: dict[str, Entry] = {
     "E_ENCAPSULATION": Entry("PS3.5 A.4"),
     "E_GEOMETRY": Entry("PS3.5 8.2"),
     "E_INCONSISTENT": Entry("PS3.3 C.7.6.3"),
+    "E_DEFLATE": Entry("PS3.5 A.5"),
+    "E_INPUT": Entry("PS3.5 7"),
     "E_NO_SYNTAX": Entry("PS3.10 7.1"),
+    "E_SEQUENCE": Entry("PS3.5 7.5"),
     "E_TRUNCATED": Entry("PS3.5 8.1"),
     "E_UNSUPPORTED_TS": Entry("PS3.6 A"),
 }
