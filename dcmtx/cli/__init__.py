@@ -24,6 +24,7 @@ from dcmtx.signals import handle_signals  # noqa: E402
 # Command: where it is, and the line that `dcmtx --help` shows without loading it.
 COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("dcmtx.cli.convert:convert", "Convert DICOM files to another transfer syntax."),
+    "info": ("dcmtx.cli.info:info", "Say what DICOM files are, and what is wrong with them."),
     "rewrap": ("dcmtx.cli.rewrap:rewrap", "Wrap codestreams anew, without decoding any."),
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
     "audit": ("dcmtx.cli.audit:audit", "Prove a migrated archive from the report of its conversion."),

@@ -30,6 +30,19 @@ _FAR = 1 << 11
 _LARGEST_TABLE = 1 << 26
 Pread = Callable[[int, int], bytes]
 Data = bytes | memoryview
+WRONG_BASIC = Finding(
+    "N_BASIC_TABLE",
+    "the Basic Offset Table does not fit the fragments; rebuilt from the items",
+    Severity.WARNING,
+    seen="the Basic Offset Table does not fit the fragments",
+)
+WRONG_EXTENDED = Finding(
+    "N_EXTENDED_TABLE",
+    "the Extended Offset Table does not fit the fragments; rebuilt from the items",
+    Severity.WARNING,
+    tag=0x7FE00001,
+    seen="the Extended Offset Table does not fit the fragments",
+)
 
 
 class Fragments(Record):
@@ -239,6 +252,7 @@ def _joined(frames: int, count: int) -> Finding:
         f"{split} split over {count} fragments, which the syntax forbids; joined",
         Severity.WARNING,
         tag=0x7FE00010,
+        seen=f"{split} split over {count} fragments, which the syntax forbids",
     )
 
 
@@ -251,25 +265,12 @@ def _by_tables(
         starts = _by_extended(fragments, frames, extended, split=split)
         if starts is not None:
             return starts, notes
-        notes.append(
-            Finding(
-                "N_EXTENDED_TABLE",
-                "the Extended Offset Table does not fit the fragments; rebuilt from the items",
-                Severity.WARNING,
-                tag=0x7FE00001,
-            )
-        )
+        notes.append(WRONG_EXTENDED)
     if len(fragments.table):
         starts = _by_table(fragments, frames)
         if starts is not None:
             return starts, notes
-        notes.append(
-            Finding(
-                "N_BASIC_TABLE",
-                "the Basic Offset Table does not fit the fragments; rebuilt from the items",
-                Severity.WARNING,
-            )
-        )
+        notes.append(WRONG_BASIC)
     return None, notes
 
 

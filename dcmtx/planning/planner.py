@@ -158,8 +158,7 @@ def finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
             ),
         )
     check_order(header, edits)
-    if plan.syntax.retired:
-        notes += (Finding("N_RETIRED", f"{plan.syntax.name} is retired; few programs still read it"),)
+    notes += objects.retired(plan.syntax)
     meta = file_meta(dataset.meta, header, plan.syntax, instance)
     return plan.replace(notes=notes, edits=edits, instance=instance, file_meta=meta, steps=tuple(_steps(plan)))
 
