@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING
 from dcmtx.batch.walk import Found, Root, plan_roots, walk
 from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID, SOP_CLASS, peek
 from dcmtx.errors import DcmtxError, UsageError
-from dcmtx.place.atomic import remove_stale, sweep, temporary_name
+from dcmtx.place.atomic import Postponing
 from dcmtx.place.bytes import open_bytes
 from dcmtx.place.places import is_same
+from dcmtx.place.temporary import remove_stale, sweep, temporary_name
 from dcmtx.planning.routes import Route
+from dcmtx.policy import Sync
+from dcmtx.pool import worker
 from dcmtx.record import Record
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
-from dcmtx.transcoding.job import Job, Outcome, run
+from dcmtx.transcoding.job import Cores, Job, Outcome, run
 
 if TYPE_CHECKING:
+    from dcmtx.pool.committer import Fate
     from dcmtx.pool.executor import Executor
     from dcmtx.pool.workers import Pool
 
@@ -151,7 +155,9 @@ def local_pool(options: Options) -> Pool[Task, Done]:
     """Return a pool of processes on this machine for the jobs of a batch. It begins to load codecs at once."""
     from dcmtx.pool.workers import Pool
 
-    return Pool(perform, options.workers, timeout=options.timeout, modules=options.modules, memory=options.memory)
+    return Pool(
+        perform_in_pool, options.workers, timeout=options.timeout, modules=options.modules, memory=options.memory
+    )
 
 
 def _run(executor: Executor[Task, Done], found: Iterator[Found], options: Options, stop: Stop) -> Iterator[Done]:
@@ -193,8 +199,30 @@ def _results(executor: Executor[Task, Done], found: Iterator[Found], options: Op
 
 def perform(task: Task) -> Done:
     """Convert or skip one file. An executor calls this in any process."""
-    from dcmtx.pool import worker
+    return _perform(task, worker.cores)
 
+
+def perform_in_pool(task: Task) -> Done | worker.Later:
+    """Convert or skip one file in a worker of a pool, which puts it in place while the next one is converted."""
+    if task.job.request.policy.sync is not Sync.BATCH:
+        return perform(task)
+    with Postponing() as files:
+        done = _perform(task, worker.cores)
+    return worker.Later(files[0], done, _finished) if files else done
+
+
+def _finished(done: Done, fate: Fate) -> Done:
+    """Return the result of a file that is in place, or could not be put there."""
+    if isinstance(fate, DcmtxError):
+        fate.path = fate.path or done.src
+        return Done(done.src, done.dst, error=fate)
+    if not fate or done.outcome is None:
+        return done
+    outcome = done.outcome
+    return done.replace(outcome=outcome.replace(notes=tuple(dict.fromkeys((*outcome.notes, *fate)))))
+
+
+def _perform(task: Task, cores: Cores) -> Done:
     job = task.job
     try:
         reason = _reason_to_skip(job)
@@ -204,7 +232,7 @@ def perform(task: Task) -> Done:
             return Done(job.src, job.dst, skip=DONE_BEFORE)
         if not job.dry_run:
             _sweep_once(os.path.dirname(job.dst) or os.curdir)
-        return Done(job.src, job.dst, run(job, worker.cores))
+        return Done(job.src, job.dst, run(job, cores))
     except DcmtxError as error:
         if error.code in _PASSED_OVER and not task.named:
             return Done(job.src, job.dst, skip=_PASSED_OVER[error.code])

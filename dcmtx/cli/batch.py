@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from dcmtx.batch.convert import Done, Options, Stop, check_options, convert, local_pool
-from dcmtx.batch.report import references_line, summary_lines
+from dcmtx.batch.report import references_line
 from dcmtx.batch.summary import Summary
 from dcmtx.batch.walk import Found, plan_roots, walk
 from dcmtx.cli import bar, error_line, say, shown
@@ -69,6 +69,9 @@ def convert_many(
                     _tell(done, output)
         finally:
             if not single and not output.quiet:
+                # Only now: the first files would wait for it.
+                from dcmtx.batch.report import summary_lines
+
                 seconds = time.perf_counter() - started
                 progress.stop()
                 for line in [*output.untold(), *summary_lines(summary, seconds)]:

@@ -198,7 +198,11 @@ def _index(
             if header is None or (header[0] == 0 and header[3] != 4):
                 _check_padding(cursor, position)
                 notes.append(
-                    Finding("N_PADDING", f"dropped {cursor.end - position} bytes of padding behind the last element")
+                    Finding(
+                        "N_PADDING",
+                        f"dropped {cursor.end - position} bytes of padding behind the last element",
+                        seen=f"{cursor.end - position} zero bytes stand behind the last element",
+                    )
                 )
                 break
             tag, vr, size, length = header
@@ -261,6 +265,7 @@ def _oddities(misplaced: list[int], unnamed: list[int]) -> Iterator[Finding]:
             "N_MISPLACED",
             f"left out {_counted(misplaced)}: group {misplaced[0] >> 16:04X} has no place in the data set of a file",
             Severity.WARNING,
+            seen=f"{_counted(misplaced)}: group {misplaced[0] >> 16:04X} has no place in the data set of a file",
         )
     if unnamed:
         yield Finding(

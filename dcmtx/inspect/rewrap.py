@@ -19,7 +19,8 @@ def rewrap_job(src: str, dst: str, *, relabel: str | None = None, **options: Any
     `options` are those of `transcode` that are not about coding. Raises UsageError for a name that is none, and
     RefusedError for a syntax whose codestreams no other has.
     """
-    base = job(src, dst, to="raw", **options)
+    # Checked against any target with fragments; the real one is known when the file is open.
+    base = job(src, dst, to="encapsulated", **options)
     target = _SAME if relabel is None else _named(relabel)
     return base.replace(request=base.request.replace(target=target, way=Way.REWRAP))
 

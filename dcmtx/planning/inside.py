@@ -69,6 +69,9 @@ def complete(plan: Plan, dataset: DataSet, icon: Icon) -> Plan:
         edit = plan.edits.get(element.tag)
         if icon is Icon.DROP and element.tag == ICON_IMAGE_SEQUENCE:
             edits[element.tag] = Remove(element.tag)
+        elif icon is Icon.GENERATE and element.tag == ICON_IMAGE_SEQUENCE and dataset.header.pixel is not None:
+            # It is replaced when the plan is made; what is in it does not matter.
+            continue
         elif (edit is None and may_hold_items(dataset, element)) or isinstance(edit, Append | Within):
             found = _found(plan, dataset, icon, element)
             if found is not None:

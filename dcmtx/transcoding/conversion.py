@@ -12,6 +12,7 @@ from dcmtx.planning.plan import Plan
 from dcmtx.planning.request import Request, assumed
 from dcmtx.planning.routes import Route
 from dcmtx.planning.ways import planner
+from dcmtx.policy import Icon
 from dcmtx.rules import objects
 from dcmtx.transcoding.job import Cores, Job, Outcome, Status, Watch, copy, sink_of
 from dcmtx.transcoding.pixels import Window
@@ -86,6 +87,10 @@ def _check_ended(opened: Opened, *, forgiving: bool) -> None:
 def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
     dataset, frames = opened.dataset, opened.frames
     plan = planner(request.way)(dataset, frames, request, inside=not job.brief)
+    if request.policy.icon is Icon.GENERATE and plan.route is not Route.SKIP:
+        from dcmtx.transcoding.picture import with_icon
+
+        plan = with_icon(plan, opened, request)
     instance = dataset.header.text(SOP_INSTANCE_UID)
     outcome = Outcome(
         job,
@@ -145,6 +150,7 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
         ratio=written.ratio,
         psnr=written.psnr,
         digest=written.digest,
+        verified=written.verified,
         digest_out=written.digest_out,
         notes=tuple(dict.fromkeys(notes)),
     )
@@ -164,6 +170,8 @@ def _convert_exactly(
     """
     from dcmtx.codec import rate
 
-    exact = request.replace(parameters=rate.without_loss(request.parameters), policy=request.policy.replace(force=True))
+    exact = request.replace(
+        parameters=rate.without_loss(request.parameters), policy=request.policy.replace(force=True), rounds=True
+    )
     outcome = _convert(job, size, opened, exact, cores, watch)
     return outcome.replace(notes=(*outcome.notes, _NEEDLESS))

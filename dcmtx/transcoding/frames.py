@@ -321,6 +321,11 @@ def _check_native_length(
         )
     if excess > need % 2:
         notes += (
-            Finding("N_PIXEL_PADDING", f"dropped {excess} bytes of padding behind the last frame", tag=PIXEL_DATA),
+            Finding(
+                "N_PIXEL_PADDING",
+                f"dropped {excess} bytes of padding behind the last frame",
+                tag=PIXEL_DATA,
+                seen=f"{excess} zero bytes stand behind the last frame",
+            ),
         )
     return notes

@@ -15,8 +15,10 @@ from dcmtx.policy import (
     Overlays,
     Removal,
     Signatures,
+    Sync,
     Uid,
     UnusedBits,
+    Verify,
     WordOrder,
 )
 
@@ -35,14 +37,20 @@ class Options(TypedDict, total=False):
     progression: str | None
     tile: int | None
     code_block: int | None
+    tile_parts: str | None
+    effort: int | None
     uid: str | Uid
     offset_table: str | OffsetTable
+    fragment_size: int | None
     overlays: str | Overlays
     icon: str | Icon
     signatures: str | Signatures
     unused_bits: str | UnusedBits
     one_bit: str | OneBit
     word_order: str | WordOrder
+    apply_palette: bool
+    photometric: str | None
+    planar: int | None
     no_pixels: str | NoPixels
     remove: str | Removal
     lengths: str | Lengths
@@ -51,9 +59,10 @@ class Options(TypedDict, total=False):
     assume: str | None
     ignore_errors: bool
     fallback: Iterable[str]
-    verify: bool
+    verify: bool | str | Verify
     force: bool
     clobber: bool
+    sync: str | Sync
     decoder: str | None
     encoder: str | None
     workers: int | None

@@ -185,7 +185,7 @@ def _decide(reader: Reader, meta: FileMeta, spool_in: str | None, assumed: Synta
                 "N_ENCODING",
                 f"the data set is {_encoding_name(shown)}, but its transfer syntax is {syntax.name}"
                 f"{'' if meta.syntax else ', as --assume says'}; read as it is",
-                Severity.WARNING,
+                Severity.ERROR,
                 tag=TRANSFER_SYNTAX,
             ),
         )
