@@ -37,6 +37,7 @@ def given(option) -> list[str]:
     value = "0.5" if option.names == ("-q",) else "warn" if "-ll" in option.names else "3"
     if "UID" in option.values and option.sets:
         value = "1.2.840.10008.1.2.4.80"
+    value = {("PI",): "RGB", ("0|1",): "1"}.get(option.values, value)
     return [option.names[-1], *(value for _ in option.values)]
 
 
@@ -148,6 +149,19 @@ LINES = [
     ("dcmcjpeg", "+eb +un +sm 0 a b", "--to jpeg-baseline --lossy --uid keep -- a b"),
     ("dcmdjpeg", "a b", "--to explicit -- a b"),
     ("dcmdjpeg", "+ti -g a b", "--to implicit --offset-table basic -- a b"),
+    ("dcmcjpeg", "+fs 64 a b", "--to jpeg-lossless --fragment-size 65536 -- a b"),
+    ("dcmcjpls", "+fs 64 +ff a b", "--to jpegls -- a b"),
+    ("dcmdjpeg", "+pl a b", "--to explicit --planar 1 -- a b"),
+    ("dcmdjpls", "+pl +pr a b", "--to explicit -- a b"),
+    ("gdcmconv", "-l -w a b", "--to raw --apply-palette -- a b"),
+    ("gdcmconv", "-P MONOCHROME1 a b", "--to same --photometric MONOCHROME1 -- a b"),
+    ("gdcmconv", "-X -P RGB -Y a b", "--to explicit --lossy --photometric RGB -- a b"),
+    ("gdcmconv", "--planar-configuration 1 -w a b", "--to raw --planar 1 -- a b"),
+    (
+        "gdcmconv",
+        "--generate-icon -S 1000 -L a b",
+        "--to jpegls --no-pixels fail --fragment-size 1000 --icon generate -- a b",
+    ),
     ("dcmcrle", "-p -ot a b", "--to rle --offset-table empty -- a b"),
     ("dcmcjpeg", "+ee +s2 +cr a b", "--to jpeg-extended --lossy -- a b"),
     ("gdcmconv", "-J -n 4 -F a b", "--to jpeg --force --no-pixels fail -- a b"),
@@ -202,6 +216,9 @@ def test_a_line_of_a_peer_is_one_of_ours(peer, line, ours):
         ("dcmcjpeg", "@line a b", "files of options such as @line are not read", "give the options"),
         ("dcmcjpeg", "+pt 2 a b", "+pt 2 is not done here", "leave it out: it loses"),
         ("dcmcjpeg", "a", "no DST", "SRC DST"),
+        ("dcmcjpeg", "+fs 0 a b", "+fs 0: a fragment has from 1 to 4194303", ""),
+        ("dcmcrle", "+fs 8 a b", "+fs 8 is not done here", "in RLE a frame is one fragment"),
+        ("gdcmconv", "-8 a b", "-8 is not done here", "use -l"),
         ("dcmcjpls", "+md 3 a b", "+md goes with +en (--encode-nearlossless) alone", "add +en"),
         ("dcmconv", "-ti a b", "-te, -tb and -ti go with -f (--read-dataset) alone", "add -f"),
         ("dcmconv", "+C latin1 a b", "+C latin1 is not done here", "use +U8"),

@@ -203,8 +203,10 @@ def _derive(case: Case, plan: Plan, history: lossy.History) -> Plan:
 
     # The identity of libraries is only needed to derive a UID.
     decided_by = () if case.policy.uid is Uid.KEEP else deciders(plan)
+    if case.policy.photometric is not None:
+        decided_by = (*decided_by, case.policy.photometric)
     derivation = lossy.derive(
-        case.header, case.target, case.quality, case.policy, history, decided_by,
+        case.header, case.target, plan.parameters, case.policy, history, decided_by,
         # The VRs of these attributes hold 16 bits (PS3.6).
         measured=plan.judges.judge is not None and plan.encoder_format is not None and plan.encoder_format.stored <= 16,
         before=plan.derived,

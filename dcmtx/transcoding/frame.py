@@ -59,6 +59,8 @@ class EncodedFrame(Record):
 
 # Codecs that hold every sample as a 32-bit number while they work.
 _WIDE_FAMILIES = frozenset(["j2k", "htj2k", "jpegxl"])
+# Memory per sample for changing colours: floating point numbers, or indices of a palette.
+_CHANGE_BYTES = 24
 # Memory per sample for measuring a loss: a 64-bit difference, its square, and its absolute value.
 _MEASURE_BYTES = 24
 
@@ -80,6 +82,8 @@ def frame_memory(plan: Plan, frames: Frames) -> int:
     total = encoded + decoded + 2 * settled
     if plan.judges.judge is not None:
         total += settled + (samples * _MEASURE_BYTES if plan.irreversible else samples)
+    if plan.derived:
+        total += samples * _CHANGE_BYTES
     wide = {plan.syntax.family, frames.syntax.family} & _WIDE_FAMILIES
     return total + (4 * samples if wide else 0)
 

@@ -498,6 +498,9 @@ def _run_open(job: Job, file: Reader, request: Request, cores: Cores, watch: Wat
     meta = peek(file)
     syntax = find(meta.syntax)
     stays = syntax is not None and _nothing_to_do(request, syntax)
+    if not stays and request.target.raw and syntax is not None and syntax.kind is Kind.NATIVE and not syntax.deflated:
+        # It is native already, and keeps its syntax whatever else is asked.
+        request = request.replace(target=Target(request.target.name, (syntax,), raw=True))
     untouched = stays and not request.parameters.lossy
     if syntax is not None and untouched and not is_stream(file):
         return copy(job, file, syntax)
