@@ -20,7 +20,7 @@ from dcmtx.policy import JUDGED_EVERY, EncodingParameters, UnusedBits
 from dcmtx.record import Record
 from dcmtx.rules import relabel
 from dcmtx.syntax import Kind
-from dcmtx.transcoding.coders import Asking, Coder, call, carry_out, close_all
+from dcmtx.transcoding.coders import Asking, Coder, Steps, call, carry_out, close_all
 from dcmtx.transcoding.codestreams import bare, read_stream
 from dcmtx.transcoding.decoder import FrameDecoder, check_shape
 from dcmtx.transcoding.frames import Frames
@@ -174,6 +174,10 @@ class FrameCoder:
         The error is an InputError, RefusedError, CodecError or VerifyError with the frame's number.
         """
         return carry_out(numbers, self._coded)
+
+    def begin(self, number: int) -> Steps:
+        """Return the work on one frame in steps: to decode, to encode, to decode again and compare."""
+        return Steps(number, self._coded(number))
 
     def __call__(self, number: int) -> EncodedFrame:
         """Return one frame, or raise."""
