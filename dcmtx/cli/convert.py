@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmtx.cli import SETTINGS
-from dcmtx.cli.options import WORDS, check_words, chosen_target, policy_options, target_options, told_options
+from dcmtx.cli.options import (
+    WORDS,
+    WithBareOptions,
+    check_words,
+    chosen_target,
+    policy_options,
+    target_options,
+    told_options,
+)
 from dcmtx.cli.work import carry_out
 from dcmtx.errors import ExitStatus
 from dcmtx.policy import Group
@@ -21,7 +29,7 @@ _EXIT = "\n".join([
 ])  # fmt: skip
 
 
-@click.command(epilog=_EXIT, options_metavar="[OPTIONS]", context_settings=SETTINGS)
+@click.command(cls=WithBareOptions, epilog=_EXIT, options_metavar="[OPTIONS]", context_settings=SETTINGS)
 @click.argument("paths", metavar="SRC... DST", nargs=-1)
 @target_options
 @policy_options(Group.LOSS, Group.CODING, Group.RULE, Group.CARE, Group.WORK, Group.BATCH)

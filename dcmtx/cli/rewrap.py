@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     help="Name another transfer syntax, under which the very same codestreams are legal.",
 )
 @named_options(
-    "offset_table", "fragment_size", "icon", "clobber", "workers", "memory", "dry_run", "resume", "fail_fast", "timeout"
+    "offset_table",
+    "fragment_size",
+    "icon",
+    "clobber",
+    "workers",
+    "memory",
+    "dry_run",
+    "resume",
+    "fail_fast",
+    "timeout",
+    "isolate",
 )
 @told_options
 def rewrap(paths: tuple[str, ...], **options: Any) -> int:

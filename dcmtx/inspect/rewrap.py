@@ -22,7 +22,8 @@ def rewrap_job(
     `options` are those of `transcode` that are not about coding. Raises UsageError for a name that is none, and
     RefusedError for a syntax whose codestreams no other has.
     """
-    base = job(src, dst, to="raw", **options)
+    # Checked against any target with fragments; the real one is known when the file is open.
+    base = job(src, dst, to="encapsulated", **options)
     target = _SAME if relabel is None else _named(relabel)
     # Only the source knows whether its frames may have several fragments.
     policy = base.request.policy.replace(fragment_size=OPTIONS["fragment_size"].checked(fragment_size))

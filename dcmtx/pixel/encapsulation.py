@@ -30,6 +30,19 @@ _FAR = 1 << 11
 _LARGEST_TABLE = 1 << 26
 Pread = Callable[[int, int], bytes]
 Data = bytes | memoryview
+WRONG_BASIC = Finding(
+    "N_BASIC_TABLE",
+    "the Basic Offset Table does not fit the fragments; rebuilt from the items",
+    Severity.WARNING,
+    seen="the Basic Offset Table does not fit the fragments",
+)
+WRONG_EXTENDED = Finding(
+    "N_EXTENDED_TABLE",
+    "the Extended Offset Table does not fit the fragments; rebuilt from the items",
+    Severity.WARNING,
+    tag=0x7FE00001,
+    seen="the Extended Offset Table does not fit the fragments",
+)
 
 
 class Fragments(Record):
@@ -37,7 +50,8 @@ class Fragments(Record):
 
     `first` is the offset that offset tables count from. `table` holds the Basic Offset Table's entries. `values`
     and `lengths` locate each fragment's bytes. `end` is the offset after the Sequence Delimitation Item; if that item
-    is missing at the end of the file, `unended` is true and `end` is the offset after the last fragment.
+    is missing at the end of the file, `unended` is true and `end` is the offset after the last fragment. `damage` says
+    what is wrong behind `end`, if that is passed over.
     """
 
     first: int
@@ -46,6 +60,7 @@ class Fragments(Record):
     lengths: array[int]
     end: int
     unended: bool = False
+    damage: str = ""
 
     def offset(self, number: int) -> int:
         """Return the offset of the item tag of this fragment (0-based), relative to `first`."""
@@ -66,11 +81,13 @@ class FrameMap(Record):
     notes: tuple[Finding, ...]
 
 
-def read_fragments(pread: Pread, start: int, size: int, frames: int | None = None) -> Fragments:
+def read_fragments(
+    pread: Pread, start: int, size: int, frames: int | None = None, *, forgiving: bool = False
+) -> Fragments:
     """Index the items from `start`, the offset after the header of Pixel Data, in a file of `size` bytes.
 
     `frames` is the expected number of frames. The Sequence Delimitation Item may be missing if no frame is missing and
-    only zeros follow the last fragment.
+    only zeros follow the last fragment; or, with `forgiving`, anything.
 
     Raises InputError if the items are damaged or the file ends before they do.
     """
@@ -94,7 +111,10 @@ def read_fragments(pread: Pread, start: int, size: int, frames: int | None = Non
         place = _Place(table, position - first, frames)
         if values and not place.missing(len(values)) and _is_blank(pread, position, size):
             return Fragments(first, table, values, lengths=lengths, end=position, unended=True)
-        raise _broken(kind, position, size, len(values), place)
+        error = _broken(kind, position, size, len(values), place)
+        if forgiving and values and not place.missing(len(values)):
+            return Fragments(first, table, values, lengths=lengths, end=position, unended=True, damage=error.what)
+        raise error
 
 
 def _is_blank(pread: Pread, position: int, size: int) -> bool:
@@ -232,6 +252,7 @@ def _joined(frames: int, count: int) -> Finding:
         f"{split} split over {count} fragments, which the syntax forbids; joined",
         Severity.WARNING,
         tag=0x7FE00010,
+        seen=f"{split} split over {count} fragments, which the syntax forbids",
     )
 
 
@@ -244,25 +265,12 @@ def _by_tables(
         starts = _by_extended(fragments, frames, extended, split=split)
         if starts is not None:
             return starts, notes
-        notes.append(
-            Finding(
-                "N_EXTENDED_TABLE",
-                "the Extended Offset Table does not fit the fragments; rebuilt from the items",
-                Severity.WARNING,
-                tag=0x7FE00001,
-            )
-        )
+        notes.append(WRONG_EXTENDED)
     if len(fragments.table):
         starts = _by_table(fragments, frames)
         if starts is not None:
             return starts, notes
-        notes.append(
-            Finding(
-                "N_BASIC_TABLE",
-                "the Basic Offset Table does not fit the fragments; rebuilt from the items",
-                Severity.WARNING,
-            )
-        )
+        notes.append(WRONG_BASIC)
     return None, notes
 
 

@@ -28,7 +28,7 @@ def without_pixels(case: Case) -> Plan:
                 "it is an image without Pixel Data; it is truncated, or was never whole",
                 code="E_NO_PIXELDATA",
             )
-        notes = (Finding("N_NO_PIXEL_DATA", "it is an image without Pixel Data", Severity.WARNING, tag=0x7FE00010),)
+        notes = (objects.WITHOUT_PIXELS,)
     if not case.target.encapsulated:
         return Plan(case.target, Route.NONE, edits=edits, notes=notes)
     policy = case.policy.no_pixels

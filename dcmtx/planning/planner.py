@@ -51,6 +51,10 @@ def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = T
         plan = finish(plan, dataset, request)
         if inside and plan.route is not Route.SKIP:
             plan = complete(plan, dataset, request.policy.icon)
+        if request.policy.edits and plan.route is not Route.SKIP:
+            from dcmtx.planning.extras import extended
+
+            plan = extended(plan, dataset, request.policy, inside=inside)
         if plan.source_format is not None:
             frames.check()
         return plan
@@ -154,8 +158,7 @@ def finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
             ),
         )
     check_order(header, edits)
-    if plan.syntax.retired:
-        notes += (Finding("N_RETIRED", f"{plan.syntax.name} is retired; few programs still read it"),)
+    notes += objects.retired(plan.syntax)
     meta = file_meta(dataset.meta, header, plan.syntax, instance)
     return plan.replace(notes=notes, edits=edits, instance=instance, file_meta=meta, steps=tuple(_steps(plan)))
 
@@ -181,9 +184,8 @@ def _steps(plan: Plan) -> Iterator[steps.Step]:
             yield steps.Widen(decoded.allocated, given.allocated)
     if plan.encoder and target:
         yield steps.Encode(plan.encoder.backend, target, irreversible=plan.irreversible)
-    # 1-bit native frames share bytes with their neighbours and are not verified.
-    if plan.verifier and not (plan.syntax.kind is Kind.NATIVE and target and target.allocated == 1):
-        yield steps.Verify(plan.verifier.backend)
+    if plan.judges.judge is not None:
+        yield steps.Verify(plan.judges)
 
 
 def _colour_steps(plan: Plan, decoded: PixelFormat, given: PixelFormat) -> Iterator[steps.Step]:

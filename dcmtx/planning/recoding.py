@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dcmtx.codec import judges
+from dcmtx.codec.judges import NOBODY
 from dcmtx.codec.row import Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.dataset.edit import Remove
@@ -65,6 +67,8 @@ def recompress(case: Case) -> Plan:
         source_format=declared,
         target_format=written,
         encoder=row,
+        # What is restored is not encoded.
+        judges=NOBODY if case.restores_jpeg else judges.choose(target, declared, row, case.policy.verify),
         table=table,
         fragment_size=fragment_size,
         edits=edits,
@@ -115,7 +119,7 @@ def recode(case: Case) -> Plan:
     encoder = ENCODERS.choose(target.uid, target.label, target_format, case.backend.encoder, quality)
     formats.check_resolutions(target, target_format, case.quality)
     formats.check_progression(target, case.quality)
-    verifier = DECODERS.choose(target.uid, target.label, target_format) if case.policy.verify else None
+    verified_by = judges.choose(target, target_format, encoder, case.policy.verify)
     check_signatures(header, case.policy)
     overlays = _find_overlays(case, declared, settles=changed is not None and changed.settles)
     undeclared = undeclared_loss(case, declared)
@@ -138,7 +142,7 @@ def recode(case: Case) -> Plan:
         target_format=target_format,
         decoder=decoder,
         encoder=encoder,
-        verifier=verifier,
+        judges=verified_by,
         unused_bits=unused,
         overlays=tuple(overlays),
         palette=changed.palette if changed else None,
@@ -204,7 +208,7 @@ def _derive(case: Case, plan: Plan, history: lossy.History) -> Plan:
     derivation = lossy.derive(
         case.header, case.target, plan.parameters, case.policy, history, decided_by,
         # The VRs of these attributes hold 16 bits (PS3.6).
-        measured=plan.verifier is not None and plan.encoder_format is not None and plan.encoder_format.stored <= 16,
+        measured=plan.judges.judge is not None and plan.encoder_format is not None and plan.encoder_format.stored <= 16,
         before=plan.derived,
     )  # fmt: skip
     # What a palette said of its indices is gone, and is not measured of colours.

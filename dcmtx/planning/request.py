@@ -130,6 +130,22 @@ def check_backends(backend: BackendChoice) -> None:
             registry.check_backend(name)
 
 
+def assumed(name: str | None) -> Syntax | None:
+    """Return the transfer syntax to assume; of a family, its lossless one: all of a family are decoded alike.
+
+    Raises UsageError for one that does not exist.
+    """
+    if name is None:
+        return None
+    family = None if is_keyword(name) else find_family(name)
+    syntax = BY_UID[family.lossless] if family else find(name)
+    if syntax is None:
+        raise UsageError(
+            f"--assume is {name!r}, and there is no such transfer syntax", advice="`dcmtx syntaxes` lists them"
+        )
+    return syntax
+
+
 def _check_consent(parameters: EncodingParameters) -> None:
     losing = sorted(parameters.asked() & LOSSY_PARAMETERS)
     if losing and not parameters.lossy:

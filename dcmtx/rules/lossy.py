@@ -136,8 +136,10 @@ def undeclared_loss(header: Header, lost: Codestream | None, fmt: PixelFormat, c
     note = Finding(
         "N_UNDECLARED_LOSS",
         "its codestream is lossy, but the data set does not say so; Lossy Image Compression (0028,2110) is 01 now",
-        Severity.WARNING,
+        # Without the attribute nothing is claimed; 00 claims that nothing was lost.
+        Severity.ERROR if header.text(LOSSY_IMAGE_COMPRESSION) == "00" else Severity.WARNING,
         tag=0x00282110,
+        seen="its codestream is lossy, but Lossy Image Compression (0028,2110) does not say so",
     )
     return UndeclaredLoss(history, edits, (note,))
 

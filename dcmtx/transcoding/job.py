@@ -27,6 +27,7 @@ from dcmtx.planning.request import (
     Request,
     Target,
     Way,
+    assumed,
     check_backends,
     check_policy,
     memory_size,
@@ -36,15 +37,20 @@ from dcmtx.planning.request import (
 from dcmtx.policy import (
     MEMORY,
     OPTIONS,
+    Charset,
     EncodingParameters,
     Icon,
+    Lengths,
     NoPixels,
     OffsetTable,
     OneBit,
     Overlays,
+    Removal,
     Signatures,
+    Sync,
     Uid,
     UnusedBits,
+    Verify,
     WordOrder,
     make_policy,
     option_name,
@@ -120,7 +126,7 @@ class Outcome(Record):
     `psnr` is in decibels. `digest` is the hexadecimal SHA-256 of the source's decoded pixels, if it was requested and
     they were decoded: that of Pixel Data in Explicit VR Little Endian, colour by pixel, without the pad byte.
     `digest_out` is that of the destination's, which differ where chroma, overlays or unused bits were changed; None
-    after loss.
+    after loss. `verified` has the libraries that decoded what was encoded and compared it, and how many frames each.
     """
 
     job: Job
@@ -139,6 +145,7 @@ class Outcome(Record):
     ratio: float | None = None
     psnr: float | None = None
     digest: str | None = None
+    verified: tuple[tuple[str, int], ...] = ()
     digest_out: str | None = None
     notes: tuple[Finding, ...] = ()
 
@@ -159,6 +166,8 @@ def job(
     progression: str | None = None,
     tile: int | None = None,
     code_block: int | None = None,
+    tile_parts: str | None = None,
+    effort: int | None = None,
     uid: str | Uid = Uid.AUTO,
     offset_table: str | OffsetTable = OffsetTable.AUTO,
     fragment_size: int | None = None,
@@ -172,10 +181,17 @@ def job(
     photometric: str | None = None,
     planar: int | None = None,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
+    remove: str | Removal = Removal.NONE,
+    lengths: str | Lengths = Lengths.KEEP,
+    charset: str | Charset = Charset.KEEP,
+    dataset_only: bool = False,
+    assume: str | None = None,
+    ignore_errors: bool = False,
     fallback: Iterable[str] = (),
-    verify: bool = True,
+    verify: bool | str | Verify = Verify.SAMPLED,
     force: bool = False,
     clobber: bool = True,
+    sync: str | Sync = Sync.BATCH,
     decoder: str | None = None,
     encoder: str | None = None,
     workers: int | None = None,
@@ -202,11 +218,19 @@ def job(
         apply_palette=apply_palette,
         photometric=photometric,
         planar=planar,
+        remove=remove,
+        lengths=lengths,
+        charset=charset,
+        dataset_only=dataset_only,
+        assume=assume,
+        ignore_errors=ignore_errors,
         verify=verify,
         force=force,
         clobber=clobber,
+        sync=sync,
     )
     OPTIONS["workers"].checked(workers)
+    assumed(assume)
     check_backends(BackendChoice(decoder, encoder))
     coding = EncodingParameters(
         lossy,
@@ -220,6 +244,8 @@ def job(
         progression=progression,
         tile=tile,
         code_block=code_block,
+        tile_parts=tile_parts,
+        effort=effort,
     )
     target = resolve(to, coding, consents=policy.photometric is not None)
     check_policy(target, policy)
@@ -320,6 +346,8 @@ def transcode(
     progression: str | None = None,
     tile: int | None = None,
     code_block: int | None = None,
+    tile_parts: str | None = None,
+    effort: int | None = None,
     uid: str | Uid = Uid.AUTO,
     offset_table: str | OffsetTable = OffsetTable.AUTO,
     fragment_size: int | None = None,
@@ -333,10 +361,17 @@ def transcode(
     photometric: str | None = None,
     planar: int | None = None,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
+    remove: str | Removal = Removal.NONE,
+    lengths: str | Lengths = Lengths.KEEP,
+    charset: str | Charset = Charset.KEEP,
+    dataset_only: bool = False,
+    assume: str | None = None,
+    ignore_errors: bool = False,
     fallback: Iterable[str] = (),
-    verify: bool = True,
+    verify: bool | str | Verify = Verify.SAMPLED,
     force: bool = False,
     clobber: bool = True,
+    sync: str | Sync = Sync.BATCH,
     decoder: str | None = None,
     encoder: str | None = None,
     workers: int | None = None,
@@ -352,9 +387,9 @@ def transcode(
     is complete, and is not closed. Returns the Outcome; without `dst`, the bytes of the new file.
 
     `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID. The other options are
-    those of the command line, with the same defaults. `workers` is the number of frames coded at a time, by default
-    the number of cores that the process may use. `memory` limits all frames in progress, in bytes or as text such as
-    "512MiB". With `dry_run`, the outcome has the plan and `dst` is not touched.
+    those of the command line, with the same defaults; `verify` may be True or False too. `workers` is the number of
+    frames coded at a time, by default the number of cores that the process may use. `memory` limits all frames in
+    progress, in bytes or as text such as "512MiB". With `dry_run`, the outcome has the plan and `dst` is not touched.
 
     Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
     for invalid options), whose `path` is `src` or `dst`. The destination is then unchanged, unless it is a file object
@@ -389,6 +424,8 @@ def transcode(
         progression=progression,
         tile=tile,
         code_block=code_block,
+        tile_parts=tile_parts,
+        effort=effort,
         uid=uid,
         offset_table=offset_table,
         fragment_size=fragment_size,
@@ -402,10 +439,17 @@ def transcode(
         photometric=photometric,
         planar=planar,
         no_pixels=no_pixels,
+        remove=remove,
+        lengths=lengths,
+        charset=charset,
+        dataset_only=dataset_only,
+        assume=assume,
+        ignore_errors=ignore_errors,
         fallback=fallback,
         verify=verify,
         force=force,
         clobber=clobber,
+        sync=sync,
         decoder=decoder,
         encoder=encoder,
         workers=workers,
@@ -477,7 +521,7 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
         return False
     if policy.force or policy.offset_table is not OffsetTable.AUTO or policy.fragment_size is not None:
         return False
-    if policy.uid is Uid.NEW or policy.icon is not Icon.FOLLOW or policy.changes_pixels:
+    if policy.uid is Uid.NEW or policy.icon is not Icon.FOLLOW or policy.changes_pixels or policy.edits:
         return False
     if request.target.raw:
         return syntax.kind is Kind.NATIVE and not syntax.deflated
@@ -511,4 +555,7 @@ def copy(job: Job, file: Reader, syntax: Syntax) -> Outcome:
 
 def sink_of(job: Job) -> Sink:
     """Return the sink of a job's destination."""
-    return open_sink(job.target_place, job.dst, clobber=job.request.policy.clobber, parents=job.parents)
+    policy = job.request.policy
+    return open_sink(
+        job.target_place, job.dst, clobber=policy.clobber, parents=job.parents, sync=policy.sync is not Sync.NONE
+    )

@@ -83,8 +83,10 @@ class PixelWriter:
         from dcmtx.transcoding.frame import frame_memory
         from dcmtx.transcoding.routes import work_of
 
-        work = work_of(plan, self._frames, keep_words=self._digest is not None)
         frames = fmt.frames
+        # Where there are fewer frames than cores, the cores that would idle take part in each frame.
+        threads = max(1, min(self._window.cores(), self._window.most) // frames)
+        work = work_of(plan, self._frames, keep_words=self._digest is not None, threads=threads)
         size = frame_memory(plan, self._frames)
         window = run(work, frames, self._window.most, self._window.cores, memory=self._window.memory, frame_bytes=size)
         # Here and in the callers, `del` frees each written frame before the next is requested. Otherwise one frame
