@@ -1,4 +1,4 @@
-"""`--cross-check`: two libraries read, another than the encoder's judges, and a difference is an error that names both."""
+"""`--cross-check`: two libraries read, a third may write, and a difference is an error that names both."""
 
 from __future__ import annotations
 
