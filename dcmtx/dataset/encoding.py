@@ -151,11 +151,15 @@ def _top_level(
         yield from Rewriting(reader, element.start, element.end, source, target, context).pieces()
         return
     vr = fitting(vr, element.length)
-    yield element_header(element.tag, vr, element.length, target)
+    header = element_header(element.tag, vr, element.length, target)
     unit = SWAP_UNIT.get(vr, 1) if source.big_endian != target.big_endian else 1
+    if unit == 1 and element.length <= _SMALL:
+        yield header + _read(reader, element.value, element.end)
+        return
+    yield header
     if unit > 1:
         yield from _swapped(reader, _Swapped(element.value, element.end, unit))
-    elif element.length:
+    else:
         yield Span(element.value, element.end)
 
 
