@@ -27,7 +27,8 @@ class FrameDecoder:
 
     `held` is the format in the file, `shown` that of the words; `transform` is that of the first codestream, which all
     must share. `scans` has JPEG scans checked for their end. `option` is how messages call the
-    choice of another decoder. `threads` is over how many a frame is spread, where the row can.
+    choice of another decoder. `second` decodes each frame too, to be compared. `threads` is over how many a frame is
+    spread, where the row can.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class FrameDecoder:
         scans: bool,
         option: str = "--decoder",
         threads: int = 1,
+        second: Row | None = None,
     ) -> None:
         self.coder = Coder(DECODERS, row, held, made=shown, threads=threads)
+        self._second = Coder(DECODERS, second, held, made=shown) if second is not None else None
         self._frames = frames
         self._row = row
         self._transform = transform
@@ -71,13 +74,36 @@ class FrameDecoder:
             # None is tried automatically.
             error.advise(f"try {self._option} {' or '.join(others)}" if others else "")
             raise
+        if stream is not None and not complete and self._looks_at_scans(data, stream):
+            yield from self._check_scan(data, stream, words)
+        settled = self._settled(words, stream)
+        if self._second is not None:
+            yield from self._cross_check(self._second, data, stream, settled)
+        return settled
+
+    def _settled(self, words: Any, stream: Codestream | None) -> Any:
         if stream is None:
             return words
         from dcmtx.pixel import bits
 
-        if self._looks_at_scans(data, stream) and not complete:
-            yield from self._check_scan(data, stream, words)
         return bits.settle(words, stream, self._shown)
+
+    def _cross_check(self, second: Coder, data: bytes, stream: Codestream | None, words: Any) -> Asking:
+        """Decode by a second library too. Raises VerifyError if it gives other pixels, or none."""
+        from dcmtx.transcoding import crosscheck
+
+        rows = (self._row, second.row)
+        try:
+            again = yield second, data
+        except (CodecError, InputError) as error:
+            raise crosscheck.refused(rows, error.what) from error
+        crosscheck.compare(words, self._settled(again, stream), stream, rows)
+
+    def close(self) -> None:
+        """Close the codecs."""
+        self.coder.close()
+        if self._second is not None:
+            self._second.close()
 
     def _check(self, stream: Codestream, size: int) -> None:
         """Refuse a stream that cannot hold its image or changes colour space, and a decoder that interpolates chroma.
