@@ -60,6 +60,13 @@ def lower_high_bit(words: Words, fmt: PixelFormat) -> Words:
     return lowered
 
 
+def stored_values(words: Words, fmt: PixelFormat) -> Words:
+    """Return the values that the words hold: High Bit is the highest of Bits Stored, and above there is only fill."""
+    if fmt.high_bit != fmt.stored - 1:
+        words = lower_high_bit(words, fmt)
+    return clear_unused(words, fmt)
+
+
 def below_high_bit(words: Words, fmt: PixelFormat) -> int:
     """Return how many words have bits set below their lowest stored bit; lowering High Bit drops those bits."""
     return int(np.count_nonzero(_low_bits(words, fmt.high_bit + 1 - fmt.stored)))
