@@ -121,6 +121,25 @@ def test_notes_say_how_many(command, tmp_path):
     assert "left out 0 private elements\n" in ran.err
 
 
+@pytest.mark.parametrize("kept", [1 << 12, 1 << 22], ids=["made twice", "kept"])
+def test_what_is_too_long_to_be_kept_is_made_twice_and_counted_once(kept, monkeypatch):
+    item = dicom.element(0x00081155, "UI", "1.2.3.4.5") + dicom.element(0x00090010, "LO", "T" * 60)
+    item += dicom.element(0x00100010, "PN", b"J\xb1r") + dicom.element(0x00400280, "UN", b"")
+    charset = dicom.element(0x00080005, "CS", "ISO_IR 100")
+    unknown = dicom.element(0x00420011, "UN", b"??")
+    deep = dicom.sequence(0x00081199, [charset.replace(b"100", b"101") + item, unknown + item], undefined=True)
+    more = {REFERENCES: dicom.sequence(REFERENCES, [deep + item] * 300), 0x00080005: charset}
+    monkeypatch.setattr("dcmtx.dataset.encoding._KEPT", kept)
+    source = dicom.Image(bytes(128), before=more).encode()
+    outcome = dcmtx.transcode(source, made := io.BytesIO(), to="explicit", remove="private", charset="utf-8")
+    assert [note.text for note in outcome.notes] == ["left out 900 private elements, 900 of them inside sequences"]
+    data = made.getvalue()
+    assert b"TTTT" not in data
+    # The first item inside has a character set of its own, and the next one has not.
+    assert [data.count(name.encode()) for name in ("J\u0105r", "J\u00b1r")] == [300, 600]
+    assert len(pydicom.dcmread(io.BytesIO(data))[REFERENCES].value) == 300
+
+
 def test_a_signature_is_of_what_it_signed():
     signed = dicom.Image(bytes(128), behind=[dicom.sequence(0xFFFAFFFA, [dicom.element(0x04000005, "US", 1)])])
     with pytest.raises(dcmtx.RefusedError) as caught:

@@ -5,6 +5,7 @@ Private elements have an odd group (PS3.5 7.8). Which elements are retired is wh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from dcmtx.dataset.dictionary import is_retired
@@ -44,16 +45,21 @@ class Remover:
 
     def __call__(self, item: Item) -> dict[int, bytes]:
         """Return what changes in an item."""
-        found = [part.tag for part in item.parts if self.takes(part.tag)]
-        self._inside += len(found)
+        found = [part.tag for part in item.parts if goes(part.tag, self._removal)]
+        if not item.again:
+            self._inside += len(found)
+            self._count(found)
         return dict.fromkeys(found, b"")
 
-    def takes(self, tag: int) -> bool:
-        """Tell whether an element is left out, and count it."""
-        taken = goes(tag, self._removal)
-        if taken:
+    def of_top_level(self, tags: Iterable[int]) -> list[int]:
+        """Return those of the tags at top level whose elements are left out, and count them."""
+        found = [tag for tag in tags if goes(tag, self._removal)]
+        self._count(found)
+        return found
+
+    def _count(self, tags: list[int]) -> None:
+        for tag in tags:
             self._counts[bool(tag >> 16 & 1)] += 1
-        return taken
 
     def describe(self) -> str:
         """Return the change in a few words."""
