@@ -55,7 +55,7 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     dcmtx convert mg.dcm mg-j2k.dcm --to j2k --lossy --ratio 20
     dcmtx convert - - --to jpegls < ct.dcm > small.dcm
     dcmtx convert study copy --to jpegls --uid new --update-references
-    dcmtx convert old.dcm new.dcm --explicit --remove private --charset utf-8
+    dcmtx convert a.dcm b.dcm --explicit --remove private --charset utf-8
     """
     source, named = options.pop("source"), options.pop("named")
     check_words(to, paths, options)
