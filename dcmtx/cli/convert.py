@@ -45,7 +45,8 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
 
     With --update-references, references among the files that were converted follow the instances that got a new UID;
     those to others stay as they are. It is done last, when it is known which instances were made. A batch that is
-    stopped before updates none of them; the same line with --resume does.
+    stopped before updates none of them; the same line with --resume does. Each such file has one more record in
+    --report and --json, with its new size.
 
     \b
     dcmtx convert ct.dcm small.dcm --to jpegls
