@@ -238,6 +238,27 @@ def test_signatures_are_kept_or_removed_as_the_policy_says(tree, out, command):
     assert 0xFFFAFFFA not in read(out / "s.dcm")
 
 
+@pytest.mark.parametrize(
+    ("code", "fail_fast", "failures"), [("E_DISK_FULL", False, 1), ("E_OUTPUT", False, 2), ("E_OUTPUT", True, 1)]
+)
+def test_a_destination_that_cannot_be_replaced_is_told_and_stays(code, fail_fast, failures, tree, out, monkeypatch):
+    study(tree)
+
+    def fail(path: str, *_: object) -> int:
+        raise dcmtx.OutputError("it cannot be written", code=code, path=path)
+
+    monkeypatch.setattr("dcmtx.transcoding.references.update", fail)
+    (tree / "1.dcm").unlink()
+    results = list(
+        dcmtx.convert_many(tree, out, to="rle", uid="new", update_references=True, workers=1, fail_fast=fail_fast)
+    )
+    errors = [result for result in results if isinstance(result, dcmtx.OutputError)]
+    assert [type(result) for result in results[:2]] == [dcmtx.Outcome] * 2
+    assert len(errors) == failures
+    assert all(error.what == "its references could not be updated: it cannot be written" for error in errors)
+    assert references(out / "2.dcm") == references(tree / "2.dcm")
+
+
 @pytest.mark.parametrize("to", ["rle", "explicit"])
 def test_sources_must_stay(to, tree, command):
     study(tree)

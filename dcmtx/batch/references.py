@@ -56,8 +56,11 @@ def followed(results: Iterator[Done], options: Options, stop: Stop) -> Iterator[
         if stop.requested:
             return
         result = _update(src, dst, changed, options)
-        if result is not None:
-            yield result
+        if result is None:
+            continue
+        yield result
+        if result.error is not None and (options.fail_fast or result.error.code == "E_DISK_FULL"):
+            return
 
 
 def _instances(done: Done, options: Options) -> tuple[str, str] | DcmtxError | None:
