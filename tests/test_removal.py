@@ -108,6 +108,22 @@ def test_gdcmconv_leaves_the_same_elements(option, file, tmp_path):
     assert mine.PixelData == his.PixelData
 
 
+def test_elements_of_invalid_groups_go_as_from_dcmconv(tmp_path):
+    groups = [0x00010001, 0x00030010, 0x00040010, 0x00050010, 0x00070010, 0x00090010, 0x00110010]
+    more = {tag: dicom.element(tag, "LO", "x") for tag in groups}
+    last = dicom.element(0xFFFF0010, "LO", "x")
+    more[REFERENCES] = dicom.sequence(REFERENCES, [b"".join(more.values()) + last])
+    source, theirs = tmp_path / "in.dcm", tmp_path / "theirs.dcm"
+    source.write_bytes(dicom.Image(bytes(128), before=more, behind=[last]).encode())
+    subprocess.run([need_tool("dcmconv"), "-q", "-ig", "+te", source, theirs], check=True, timeout=60)
+    outcome = dcmtx.transcode(source, made := io.BytesIO(), to="explicit", remove="invalid")
+    (note,) = [note.text for note in outcome.notes if note.code == "N_REMOVED"]
+    assert note == "left out 10 elements of invalid groups, 5 of them inside sequences"
+    his = [int(element.tag) for element in pydicom.dcmread(theirs).iterall()]
+    assert tags(made.getvalue()) == his
+    assert 0x00090010 in his
+
+
 def test_notes_say_how_many(command, tmp_path):
     path = tmp_path / "in.dcm"
     path.write_bytes(write())
