@@ -418,6 +418,9 @@ def test_segments_make_entries(segments, bits, made):
         ([0, 1, 1, 2, 1, 6, 0], "an indirect segment points to another one"),
         ([0, 1, 1, 1, 60000, 9], "more than 4 entries"),
         ([0, 1, 1], "make 1 entries, not 4"),
+        ([0, 0, 1, 0], "a segment has no length"),
+        ([0, 1, 1, 1, 0, 9], "a segment has no length"),
+        ([0, 1, 1, *[2, 65535, 0, 0] * 9], "an indirect segment points to another one"),
         ([0, 1, 1, 2, 65535, 0, 0], "an indirect segment points to another one"),
     ],
 )

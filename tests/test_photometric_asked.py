@@ -257,6 +257,13 @@ def test_rounding_is_recorded_before_a_loss(tmp_path):
     assert dataset.DerivationDescription.startswith("YBR_FULL to RGB, rounded; JPEG 2000 lossy compression, ratio ")
 
 
+def test_consent_holds_under_a_target_to_fall_back_to():
+    """JPEG holds no 12 bits in colour; what is rounded is so all the same."""
+    source = picture(Format("YBR_FULL", 16, 12))
+    made = dcmtx.transcode(source, to="jpeg-baseline", lossy=True, photometric="RGB", fallback=["explicit"])
+    assert (dicom.walk(made).syntax, described(made)) == (dicom.EXPLICIT, ("RGB", 0))
+
+
 def test_consent_holds_where_loss_turns_out_needless(tmp_path):
     """Pixels that take no more bytes without loss: what is lossy is given up, the colours are not."""
     flat = images.image(YBR, [np.full((ROWS, COLUMNS, 3), 100, np.uint8)]).encode()
