@@ -472,7 +472,7 @@ _TABLE: tuple[Option, ...] = (
         "photometric", _RULE,
         "Photometric Interpretation to write, where that is exact, or with --lossy; an image whose pixels change is a "
         "derived one.",
-        kind=_CHOICE, metavar="PI", choices=PHOTOMETRIC, otherwise="as the target needs",
+        kind=_CHOICE, choices=PHOTOMETRIC, otherwise="as the target needs",
     ),
     Option(
         "planar", _RULE,
