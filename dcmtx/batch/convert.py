@@ -39,7 +39,7 @@ _PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
 class Done(Record):
     """The result for one file: an outcome, an error, or the reason why it was skipped.
 
-    `references` is how many references follow in a file that is done already.
+    `references` is how many references follow in a file that is done already, `size` how many bytes it has then.
     """
 
     src: str
@@ -48,6 +48,7 @@ class Done(Record):
     error: DcmtxError | None = None
     skip: str = ""
     references: int = 0
+    size: int = 0
 
 
 class Options(Record):

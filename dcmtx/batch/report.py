@@ -149,6 +149,17 @@ def skip_record(src: str, dst: str, why: str) -> dict[str, Any]:
     }
 
 
+def references_record(src: str, dst: str, count: int, size: int) -> dict[str, Any]:
+    """Return the record of a file that was made before, in which references were updated; `size` is its new one."""
+    return _FIELDS | {
+        "source": src,
+        "destination": dst,
+        "status": "updated",
+        "bytes_out": size,
+        "notes": [_note(Finding("N_REFERENCES", references_line(count)))],
+    }
+
+
 def _note(finding: Finding) -> dict[str, Any]:
     return {
         "code": finding.code,

@@ -111,6 +111,7 @@ def _stop_on_signals(stop: Stop) -> Iterator[list[int]]:
 def _tell(done: Done, output: Output) -> None:
     """Tell of one file: its record, and a line if there is something to say."""
     if done.references:
+        output.record_references(done.src, done.dst, done.references, done.size)
         if output.verbose:
             say(f"dcmtx: {shown(done.dst)}: {references_line(done.references)}")
     elif done.error is not None:
