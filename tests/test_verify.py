@@ -278,6 +278,18 @@ def test_what_is_not_encoded_is_not_verified(source: Path, tmp_path: Path) -> No
     assert transcode(source, out, to="rle", dry_run=True).verified == ()
 
 
+def test_a_jpeg_stream_that_is_recompressed_is_restored_and_compared(tmp_path: Path) -> None:
+    """By libjxl, which alone can; nothing is encoded where it is restored for good."""
+    fmt = Format("RGB", 8, 8)
+    source, packed = tmp_path / "in.dcm", tmp_path / "packed.dcm"
+    source.write_bytes(images.image(fmt, images.make_frames(fmt, 24, 20, 3)).encode())
+    transcode(source, source, to="jpeg", lossy=True)
+    assert transcode(source, packed, to="jpegxl-jpeg").verified == (("libjxl", 3),)
+    assert transcode(packed, tmp_path / "out.dcm", to="jpeg-baseline", lossy=True).verified == ()
+    with pytest.raises(UnsupportedError, match="--verify strict: no library but libjxl"):
+        transcode(source, packed, to="jpegxl-jpeg", verify="strict")
+
+
 def test_the_report_says_how_many_frames_each_library_judged(source: Path, tmp_path: Path) -> None:
     from dcmtx.batch.report import as_record, verbose_line
 
