@@ -255,10 +255,10 @@ class PlannedDecoder:
         None where that is not once, for other codestreams than JPEG 2000 and HTJ2K, and where the library cannot.
         Raises InputError or CodecError with the number of the frame.
         """
-        if self._frames.syntax.family not in ("j2k", "htj2k"):
+        if self.held.syntax.family not in ("j2k", "htj2k"):
             return None
         try:
-            return self._decode.reduced(self._frames.frame(number), least)
+            return self._decode.reduced(self.held.frame(number), least)
         except DcmtxError as error:
             error.frame = number
             raise
