@@ -46,6 +46,7 @@ LIBRARIES = {
     "rich": {"cli"},
     "numpy": {"pixel", "codec", "transcoding"},
     "isal": {"codec", "place"},
+    "matplotlib": {"wing"},
     **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS")},
 }
 # Modules of rooms with NumPy that do without it: the ones that every start needs.

@@ -58,6 +58,11 @@ def look_up(tag: int, length: int, context: Context) -> bytes:
     return _choose(tag, vr, length, context)
 
 
+def name_of(tag: int) -> str:
+    """Return the name of an attribute; empty for one that the standard does not define."""
+    return _entry(tag)[2] if tag >> 16 & 1 == 0 and len(_entry(tag)) > 2 else ""
+
+
 def _choose(tag: int, vr: bytes, length: int, context: Context) -> bytes:
     if vr == b"US or SS":
         return b"SS" if context.signed else b"US"
@@ -75,7 +80,8 @@ def _choose(tag: int, vr: bytes, length: int, context: Context) -> bytes:
 
 
 @cache
-def _dictionary_vr(tag: int) -> bytes:
+def _entry(tag: int) -> Sequence[str]:
+    """Return the entry of the dictionary: VR, VM and name, or UN alone."""
     known, repeating = _dictionary()
     entry = known.get(tag)
     if entry is None:
@@ -85,7 +91,12 @@ def _dictionary_vr(tag: int) -> bytes:
         )
         mask = next(masks, None)
         entry = repeating[mask] if mask else ("UN",)
-    return entry[0].encode("ascii")
+    return entry
+
+
+@cache
+def _dictionary_vr(tag: int) -> bytes:
+    return _entry(tag)[0].encode("ascii")
 
 
 @cache
