@@ -54,6 +54,7 @@ class Finding(Record):
 CODES: dict[str, str] = {
     # The file as read.
     "N_BASIC_TABLE": "the Basic Offset Table does not fit the fragments; frames were found without it",
+    "N_DAMAGED": "damage behind an image that is whole was passed over, as asked for",
     "N_DELIMITER": "Pixel Data has no Sequence Delimitation Item at the end of the file",
     "N_ENCODING": "the data set is encoded otherwise than the transfer syntax says",
     "N_EXTENDED_TABLE": "the Extended Offset Table does not fit the fragments; frames were found without it",
@@ -64,6 +65,7 @@ CODES: dict[str, str] = {
     "N_NO_PIXEL_DATA": "an image without Pixel Data",
     "N_NO_PREAMBLE": "the file begins with its File Meta Information",
     "N_NO_SYNTAX": "the file names no transfer syntax; its data set shows one",
+    "N_ONE_LIBRARY": "there is no second library to cross-check with",
     "N_PADDING": "zeros behind the last element were dropped",
     "N_PIXEL_PADDING": "zeros behind the last frame were dropped",
     "N_PLANAR": "Planar Configuration is absent, or 1 where pixels cannot be by plane",
@@ -105,11 +107,16 @@ CODES: dict[str, str] = {
     "N_PHOTOMETRIC": "Photometric Interpretation contradicts the codestream, which is believed",
     "N_UNDECLARED_LOSS": "the codestream is lossy, and the data set did not say so; it does now",
     # The conversion.
+    "N_CHARSET": "elements whose VR is unknown were not converted to UTF-8",
     "N_FALLBACK": "a target refused the file; it has another transfer syntax",
+    "N_ICON": "no icon was made, of pixels that are not understood",
     "N_NO_PIXELS": "without pixels, it cannot have the target's transfer syntax",
     "N_PADDING_VALUE": "pixels of Pixel Padding Value may have another value now",
+    "N_PALETTE": "the entries of a palette have 8 bits, which are stored in 16",
+    "N_REMOVED": "private or retired elements were left out, as asked for",
     "N_RETIRED": "the transfer syntax is retired",
     "N_SIGNATURES": "digital signatures that would not be valid any more were removed",
+    "N_DONE_BEFORE": "the file was passed over, because its destination is what would be made",
     "N_SKIPPED": "the file was passed over",
     "N_TIFF": "the preamble made it a TIFF file too, which it is no longer",
     "N_UID_KEPT": "SOP Instance UID is kept, though the pixels differ",

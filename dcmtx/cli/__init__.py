@@ -27,7 +27,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("dcmtx.cli.info:info", "Say what DICOM files are, and what is wrong with them."),
     "compare": ("dcmtx.cli.compare:compare", "Compare two DICOM files, or two directories."),
     "render": ("dcmtx.cli.render:render", "Make a picture of one frame, a PNG file."),
+    "rewrap": ("dcmtx.cli.rewrap:rewrap", "Wrap codestreams anew, without decoding any."),
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
+    "audit": ("dcmtx.cli.audit:audit", "Prove a migrated archive from the report of its conversion."),
     "serve": ("dcmtx.cli.serve:serve", "Do the work of every dcmtx called, with codecs loaded."),
     "as": ("dcmtx.cli.peers:as_peer", "Take the words of gdcmconv, DCMTK and other converters."),
     "link": ("dcmtx.cli.peers:link", "Give dcmtx the names of other converters in a directory."),
@@ -93,7 +95,11 @@ def main() -> NoReturn:
     """Run the command line and exit with its status."""
     _occupy_closed_streams()
     handle_signals()
-    status = outcome(lambda: cli.main(prog_name="dcmtx", standalone_mode=False))
+    sys.exit(finished(outcome(lambda: cli.main(prog_name="dcmtx", standalone_mode=False))))
+
+
+def finished(status: int) -> int:
+    """Write what is left of standard output, and return the exit status: another one if that cannot be done."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -101,7 +107,7 @@ def main() -> NoReturn:
         # What is left of the text can go nowhere; the interpreter must not try again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_OUTPUT)
         status = status or ExitStatus.OUTPUT
-    sys.exit(status)
+    return status
 
 
 def outcome(run: Callable[[], Any]) -> int:
@@ -197,4 +203,4 @@ def say(line: str) -> None:
             bar.standing.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
 
 
-__all__: list[Any] = ["bar", "cli", "error_line", "main", "outcome", "printable", "say", "shown"]
+__all__: list[Any] = ["bar", "cli", "error_line", "finished", "main", "outcome", "printable", "say", "shown"]

@@ -58,11 +58,6 @@ def look_up(tag: int, length: int, context: Context) -> bytes:
     return _choose(tag, vr, length, context)
 
 
-def name_of(tag: int) -> str:
-    """Return the name of an attribute; empty for one that the standard does not define."""
-    return _entry(tag)[2] if tag >> 16 & 1 == 0 and len(_entry(tag)) > 2 else ""
-
-
 def _choose(tag: int, vr: bytes, length: int, context: Context) -> bytes:
     if vr == b"US or SS":
         return b"SS" if context.signed else b"US"
@@ -79,9 +74,24 @@ def _choose(tag: int, vr: bytes, length: int, context: Context) -> bytes:
     return b"OW"
 
 
+def name_of(tag: int) -> str:
+    """Return the name of an attribute; empty for one that the standard does not define."""
+    return _entry(tag)[2] if tag >> 16 & 1 == 0 else ""
+
+
+def is_retired(tag: int) -> bool:
+    """Tell whether the dictionary calls an element of the standard retired (PS3.6)."""
+    return tag >> 16 & 1 == 0 and _entry(tag)[3] == "Retired"
+
+
+@cache
+def _dictionary_vr(tag: int) -> bytes:
+    return _entry(tag)[0].encode("ascii")
+
+
 @cache
 def _entry(tag: int) -> Sequence[str]:
-    """Return the entry of the dictionary: VR, VM and name, or UN alone."""
+    """Return the dictionary's entry of an element: VR, VM, name, "Retired" or nothing, keyword."""
     known, repeating = _dictionary()
     entry = known.get(tag)
     if entry is None:
@@ -90,13 +100,8 @@ def _entry(tag: int) -> Sequence[str]:
             mask for mask in repeating if all(sign in ("x", digit) for sign, digit in zip(mask, digits, strict=True))
         )
         mask = next(masks, None)
-        entry = repeating[mask] if mask else ("UN",)
+        entry = repeating[mask] if mask else ("UN", "", "", "", "")
     return entry
-
-
-@cache
-def _dictionary_vr(tag: int) -> bytes:
-    return _entry(tag)[0].encode("ascii")
 
 
 @cache

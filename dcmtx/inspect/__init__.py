@@ -1,1 +1,1 @@
-"""Looks at files and compares them; changes nothing."""
+"""Looks at files, compares them and proves them, without converting any; a wing."""

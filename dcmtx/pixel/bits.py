@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dcmtx.errors import InputError
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
 
@@ -77,8 +78,16 @@ def settle(samples: Words, stream: Codestream, fmt: PixelFormat) -> Words:
     If the stream's precision is at most Bits Stored, the sign is extended from that precision, never from Bits
     Allocated (PS3.5 8.2.1 Note 4). A stream of more precision than Bits Stored may hold content above it: then the
     words stay whole, and the caller decides.
+
+    Raises InputError for predictive JPEG that decodes to more than its precision: its differences are of 16 bits, so
+    that damage leads there, and no decoder minds.
     """
     target = np.dtype(fmt.dtype)
+    if stream.lossless_process and stream.precision < 8 * samples.dtype.itemsize and samples.max() >> stream.precision:
+        raise InputError(
+            f"its codestream of {stream.precision} bits decodes to {int(samples.max())}; the pixel data is damaged",
+            code="E_CODESTREAM",
+        )
     if stream.kind == "rle":
         # RLE has no precision of its own, only bytes of whole words (PS3.5 G.2).
         return _reinterpret(samples, stream.precision, target)
@@ -167,6 +176,14 @@ class BitPacker:
         """Return the last, partly filled byte, if there is one."""
         rest, self._rest = self._rest, np.empty(0, np.uint8)
         return np.packbits(rest, bitorder="little").tobytes()
+
+
+def inverted(words: Words, fmt: PixelFormat) -> Words:
+    """Return words whose values are turned round within Bits Stored; outside there must be only fill."""
+    if fmt.signed:
+        return ~words
+    turned: Words = words ^ words.dtype.type((1 << fmt.stored) - 1)
+    return turned
 
 
 def bit_plane(words: Words, bit: int) -> Words:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from dcmtx.rules import image, lossy
+from dcmtx.rules import derivation, image, lossy
 from dcmtx.rules.objects import SIGNATURES
 
 
@@ -31,9 +31,10 @@ CHANGES: dict[int, Change] = {
     ),
     **dict.fromkeys(
         (
-            image.LOSSY_IMAGE_COMPRESSION, lossy.RATIO, lossy.METHOD, lossy.IMAGE_TYPE, lossy.CREATION_DATE,
-            lossy.CREATION_TIME, 0x00080018, lossy.SOURCE_IMAGES, lossy.DERIVATION_DESCRIPTION, lossy.DERIVATION_CODES,
-            lossy.FRAME_TYPE, lossy.DERIVATION_IMAGES, lossy.SOURCE_EVIDENCE, lossy.SMALLEST, lossy.LARGEST,
+            image.LOSSY_IMAGE_COMPRESSION, lossy.RATIO, lossy.METHOD, derivation.IMAGE_TYPE, derivation.CREATION_DATE,
+            derivation.CREATION_TIME, 0x00080018, derivation.SOURCE_IMAGES, derivation.DERIVATION_DESCRIPTION,
+            lossy.DERIVATION_CODES, lossy.FRAME_TYPE, lossy.DERIVATION_IMAGES, lossy.SOURCE_EVIDENCE,
+            derivation.SMALLEST, derivation.LARGEST,
         ),
         Change.LOSS,
     ),

@@ -55,7 +55,8 @@ def call(function: Callable[..., Any], row: Row, *arguments: Any) -> Any:
 class Coder:
     """One row of a plan, with its codecs: a shared one, one per thread, or one in its own device thread.
 
-    Each is made and opened on first use. Safe to call from several threads, and in forked processes.
+    Each is made and opened on first use. Safe to call from several threads, and in forked processes. `threads` is over
+    how many the work on one frame is spread, where the row can.
     """
 
     __slots__ = ("_arguments", "_code", "_device", "_lock", "_maker", "_one", "_opened", "_process", "row")
@@ -68,9 +69,10 @@ class Coder:
         *,
         made: PixelFormat,
         parameters: EncodingParameters = LOSSLESS,
+        threads: int = 1,
     ) -> None:
         self.row = row
-        self._maker: Maker = registry.load(row)
+        self._maker: Maker = registry.load(row, threads)
         self._arguments = (given, made, parameters)
         self._opened: dict[tuple[int, int], Codec] = {}
         self._lock = _thread.allocate_lock()
@@ -213,6 +215,31 @@ def carry_out(numbers: list[int], asking: Callable[[int], Asking]) -> list[Any]:
             answers = coder.code([frame for _, _, frame in those])
             running += [(number, work, answer) for (number, work, _), answer in zip(those, answers, strict=True)]
     return [results[number] for number in numbers]
+
+
+class Steps:
+    """The work on one frame, one call of a codec at a time, so that another thread may do the next step."""
+
+    def __init__(self, number: int, work: Asking) -> None:
+        self._number = number
+        self._work = work
+        self._answer: Any = None
+
+    def step(self) -> list[Any] | None:
+        """Do the next step. After the last, return a list with the result of the frame, or its DcmtxError."""
+        answer, self._answer = self._answer, None
+        try:
+            failed_before = isinstance(answer, DcmtxError)
+            coder, frame = self._work.throw(answer) if failed_before else self._work.send(answer)
+        except StopIteration as done:
+            return [done.value]
+        except DcmtxError as error:
+            return [_of_frame(error, self._number)]
+        try:
+            self._answer = coder.one(frame)
+        except DcmtxError as error:
+            self._answer = error
+        return None
 
 
 def _alone(number: int, work: Asking) -> Any:

@@ -15,8 +15,8 @@ from dcmtx.place.bytes import Reader
 from dcmtx.place.places import SourcePlace, open_reader
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.planner import make
-from dcmtx.planning.request import Request, resolve
-from dcmtx.policy import LOSSLESS, Signatures, Uid, WordOrder
+from dcmtx.planning.request import BackendChoice, Request, resolve
+from dcmtx.policy import LOSSLESS, Policy, Signatures, Uid, Verify, WordOrder
 from dcmtx.transcoding.coders import Asking, carry_out
 from dcmtx.transcoding.decoder import FrameDecoder
 from dcmtx.transcoding.frames import Frames as CodedFrames
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # Frames are decoded as for an uncompressed file; beyond the size limit of native Pixel Data, as uncompressed fragments.
 _TARGET, _LARGE_TARGET = "explicit", "encapsulated"
+_PIECE = 1 << 20
 
 
 class DecodedFrames:
@@ -84,6 +85,30 @@ class DecodedFrames:
         with self._named():
             frame: NDArray[Any] = self._decoder(place)
         return frame
+
+    def sha256(self) -> str:
+        """Return the hexadecimal SHA-256 of all pixels: the `digest` of an Outcome, `pixels_sha256` of reports.
+
+        It is that of Pixel Data in Explicit VR Little Endian, colour by pixel, without the pad byte.
+        """
+        from dcmtx.transcoding.tally import Digest
+
+        digest = Digest()
+        held = self._held()
+        # Cells by pixel are carried as they are, and hashed so: chroma that is shared in them stays shared.
+        if not held.encapsulated and held.format is not None and held.format.planar == 0:
+            for offset in range(0, held.format.native_bytes, _PIECE):
+                digest.add_bytes(held.native_bytes(offset, min(_PIECE, held.format.native_bytes - offset)))
+            return digest.hexdigest()
+        for frame in self:
+            digest.add(frame, one_bit=self.format.allocated == 1)
+        return digest.hexdigest()
+
+    def _held(self) -> CodedFrames:
+        """Return the frames as the file holds them."""
+        if self._decoder is None:
+            raise ValueError("the frames are closed")
+        return self._decoder.held
 
     def close(self) -> None:
         """Close the file; a file object of the caller stays open. A second call does nothing."""
@@ -151,6 +176,19 @@ def decoding_job(
     )
 
 
+def decoded(source: Opened, request: Request, number: int) -> tuple[NDArray[Any], PixelFormat]:
+    """Return one frame (0-based) of an open file, and its format; `request` says by which decoder, and the word order.
+
+    Raises what an access to `frames` raises, but without the path of the file.
+    """
+    policy = Policy(
+        signatures=Signatures.REMOVE, uid=Uid.KEEP, word_order=request.policy.word_order, verify=Verify.NONE, force=True
+    )
+    plain = Request(resolve(_TARGET, LOSSLESS), policy, BackendChoice(decoder=request.backend.decoder))
+    with contextlib.closing(decoder_of(source, plain)) as decoder:
+        return decoder(number), decoder.format
+
+
 def decoder_of(source: Opened, request: Request) -> PlannedDecoder:
     """Return what decodes the frames of an open file; `request` is that of a `decoding_job`. Close it.
 
@@ -193,7 +231,7 @@ class PlannedDecoder:
         fmt = plan.source_format
         assert fmt is not None
         row = plan.decoder or DECODERS.choose(frames.syntax.uid, frames.syntax.label, fmt)
-        self._frames = frames
+        self.held = frames
         self._decoded_format = plan.decoded_format or _by_pixel(fmt)
         self._decode = FrameDecoder(
             frames, row, plan.transform, held=fmt, shown=self._decoded_format, scans=True, option="the decoder"
@@ -217,14 +255,14 @@ class PlannedDecoder:
         None where that is not once, for other codestreams than JPEG 2000 and HTJ2K, and where the library cannot.
         Raises InputError or CodecError with the number of the frame.
         """
-        if self._frames.syntax.family not in ("j2k", "htj2k"):
+        if self.held.syntax.family not in ("j2k", "htj2k"):
             return None
         try:
-            return self._decode.reduced(self._frames.frame(number), least)
+            return self._decode.reduced(self.held.frame(number), least)
         except DcmtxError as error:
             error.frame = number
             raise
 
     def _decoded(self, number: int) -> Asking:
-        words = yield from self._decode.words(self._frames.frame(number))
+        words = yield from self._decode.words(self.held.frame(number))
         return words
