@@ -367,9 +367,14 @@ def findings(page: Page) -> Iterator[str]:
         mend = entry.mend.value.format(syntax="SYNTAX", other="explicit")
         yield from (".TP", bold(code), prose(f"{meaning[:1].upper()}{meaning[1:]} ({entry.section})."))
         if mend:
-            yield prose(f"Mended by `{mend}`" + (", or jpegls." if entry.mend is Mend.RECODE else "."))
+            yield prose(f"Mended by `{mend}`{_OR.get(entry.mend, '')}.")
 
 
+# What else mends, for pixels that are not in fragments.
+_OR = {
+    Mend.RECODE: ", or jpegls",
+    Mend.WRAP: "; of pixels without fragments by `dcmtx convert SRC DST --to SYNTAX --offset-table basic`",
+}
 # What the errors mean that are findings too.
 _ERRORS = {
     "E_CODESTREAM": "the bytes of a frame are no codestream of the transfer syntax, or a damaged one",
