@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import random
 import struct
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -618,3 +620,38 @@ def test_no_file_of_pydicom_is_too_much_and_errors_are_those_that_were_looked_at
 def test_no_real_file_is_too_much(folder):
     found = [one.code for one in look_below(str(need_real(folder))) if isinstance(one, DcmtxError)]
     assert set(found) <= {"E_NOT_DICOM", "E_EMPTY"}
+
+
+# --- codecs that crash -----------------------------------------------------------------------------------------
+
+CRASHING = """
+import os, signal, sys
+from dcmtx.transcoding import decode
+decode.PlannedDecoder.__call__ = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)
+from dcmtx.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        pytest.param(["info", "--decode", "in.dcm"], 0, "error       E_CRASH", id="info of a file"),
+        pytest.param(["info", "--decode", "--strict", "in.dcm"], 3, "error       E_CRASH", id="strict"),
+        pytest.param(["info", "--decode", "."], 0, "error E_CRASH in 2 files", id="info of a directory"),
+        pytest.param(["compare", "in.dcm", "in.dcm"], 6, "dcmtx: in.dcm: the process", id="compare"),
+        pytest.param(["compare", ".", "."], 9, "0 equal, 0 different, 0 without a partner, 2 failed", id="directories"),
+        pytest.param(["render", "in.dcm", "out.png"], 6, "dcmtx: in.dcm: the process", id="render"),
+    ],
+)
+def test_what_a_codec_does_to_its_process_is_told(arguments, status, said, tmp_path):
+    for name in ("in.dcm", "other.dcm"):
+        (tmp_path / name).write_bytes(jls().encode())
+    ran = subprocess.run(
+        [sys.executable, "-c", CRASHING, *arguments],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "DCMTX_SOCKET": ""},
+    )  # fmt: skip
+    assert ran.returncode == status, ran
+    assert said in ran.stdout + ran.stderr
+    assert not (tmp_path / "out.png").exists()

@@ -403,6 +403,11 @@ def test_a_file_in_the_target_syntax_is_copied_without_anything_heavy(source, tm
         assert not imported & (HEAVY | OTHER_PLACES)
 
 
+@pytest.mark.parametrize("options", [(), ("--json",), ("--strict",)], ids=lambda words: " ".join(words) or "plain")
+def test_looking_at_files_needs_no_codec(options, source):
+    assert not run("info", *options, source, ROOT / "testdata") & HEAVY
+
+
 def test_explicit_to_jpeg_ls_needs_no_pydicom(source, tmp_path):
     imported = run(source, tmp_path / "out.dcm", "--jpegls")
     assert dicom.walk((tmp_path / "out.dcm").read_bytes()).syntax == dicom.JPEGLS

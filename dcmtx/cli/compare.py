@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -62,6 +63,13 @@ def compare(first: str, second: str, by: str, as_json: bool, values: bool, image
     show = _Json() if as_json else _Plain(values, of_files=not all(directories))
     if all(directories):
         return _directories(first, second, by, show)
+    from dcmtx.cli.isolated import isolated
+
+    return isolated(lambda: _files(first, second, show, image, frame), first)
+
+
+def _files(first: str, second: str, show: _Plain | _Json, image: str | None = None, frame: int | None = None) -> int:
+    """Compare two files, and return the exit status."""
     from dcmtx.inspect.compare import compare as compared
 
     found = compared(first, second)
@@ -85,8 +93,11 @@ def _picture(first: str, second: str, found: Comparison, out: str, frame: int | 
 
 def _directories(first: str, second: str, by: str, show: _Plain | _Json) -> int:
     """Compare all pairs, say how many there were, and return the exit status."""
-    from dcmtx.inspect.compare import compare as compared
+    from dcmtx.cli.isolated import isolated
+    from dcmtx.inspect import compare as _compare  # noqa: F401 - loaded for the children
+    from dcmtx.inspect.isolated import prepare
 
+    prepare()
     equal = different = failed = alone = 0
     for pair in _pairs(first, second, by):
         if pair.error is None and not (pair.one and pair.other):
@@ -96,18 +107,27 @@ def _directories(first: str, second: str, by: str, show: _Plain | _Json) -> int:
         try:
             if pair.error is not None:
                 raise pair.error
-            found = compared(pair.one, pair.other)
+            status = isolated(partial(_one_pair, pair, show), pair.one)
         except DcmtxError as error:
             failed += 1
             show.error(pair, error)
             continue
-        equal += found.equal
-        different += not found.equal
-        show.pair(found)
+        equal += status == ExitStatus.OK
+        different += status == ExitStatus.VERIFY
+        failed += status not in (ExitStatus.OK, ExitStatus.VERIFY)
     say(f"dcmtx: {equal} equal, {different} different, {alone} without a partner, {failed} failed")
     if failed:
         return ExitStatus.SEVERAL
     return ExitStatus.VERIFY if different or alone else ExitStatus.OK
+
+
+def _one_pair(pair: Pair, show: _Plain | _Json) -> int:
+    """Compare the files of a pair, and return the exit status; what fails is told."""
+    try:
+        return _files(pair.one, pair.other, show)
+    except DcmtxError as error:
+        show.error(pair, error)
+        return error.status
 
 
 def _pairs(first: str, second: str, by: str) -> Iterator[Pair]:
