@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, need_tool
 
+from dcmtx.inspect import told
 from dcmtx.inspect.compare import compare
 from dcmtx.inspect.told import as_record
 from dcmtx.pixel import measure
@@ -299,6 +300,7 @@ def test_json_has_every_field_always(two, command):
     record = json.loads(ran.out)
     assert list(record) == ["version", "first", "second", "equal", "pixels", "elements", "changed", "notes", "error"]
     assert list(record["pixels"]) == ["equal", "reason", "frames", "psnr", "differences"]
+    assert list(record) == list(told.MEANINGS)
     (frame,) = record["pixels"]["differences"]
     assert list(frame) == ["frame", "samples", "total", "largest", "mean", "psnr", "ssim", "worst"]
     assert frame["worst"] == {"row": 3, "column": 4, "sample": 1, "first": int(FRAME[2, 3]), "second": 99}

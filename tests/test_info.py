@@ -25,7 +25,7 @@ from rle.rle import encode_frame
 from dcmtx.errors import DcmtxError, InputError
 from dcmtx.finding import Severity
 from dcmtx.inspect.info import look
-from dcmtx.inspect.record import as_record
+from dcmtx.inspect.record import MEANINGS, as_record
 from dcmtx.inspect.summary import look_below
 from dcmtx.inspect.text import finding_line, lines
 from dcmtx.rules import catalog
@@ -575,6 +575,7 @@ def test_json_has_an_object_a_file_whose_names_are_stable(tmp_path, command):
     found = [json.loads(line) for line in ran.out.splitlines()]
     assert [Path(record["path"]).name for record in found] == ["0.dcm", "1.dcm"]
     for record in found:
+        assert list(record) == list(MEANINGS)
         assert list(record) == [
             "version", "path", "bytes", "syntax", "meta", "sop_class", "sop_instance", "pixels", "encapsulation",
             "codestream", "loss", "overlays", "icons", "signatures", "frames", "findings", "error",

@@ -13,6 +13,20 @@ from dcmtx.inspect.elements import Differing
 
 # The version of the records. It rises when a field changes its meaning or is removed.
 VERSION = 1
+# What each field means, for the man page.
+MEANINGS: dict[str, str] = {
+    "version": "1; it rises when a field changes its meaning or goes",
+    "first": "the file of A, null where there is none",
+    "second": "the file of B, null where there is none",
+    "equal": "whether both are equal, but for what a conversion may change",
+    "pixels": "whether they are `equal`; the `reason` why they cannot be compared, or null; how many `frames` were "
+    "compared; the `psnr` of all; and of each frame in `differences`: `frame` (from 1), how many `samples` differ of "
+    "`total`, `largest` and `mean` error, `psnr`, `ssim`, and the `worst` place, with the values there",
+    "elements": "those that differ: `path`, `tag`, `name`, and `what` differs",
+    "changed": "the same of elements that a conversion may change",
+    "notes": "what was passed over",
+    "error": "of what cannot be compared: `code`, `status`, `what`, `advice`, `path` and `frame`",
+}
 _FIELDS: dict[str, Any] = {
     "version": VERSION, "first": None, "second": None, "equal": False, "pixels": None, "elements": [], "changed": [],
     "notes": [], "error": None,
