@@ -198,11 +198,11 @@ FILES: dict[str, Bad] = {
     ),
     "N_ZLIB": (W_, zlib_wrapped, lambda: grey(syntax=dicom.DEFLATED).encode()),
     "N_BASIC_TABLE": (
-        W_, lambda: frames(table=struct.pack("<2I", 0, 5)).encode(),
+        E_, lambda: frames(table=struct.pack("<2I", 0, 5)).encode(),
         lambda: frames(table=struct.pack("<2I", 0, 8 + len(JLS) + len(JLS) % 2)).encode(),
     ),
     "N_EXTENDED_TABLE": (
-        W_, lambda: extended([0, 5], [len(JLS)] * 2).encode(),
+        E_, lambda: extended([0, 5], [len(JLS)] * 2).encode(),
         lambda: extended([0, 8 + len(JLS) + len(JLS) % 2], [len(JLS)] * 2).encode(),
     ),
     "N_TWO_TABLES": (

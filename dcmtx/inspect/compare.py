@@ -65,6 +65,12 @@ def compare(one: SourcePlace, other: SourcePlace) -> Comparison:
     """Compare two DICOM files, paths, bytes or binary file objects; one frame of each is held at a time.
 
     Raises what `dcmtx.frames` raises, with the path; and InputError where a sequence is damaged.
+
+    >>> import dcmtx
+    >>> outcome = dcmtx.transcode("ct-explicit.dcm", "near.dcm", to="jpegls", lossy=True, near=2)
+    >>> found = dcmtx.compare("ct-explicit.dcm", "near.dcm")
+    >>> found.equal, found.elements, found.differences[0].measured.largest
+    (False, (), 2)
     """
     with Pixels(one) as left, Pixels(other) as right:
         found = _pixels(Comparison(left.path, right.path), left, right)

@@ -20,6 +20,10 @@ def render(src: SourcePlace, *, frame: int = 1, size: int | None = None, bits: i
     pixels; JPEG 2000 and HTJ2K are then decoded at a lower resolution where the library at hand can.
 
     Raises what `dcmtx.frames` raises, and UsageError where there is no such frame.
+
+    >>> import dcmtx
+    >>> dcmtx.render("us-palette-8.dcm", size=64)[1:4]
+    b'PNG'
     """
     with Pixels(src) as pixels:
         if pixels.decoder is None:
