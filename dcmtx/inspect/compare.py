@@ -67,8 +67,8 @@ def compare(one: SourcePlace, other: SourcePlace) -> Comparison:
     Raises what `dcmtx.frames` raises, with the path; and InputError where a sequence is damaged.
 
     >>> import dcmtx
-    >>> outcome = dcmtx.transcode("ct-explicit.dcm", "near.dcm", to="jpegls", lossy=True, near=2)
-    >>> found = dcmtx.compare("ct-explicit.dcm", "near.dcm")
+    >>> outcome = dcmtx.transcode("us-rgb-by-pixel.dcm", "near.dcm", to="jpegls", lossy=True, near=2)
+    >>> found = dcmtx.compare("us-rgb-by-pixel.dcm", "near.dcm")
     >>> found.equal, found.elements, found.differences[0].measured.largest
     (False, (), 2)
     """
