@@ -41,7 +41,8 @@ class Finding(Record):
     @classmethod
     def of_error(cls, error: DcmtxError) -> Self:
         """Return the finding that an error of a file is; its code is that of the error."""
-        bad = error.status is ExitStatus.INPUT
+        # What is not supported, or refused, is nobody's fault; a codec fails on damage.
+        bad = error.status in (ExitStatus.INPUT, ExitStatus.CODEC)
         severity = Severity.ERROR if bad else Severity.WARNING
         return cls(error.code, error.what, severity, tag=error.tag, frame=error.frame)
 

@@ -353,7 +353,7 @@ FAMILY_NAMES = {"jpeg": "JPEG", "jpegls": "JPEG-LS", "j2k": "JPEG 2000", "htj2k"
 
 _TARGET, _LOSS, _CODING, _RULE, _CARE, _WORK, _BATCH, _LIBRARY = Group
 _CHOICE, _WHOLE, _NUMBER, _TEXT = Kind.CHOICE, Kind.WHOLE, Kind.NUMBER, Kind.TEXT
-_NEWER = ", by imagecodecs 2026.10.10 or newer"
+_NEWER = ", with Python 3.12 or newer"
 
 # In the order in which they are shown.
 _TABLE: tuple[Option, ...] = (
@@ -473,7 +473,7 @@ _TABLE: tuple[Option, ...] = (
         "photometric", _RULE,
         "Photometric Interpretation to write, where that is exact, or with --lossy; an image whose pixels change is a "
         "derived one.",
-        kind=_CHOICE, metavar="PI", choices=PHOTOMETRIC, otherwise="as the target needs",
+        kind=_CHOICE, choices=PHOTOMETRIC, otherwise="as the target needs",
     ),
     Option(
         "planar", _RULE,

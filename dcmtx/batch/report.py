@@ -132,6 +132,7 @@ COLUMNS: dict[str, Any] = {
     **dict.fromkeys(_FIELDS, "string"),
     **dict.fromkeys(("version", "frames", "bytes_in", "bytes_out"), "int64"),
     **dict.fromkeys(("ratio", "psnr", "seconds"), "float64"),
+    "verified": ("string", "int64"),
     "notes": [_NOTE],
     "error": _ERROR,
     "plan": {"steps": ["string"], "changes": ["string"]},

@@ -673,12 +673,14 @@ def _header(tag: int, vr: bytes, length: int, encoding: Encoding) -> bytes:
     return b"".join(number.to_bytes(size, order) for number, size in ((tag >> 16, 2), (tag & 0xFFFF, 2), (length, 4)))  # type: ignore[arg-type]
 
 
-def parse(reader: Reader, start: int, end: int, encoding: Encoding) -> list[Element]:
-    """Return the elements between two offsets, each sequence as one element.
+def parse(
+    reader: Reader, start: int, end: int, encoding: Encoding, ends: dict[int, int] | None = None
+) -> list[Element]:
+    """Return the elements between two offsets, each sequence as one element; `ends` is that of `skip_items`.
 
     Raises InputError if an element extends beyond `end`.
     """
-    return _elements(Cursor(reader), start, end, encoding, {})
+    return _elements(Cursor(reader), start, end, encoding, {} if ends is None else ends)
 
 
 def _elements(cursor: Cursor, start: int, end: int, encoding: Encoding, ends: dict[int, int]) -> list[Element]:
