@@ -48,6 +48,7 @@ LIBRARIES = {
     "numpy": {"pixel", "codec", "transcoding"},
     "isal": {"codec", "place"},
     "pyarrow": {"place"},
+    "zstandard": {"place"},
     **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS", "ojph")},
 }
 # Modules of rooms with NumPy that do without it: the ones that every start needs.
