@@ -324,7 +324,7 @@ class FrameCoder:
             words = color.to_rgb(words, decoded_format)
         if (shown, given) == ("RGB", "YBR_FULL"):
             words = color.to_ybr(words, decoded_format)
-        return words
+        return color.with_shared_chroma(words) if plan.shares else words
 
     def _settle_unused(self, words: Frame, policy: UnusedBits) -> tuple[Frame, int]:
         """Make High Bit legal, and clear or refuse content outside Bits Stored; return words and number changed."""
