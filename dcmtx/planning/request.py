@@ -72,7 +72,9 @@ def resolve(name: str, parameters: EncodingParameters, *, consents: bool = False
 
 
 def check_policy(target: Target, policy: Policy) -> None:
-    """Raise UsageError for a choice that no syntax of the target leaves open."""
+    """Raise UsageError for a choice that there is not, or that no syntax of the target leaves open."""
+    for name in ("fragment_size", "photometric", "planar"):
+        OPTIONS[name].checked(getattr(policy, name))
     if policy.fragment_size is not None and not any(syntax.encapsulated for syntax in target.syntaxes):
         raise UsageError(f"--fragment-size does not go with {target.label}, which has no fragments")
     if policy.planar is not None and not any(syntax.family in CELLS for syntax in target.syntaxes):
