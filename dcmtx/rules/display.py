@@ -5,6 +5,7 @@ The first window counts; without one, the first VOI LUT; without that, the pixel
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 
@@ -40,9 +41,10 @@ def read(header: Header, fmt: PixelFormat, frame: int) -> Display:
         intercept = intercept if found is None else found
     for text in _windows_of(header, frame):
         window = _window(text) or window
-    modality = _lut(next(items_of(header, _MODALITY_LUT), None), fmt)
-    # The first value of the descriptor of a VOI LUT is one of the modality transform's, which may be negative.
-    voi = None if window else _lut(next(items_of(header, _VOI_LUT), None), fmt, signed=intercept < 0)
+    modality = _lut(next(items_of(header, _MODALITY_LUT), None), signed=fmt.signed)
+    # A VOI LUT begins at a value that the modality transform gives; a table gives none below 0.
+    signed = modality is None and (fmt.signed or intercept < 0)
+    voi = None if window else _lut(next(items_of(header, _VOI_LUT), None), signed=signed)
     inverse = fmt.photometric == "MONOCHROME1" or header.text(_SHAPE) == "INVERSE"
     return Display(slope, intercept, modality, window=window, voi=voi, inverse=inverse)
 
@@ -82,7 +84,8 @@ def _first(header: Header, group: Item, tag: int) -> Iterator[Text]:
 def _number(text: str) -> float | None:
     """Return the first of several numbers, or None."""
     first = text.partition("\\")[0].strip()
-    return float(first) if _NUMBER.fullmatch(first) else None
+    number = float(first) if _NUMBER.fullmatch(first) else math.inf
+    return number if math.isfinite(number) else None
 
 
 def _window(text: Text) -> Window | None:
@@ -98,12 +101,14 @@ def _window(text: Text) -> Window | None:
 # --- tables ----------------------------------------------------------------------------------------------------
 
 
-def _lut(item: Item | None, fmt: PixelFormat, *, signed: bool = False) -> Lut | None:
-    """Return the table of an item of a LUT sequence."""
-    if item is None or item.find(_DESCRIPTOR) is None:
+def _lut(item: Item | None, *, signed: bool) -> Lut | None:
+    """Return the table of an item of a LUT sequence; `signed` counts where no VR tells the sign of its first value."""
+    descriptor = None if item is None else item.find(_DESCRIPTOR)
+    if item is None or descriptor is None:
         return None
-    big = item.encoding.big_endian
-    return _table(item.value(_DESCRIPTOR), item.value(_DATA), big_endian=big, signed=signed or fmt.signed)
+    if descriptor.vr in (b"US", b"SS"):
+        signed = descriptor.vr == b"SS"
+    return _table(item.value(_DESCRIPTOR), item.value(_DATA), big_endian=item.encoding.big_endian, signed=signed)
 
 
 def _palette(header: Header) -> tuple[Lut, ...]:
