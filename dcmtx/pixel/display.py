@@ -147,8 +147,20 @@ def _areas(image: Words, count: int, axis: int) -> Words:
     return np.moveaxis(np.diff(upto, axis=0) * (count / length), 0, axis)
 
 
-def change(one: Words, other: Words) -> Words:
-    """Return the second frame minus the first, of colours the sample that differs most."""
+def strongest_change(one: Words, other: Words, most: int) -> Words:
+    """Return the second frame minus the first, its longer side of at most `most` pixels.
+
+    Each is the difference that is farthest from zero in its square; of colours, that of the sample that differs most.
+    """
+    side = -(-max(one.shape[:2]) // most)
+    lines = [
+        _strongest(_change(one[start : start + side], other[start : start + side]), side)
+        for start in range(0, len(one), side)
+    ]
+    return np.concatenate(lines)
+
+
+def _change(one: Words, other: Words) -> Words:
     error = other.astype(np.float64) - one
     if error.ndim == 2:
         return error
@@ -157,12 +169,11 @@ def change(one: Words, other: Words) -> Words:
     return chosen
 
 
-def strongest(image: Words, most: int) -> Words:
-    """Return a grey image whose longer side has at most `most` pixels: each is the farthest from zero of its square."""
-    side = -(-max(image.shape) // most)
-    rows, columns = (-(-length // side) for length in image.shape)
-    padded = np.pad(image, [(0, rows * side - image.shape[0]), (0, columns * side - image.shape[1])])
-    squares = padded.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(rows, columns, side * side)
-    place = np.abs(squares).argmax(axis=2)
-    chosen: Words = np.take_along_axis(squares, place[..., None], axis=2)[..., 0]
+def _strongest(band: Words, side: int) -> Words:
+    """Return a band of at most `side` rows as one row: of each `side` columns the value farthest from zero."""
+    columns = -(-band.shape[1] // side)
+    padded = np.pad(band, [(0, 0), (0, columns * side - band.shape[1])])
+    squares = padded.reshape(len(band), columns, side).swapaxes(0, 1).reshape(columns, -1)
+    place = np.abs(squares).argmax(axis=1)
+    chosen: Words = np.take_along_axis(squares, place[:, None], axis=1).reshape(1, -1)
     return chosen
