@@ -638,7 +638,12 @@ OTHER_PAGES: dict[str, Callable[[], str]] = {API: api_page, MIGRATING: migrating
 
 
 # Pages that are written by hand, for no command says what they say.
-HAND_WRITTEN = ("dcmtx-orthanc", "dcmtx-security")
+HAND_WRITTEN = (
+    "dcmtx-drop",
+    "dcmtx-orthanc",
+    "dcmtx-security",
+    "dcmtx-sending",
+)
 BY_HAND = frozenset(f"{name}.7" for name in HAND_WRITTEN)
 
 

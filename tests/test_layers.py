@@ -49,6 +49,7 @@ LIBRARIES = {
     "isal": {"codec", "place"},
     "matplotlib": {"wing"},
     "pyarrow": {"place"},
+    "zstandard": {"place"},
     **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS", "ojph")},
 }
 # Modules of rooms with NumPy that do without it: the ones that every start needs.

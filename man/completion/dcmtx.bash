@@ -45,7 +45,7 @@ _dcmtx() {
         convert:--photometric) COMPREPLY=($(compgen -W "MONOCHROME1 MONOCHROME2 RGB YBR_FULL YBR_FULL_422 YBR_RCT YBR_ICT" -- "$word")); return ;;
         convert:--planar) return ;;
         convert:--no-pixels) COMPREPLY=($(compgen -W "native skip fail" -- "$word")); return ;;
-        convert:--remove) COMPREPLY=($(compgen -W "none private retired private,retired" -- "$word")); return ;;
+        convert:--remove) COMPREPLY=($(compgen -W "none private retired private,retired invalid" -- "$word")); return ;;
         convert:--lengths) COMPREPLY=($(compgen -W "keep explicit undefined" -- "$word")); return ;;
         convert:--charset) COMPREPLY=($(compgen -W "keep utf-8" -- "$word")); return ;;
         convert:--assume) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
