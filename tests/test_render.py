@@ -144,6 +144,13 @@ def test_a_window_that_can_be_none_is_none(width):
     assert np.array_equal(pictured(grey(window("900", width)).encode()), pictured(grey({}).encode()))
 
 
+def test_a_function_that_is_none_and_a_table_that_is_damaged_make_a_window_none():
+    plain = pictured(grey({}).encode())
+    assert np.array_equal(pictured(grey(window("900", "80", "OTHER")).encode()), plain)
+    damaged = {0x00283000: dicom.sequence(0x00283000, [b""])}
+    assert np.array_equal(pictured(grey(window("900", "80") | damaged).encode()), plain)
+
+
 def test_frames_have_windows_of_their_own():
     def item(center: int) -> bytes:
         inside = dicom.element(0x00281050, "DS", str(center)) + dicom.element(0x00281051, "DS", "100")

@@ -67,7 +67,7 @@ def _voi(values: Words, display: Display) -> Words:
     if display.window is not None:
         return windowed(values, display.window)
     assert display.voi is not None
-    table: Words = _looked_up(np.rint(values).astype(np.int64), display.voi) / ((1 << display.voi.bits) - 1)
+    table: Words = _looked_up(values, display.voi) / ((1 << display.voi.bits) - 1)
     return table
 
 
@@ -105,7 +105,8 @@ def _entries(lut: Lut) -> Words:
 def _looked_up(words: Words, lut: Lut) -> Words:
     """Return the entries for words; what is below the first or behind the last entry gets that entry."""
     entries = _entries(lut)
-    found: Words = entries[np.clip(words.astype(np.int64) - lut.first, 0, len(entries) - 1)]
+    whole = np.rint(words) if words.dtype.kind == "f" else words
+    found: Words = entries[np.clip(whole.astype(np.int64) - lut.first, 0, len(entries) - 1)]
     return found
 
 

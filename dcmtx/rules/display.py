@@ -42,6 +42,9 @@ def read(header: Header, fmt: PixelFormat, frame: int) -> Display:
     for text in _windows_of(header, frame):
         window = _window(text) or window
     modality = _lut(next(items_of(header, _MODALITY_LUT), None), signed=fmt.signed)
+    if modality is None and _MODALITY_LUT in header:
+        # A window of values that a damaged table would give says nothing.
+        window = None
     # A VOI LUT begins at a value that the modality transform gives; a table gives none below 0.
     signed = modality is None and (fmt.signed or intercept < 0)
     voi = None if window else _lut(next(items_of(header, _VOI_LUT), None), signed=signed)
@@ -89,11 +92,12 @@ def _number(text: str) -> float | None:
 
 
 def _window(text: Text) -> Window | None:
-    """Return the first window, or None; a width that no window can have makes it none (PS3.3 C.11.2.1.2)."""
+    """Return the first window; None for a width or function that no window can have (PS3.3 C.11.2.1.2)."""
     center, width = _number(text(_CENTER)), _number(text(_WIDTH))
     name = text(_FUNCTION)
-    function = next((one for one in Function if one.value == name), Function.LINEAR)
-    if center is None or width is None or width < (1 if function is Function.LINEAR else 1e-9):
+    function = next((one for one in Function if one.value == (name or "LINEAR")), None)
+    least = 1 if function is Function.LINEAR else 1e-9
+    if center is None or width is None or function is None or width < least:
         return None
     return Window(center, width, function)
 
