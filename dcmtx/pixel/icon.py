@@ -1,4 +1,4 @@
-"""Makes small pictures of images: shrunk, of 8 bits, with a palette (PS3.3 C.7.6.1.1.6). `display` windows grey ones."""
+"""Makes small pictures of images: shrunk, of 8 bits, with a palette (PS3.3 C.7.6.1.1.6); `display` makes grey ones."""
 
 from __future__ import annotations
 
