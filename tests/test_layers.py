@@ -50,6 +50,7 @@ LIBRARIES = {
     "matplotlib": {"wing"},
     "pyarrow": {"place"},
     "zstandard": {"place"},
+    "obstore": {"place"},
     **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS", "ojph")},
 }
 # Modules of rooms with NumPy that do without it: the ones that every start needs.
