@@ -19,9 +19,10 @@ How to add a codec
    may raise any exception, which is reported in one line with the backend and the frame. Import the library in the
    function, not at the top. Never look at files, attributes or options: use only these arguments.
 2. Name it in a `Row` (`dcmtx.codec.row`): the UIDs that it codes, its name for --encoder or --decoder, `module:name`,
-   what it needs, its limits, where it runs. Rows of dcmtx are in `dcmtx.codec.table`, preferred first. Another
-   distribution provides its rows by an entry point, in the group `dcmtx.decoders` or `dcmtx.encoders`: a Row, several,
-   or a function that returns either::
+   what it needs, its limits, where it runs, whose code it is if the name does not say, and whether its function takes
+   `threads`, to spread one large frame over them with the same result. Rows of dcmtx are in `dcmtx.codec.table`,
+   preferred first. Another distribution provides its rows by an entry point, in the group `dcmtx.decoders` or
+   `dcmtx.encoders`: a Row, several, or a function that returns either::
 
        [project.entry-points."dcmtx.encoders"]
        toy = "toy_codec:rows"
