@@ -5,6 +5,9 @@ The order follows measurements: exactness first, then whether other threads can 
 
 from __future__ import annotations
 
+from typing import Any
+
+from dcmtx.codec.layout import NVIMGCODEC_HTJ2K, NVIMGCODEC_J2K
 from dcmtx.codec.registry import Direction, Registry
 from dcmtx.codec.row import Limits, Needs, Row, Runs
 from dcmtx.syntax import ROOT
@@ -50,9 +53,29 @@ _LIBJPEG = Needs("pylibjpeg-libjpeg", "libjpeg")
 _OPENJPEG = Needs("pylibjpeg-openjpeg", "openjpeg")
 _PYJPEGLS = Needs("pyjpegls", "_CharLS")
 _RLE_OF_PYLIBJPEG = Needs("pylibjpeg-rle", "rle")
+_NVIMGCODEC = Needs(
+    "nvidia-nvimgcodec-cu13", "nvidia.nvimgcodec", extra="gpu", apart=("nvidia-nvimgcodec-cu12",)
+)  # fmt: skip
 
 _ANY = Limits(stored=(1, 64), allocated=(1, 64))
 _BITS_TOO = Limits(allocated=(1, 16))
+
+
+def _on_gpu(syntaxes: tuple[str, ...], call: str, *, limits: Limits, **more: Any) -> Row:
+    """Return a row of nvImageCodec. It has none for JPEG: of JPEG lossless it decodes wrong pixels."""
+    return Row(
+        syntaxes, "nvimgcodec", f"dcmtx.codec.nvimgcodec:{call}", needs=_NVIMGCODEC, limits=limits, runs=Runs.DEVICE,
+        named_only=True, **more,
+    )  # fmt: skip
+
+
+# Batches of 64 frames of 512x512 of 16 bits, and of no more than 256 small ones.
+_BATCHES: dict[str, Any] = {"batch": 256, "batch_bytes": 32 << 20}
+_GPU_DECODES = Limits(allocated=(1, 64), signed=(9, 16))
+_GPU_ENCODES = Limits(allocated=(1, 40), smallest_side=32)
+# Frames of one bit would have to be packed: the rows of imagecodecs take none in HTJ2K either.
+_GPU_ENCODES_BYTES = _GPU_ENCODES.replace(allocated=(8, 40))
+_GPU_LOSES = _GPU_ENCODES.replace(stored=(8, 16), signed=(9, 16), allocated=(8, 40))
 
 DECODERS = Registry(
     Direction.DECODE,
@@ -132,6 +155,8 @@ DECODERS = Registry(
             limits=Limits(stored=(1, 64), allocated=(1, 64)),
             runs=Runs.PROCESSES,
         ),
+        _on_gpu(_J2K, "DecoderJ2K", limits=_GPU_DECODES, **_BATCHES),
+        _on_gpu(_HTJ2K, "DecoderHTJ2K", limits=_GPU_DECODES, **_BATCHES),
     ],
     _add_rows,
 )
@@ -315,6 +340,35 @@ ENCODERS = Registry(
         ),
         Row(_RLE, "imagecodecs", "dcmtx.codec.rle:encode_imagecodecs", needs=_IMAGECODECS, limits=_BITS_TOO),
         Row(_RLE, "pylibjpeg-rle", "dcmtx.codec.rle:encode_pylibjpeg", needs=_RLE_OF_PYLIBJPEG, runs=Runs.PROCESSES),
+        _on_gpu(_J2K, "EncoderJ2K", limits=_GPU_ENCODES, options=_LAYOUT, layout=NVIMGCODEC_J2K, **_BATCHES),
+        _on_gpu(
+            _HTJ2K_FREE, "EncoderHTJ2K", limits=_GPU_ENCODES_BYTES, options=_LAYOUT, layout=NVIMGCODEC_HTJ2K, **_BATCHES
+        ),
+        _on_gpu(
+            _HTJ2K_RPCL,
+            "EncoderHTJ2K",
+            limits=_GPU_ENCODES_BYTES.replace(halved_to=64),
+            options=_LAYOUT,
+            layout=NVIMGCODEC_HTJ2K,
+            **_BATCHES,
+        ),
+        # Each frame is searched for by itself.
+        _on_gpu(
+            _J2K_LOSSY,
+            "LossyEncoderJ2K",
+            limits=_GPU_LOSES,
+            lossy=True,
+            options=_RATE | _LAYOUT,
+            layout=NVIMGCODEC_J2K,
+        ),
+        _on_gpu(
+            _HTJ2K_LOSSY,
+            "LossyEncoderHTJ2K",
+            limits=_GPU_LOSES,
+            lossy=True,
+            options=_RATE | _LAYOUT,
+            layout=NVIMGCODEC_HTJ2K,
+        ),
     ],
     _add_rows,
 )

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from dcmtx.pool.worker import die_with_parent
+from dcmtx.signals import die_with_parent
 
 
 def may_fork() -> bool:

@@ -130,7 +130,7 @@ class FrameCoder:
         # 1-bit native frames share bytes: `bits.BitPacker` packs them when they are written.
         self._unverified = self._target_format.allocated == 1 and plan.syntax.kind is Kind.NATIVE
         rows = [row for row in (plan.decoder, plan.encoder, plan.exact, plan.verifier) if row is not None]
-        self.batch = max(row.batch for row in rows)
+        self.batch = max(row.together(self._encoder_format) for row in rows)
         self.processes = frames.reader.forks and _in_processes(rows)
         self._keep_words = keep_words
         if warm.others_run():
