@@ -61,6 +61,7 @@ CODES: dict[str, str] = {
     "N_PHOTOMETRIC": "Photometric Interpretation contradicts the codestream, which is believed",
     "N_UNDECLARED_LOSS": "the codestream is lossy, and the data set did not say so; it does now",
     # The conversion.
+    "N_DEVICE": "the device that was asked for does not do all of it",
     "N_FALLBACK": "a target refused the file; it has another transfer syntax",
     "N_NO_PIXELS": "without pixels, it cannot have the target's transfer syntax",
     "N_PADDING_VALUE": "pixels of Pixel Padding Value may have another value now",

@@ -118,6 +118,13 @@ class WordOrder(Enum):
         return 0 if self is WordOrder.REFUSE else int(self.value) // 8
 
 
+class Device(Enum):
+    """What JPEG 2000 and HTJ2K are coded on."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+
+
 class Policy(Record):
     """The choices that the standard leaves. `created` is when, in seconds since 1970, for derived images."""
 
@@ -240,7 +247,8 @@ FAMILY_NAMES = {"jpeg": "JPEG", "jpegls": "JPEG-LS", "j2k": "JPEG 2000", "htj2k"
 
 _TARGET, _LOSS, _CODING, _RULE, _CARE, _WORK, _BATCH, _LIBRARY = Group
 _CHOICE, _WHOLE, _NUMBER, _TEXT = Kind.CHOICE, Kind.WHOLE, Kind.NUMBER, Kind.TEXT
-_NEWER = ", by imagecodecs 2026.10.10 or newer"
+_ON_GPU = " (of JPEG 2000 on a GPU only)"
+_ON_GPU_OR_NEWER = " (of JPEG 2000 on a GPU only, of HTJ2K by imagecodecs 2026.10.10 or newer too)"
 
 # In the order in which they are shown.
 _TABLE: tuple[Option, ...] = (
@@ -288,16 +296,17 @@ _TABLE: tuple[Option, ...] = (
     ),
     Option(
         "progression", _CODING, "order of progression; htj2k-rpcl is RPCL always.",
-        kind=_CHOICE, choices=("LRCP", "RLCP", "RPCL", "PCRL", "CPRL"), otherwise="RPCL", families=("htj2k",),
-        only=_NEWER,
+        kind=_CHOICE, choices=("LRCP", "RLCP", "RPCL", "PCRL", "CPRL"), otherwise="RPCL, and LRCP for JPEG 2000",
+        families=("j2k", "htj2k"), only=_ON_GPU_OR_NEWER,
     ),
     Option(
         "tile", _CODING, "side of a tile, in pixels.",
-        kind=_WHOLE, least=16, most=65535, otherwise="one tile", families=("htj2k",),
+        kind=_WHOLE, least=16, most=65535, otherwise="one tile", families=("j2k", "htj2k"), only=_ON_GPU,
     ),
     Option(
-        "code_block", _CODING, "side of a code-block, a power of 2.",
-        kind=_WHOLE, least=4, most=64, otherwise="64", families=("htj2k",), only=_NEWER,
+        "code_block", _CODING, "side of a code-block, a power of 2; a GPU has 32 and 64.",
+        kind=_WHOLE, least=4, most=64, otherwise="64, and 32 for JPEG 2000 on a GPU", families=("j2k", "htj2k"),
+        only=_ON_GPU_OR_NEWER,
     ),
     Option(
         "uid", _RULE, "SOP Instance UID; auto: kept, but new when pixels lost something.",
@@ -353,6 +362,13 @@ _TABLE: tuple[Option, ...] = (
     ),
     Option("decoder", _WORK, "Decode by this backend; `dcmtx syntaxes` names them.", kind=_TEXT, metavar="NAME"),
     Option("encoder", _WORK, "Encode by this backend.", kind=_TEXT, metavar="NAME"),
+    Option(
+        "device", _WORK,
+        "What codes JPEG 2000 and HTJ2K; gpu: an NVIDIA GPU, by nvimgcodec (`pip install dcmtx[gpu]`), and the CPU for "
+        "what that does not take. The licences of that library are NVIDIA's own, and forbid publishing benchmark "
+        "figures of it. They say that it is not made for medical use without an agreement.",
+        kind=_CHOICE, choices=Device, default=Device.CPU,
+    ),
     Option("clobber", _CARE, "Do not replace DST if it exists.", flags=("-n", "--no-clobber"), default=True),
     Option(
         "workers", _WORK, "Files, or frames of one file, coded at a time.",

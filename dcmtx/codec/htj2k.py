@@ -12,7 +12,6 @@ import numpy as np
 
 from dcmtx.codec import rate, search
 from dcmtx.codec.jpeg2k import check_resolutions, decode_imagecodecs, relabel, shift_to_signed
-from dcmtx.codec.layout import USUAL, decompositions
 from dcmtx.pixel import bits
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters
@@ -23,8 +22,12 @@ if TYPE_CHECKING:
     Words = NDArray[Any]
 
 
+# PS3.5 10.18: the lowest resolution of .202 has at most this many rows and columns.
+LOWEST_RESOLUTION = 64
 # Bits Stored below this are coded as this many.
 _FEW = 8
+# How many times the library halves an image by default.
+_USUAL = 5
 # Range of quantization steps to search for a ratio or a PSNR, relative to the range of values, worst first.
 _STEPS = (0.5, 2e-6)
 
@@ -58,7 +61,7 @@ def _layout(coded: PixelFormat, quality: EncodingParameters) -> dict[str, Any]:
     thin = min(coded.rows, coded.columns) >> levels == 0
     layout: dict[str, Any] = {
         "planar": False if coded.samples > 1 else None,
-        "resolutions": None if quality.resolutions is None and (levels == USUAL or thin) else levels,
+        "resolutions": None if quality.resolutions is None and (levels == _USUAL or thin) else levels,
         "tile": (quality.tile, quality.tile) if quality.tile else None,
         "tlm": True,
     }
@@ -129,3 +132,16 @@ def _encode_step(samples: Words, coded: PixelFormat, quality: EncodingParameters
     )
     check_resolutions("htj2k", bytes(encoded), quality)
     return relabel(bytes(encoded), coded)
+
+
+def decompositions(fmt: PixelFormat, quality: EncodingParameters) -> int:
+    """Return how many times the wavelet halves the image: one less than the requested resolutions.
+
+    The default is 5, or as many as reduce the image to 64 by 64.
+    """
+    if quality.resolutions is not None:
+        return quality.resolutions - 1
+    levels = _USUAL
+    while max(fmt.rows, fmt.columns) > LOWEST_RESOLUTION << levels:
+        levels += 1
+    return levels

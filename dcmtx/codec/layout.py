@@ -1,28 +1,14 @@
-"""How codestreams of JPEG 2000 and HTJ2K are laid out: halvings, tiles, code-blocks, and what a row can do of that."""
+"""What an encoder of JPEG 2000 or HTJ2K can do of the layout that is asked for: resolutions, tiles, code-blocks."""
 
 from __future__ import annotations
 
+from dcmtx.codec.htj2k import decompositions
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters
 from dcmtx.record import Record
 
-# PS3.5 10.18: the lowest resolution of .202 has at most this many rows and columns.
-LOWEST_RESOLUTION = 64
-# How many times libraries halve an image by default.
-USUAL = 5
-
-
-def decompositions(fmt: PixelFormat, quality: EncodingParameters) -> int:
-    """Return how many times the wavelet halves an image in HTJ2K: one less than the requested resolutions.
-
-    The default is 5, or as many as reduce the image to 64 by 64.
-    """
-    if quality.resolutions is not None:
-        return quality.resolutions - 1
-    levels = USUAL
-    while max(fmt.rows, fmt.columns) > LOWEST_RESOLUTION << levels:
-        levels += 1
-    return levels
+# How many times JPEG 2000 is halved by default.
+_USUAL = 5
 
 
 class Layout(Record):
@@ -39,7 +25,7 @@ class Layout(Record):
         """Return how many times the image is halved."""
         if quality.resolutions is not None:
             return quality.resolutions - 1
-        wanted = decompositions(fmt, quality) if self.high_throughput else USUAL
+        wanted = decompositions(fmt, quality) if self.high_throughput else _USUAL
         return min(wanted, _most(fmt) - 1)
 
     def block(self, quality: EncodingParameters) -> int:

@@ -99,8 +99,8 @@ class _Encoder:
         }  # fmt: skip
         for name, value in wanted.items():
             if getattr(found, name) != value:
-                told = getattr(found, name)
-                return CodecError(f"nvimgcodec made a codestream whose {name} is {told}, not {value}")
+                told = f"{name} is {getattr(found, name)}, not {value}"
+                return CodecError(f"nvimgcodec made a codestream whose {told}")
         return stream
 
 

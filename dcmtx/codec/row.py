@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from dcmtx.codec.layout import Layout
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters, option_name
 from dcmtx.record import Record
+
+if TYPE_CHECKING:
+    from dcmtx.codec.layout import Layout
 
 # The distribution of the rows in dcmtx's own tables.
 OWN = "dcmtx"
@@ -139,7 +142,8 @@ class Row(Record):
     `module:function` or `module:Class` (`dcmtx.codec.registry` describes the arguments of both). `needs` is the library
     that it uses, if any. `runs` tells where it codes, `batch` the best number of frames at once, `batch_bytes` the most
     bytes of their samples, if there is a limit. `lossy` tells whether an encoder loses data, `options` names the coding
-    parameters that it takes, `layout` what it can do of those. `named_only` rows are used only if they are named.
+    parameters that it takes, `layout` the Layout that limits those, as `module:name`. A row that is `named_only` is
+    used only if it is named, or its device.
     `distribution` is the distribution of the row; `Registry.add` fills it in.
     """
 
@@ -153,7 +157,7 @@ class Row(Record):
     batch_bytes: int | None = None
     lossy: bool = False
     options: frozenset[str] = frozenset()
-    layout: Layout | None = None
+    layout: str = ""
     named_only: bool = False
     distribution: str = OWN
 
@@ -216,4 +220,8 @@ class Row(Record):
         if missing:
             return f"has no {', '.join(option_name(name) for name in missing)}"
         reason = self.limits.reason(fmt)
-        return self.layout.reason(fmt, quality) if self.layout is not None and not reason else reason
+        if reason or not self.layout:
+            return reason
+        module, _, name = self.layout.partition(":")
+        layout: Layout = getattr(importlib.import_module(module), name)
+        return layout.reason(fmt, quality)

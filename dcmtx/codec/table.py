@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from dcmtx.codec.layout import NVIMGCODEC_HTJ2K, NVIMGCODEC_J2K
 from dcmtx.codec.registry import Direction, Registry
 from dcmtx.codec.row import Limits, Needs, Row, Runs
 from dcmtx.syntax import ROOT
@@ -69,8 +68,10 @@ def _on_gpu(syntaxes: tuple[str, ...], call: str, *, limits: Limits, **more: Any
     )  # fmt: skip
 
 
-# Batches of 64 frames of 512x512 of 16 bits, and of no more than 256 small ones.
-_BATCHES: dict[str, Any] = {"batch": 256, "batch_bytes": 32 << 20}
+# The device process makes larger batches of several of these; so many of them are under way that all cores verify.
+_BATCHES: dict[str, Any] = {"batch": 64, "batch_bytes": 4 << 20}
+_J2K_ON_GPU = "dcmtx.codec.layout:NVIMGCODEC_J2K"
+_HTJ2K_ON_GPU = "dcmtx.codec.layout:NVIMGCODEC_HTJ2K"
 _GPU_DECODES = Limits(allocated=(1, 64), signed=(9, 16))
 _GPU_ENCODES = Limits(allocated=(1, 40), smallest_side=32)
 # Frames of one bit would have to be packed: the rows of imagecodecs take none in HTJ2K either.
@@ -340,16 +341,16 @@ ENCODERS = Registry(
         ),
         Row(_RLE, "imagecodecs", "dcmtx.codec.rle:encode_imagecodecs", needs=_IMAGECODECS, limits=_BITS_TOO),
         Row(_RLE, "pylibjpeg-rle", "dcmtx.codec.rle:encode_pylibjpeg", needs=_RLE_OF_PYLIBJPEG, runs=Runs.PROCESSES),
-        _on_gpu(_J2K, "EncoderJ2K", limits=_GPU_ENCODES, options=_LAYOUT, layout=NVIMGCODEC_J2K, **_BATCHES),
+        _on_gpu(_J2K, "EncoderJ2K", limits=_GPU_ENCODES, options=_LAYOUT, layout=_J2K_ON_GPU, **_BATCHES),
         _on_gpu(
-            _HTJ2K_FREE, "EncoderHTJ2K", limits=_GPU_ENCODES_BYTES, options=_LAYOUT, layout=NVIMGCODEC_HTJ2K, **_BATCHES
+            _HTJ2K_FREE, "EncoderHTJ2K", limits=_GPU_ENCODES_BYTES, options=_LAYOUT, layout=_HTJ2K_ON_GPU, **_BATCHES
         ),
         _on_gpu(
             _HTJ2K_RPCL,
             "EncoderHTJ2K",
             limits=_GPU_ENCODES_BYTES.replace(halved_to=64),
             options=_LAYOUT,
-            layout=NVIMGCODEC_HTJ2K,
+            layout=_HTJ2K_ON_GPU,
             **_BATCHES,
         ),
         # Each frame is searched for by itself.
@@ -359,7 +360,7 @@ ENCODERS = Registry(
             limits=_GPU_LOSES,
             lossy=True,
             options=_RATE | _LAYOUT,
-            layout=NVIMGCODEC_J2K,
+            layout=_J2K_ON_GPU,
         ),
         _on_gpu(
             _HTJ2K_LOSSY,
@@ -367,7 +368,7 @@ ENCODERS = Registry(
             limits=_GPU_LOSES,
             lossy=True,
             options=_RATE | _LAYOUT,
-            layout=NVIMGCODEC_HTJ2K,
+            layout=_HTJ2K_ON_GPU,
         ),
     ],
     _add_rows,

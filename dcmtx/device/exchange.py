@@ -62,7 +62,7 @@ def take(one: dict[str, Any], memory: wire.Memory) -> Any:
 
 
 class Results:
-    """The results of one request, written behind its frames, the next at `end`; `places` describes them, or has None."""
+    """The results of one request, written behind its frames, the next at `end`; `places` describes them, or is None."""
 
     def __init__(self, memory: wire.Memory, end: int, count: int) -> None:
         self._memory = memory

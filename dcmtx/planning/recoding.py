@@ -15,7 +15,7 @@ from dcmtx.planning.case import Case
 from dcmtx.planning.edits import check_signatures, common_edits, image_edits, signature_edits, table_edits
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.routes import Route
-from dcmtx.policy import OffsetTable, Overlays, Uid
+from dcmtx.policy import Device, EncodingParameters, OffsetTable, Overlays, Uid
 from dcmtx.rules import objects, overlay, photometric
 from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION
 
@@ -80,7 +80,7 @@ def recode(case: Case) -> Plan:
     word_bytes = formats.word_bytes(header, case.source, declared.allocated, case.policy.word_order)
     colour = photometric.decoded(case.source, declared, case.stream)
     source_format = declared.replace(photometric=colour.coded)
-    decoder = DECODERS.choose(case.source.uid, case.source.label, source_format, case.backend.decoder)
+    decoder = _choose_decoder(case, source_format)
     decoded_format = source_format.replace(photometric=colour.plain, planar=0)
     if case.irreversible:
         objects.check_loss(header, decoded_format)
@@ -90,7 +90,7 @@ def recode(case: Case) -> Plan:
         photometric=photometric.coded(target, encoder_format, source_format, case.quality)
     )
     formats.check_result(header, target, case.policy, declared=declared, target_format=target_format)
-    encoder = ENCODERS.choose(target.uid, target.label, target_format, case.backend.encoder, case.quality)
+    encoder = _choose_encoder(case, target_format, case.quality)
     formats.check_resolutions(target, target_format, case.quality)
     formats.check_progression(target, case.quality)
     verifier = DECODERS.choose(target.uid, target.label, target_format) if case.policy.verify else None
@@ -131,7 +131,28 @@ def recode(case: Case) -> Plan:
         + (undeclared.notes if undeclared else ())
         + formats.wide_note(target, target_format.allocated, vr),
     )
+    if case.backend.device is not Device.CPU:
+        from dcmtx.planning.device import device_notes
+
+        kept = device_notes(case, decoder, encoder, source=source_format, target=target_format)
+        plan = plan.replace(notes=plan.notes + kept)
     return _derive(case, plan, undeclared.history) if case.irreversible and undeclared else plan
+
+
+def _choose_decoder(case: Case, fmt: PixelFormat) -> Row:
+    if case.backend.device is not Device.CPU:
+        from dcmtx.planning.device import choose_decoder
+
+        return choose_decoder(case, fmt)
+    return DECODERS.choose(case.source.uid, case.source.label, fmt, case.backend.decoder)
+
+
+def _choose_encoder(case: Case, fmt: PixelFormat, quality: EncodingParameters) -> Row:
+    if case.backend.device is not Device.CPU:
+        from dcmtx.planning.device import choose_encoder
+
+        return choose_encoder(case, fmt, quality)
+    return ENCODERS.choose(case.target.uid, case.target.label, fmt, case.backend.encoder, quality)
 
 
 def _exact_encoder(case: Case, target_format: PixelFormat) -> Row | None:
@@ -143,7 +164,7 @@ def _exact_encoder(case: Case, target_format: PixelFormat) -> Row | None:
 
     quality = rate.without_loss(case.quality)
     try:
-        return ENCODERS.choose(target.uid, target.label, target_format, case.backend.encoder, quality)
+        return _choose_encoder(case, target_format, quality)
     except (UnsupportedError, UsageError):
         return None
 

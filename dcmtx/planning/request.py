@@ -6,7 +6,7 @@ from typing import Any
 
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import RefusedError, UsageError
-from dcmtx.policy import LOSSY_PARAMETERS, OPTIONS, EncodingParameters, Policy, option_name
+from dcmtx.policy import LOSSY_PARAMETERS, OPTIONS, Device, EncodingParameters, Policy, option_name
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, EXPLICIT, ROOT, Loss, Syntax, find, find_family, is_keyword
 
@@ -14,10 +14,16 @@ _JPEG_LOSSLESS_SV1 = f"{ROOT}.4.70"
 
 
 class BackendChoice(Record):
-    """The backends requested by name; None leaves the choice to the registries."""
+    """The backends requested by name, None if the registries choose; and the device, which those without a name use."""
 
     decoder: str | None = None
     encoder: str | None = None
+    device: Device = Device.CPU
+
+    @property
+    def uses_device(self) -> bool:
+        """Whether a device may do some of the work."""
+        return self.device is not Device.CPU or "nvimgcodec" in (self.decoder, self.encoder)
 
 
 class Target(Record):
@@ -105,10 +111,14 @@ def _strange(target: Target, parameters: EncodingParameters, *, lossy: bool) -> 
 
 
 def check_backends(backend: BackendChoice) -> None:
-    """Raise UsageError for the name of a backend that does not exist."""
+    """Raise UsageError for the name of a backend that does not exist, UnsupportedError for a device not here."""
     for name, registry in ((backend.decoder, DECODERS), (backend.encoder, ENCODERS)):
         if name is not None:
             registry.check_backend(name)
+    if backend.uses_device:
+        from dcmtx.planning.device import check_device
+
+        check_device()
 
 
 def _check_consent(parameters: EncodingParameters) -> None:

@@ -26,6 +26,7 @@ from dcmtx.planning.request import BackendChoice, Request, Target, check_backend
 from dcmtx.policy import (
     MEMORY,
     OPTIONS,
+    Device,
     EncodingParameters,
     Icon,
     NoPixels,
@@ -161,6 +162,7 @@ def job(
     clobber: bool = True,
     decoder: str | None = None,
     encoder: str | None = None,
+    device: str | Device = Device.CPU,
     workers: int | None = None,
     memory: int | str | None = None,
     dry_run: bool = False,
@@ -186,7 +188,8 @@ def job(
         clobber=clobber,
     )
     OPTIONS["workers"].checked(workers)
-    check_backends(BackendChoice(decoder, encoder))
+    backend = BackendChoice(decoder, encoder, OPTIONS["device"].checked(device))
+    check_backends(backend)
     coding = EncodingParameters(
         lossy,
         quality,
@@ -208,7 +211,7 @@ def job(
     return Job(
         name_of(src) if source is None else source,
         name_of(dst) if target is None else target,
-        Request(resolve(to, coding), policy, BackendChoice(decoder, encoder), parameters=coding),
+        Request(resolve(to, coding), policy, backend, parameters=coding),
         fallbacks=tuple(
             _resolve_fallback(name, coding) for name in ([fallback] if isinstance(fallback, str) else fallback)
         ),
@@ -312,6 +315,7 @@ def transcode(
     clobber: bool = True,
     decoder: str | None = None,
     encoder: str | None = None,
+    device: str | Device = Device.CPU,
     workers: int | None = None,
     memory: int | str | None = None,
     dry_run: bool = False,
@@ -377,6 +381,7 @@ def transcode(
         clobber=clobber,
         decoder=decoder,
         encoder=encoder,
+        device=device,
         workers=workers,
         memory=memory,
         dry_run=dry_run,

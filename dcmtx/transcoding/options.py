@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypedDict
 
-from dcmtx.policy import Icon, NoPixels, OffsetTable, OneBit, Overlays, Signatures, Uid, UnusedBits, WordOrder
+from dcmtx.policy import Device, Icon, NoPixels, OffsetTable, OneBit, Overlays, Signatures, Uid, UnusedBits, WordOrder
 
 
 class Options(TypedDict, total=False):
@@ -37,6 +37,7 @@ class Options(TypedDict, total=False):
     clobber: bool
     decoder: str | None
     encoder: str | None
+    device: str | Device
     workers: int | None
     memory: int | str | None
     dry_run: bool

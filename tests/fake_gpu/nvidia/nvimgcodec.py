@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import imagecodecs
 import numpy as np
+from openjpeg.utils import encode_array
 
 __version__ = "0.0"
 QualityType = IntEnum("QualityType", "DEFAULT LOSSLESS QUALITY QUANTIZATION_STEP PSNR SIZE_RATIO", start=0)
@@ -27,6 +28,10 @@ MARKS = {"crash": 1, "hang": 2, "none": 3, "wrong": 4, "break": 5, "none in a ba
 _MARK_OF = {number: name for name, number in MARKS.items()}
 # Once it is set, nothing works any more, as after an illegal memory access.
 _broken = threading.Event()
+
+# Two threads in it crash, as two in one encoder do.
+_openjpeg = threading.Lock()
+_USUAL_LEVELS = 5
 
 # Tests count what a device process does in the files of this directory.
 _COUNTS = os.environ.get("FAKE_GPU_COUNTS", "")
@@ -191,23 +196,30 @@ def _encode(array, precision, coding, levels, params, *, exact):
     planar = None if array.ndim == 2 else False
     if coding.ht:
         samples = array
-        if array.dtype.kind == "u":
+        if not exact:
+            # Steps are relative to the precision of the header, which is that of the container until it is relabelled.
+            samples = samples << (array.dtype.itemsize * 8 - precision)
+        elif array.dtype.kind == "u":
             half = array.dtype.type(1 << (precision - 1))
             samples = (array - half).view(f"i{array.dtype.itemsize}")
         tile = (params.tile_height, params.tile_width) if params.tile_width else None
         made = imagecodecs.htj2k_encode(
-            samples, level=None if exact else _relative(params, precision, array), reversible=exact,
+            samples, level=None if exact else params.quality_value / (1 << precision), reversible=exact,
             rgb=bool(coding.mct_mode), planar=planar, resolutions=levels, tile=tile,
         )  # fmt: skip
         return _labelled(made, precision, array)
-    return bytes(imagecodecs.jpeg2k_encode(
-        array, level=0 if exact else 90 - 6 * np.log2(params.quality_value + 1), codecformat="j2k", reversible=exact,
-        mct=bool(coding.mct_mode), planar=planar, resolutions=levels + 1, bitspersample=precision, numthreads=1,
-    ))  # fmt: skip
-
-
-def _relative(params, precision, array):
-    return params.quality_value / (1 << (8 * array.dtype.itemsize))
+    if exact and levels != _USUAL_LEVELS:
+        # Of a large image only: of a smaller one it makes fewer.
+        return bytes(imagecodecs.jpeg2k_encode(
+            array, level=0, codecformat="j2k", reversible=True, mct=bool(coding.mct_mode), planar=planar,
+            resolutions=levels + 1, bitspersample=precision, numthreads=1,
+        ))  # fmt: skip
+    decibels = None if exact else [max(6 * precision + 10 - 20 * float(np.log10(params.quality_value)), 1.0)]
+    with _openjpeg:
+        return encode_array(
+            array, bits_stored=precision, photometric_interpretation=2 if array.ndim == 2 else 1,
+            use_mct=bool(coding.mct_mode), signal_noise_ratios=decibels,
+        )  # fmt: skip
 
 
 def _labelled(data, precision, array):
