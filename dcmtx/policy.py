@@ -14,6 +14,8 @@ from dcmtx.record import Record
 
 # What the frames under way may take together, in bytes, unless the user says otherwise.
 MEMORY = 256 << 20
+# Of the frames of a file, one in so many is judged by another library than the encoder's; the first always is.
+JUDGED_EVERY = 16
 
 
 class OffsetTable(Enum):
@@ -43,6 +45,8 @@ class EncodingParameters(Record):
     progression: str | None = None
     tile: int | None = None
     code_block: int | None = None
+    tile_parts: str | None = None
+    effort: int | None = None
 
     def asked(self) -> frozenset[str]:
         """Return the names of the parameters that were given."""
@@ -125,6 +129,30 @@ class Device(Enum):
     GPU = "gpu"
 
 
+class Verify(Enum):
+    """Who judges the frames that were encoded, by decoding and comparing them.
+
+    `SAMPLED`: the first frame and every `JUDGED_EVERY`th by the decoder that judges the encoder, which is of another
+    library where that is not slow; the frames between by a faster one, where there is one. `STRICT`: every frame by
+    another library than the encoder's. `CPU`: every frame by a library of the CPU, which `SAMPLED` means too where a
+    device encodes. `DEVICE`: every frame by the device, whose decoder is of the same vendor. `NONE`: nobody.
+
+    True and False, which are what `--verify` and `--no-verify` say, are the first and the last.
+    """
+
+    SAMPLED = "sampled"
+    STRICT = "strict"
+    CPU = "cpu"
+    DEVICE = "device"
+    NONE = "none"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Verify | None:
+        if isinstance(value, bool):
+            return cls.SAMPLED if value else cls.NONE
+        return None
+
+
 class Policy(Record):
     """The choices that the standard leaves. `created` is when, in seconds since 1970, for derived images."""
 
@@ -137,7 +165,7 @@ class Policy(Record):
     signatures: Signatures = Signatures.REFUSE
     one_bit: OneBit = OneBit.REFUSE
     word_order: WordOrder = WordOrder.REFUSE
-    verify: bool = True
+    verify: Verify = Verify.SAMPLED
     force: bool = False
     clobber: bool = True
     created: float = 0.0
@@ -172,7 +200,8 @@ class Option(Record):
     `name` is the keyword of the library. The command line spells it as `flags` say, or like that. `choices` are members
     of an enumeration, the default first, or texts; `least` and `most` bound a number, both included. `default` is what
     it is without; where that is None, `otherwise` may say in words what is done. `families` of transfer syntaxes take
-    a coding parameter; `only` narrows them.
+    a coding parameter; `only` narrows them. `bare` is the choice of an option that may stand by itself; the flag
+    `denial` then stands for the choice `denied`.
     """
 
     name: str
@@ -189,6 +218,9 @@ class Option(Record):
     families: tuple[str, ...] = ()
     only: str = ""
     several: bool = False
+    bare: str = ""
+    denial: str = ""
+    denied: str = ""
 
     @property
     def flag(self) -> str:
@@ -309,6 +341,17 @@ _TABLE: tuple[Option, ...] = (
         only=_ON_GPU_OR_NEWER,
     ),
     Option(
+        "tile_parts", _CODING,
+        "what each part of a tile holds: one resolution, so that TLM tells how many bytes a reader of fewer pixels "
+        "needs, or all of them.",
+        kind=_CHOICE, choices=("resolution", "all"), otherwise="resolution for htj2k-rpcl without tiles, else all",
+        families=("htj2k",),
+    ),
+    Option(
+        "effort", _CODING, "1, fastest, to 9, smallest.",
+        kind=_WHOLE, least=1, most=9, otherwise="3 without loss, the library's own with it", families=("jpegxl",),
+    ),
+    Option(
         "uid", _RULE, "SOP Instance UID; auto: kept, but new when pixels lost something.",
         kind=_CHOICE, choices=Uid, default=Uid.AUTO,
     ),
@@ -357,8 +400,14 @@ _TABLE: tuple[Option, ...] = (
         flags=("-F", "--force"), default=False,
     ),
     Option(
-        "verify", _CARE, "Decode what was encoded and compare: bit for bit, within NEAR, or measure the PSNR.",
-        flags=("--verify/--no-verify",), default=True,
+        "verify", _CARE,
+        "Decode what was encoded and compare: bit for bit, within NEAR, or measure the PSNR. sampled: the first frame "
+        f"and every {JUDGED_EVERY}th by the decoder that judges the encoder, the others by a faster one, if there is "
+        "one; strict: every frame by another library than the encoder's; cpu: every frame by the CPU, which is OpenJPEG "
+        "for JPEG 2000 and HTJ2K, and what is done where a GPU encodes; device: every frame by the GPU, whose decoder "
+        "is of the same vendor as its encoder; none: leave it out.",
+        kind=_CHOICE, choices=Verify, default=Verify.SAMPLED, flags=("--verify",), bare="sampled",
+        denial="--no-verify", denied="none",
     ),
     Option("decoder", _WORK, "Decode by this backend; `dcmtx syntaxes` names them.", kind=_TEXT, metavar="NAME"),
     Option("encoder", _WORK, "Encode by this backend.", kind=_TEXT, metavar="NAME"),

@@ -37,7 +37,7 @@ ROOMS = [
     "cli",
 ]
 GROUND = {"_version", "errors", "record", "syntax", "policy", "finding", "signals"}
-WINGS = {"batch", "serve", "peers"}
+WINGS = {"batch", "inspect", "serve", "peers"}
 
 # Libraries, and the rooms that may import them. What is in none of these sets is the standard library or forbidden.
 LIBRARIES = {
@@ -46,7 +46,8 @@ LIBRARIES = {
     "rich": {"cli"},
     "numpy": {"pixel", "codec", "transcoding"},
     "isal": {"codec", "place"},
-    **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS")},
+    "pyarrow": {"place"},
+    **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS", "ojph")},
 }
 # Modules of rooms with NumPy that do without it: the ones that every start needs.
 WITHOUT_NUMPY = {"pixel.format", "pixel.encapsulation", "codec.registry", "codec.table", "codec.search"}

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from dcmtx.pool.executor import Executor
     from dcmtx.pool.workers import Pool
 
+# Why --resume skips a file.
+DONE_BEFORE = "done before"
 # Errors that only mean a skip for files found in a directory. A file that the user named fails with them.
 _PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
 
@@ -102,7 +104,7 @@ def convert(
     stop = stop or Stop()
     with ExitStack() as stack:
         if executor is None:
-            if options.job.request.backend.uses_device:
+            if options.job.request.uses_device:
                 from dcmtx.device import client
 
                 # Workers come and go, and what has loaded the library of the device stays.
@@ -171,7 +173,7 @@ def perform(task: Task) -> Done:
         if reason:
             return Done(job.src, job.dst, skip=reason)
         if task.resume and _is_done(job):
-            return Done(job.src, job.dst, skip="done before")
+            return Done(job.src, job.dst, skip=DONE_BEFORE)
         if not job.dry_run:
             _sweep_once(os.path.dirname(job.dst) or os.curdir)
         return Done(job.src, job.dst, run(job, worker.cores))
@@ -193,8 +195,8 @@ def _reason_to_skip(job: Job) -> str:
 def _is_done(job: Job) -> bool:
     """Tell whether the destination exists in the transfer syntax that would be written.
 
-    If a file is recoded in place, its syntax is the same before and after. Then dcmtx must have written it, and after
-    lossy coding it must record a loss.
+    If a file is recoded or wrapped anew in place, its syntax is the same before and after. Then dcmtx must have
+    written it, and after lossy coding it must record a loss.
     """
     try:
         with closing(open_bytes(job.dst)) as file:
@@ -206,7 +208,7 @@ def _is_done(job: Job) -> bool:
     if planned.syntax_out != head.syntax:
         return False
     plan = planned.plan
-    if plan is None or plan.route is not Route.RECODE or not is_same(job.src, job.dst):
+    if plan is None or plan.route not in (Route.RECODE, Route.REWRAP) or not is_same(job.src, job.dst):
         return True
     return head.text(IMPLEMENTATION_CLASS) == IMPLEMENTATION_CLASS_UID and (plan.lost or not plan.irreversible)
 

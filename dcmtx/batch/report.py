@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dcmtx.batch.convert import DONE_BEFORE
 from dcmtx.batch.summary import Summary
 from dcmtx.dataset.edit import Append, Edit, Remove, Reserve, Set, Within
 from dcmtx.dataset.element import tag_text
@@ -28,9 +29,11 @@ def verbose_line(outcome: Outcome) -> str:
     backends = " to ".join(name for name in (outcome.decoder, outcome.encoder) if name)
     frames = f", {outcome.frames} frame{'s' * (outcome.frames != 1)}" if outcome.frames else ""
     by = f" by {backends}" if backends else ""
+    verified = ", ".join(f"{count} by {library}" for library, count in outcome.verified)
     return (
         f"{_label(outcome.syntax_in)} to {_label(outcome.syntax_out)}{by}{frames}, "
         f"{outcome.bytes_in} to {outcome.bytes_out} bytes, {outcome.seconds:.3f} s"
+        f"{', verified: ' if verified else ''}{verified}"
     )
 
 
@@ -106,9 +109,24 @@ def _size(count: float) -> str:
 _FIELDS: dict[str, Any] = {
     "version": RECORD_VERSION, "source": None, "destination": None, "status": None, "syntax_in": None,
     "syntax_out": None, "decoder": None, "encoder": None, "frames": None, "bytes_in": None, "bytes_out": None,
-    "ratio": None, "psnr": None, "pixels_sha256": None, "sop_instance_in": None, "sop_instance_out": None,
-    "seconds": None, "notes": [], "error": None, "plan": None,
+    "ratio": None, "psnr": None, "verified": None, "pixels_sha256": None, "pixels_sha256_out": None,
+    "sop_instance_in": None, "sop_instance_out": None, "seconds": None, "notes": [], "error": None, "plan": None,
 }  # fmt: skip
+
+
+# The types of the fields, by Arrow's names, for those who write tables.
+_NOTE = {"code": "string", "severity": "string", "tag": "string", "frame": "int64", "text": "string"}
+_ERROR = {
+    "code": "string", "status": "int64", "message": "string", "what": "string", "advice": "string", "frame": "int64",
+}  # fmt: skip
+COLUMNS: dict[str, Any] = {
+    **dict.fromkeys(_FIELDS, "string"),
+    **dict.fromkeys(("version", "frames", "bytes_in", "bytes_out"), "int64"),
+    **dict.fromkeys(("ratio", "psnr", "seconds"), "float64"),
+    "notes": [_NOTE],
+    "error": _ERROR,
+    "plan": {"steps": ["string"], "changes": ["string"]},
+}
 
 
 def skip_record(src: str, dst: str, why: str) -> dict[str, Any]:
@@ -117,7 +135,7 @@ def skip_record(src: str, dst: str, why: str) -> dict[str, Any]:
         "source": src,
         "destination": dst,
         "status": "skipped",
-        "notes": [_note(Finding("N_SKIPPED", why))],
+        "notes": [_note(Finding("N_DONE_BEFORE", why) if why == DONE_BEFORE else Finding("N_SKIPPED", why))],
     }
 
 
@@ -153,7 +171,9 @@ def as_record(result: Outcome | DcmtxError, src: str, dst: str) -> dict[str, Any
         "bytes_out": result.bytes_out,
         "ratio": result.ratio,
         "psnr": result.psnr if result.psnr is None or result.psnr < 1e9 else None,
+        "verified": dict(result.verified) if result.verified else None,
         "pixels_sha256": result.digest,
+        "pixels_sha256_out": result.digest_out,
         "sop_instance_in": result.instance_in or None,
         "sop_instance_out": result.instance_out or None,
         "seconds": round(result.seconds, 6),

@@ -73,15 +73,16 @@ class Needs(Record):
     """The library that a row needs: the `package` that pip installs, and the lightest `module` to import.
 
     `since` is the first version that works with the row, empty for any. `before` is the version that made the row
-    obsolete. `extra` is the extra of dcmtx that installs it and all that it needs, if there is one. `apart` are other
-    packages with the same module: such a library is never imported by the processes that convert, only by one that owns
-    a device.
+    obsolete. Where an `optional` library is not installed, the row is passed over unless it is asked for by name.
+    `extra` is the extra of dcmtx that installs it and all that it needs, if there is one. `apart` are other packages
+    with the same module: processes that convert never import such a library, only one that owns a device does.
     """
 
     package: str
     module: str
     since: str = ""
     before: str = ""
+    optional: bool = False
     extra: str = ""
     apart: tuple[str, ...] = ()
 
@@ -144,6 +145,10 @@ class Row(Record):
     bytes of their samples, if there is a limit. `lossy` tells whether an encoder loses data, `options` names the coding
     parameters that it takes, `layout` the Layout that limits those, as `module:name`. A row that is `named_only` is
     used only if it is named, or its device.
+    `core` names the library whose code does the work, where that is not what the backend is called. `spreads` says that
+    its function takes `threads`, over which it spreads the work on one frame. Of an encoder, `judge` is the decoder, by
+    backend, that judges what it wrote, the first decoder if empty; `checkers` are decoders that are faster, preferred
+    first, which check the frames that the judge need not see.
     `distribution` is the distribution of the row; `Registry.add` fills it in.
     """
 
@@ -159,7 +164,16 @@ class Row(Record):
     options: frozenset[str] = frozenset()
     layout: str = ""
     named_only: bool = False
+    core: str = ""
+    spreads: bool = False
+    judge: str = ""
+    checkers: tuple[str, ...] = ()
     distribution: str = OWN
+
+    @property
+    def library(self) -> str:
+        """The name of the library whose code does the work: two backends may have the same."""
+        return self.core or self.backend
 
     @property
     def package(self) -> str:
@@ -192,6 +206,10 @@ class Row(Record):
     def is_installed(self) -> bool:
         """Tell whether the library of the row is installed, without importing it."""
         return self.needs is None or self.needs.is_installed()
+
+    def is_left_out(self) -> bool:
+        """Tell whether the row does not count here, because its library is optional and not installed."""
+        return self.needs is not None and self.needs.optional and not self.needs.is_installed()
 
     def too_old(self) -> str:
         """Return a message if the installed library is older than the row needs, or an empty string.

@@ -10,17 +10,19 @@ from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import UnsupportedError
 from dcmtx.finding import Finding
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import LOSSLESS, Device, EncodingParameters
+from dcmtx.planning.request import NVIMGCODEC
+from dcmtx.policy import LOSSLESS, Device, EncodingParameters, Verify
 from dcmtx.syntax import Syntax
 
 if TYPE_CHECKING:
     from dcmtx.planning.case import Case
+    from dcmtx.planning.plan import Plan
 
 # The backend of each device.
-_BACKENDS = {Device.GPU: "nvimgcodec"}
+_BACKENDS = {Device.GPU: NVIMGCODEC}
 
 
-def check_device() -> None:
+def check() -> None:
     """Raise UnsupportedError, E_BACKEND, if the device or its library is not here."""
     for row in DECODERS.every_row():
         if row.backend in _BACKENDS.values():
@@ -73,19 +75,26 @@ def _on_device(
     return None, ""
 
 
-def device_notes(
-    case: Case, decoder: Row, encoder: Row, *, source: PixelFormat, target: PixelFormat
-) -> tuple[Finding, ...]:
+def device_notes(case: Case, plan: Plan) -> tuple[Finding, ...]:
     """Return a finding if the device that was asked for does not do all that it might."""
-    _, undecoded = _on_device(DECODERS, case.source, case, source)
-    _, unencoded = _on_device(ENCODERS, case.target, case, target, case.quality)
-    kept = [
-        f"{verb} by {row.backend} ({reason})"
-        for verb, row, reason in (("decoded", decoder, undecoded), ("encoded", encoder, unencoded))
-        if reason
-    ]
+    decoder, encoder, judge = plan.decoder, plan.encoder, plan.judges.judge
+    assert decoder is not None
+    assert encoder is not None
+    assert plan.source_format is not None
+    assert plan.target_format is not None
+    _, undecoded = _on_device(DECODERS, case.source, case, plan.source_format)
+    _, unencoded = _on_device(ENCODERS, case.target, case, plan.target_format, case.quality)
+    done = [("decoded", decoder, undecoded), ("encoded", encoder, unencoded)]
+    if case.policy.verify is Verify.DEVICE and judge is not None and not judge.named_only:
+        done.append(("verified", judge, _unverified(case, plan.target_format)))
+    kept = [f"{verb} by {row.backend} ({reason})" for verb, row, reason in done if reason]
     if kept:
         return (Finding("N_DEVICE", f"the GPU does not take all of it: {'; '.join(kept)}"),)
-    if _BACKENDS[case.backend.device] not in (decoder.backend, encoder.backend):
+    if not any(row is not None and row.named_only for row in (decoder, encoder, judge)):
         return (Finding("N_DEVICE", "the GPU does nothing for it: neither source nor target is JPEG 2000 or HTJ2K"),)
     return ()
+
+
+def _unverified(case: Case, fmt: PixelFormat) -> str:
+    rows = (row for row in DECODERS.rows(case.target.uid) if row.named_only)
+    return next((row.limits.reason(fmt) for row in rows), f"it does not decode {case.target.label}")

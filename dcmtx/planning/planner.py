@@ -47,7 +47,7 @@ def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = T
         except (RefusedError, UnsupportedError) as error:
             errors.append(error)
             continue
-        plan = _finish(plan, dataset, request)
+        plan = finish(plan, dataset, request)
         if inside and plan.route is not Route.SKIP:
             plan = complete(plan, dataset, request.policy.icon)
         if plan.source_format is not None:
@@ -115,7 +115,7 @@ def _plan(case: Case) -> Plan:
     return recode(case)
 
 
-def _finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
+def finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
     """Add what does not depend on the route: SOP Instance UID, signatures, File Meta Information, and notes."""
     header = dataset.header
     notes = plan.notes
@@ -170,6 +170,5 @@ def _steps(plan: Plan) -> Iterator[steps.Step]:
             yield steps.Widen(decoded.allocated, given.allocated)
     if plan.encoder and target:
         yield steps.Encode(plan.encoder.backend, target, irreversible=plan.irreversible)
-    # 1-bit native frames share bytes with their neighbours and are not verified.
-    if plan.verifier and not (plan.syntax.kind is Kind.NATIVE and target and target.allocated == 1):
-        yield steps.Verify(plan.verifier.backend)
+    if plan.judges.judge is not None:
+        yield steps.Verify(plan.judges)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dcmtx.codec import judges
+from dcmtx.codec.judges import NOBODY
 from dcmtx.codec.row import Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.dataset.element import PIXEL_DATA
@@ -15,7 +17,7 @@ from dcmtx.planning.case import Case
 from dcmtx.planning.edits import check_signatures, common_edits, image_edits, signature_edits, table_edits
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.routes import Route
-from dcmtx.policy import Device, EncodingParameters, OffsetTable, Overlays, Uid
+from dcmtx.policy import Device, EncodingParameters, OffsetTable, Overlays, Uid, Verify
 from dcmtx.rules import objects, overlay, photometric
 from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION
 
@@ -44,7 +46,7 @@ def recompress(case: Case) -> Plan:
     row = ENCODERS.choose(JPEG_RECOMPRESSION.uid, JPEG_RECOMPRESSION.label, declared, case.backend.encoder)
     size = max(formats.worst_case(declared), 2 * case.frames.coded_bytes)
     table = choose_table(case.policy.offset_table, declared.frames, size)
-    undeclared = _undeclared_loss(case, declared)
+    undeclared = undeclared_loss(case, declared)
     edits = common_edits(header) | signature_edits(header) | image_edits(header, declared, written)
     edits |= (undeclared.edits if undeclared else {}) | table_edits(table, declared)
     return Plan(
@@ -55,6 +57,8 @@ def recompress(case: Case) -> Plan:
         source_format=declared,
         target_format=written,
         encoder=row,
+        # What is restored is not encoded.
+        judges=NOBODY if case.restores_jpeg else judges.choose(target, declared, row, case.policy.verify),
         table=table,
         edits=edits,
         notes=colour.notes + (undeclared.notes if undeclared else ()),
@@ -93,10 +97,10 @@ def recode(case: Case) -> Plan:
     encoder = _choose_encoder(case, target_format, case.quality)
     formats.check_resolutions(target, target_format, case.quality)
     formats.check_progression(target, case.quality)
-    verifier = DECODERS.choose(target.uid, target.label, target_format) if case.policy.verify else None
+    verified_by = judges.choose(target, target_format, encoder, case.policy.verify)
     check_signatures(header, case.policy)
     overlays = _find_overlays(case, declared)
-    undeclared = _undeclared_loss(case, declared)
+    undeclared = undeclared_loss(case, declared)
     table = OffsetTable.EMPTY
     if target.encapsulated:
         size = formats.worst_case(target_format, case.quality.tile)
@@ -116,7 +120,7 @@ def recode(case: Case) -> Plan:
         target_format=target_format,
         decoder=decoder,
         encoder=encoder,
-        verifier=verifier,
+        judges=verified_by,
         unused_bits=unused,
         overlays=tuple(overlays),
         parameters=case.quality,
@@ -131,11 +135,10 @@ def recode(case: Case) -> Plan:
         + (undeclared.notes if undeclared else ())
         + formats.wide_note(target, target_format.allocated, vr),
     )
-    if case.backend.device is not Device.CPU:
+    if case.backend.device is not Device.CPU or case.policy.verify is Verify.DEVICE:
         from dcmtx.planning.device import device_notes
 
-        kept = device_notes(case, decoder, encoder, source=source_format, target=target_format)
-        plan = plan.replace(notes=plan.notes + kept)
+        plan = plan.replace(notes=plan.notes + device_notes(case, plan))
     return _derive(case, plan, undeclared.history) if case.irreversible and undeclared else plan
 
 
@@ -177,7 +180,7 @@ def _derive(case: Case, plan: Plan, history: lossy.History) -> Plan:
     derivation = lossy.derive(
         case.header, case.target, case.quality, case.policy, history, decided_by,
         # The VRs of these attributes hold 16 bits (PS3.6).
-        measured=plan.verifier is not None and plan.encoder_format is not None and plan.encoder_format.stored <= 16,
+        measured=plan.judges.judge is not None and plan.encoder_format is not None and plan.encoder_format.stored <= 16,
     )  # fmt: skip
     return plan.replace(
         edits={**plan.edits, **derivation.edits},
@@ -186,7 +189,7 @@ def _derive(case: Case, plan: Plan, history: lossy.History) -> Plan:
     )
 
 
-def _undeclared_loss(case: Case, fmt: PixelFormat) -> lossy.UndeclaredLoss | None:
+def undeclared_loss(case: Case, fmt: PixelFormat) -> lossy.UndeclaredLoss | None:
     """Return the losses so far and how to declare them; None where there is no codestream and no loss."""
     if case.stream is None and not case.irreversible:
         return None

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import RefusedError, UsageError
-from dcmtx.policy import LOSSY_PARAMETERS, OPTIONS, Device, EncodingParameters, Policy, option_name
+from dcmtx.policy import LOSSY_PARAMETERS, OPTIONS, Device, EncodingParameters, Policy, Verify, option_name
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, EXPLICIT, ROOT, Loss, Syntax, find, find_family, is_keyword
 
+# The backend of the GPU.
+NVIMGCODEC = "nvimgcodec"
 _JPEG_LOSSLESS_SV1 = f"{ROOT}.4.70"
+
+
+class Way(Enum):
+    """Which planner plans the file."""
+
+    CONVERT = "convert"
+    REWRAP = "rewrap"
 
 
 class BackendChoice(Record):
@@ -19,11 +29,6 @@ class BackendChoice(Record):
     decoder: str | None = None
     encoder: str | None = None
     device: Device = Device.CPU
-
-    @property
-    def uses_device(self) -> bool:
-        """Whether a device may do some of the work."""
-        return self.device is not Device.CPU or "nvimgcodec" in (self.decoder, self.encoder)
 
 
 class Target(Record):
@@ -111,14 +116,10 @@ def _strange(target: Target, parameters: EncodingParameters, *, lossy: bool) -> 
 
 
 def check_backends(backend: BackendChoice) -> None:
-    """Raise UsageError for the name of a backend that does not exist, UnsupportedError for a device not here."""
+    """Raise UsageError for the name of a backend that does not exist."""
     for name, registry in ((backend.decoder, DECODERS), (backend.encoder, ENCODERS)):
         if name is not None:
             registry.check_backend(name)
-    if backend.uses_device:
-        from dcmtx.planning.device import check_device
-
-        check_device()
 
 
 def _check_consent(parameters: EncodingParameters) -> None:
@@ -160,3 +161,18 @@ class Request(Record):
     policy: Policy = Policy()
     backend: BackendChoice = BackendChoice()
     parameters: EncodingParameters = EncodingParameters()
+    way: Way = Way.CONVERT
+
+    @property
+    def uses_device(self) -> bool:
+        """Whether a device may do some of the work."""
+        named = NVIMGCODEC in (self.backend.decoder, self.backend.encoder)
+        return named or self.backend.device is not Device.CPU or self.policy.verify is Verify.DEVICE
+
+
+def check_device(request: Request) -> None:
+    """Raise UnsupportedError if a device that is asked for is not here."""
+    if request.uses_device:
+        from dcmtx.planning import device
+
+        device.check()

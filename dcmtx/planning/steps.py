@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dcmtx.codec.judges import Judges
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import UnusedBits
 from dcmtx.record import Record
@@ -101,11 +102,11 @@ class Encode(Record):
 class Verify(Record):
     """The encoded frame is decoded and compared."""
 
-    backend: str
+    judges: Judges
 
     def describe(self) -> str:
         """Return it in a few words."""
-        return f"verify by {self.backend}"
+        return self.judges.describe()
 
 
 Step = Decode | Recolour | SwapWords | ExtractOverlays | LowerHighBit | SettleUnused | Widen | Encode | Verify

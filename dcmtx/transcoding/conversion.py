@@ -8,9 +8,9 @@ from dcmtx.finding import Finding, Severity
 from dcmtx.place.bytes import Reader, is_stream
 from dcmtx.place.places import check_free, directory_of
 from dcmtx.planning.case import look_inside
-from dcmtx.planning.planner import make
 from dcmtx.planning.request import Request
 from dcmtx.planning.routes import Route
+from dcmtx.planning.ways import planner
 from dcmtx.rules import objects
 from dcmtx.transcoding.job import Cores, Job, Outcome, Status, Watch, copy, sink_of
 from dcmtx.transcoding.pixels import Window
@@ -77,7 +77,7 @@ def _check_ended(opened: Opened) -> None:
 
 def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
     dataset, frames = opened.dataset, opened.frames
-    plan = make(dataset, frames, request, inside=not job.brief)
+    plan = planner(request.way)(dataset, frames, request, inside=not job.brief)
     instance = dataset.header.text(SOP_INSTANCE_UID)
     outcome = Outcome(
         job,
@@ -136,6 +136,8 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
         ratio=written.ratio,
         psnr=written.psnr,
         digest=written.digest,
+        verified=written.verified,
+        digest_out=written.digest_out,
         notes=tuple(dict.fromkeys(notes)),
     )
 

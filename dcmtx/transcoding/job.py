@@ -22,7 +22,17 @@ from dcmtx.place.places import (
     open_sink,
     path_of,
 )
-from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, parameters_for, resolve
+from dcmtx.planning.request import (
+    BackendChoice,
+    Request,
+    Target,
+    Way,
+    check_backends,
+    check_device,
+    memory_size,
+    parameters_for,
+    resolve,
+)
 from dcmtx.policy import (
     MEMORY,
     OPTIONS,
@@ -36,6 +46,7 @@ from dcmtx.policy import (
     Signatures,
     Uid,
     UnusedBits,
+    Verify,
     WordOrder,
     make_policy,
     option_name,
@@ -110,6 +121,8 @@ class Outcome(Record):
     Instance UIDs; `ratio` is the compression ratio of the pixels, counted from Bits Stored, if they were encoded;
     `psnr` is in decibels. `digest` is the hexadecimal SHA-256 of the source's decoded pixels, if it was requested and
     they were decoded: that of Pixel Data in Explicit VR Little Endian, colour by pixel, without the pad byte.
+    `digest_out` is that of the destination's, which differ where chroma, overlays or unused bits were changed; None
+    after loss. `verified` has the libraries that decoded what was encoded and compared it, and how many frames each.
     """
 
     job: Job
@@ -128,6 +141,8 @@ class Outcome(Record):
     ratio: float | None = None
     psnr: float | None = None
     digest: str | None = None
+    verified: tuple[tuple[str, int], ...] = ()
+    digest_out: str | None = None
     notes: tuple[Finding, ...] = ()
 
 
@@ -147,6 +162,8 @@ def job(
     progression: str | None = None,
     tile: int | None = None,
     code_block: int | None = None,
+    tile_parts: str | None = None,
+    effort: int | None = None,
     uid: str | Uid = Uid.AUTO,
     offset_table: str | OffsetTable = OffsetTable.AUTO,
     overlays: str | Overlays = Overlays.EXTRACT,
@@ -157,7 +174,7 @@ def job(
     word_order: str | WordOrder = WordOrder.REFUSE,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
     fallback: Iterable[str] = (),
-    verify: bool = True,
+    verify: bool | str | Verify = Verify.SAMPLED,
     force: bool = False,
     clobber: bool = True,
     decoder: str | None = None,
@@ -202,16 +219,20 @@ def job(
         progression=progression,
         tile=tile,
         code_block=code_block,
+        tile_parts=tile_parts,
+        effort=effort,
     )
     if src is None:
         raise UsageError("there is no src", advice="give a path, bytes or a binary file object")
     source, target = path_of(src), path_of(dst)
     if target is None and dst is src:
         raise UsageError("src and dst are one file object", advice="give another, or none for bytes")
+    request = Request(resolve(to, coding), policy, backend, parameters=coding)
+    check_device(request)
     return Job(
         name_of(src) if source is None else source,
         name_of(dst) if target is None else target,
-        Request(resolve(to, coding), policy, backend, parameters=coding),
+        request,
         fallbacks=tuple(
             _resolve_fallback(name, coding) for name in ([fallback] if isinstance(fallback, str) else fallback)
         ),
@@ -300,6 +321,8 @@ def transcode(
     progression: str | None = None,
     tile: int | None = None,
     code_block: int | None = None,
+    tile_parts: str | None = None,
+    effort: int | None = None,
     uid: str | Uid = Uid.AUTO,
     offset_table: str | OffsetTable = OffsetTable.AUTO,
     overlays: str | Overlays = Overlays.EXTRACT,
@@ -310,7 +333,7 @@ def transcode(
     word_order: str | WordOrder = WordOrder.REFUSE,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
     fallback: Iterable[str] = (),
-    verify: bool = True,
+    verify: bool | str | Verify = Verify.SAMPLED,
     force: bool = False,
     clobber: bool = True,
     decoder: str | None = None,
@@ -329,9 +352,9 @@ def transcode(
     is complete, and is not closed. Returns the Outcome; without `dst`, the bytes of the new file.
 
     `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID. The other options are
-    those of the command line, with the same defaults. `workers` is the number of frames coded at a time, by default
-    the number of cores that the process may use. `memory` limits all frames in progress, in bytes or as text such as
-    "512MiB". With `dry_run`, the outcome has the plan and `dst` is not touched.
+    those of the command line, with the same defaults; `verify` may be True or False too. `workers` is the number of
+    frames coded at a time, by default the number of cores that the process may use. `memory` limits all frames in
+    progress, in bytes or as text such as "512MiB". With `dry_run`, the outcome has the plan and `dst` is not touched.
 
     Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
     for invalid options), whose `path` is `src` or `dst`. The destination is then unchanged, unless it is a file object
@@ -366,6 +389,8 @@ def transcode(
         progression=progression,
         tile=tile,
         code_block=code_block,
+        tile_parts=tile_parts,
+        effort=effort,
         uid=uid,
         offset_table=offset_table,
         overlays=overlays,
@@ -444,7 +469,7 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
     file, not a second loss. A coding parameter requests new encoding.
     """
     policy = request.policy
-    if request.parameters.asked():
+    if request.way is not Way.CONVERT or request.parameters.asked():
         return False
     if policy.force or policy.offset_table is not OffsetTable.AUTO:
         return False

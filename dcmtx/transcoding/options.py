@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypedDict
 
-from dcmtx.policy import Device, Icon, NoPixels, OffsetTable, OneBit, Overlays, Signatures, Uid, UnusedBits, WordOrder
+from dcmtx.policy import (
+    Device,
+    Icon,
+    NoPixels,
+    OffsetTable,
+    OneBit,
+    Overlays,
+    Signatures,
+    Uid,
+    UnusedBits,
+    Verify,
+    WordOrder,
+)
 
 
 class Options(TypedDict, total=False):
@@ -22,6 +34,8 @@ class Options(TypedDict, total=False):
     progression: str | None
     tile: int | None
     code_block: int | None
+    tile_parts: str | None
+    effort: int | None
     uid: str | Uid
     offset_table: str | OffsetTable
     overlays: str | Overlays
@@ -32,7 +46,7 @@ class Options(TypedDict, total=False):
     word_order: str | WordOrder
     no_pixels: str | NoPixels
     fallback: Iterable[str]
-    verify: bool
+    verify: bool | str | Verify
     force: bool
     clobber: bool
     decoder: str | None

@@ -21,12 +21,15 @@ _POOR = 40
 class Written(Record):
     """What is known about the written pixels: `ratio` counts from Bits Stored, `psnr` is in decibels.
 
+    `verified` has the libraries that decoded frames for comparison, and how many each, by name.
     `needless` says that the loss saved nothing: all frames together take no more bytes without loss.
     """
 
     ratio: float | None = None
     psnr: float | None = None
     digest: str | None = None
+    verified: tuple[tuple[str, int], ...] = ()
+    digest_out: str | None = None
     needless: bool = False
     notes: tuple[Finding, ...] = ()
 
@@ -40,6 +43,7 @@ class Tally:
         self.cleared = 0
         self.exact = 0
         self.spare = 0
+        self._judged: dict[str, int] = {}
         self._measures = 0
         self._squares = 0.0
         self.worst = 0
@@ -53,6 +57,8 @@ class Tally:
         self.cleared += coded.cleared
         self.exact += coded.exact
         self.spare += coded.spare
+        if coded.judged:
+            self._judged[coded.judged] = self._judged.get(coded.judged, 0) + 1
         measure = coded.measure
         if measure is None:
             return
@@ -62,6 +68,10 @@ class Tally:
         self.worst = max(self.worst, measure.worst)
         self._squares += measure.squares
         self._measures += 1
+
+    def verified(self) -> tuple[tuple[str, int], ...]:
+        """Return the libraries that judged frames, by name, and how many each."""
+        return tuple(sorted(self._judged.items()))
 
     def psnr(self, samples: int, stored: int) -> float | None:
         """Return the peak signal-to-noise ratio in decibels, infinite if nothing was lost; None if unmeasured."""
@@ -80,6 +90,12 @@ class Digest:
 
         self._hash = sha256()
         self._packer: BitPacker | None = None
+
+    def copy(self) -> Digest:
+        """Return another digest that has hashed the same. There is no rest of bits: such frames are not copied."""
+        other = Digest()
+        other._hash = self._hash.copy()
+        return other
 
     def add(self, words: Frame, *, one_bit: bool) -> None:
         """Account for a frame of words; 1-bit frames are packed without gaps."""
@@ -102,6 +118,27 @@ class Digest:
         if self._packer is not None:
             self._hash.update(self._packer.flush())
         return self._hash.hexdigest()
+
+
+class Digests:
+    """The digests of the source's pixels, and of the destination's, which are hashed apart once they differ."""
+
+    def __init__(self) -> None:
+        self.source = Digest()
+        self._target: Digest | None = None
+
+    def add(self, words: Frame, given: Frame, *, one_bit: bool, one_bit_out: bool) -> None:
+        """Account for a frame: its words in the source, and those that its encoder was given, None for the same."""
+        if given is not None and self._target is None:
+            self._target = Digest() if one_bit else self.source.copy()
+        self.source.add(words, one_bit=one_bit)
+        if self._target is not None:
+            self._target.add(words if given is None else given, one_bit=one_bit_out)
+
+    def hexdigests(self) -> tuple[str, str]:
+        """Return the SHA-256 of the source's pixels, and of the destination's."""
+        source = self.source.hexdigest()
+        return source, source if self._target is None else self._target.hexdigest()
 
 
 def cleared_notes(tally: Tally) -> tuple[Finding, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from dcmtx.transcoding.elements import edited
 from dcmtx.transcoding.frames import Frames
 from dcmtx.transcoding.pixels import PixelWriter, Slots, Window
 from dcmtx.transcoding.source import DataSet
-from dcmtx.transcoding.tally import Digest, Tally, Written, cleared_notes, loss_notes
+from dcmtx.transcoding.tally import Digests, Tally, Written, cleared_notes, loss_notes
 
 if TYPE_CHECKING:
     from dcmtx.place.deflate import Deflating
@@ -44,7 +45,7 @@ class Writer:
         self._sink: Sink | Deflating = sink
         self._slots: Slots = {}
         self._tally = Tally()
-        self._digest = Digest() if digest else None
+        self._digest = Digests() if digest else None
         self._frames = frames
         self._window = window
         self._watch = watch
@@ -69,7 +70,12 @@ class Writer:
             deflating.finish()
         # Routes that copy codestreams, or have no pixels, do not see decoded pixels.
         seen = self._digest is not None and plan.route.shows_pixels and plan.order_known
-        return self._account().replace(digest=self._digest.hexdigest() if self._digest and seen else None)
+        written = self._account()
+        if self._digest is None or not seen:
+            return written
+        source, target = self._digest.hexdigests()
+        lost = plan.irreversible and written.psnr != math.inf
+        return written.replace(digest=source, digest_out=None if lost else target)
 
     def _deflate(self) -> Deflating:
         """Deflate everything that follows."""
@@ -95,13 +101,13 @@ class Writer:
         plan, tally = self._plan, self._tally
         fmt = plan.target_format
         if fmt is None or plan.route is not Route.RECODE or not plan.syntax.encapsulated:
-            return Written()
+            return Written(verified=tally.verified())
         if plan.decoded_format is not None:
             # The ratio counts the bits that the source stored, even if the codec was given more.
             fmt = fmt.replace(stored=min(fmt.stored, plan.decoded_format.stored))
         ratio = fmt.stored_bytes / max(tally.coded_bytes, 1)
         if not plan.irreversible:
-            return Written(ratio, notes=cleared_notes(tally))
+            return Written(ratio, verified=tally.verified(), notes=cleared_notes(tally))
         from dcmtx.rules.lossy import ratio_text
 
         self._fill("ratio", ratio_text(fmt.stored_bytes, tally.coded_bytes).encode("ascii"), b" ")
@@ -111,7 +117,7 @@ class Writer:
         psnr = tally.psnr(fmt.pixels * fmt.samples * fmt.frames, fmt.stored)
         needless = plan.exact is not None and tally.spare <= tally.coded_bytes
         notes = loss_notes(plan, tally, ratio, psnr) + cleared_notes(tally)
-        return Written(ratio, psnr, needless=needless, notes=notes)
+        return Written(ratio, psnr, verified=tally.verified(), needless=needless, notes=notes)
 
     def _fill(self, key: str, value: bytes, pad: bytes) -> None:
         for offset, width in self._slots.get(key, []):
