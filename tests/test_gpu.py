@@ -292,9 +292,9 @@ def test_damaged_streams_harm_nobody_else(uid: str, record_property: Any) -> Non
         for _ in range(10):
             stream = bytearray(choices.choice(good))
             if choices.random() < 0.3:
-                del stream[choices.randrange(120, len(stream)) :]
+                del stream[choices.randrange(100, len(stream)) :]
             for _ in range(choices.randrange(1, 6)):
-                stream[choices.randrange(100, len(stream))] = choices.randrange(256)
+                stream[choices.randrange(80, len(stream))] = choices.randrange(256)
             batch.append(bytes(stream))
         found = decode(uid, told, [good[0], *batch, good[1]])
         check([frames[0], frames[1]], [found[0], found[-1]], "sound")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcmtx._version import __version__
 from dcmtx.device import exchange, gpu, wire
+from dcmtx.device.wire import NO_ANSWER
 from dcmtx.errors import CodecError, OutputError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -36,8 +37,11 @@ _START_SECONDS = 60.0
 _LONGEST_PATH = 107
 # Connections with more memory than this are closed after use.
 _KEPT_BYTES = 128 << 20
-# How often a process may end between being found and answering.
+# How long any answer may take: many clients may be served before.
+_ANSWER_SECONDS = 3600.0
+# How often a process may end between being found and answering, and while a request waits for its turn.
 _ATTEMPTS = 3
+_MOST_DEATHS = 50
 
 _lock = threading.Lock()
 _idle: list[Channel] = []
@@ -83,6 +87,7 @@ class Channel:
                     f"the device process was not ready after {_GREETING_SECONDS:g} s", code="E_TIMEOUT"
                 ) from None
             break
+        self._socket.settimeout(_ANSWER_SECONDS)
         self._sent = False
         self.ended: str = greeting["ended"]
         self.pid: int = greeting["pid"]
@@ -114,26 +119,33 @@ class Channel:
         return self._memory
 
     def _ask(self, message: dict[str, Any]) -> list[Any]:
-        """Return the results for a message, after a second try if the device process dies."""
+        """Return the results for a message.
+
+        If the device process dies before it answers, the message is sent to the next one, to be done alone. It is given
+        up if that one dies too while it does it. One that dies earlier died of something else.
+        """
         memory = self._memory
         assert memory is not None
-        # The device process ends itself before this.
-        patience = 3 * PATIENCE + _START_SECONDS
-        for alone in (False, True):
-            self._socket.settimeout(None if message["size"] > _KEPT_BYTES else patience * 4)
+        for attempt in range(_MOST_DEATHS):
+            begun = False
             try:
-                wire.send(self._socket, message | {"alone": alone}, None if self._sent else memory.descriptor)
+                wire.send(self._socket, message | {"alone": attempt > 0}, None if self._sent else memory.descriptor)
                 self._sent = True
                 reply, _ = wire.receive(self._socket)
+                while "begun" in reply:
+                    begun = True
+                    reply, _ = wire.receive(self._socket)
             except wire.Lost:
                 self._socket.close()
                 self._connect()
+                if begun:
+                    break
                 continue
             except TimeoutError:
                 raise CodecError("the device process does not answer", code="E_TIMEOUT") from None
             return _results(reply, memory)
-        code = "E_TIMEOUT" if "no answer" in self.ended else "E_CRASH"
-        raise CodecError(f"the device process {self.ended or 'died'} twice on its frames", code=code)
+        code = "E_TIMEOUT" if NO_ANSWER in self.ended else "E_CRASH"
+        raise CodecError(f"the device process {self.ended or 'ended'} twice on its frames", code=code)
 
     @property
     def large(self) -> bool:

@@ -27,6 +27,10 @@ LANES = 4
 # The most seconds for the library to be loaded.
 LOAD_SECONDS = 120.0
 _WATCH_SECONDS = 0.2
+# How long a client may take to read an answer.
+_ANSWER_SECONDS = 10.0
+# How long the first client may take to come.
+_FIRST_CLIENT_SECONDS = 30.0
 
 
 class End(IntEnum):
@@ -98,6 +102,8 @@ class Device:
         while True:
             batch = self._queue.take(number)
             last = batch[0].last
+            if batch[0].request.alone:
+                batch[0].request.begun()
             if last:
                 complaints.forget()
             try:
@@ -107,6 +113,9 @@ class Device:
             if last and faults and not lane.works():
                 os._exit(End.BROKEN)
             self._settle(batch, faults, complaints.read() if last else "")
+            if batch[0].request.alone:
+                # What runs next may end the process.
+                batch[0].request.wait_for_answer(_ANSWER_SECONDS)
             self._queue.finish(number)
 
     def _settle(self, batch: list[Part], faults: list[tuple[Part, int, str]], said: str) -> None:
@@ -136,15 +145,18 @@ class Device:
         """Accept clients until there have been none for a while."""
         listening.settimeout(min(_WATCH_SECONDS, max(self._settings.linger / 4, 0.01)))
         idle_since = time.monotonic()
+        # Who started it needs a moment to connect. Who was connected to one that died may be gone.
+        patience = self._settings.linger if self._ended else max(self._settings.linger, _FIRST_CLIENT_SECONDS)
         while True:
             try:
                 connection, _ = listening.accept()
             except TimeoutError:
                 if self._clients:
                     idle_since = time.monotonic()
-                elif time.monotonic() - idle_since >= self._settings.linger:
+                elif time.monotonic() - idle_since >= patience:
                     return End.IDLE
                 continue
+            patience = self._settings.linger
             with self._lock:
                 self._clients += 1
             idle_since = time.monotonic()
@@ -173,13 +185,19 @@ class Device:
                     wire.send(connection, {"ended": self._ended, "failed": self._failed, "pid": os.getpid()})
                 elif memory is not None:
                     memory.hold(message["end"])
-                    wire.send(connection, self._perform(message, memory))
+                    self._perform(connection, message, memory)
         finally:
             if memory is not None:
                 memory.close()
 
-    def _perform(self, message: dict[str, Any], memory: wire.Memory) -> dict[str, Any]:
-        """Have the frames of a request coded; return where the results are, and the messages of those that failed."""
+    def _perform(self, connection: socket.socket, message: dict[str, Any], memory: wire.Memory) -> None:
+        """Have the frames of a request coded; tell where the results are, and the messages of those that failed."""
+
+        def begun() -> None:
+            # The client may be gone by now.
+            with contextlib.suppress(wire.Lost):
+                wire.send(connection, {"begun": True})
+
         results = Results(memory, message["end"], len(message["frames"]))
         request = Request(
             frames_of(message, memory),
@@ -188,14 +206,15 @@ class Device:
             size=message["size"],
             alone=message["alone"],
             put=results.put,
+            begun=begun,
         )
         self._queue.add(request)
         request.wait()
-        return {
-            "results": results.places,
-            "end": results.end,
-            "faults": {str(place): text for place, text in request.faults.items()},
-        }
+        faults = {str(place): text for place, text in request.faults.items()}
+        try:
+            wire.send(connection, {"results": results.places, "end": results.end, "faults": faults})
+        finally:
+            request.answered()
 
 
 def _code(lane: Lane, batch: list[Part]) -> list[tuple[Part, int, str]]:

@@ -20,13 +20,14 @@ class Request:
 
     `coding` has the parameters of an encoder, None for a decoder; `high_throughput` tells HTJ2K from JPEG 2000. Frames
     are arrays or codestreams, whose samples take `size` bytes. `alone` has nothing else run meanwhile: the process has
-    died before while it had this request, which may be the cause. `put` takes the result of one frame, which holds only
-    until it returns; `faults` has the messages of frames that failed, by their places.
+    died before while it had this request, which may be the cause; then `begun` is called when it does run. `put` takes
+    the result of one frame, which holds only until it returns; `faults` has the messages of frames that failed, by
+    their places.
     """
 
     def __init__(
         self, frames: list[Any], coding: dict[str, Any] | None, *, high_throughput: bool, size: int, alone: bool,
-        put: Callable[[int, Any], None],
+        put: Callable[[int, Any], None], begun: Callable[[], None],
     ) -> None:  # fmt: skip
         self.frames = frames
         self.coding = coding
@@ -36,9 +37,11 @@ class Request:
         self.size = size
         self.alone = alone
         self.put = put
+        self.begun = begun
         self.faults: dict[int, str] = {}
         self._left = len(frames)
         self._done = threading.Event()
+        self._answered = threading.Event()
 
     def settle(self, count: int) -> None:
         """Count frames that are done or have failed."""
@@ -49,6 +52,15 @@ class Request:
     def wait(self) -> None:
         """Wait until every frame is done or has failed."""
         self._done.wait()
+
+    def answered(self) -> None:
+        """Say that the client has its results, or is gone."""
+        self._answered.set()
+
+    def wait_for_answer(self, patience: float) -> None:
+        """Wait until the client has its results, if every frame is done."""
+        if self._done.is_set():
+            self._answered.wait(patience)
 
 
 class Part(Record):

@@ -18,6 +18,7 @@ import sys
 from typing import NoReturn
 
 from dcmtx.device.process import End, Settings, serve
+from dcmtx.device.wire import NO_ANSWER
 from dcmtx.signals import die_with_parent
 
 _BACKLOG = 1024
@@ -108,7 +109,7 @@ def _leave(listening: socket.socket, path: str, lock: str) -> bool:
 
 def _cause(code: int, settings: Settings) -> str:
     if code == End.HUNG:
-        return f"gave no answer for {settings.patience:g} s"
+        return f"{NO_ANSWER} for {settings.patience:g} s"
     if code == End.BROKEN:
         return "could not use the GPU any more"
     if code < 0:

@@ -13,6 +13,8 @@ import socket
 import struct
 from typing import Any
 
+# How a process ended whose library did not come back.
+NO_ANSWER = "gave no answer"
 _LENGTH = struct.Struct("<I")
 # Every frame starts at a multiple of this, which suits any word and any cache.
 _ALIGNED = 64
