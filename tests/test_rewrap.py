@@ -112,6 +112,17 @@ def test_the_table_is_of_the_kind_that_was_asked_for(command: Run, tmp_path: Pat
     assert (struct.pack("<HH", 0x7FE0, 0x0001) + b"OV" in data) == (kind == "extended")
 
 
+def test_frames_are_split_over_fragments_of_a_size(command: Run, tmp_path: Path, streams) -> None:
+    (tmp_path / "a.dcm").write_bytes(image(streams["j2k"], ROOT + "90").encode())
+    assert command("rewrap", tmp_path / "a.dcm", tmp_path / "b.dcm", "--fragment-size", "1000").status == 0
+    parts = fragments_of((tmp_path / "b.dcm").read_bytes())
+    assert max(map(len, parts)) == 1000
+    assert len(parts) == sum(-(-len(data) // 1000) for data in streams["j2k"])
+    assert b"".join(parts).replace(b"\0", b"") == b"".join(streams["j2k"]).replace(b"\0", b"")
+    assert command("rewrap", tmp_path / "b.dcm", tmp_path / "c.dcm").status == 0
+    assert len(fragments_of((tmp_path / "c.dcm").read_bytes())) == 2
+
+
 def test_a_loss_that_is_not_declared_is_declared(command: Run, tmp_path: Path, streams) -> None:
     (tmp_path / "a.dcm").write_bytes(image(streams["j2k lossy"], ROOT + "91").encode())
     ran = command("rewrap", tmp_path / "a.dcm", tmp_path / "b.dcm")

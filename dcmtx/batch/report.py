@@ -59,6 +59,8 @@ def plan_lines(outcome: Outcome, name: str) -> list[str]:
 def steps(plan: Plan) -> list[str]:
     """Return what happens to the pixels, step by step."""
     table = [f"offset table: {plan.table.value}"] if plan.table is not OffsetTable.EMPTY else []
+    if plan.fragment_size is not None:
+        table.append(f"fragments: of {plan.fragment_size} bytes at most")
     return [f"route: {plan.route.describe()}", *(step.describe() for step in plan.steps), *table]
 
 
@@ -94,7 +96,14 @@ def summary_lines(summary: Summary, seconds: float) -> list[str]:
         ratio = summary.bytes_in / summary.bytes_out
         rate = _size(summary.bytes_in / max(seconds, 1e-6))
         lines.append(f"{_size(summary.bytes_in)} became {_size(summary.bytes_out)} (ratio {ratio:.2f}), {rate}/s")
+    if summary.references:
+        lines.append(references_line(summary.references))
     return lines
+
+
+def references_line(count: int) -> str:
+    """Return how many references were updated, in words."""
+    return f"{count} references follow new SOP Instance UIDs" if count != 1 else "1 reference follows a new UID"
 
 
 def _size(count: float) -> str:

@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     metavar="SYNTAX",
     help="Name another transfer syntax, under which the very same codestreams are legal.",
 )
-@named_options("offset_table", "icon", "clobber", "workers", "memory", "dry_run", "resume", "fail_fast", "timeout")
+@named_options(
+    "offset_table",
+    "fragment_size",
+    "icon",
+    "clobber",
+    "workers",
+    "memory",
+    "dry_run",
+    "resume",
+    "fail_fast",
+    "timeout",
+    "isolate",
+)
 @told_options
 def rewrap(paths: tuple[str, ...], **options: Any) -> int:
     """Wrap codestreams anew, without decoding any.
@@ -43,6 +55,7 @@ def rewrap(paths: tuple[str, ...], **options: Any) -> int:
     dcmtx rewrap odd.dcm good.dcm
     dcmtx rewrap archive fixed --offset-table extended
     dcmtx rewrap j2k.dcm lossless.dcm --relabel j2k-lossless
+    dcmtx rewrap j2k.dcm split.dcm --fragment-size 65536
     """
     relabel = options.pop("relabel")
 

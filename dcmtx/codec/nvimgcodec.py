@@ -117,7 +117,7 @@ class EncoderHTJ2K(_Encoder):
 
 
 class _LossyEncoder(_Encoder):
-    """Encodes frames irreversibly, by a ratio or a PSNR. Each frame has its own quantization step, found by a search."""
+    """Encodes frames irreversibly, by a ratio or a PSNR: each with a quantization step that is searched for."""
 
     def code(self, batch: list[Any]) -> list[Any]:
         """Return the codestream of each frame, or the exception if it failed."""

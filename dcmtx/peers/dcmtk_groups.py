@@ -5,8 +5,7 @@ from __future__ import annotations
 from dcmtx.peers.table import HELP, LOUD, QUIET, VERSION, Group, done, ignored, lossless, refused
 
 _ALWAYS = "that is what dcmtx does"
-_META = "give SRC its file meta information first"
-_LENGTHS = "lengths of sequences stay as they are in SRC, or become what the target needs"
+_ASSUMED = "only with -f, as in DCMTK; SRC may have file meta information all the same, which counts then"
 _WINDOW = "leave it out: pixels are stored, not windowed"
 _SCALED = "leave it out: pixels are never rescaled; what has too many bits for the target is refused"
 
@@ -22,17 +21,18 @@ GENERAL = Group("General options", (
 ))  # fmt: skip
 
 INPUT_FILE = Group("Input file format", (
-    ignored("+f --read-file", "files with file meta information are read"),
-    ignored("+fo --read-file-only", _ALWAYS),
-    refused("-f --read-dataset", _META),
+    ignored("+f --read-file", "files with file meta information are read, and those whose bytes show what they are"),
+    ignored("+fo --read-file-only", "what has no file meta information is read too, if its bytes show what it is"),
+    done("-f --read-dataset", "SRC may have no file meta information; its bytes show what it is, or an input syntax "
+         "says it", read="dataset"),
 ))  # fmt: skip
 
 INPUT_SYNTAX = Group("Input transfer syntax", (
     ignored("-t= --read-xfer-auto", _ALWAYS),
-    refused("-td --read-xfer-detect", "leave it out: the file meta information says it"),
-    refused("-te --read-xfer-little", _META),
-    refused("-tb --read-xfer-big", _META),
-    refused("-ti --read-xfer-implicit", _META),
+    ignored("-td --read-xfer-detect", "a data set is read as its bytes show, whatever its file meta information says"),
+    done("-te --read-xfer-little", _ASSUMED, assume="explicit"),
+    done("-tb --read-xfer-big", _ASSUMED, assume="big-endian"),
+    done("-ti --read-xfer-implicit", _ASSUMED, assume="implicit"),
 ))  # fmt: skip
 
 NEW_VRS = Group("Post-1993 value representations", (
@@ -47,14 +47,14 @@ GROUP_LENGTHS = Group("Group lengths", (
 ))  # fmt: skip
 
 _LENGTH_OPTIONS = (
-    ignored("+e --length-explicit", _LENGTHS),
-    refused("-e --length-undefined", f"leave it out: {_LENGTHS}"),
+    done("+e --length-explicit", "without it, lengths stay as they are in SRC", lengths="explicit"),
+    done("-e --length-undefined", lengths="undefined"),
 )
 LENGTHS = Group("Lengths of sequences and items", _LENGTH_OPTIONS)
 LENGTHS_OVERSIZED = Group("Lengths of sequences and items", (
     *_LENGTH_OPTIONS,
-    ignored("+eo --write-oversized", _LENGTHS),
-    ignored("-eo --abort-oversized", _LENGTHS),
+    ignored("+eo --write-oversized", "a sequence that is too long for an explicit length is refused"),
+    ignored("-eo --abort-oversized", _ALWAYS),
 ))  # fmt: skip
 
 PADDING = Group("Data set trailing padding", (
@@ -65,7 +65,7 @@ PADDING = Group("Data set trailing padding", (
 
 OUTPUT_FILE = Group("Output file format", (
     ignored("+F --write-file", _ALWAYS),
-    refused("-F --write-dataset", "leave it out: DST has file meta information"),
+    done("-F --write-dataset", **{"dataset-only": "yes"}),
 ))  # fmt: skip
 
 NATIVE_OUTPUT = Group("Output transfer syntax", (
@@ -74,11 +74,19 @@ NATIVE_OUTPUT = Group("Output transfer syntax", (
     done("+ti --write-xfer-implicit", target="implicit"),
 ))  # fmt: skip
 
-FRAGMENTS = Group("Encapsulation", (
-    ignored("+ff --fragment-per-frame", _ALWAYS),
-    refused("+fs --fragment-size", "leave it out: a frame is one fragment", values="KBYTES"),
+_TABLES = (
     done("+ot --offset-table-create", "a Basic Offset Table; an extended one where 32 bits may not do"),
     done("-ot --offset-table-empty", **{"offset-table": "empty"}),
+)
+FRAGMENTS = Group("Encapsulation", (
+    done("+ff --fragment-per-frame", "dcmtx does that by default", kbytes=""),
+    done("+fs --fragment-size", "As `--fragment-size` with N times 1024", values="KBYTES", kbytes="{}"),
+    *_TABLES,
+))  # fmt: skip
+FRAGMENTS_OF_RLE = Group("Encapsulation", (
+    ignored("+ff --fragment-per-frame", _ALWAYS),
+    refused("+fs --fragment-size", "leave it out: in RLE a frame is one fragment (PS3.5 A.4.2)", values="KBYTES"),
+    *_TABLES,
 ))  # fmt: skip
 
 SOP_CLASS = Group("SOP Class UID", (
@@ -102,7 +110,10 @@ UID_OF_RLE = Group("SOP Instance UID", (
     done("+ua --uid-always", uid="new"),
 ))  # fmt: skip
 
-_COLOUR = "leave it out: YCbCr of lossy JPEG becomes RGB, and colours that were encoded without loss stay"
+_COLOUR = (
+    "leave it out: YCbCr of lossy JPEG becomes RGB, and colours that were encoded without loss stay; `dcmtx convert "
+    "--photometric` asks for others"
+)
 _YCBCR = "YCbCr of lossy JPEG becomes RGB; colours that were encoded without loss stay"
 COLOUR_NAMES = ("+cl --conv-lossy", "+cg --conv-guess", "+cgl --conv-guess-lossy", "+ca --conv-always",
                 "+cn --conv-never")  # fmt: skip
@@ -123,8 +134,10 @@ WORKAROUNDS = Group("Workarounds", (
     refused("+wc --workaround-cornell", _DAMAGED),
 ))  # fmt: skip
 
-BY_PIXEL = ignored("+px --color-by-pixel", "what is decoded is by pixel")
-BY_PLANE = refused("+pl --color-by-plane", "leave it out: what is decoded is by pixel")
+_PLANES = "what is not compressed too, which DCMTK leaves"
+AUTO_PLANES = "what is decoded is by pixel, what is not compressed stays"
+BY_PIXEL = done("+px --color-by-pixel", _PLANES, planar="0")
+BY_PLANE = done("+pl --color-by-plane", _PLANES, planar="1")
 WINDOWS = Group("VOI windows, scaling and rescaling", (
     ignored("-W --no-windowing", _ALWAYS),
     refused("+Wi --use-window", _WINDOW, values="N"),

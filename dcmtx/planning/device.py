@@ -83,7 +83,7 @@ def device_notes(case: Case, plan: Plan) -> tuple[Finding, ...]:
     assert plan.source_format is not None
     assert plan.target_format is not None
     _, undecoded = _on_device(DECODERS, case.source, case, plan.source_format)
-    _, unencoded = _on_device(ENCODERS, case.target, case, plan.target_format, case.quality)
+    _, unencoded = _on_device(ENCODERS, case.target, case, plan.target_format, plan.parameters)
     done = [("decoded", decoder, undecoded), ("encoded", encoder, unencoded)]
     if case.policy.verify is Verify.DEVICE and judge is not None and not judge.named_only:
         done.append(("verified", judge, _unverified(case, plan.target_format)))

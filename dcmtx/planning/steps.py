@@ -75,6 +75,27 @@ class SettleUnused(Record):
         return f"content outside Bits Stored: {self.policy.value}"
 
 
+class ApplyPalette(Record):
+    """Pixels become the colours that they index (PS3.3 C.7.6.3.1.5)."""
+
+    stored: int
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        return f"palette: PALETTE COLOR to RGB of {self.stored} bits"
+
+
+class Invert(Record):
+    """Values are turned round, so that MONOCHROME1 becomes MONOCHROME2, or the other way (PS3.3 C.7.6.3.1.2)."""
+
+    old: str
+    new: str
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        return f"inverted: {self.old} to {self.new}"
+
+
 class Widen(Record):
     """Words change width."""
 
@@ -99,6 +120,16 @@ class Encode(Record):
         return f"encode by {self.backend}, {loss}: {self.format.describe()}"
 
 
+class CrossCheck(Record):
+    """The frame is decoded by a second library too, and compared."""
+
+    backend: str
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        return f"decode by {self.backend} too, and compare"
+
+
 class Verify(Record):
     """The encoded frame is decoded and compared."""
 
@@ -109,4 +140,7 @@ class Verify(Record):
         return self.judges.describe()
 
 
-Step = Decode | Recolour | SwapWords | ExtractOverlays | LowerHighBit | SettleUnused | Widen | Encode | Verify
+Step = (
+    Decode | Recolour | SwapWords | ExtractOverlays | LowerHighBit | SettleUnused | ApplyPalette | Invert | Widen
+    | Encode | Verify | CrossCheck
+)  # fmt: skip

@@ -8,9 +8,11 @@ from dcmtx.finding import Finding, Severity
 from dcmtx.place.bytes import Reader, is_stream
 from dcmtx.place.places import check_free, directory_of
 from dcmtx.planning.case import look_inside
-from dcmtx.planning.request import Request
+from dcmtx.planning.plan import Plan
+from dcmtx.planning.request import Request, assumed
 from dcmtx.planning.routes import Route
 from dcmtx.planning.ways import planner
+from dcmtx.policy import Icon
 from dcmtx.rules import objects
 from dcmtx.transcoding.job import Cores, Job, Outcome, Status, Watch, copy, sink_of
 from dcmtx.transcoding.pixels import Window
@@ -41,10 +43,16 @@ def convert(
 
     Raises what `transcode` raises.
     """
-    opened = open_source(file, directory_of(job.target_place), meta=meta)
+    opened = open_source(
+        file,
+        directory_of(job.target_place),
+        meta=meta,
+        assume=assumed(request.policy.assume),
+        forgiving=request.policy.ignore_errors,
+    )
     try:
         if is_stream(file):
-            _check_ended(opened)
+            _check_ended(opened, forgiving=request.policy.ignore_errors)
         if untouched:
             return copy(job, file, opened.dataset.syntax)
         if stays:
@@ -56,14 +64,15 @@ def convert(
         opened.close()
 
 
-def _check_ended(opened: Opened) -> None:
+def _check_ended(opened: Opened, *, forgiving: bool) -> None:
     """Raise InputError if a stream may be only the beginning of a file.
 
     An odd file can be examined again. A stream whose writer died is lost, and its partial content must not be passed
-    on as the whole. So streams are checked more strictly than files, even if they are only copied.
+    on as the whole. So streams are checked more strictly than files, even if they are only copied. What is `forgiving`
+    wants no more than whole frames.
     """
     fragments = opened.frames.fragments
-    if fragments is not None and fragments.unended:
+    if fragments is not None and fragments.unended and not forgiving:
         raise InputError(
             "the Sequence Delimitation Item of Pixel Data is missing at its end; it is truncated", code="E_TRUNCATED"
         )
@@ -78,6 +87,10 @@ def _check_ended(opened: Opened) -> None:
 def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
     dataset, frames = opened.dataset, opened.frames
     plan = planner(request.way)(dataset, frames, request, inside=not job.brief)
+    if request.policy.icon is Icon.GENERATE and plan.route is not Route.SKIP:
+        from dcmtx.transcoding.picture import with_icon
+
+        plan = with_icon(plan, opened, request)
     instance = dataset.header.text(SOP_INSTANCE_UID)
     outcome = Outcome(
         job,
@@ -115,6 +128,7 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
             from dcmtx.transcoding.announce import announced
 
             plan = announced(plan, dataset)
+            notes += _tallied(plan)
         return outcome.replace(plan=plan, notes=tuple(dict.fromkeys(notes)))
     try:
         with sink_of(job) as sink:
@@ -129,7 +143,7 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
         written = Written(needless=True)
     if written.needless:
         return _convert_exactly(job, size, opened, request, cores, watch)
-    notes += (*written.notes, *sink.notes)
+    notes += (*written.notes, *_tallied(plan), *sink.notes)
     return outcome.replace(
         status=Status.CONVERTED,
         bytes_out=sink.bytes,
@@ -142,6 +156,11 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
     )
 
 
+def _tallied(plan: Plan) -> tuple[Finding, ...]:
+    """Return what was counted while elements were written."""
+    return tuple(note for tally in plan.tallies for note in tally.notes())
+
+
 def _convert_exactly(
     job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None
 ) -> Outcome:
@@ -151,6 +170,8 @@ def _convert_exactly(
     """
     from dcmtx.codec import rate
 
-    exact = request.replace(parameters=rate.without_loss(request.parameters), policy=request.policy.replace(force=True))
+    exact = request.replace(
+        parameters=rate.without_loss(request.parameters), policy=request.policy.replace(force=True), rounds=True
+    )
     outcome = _convert(job, size, opened, exact, cores, watch)
     return outcome.replace(notes=(*outcome.notes, _NEEDLESS))

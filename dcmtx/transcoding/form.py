@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, NoReturn
 
 from dcmtx.errors import UsageError
-from dcmtx.planning.request import Way, check_backends, check_device, resolve
+from dcmtx.planning.request import Way, assumed, check_backends, check_device, check_policy, resolve
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, Syntax
 from dcmtx.transcoding.job import Job
@@ -60,10 +60,13 @@ def job_from_json(text: str | bytes) -> Job:
 
 def _check(job: Job) -> None:
     """Raise what `job` raises for the same options."""
+    policy = job.request.policy
     if job.request.way is Way.CONVERT:
-        resolve(job.request.target.name, job.request.parameters)
+        consents = policy.photometric is not None
+        check_policy(resolve(job.request.target.name, job.request.parameters, consents=consents), policy)
     check_backends(job.request.backend)
     check_device(job.request)
+    assumed(job.request.policy.assume)
     for name, value in (("workers", job.workers), ("memory", job.memory)):
         if value < 1:
             raise UsageError(f"{name} is {value}, not 1 or more")

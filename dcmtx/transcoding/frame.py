@@ -20,7 +20,7 @@ from dcmtx.policy import JUDGED_EVERY, EncodingParameters, UnusedBits
 from dcmtx.record import Record
 from dcmtx.rules import relabel
 from dcmtx.syntax import Kind
-from dcmtx.transcoding.coders import Asking, Coder, call, carry_out, close_all
+from dcmtx.transcoding.coders import Asking, Coder, Steps, call, carry_out, close_all
 from dcmtx.transcoding.codestreams import bare, read_stream
 from dcmtx.transcoding.decoder import FrameDecoder, check_shape
 from dcmtx.transcoding.frames import Frames
@@ -59,6 +59,8 @@ class EncodedFrame(Record):
 
 # Codecs that hold every sample as a 32-bit number while they work.
 _WIDE_FAMILIES = frozenset(["j2k", "htj2k", "jpegxl"])
+# Memory per sample for changing colours: floating point numbers, or indices of a palette.
+_CHANGE_BYTES = 24
 # Memory per sample for measuring a loss: a 64-bit difference, its square, and its absolute value.
 _MEASURE_BYTES = 24
 
@@ -74,11 +76,14 @@ def frame_memory(plan: Plan, frames: Frames) -> int:
     decoded_format, encoder_format = plan.decoded_format, plan.encoder_format
     if decoded_format is None or encoder_format is None:
         return 2 * encoded
-    samples = decoded_format.pixels * decoded_format.samples
-    decoded, settled = samples * decoded_format.word_bytes, samples * encoder_format.word_bytes
+    decoded = decoded_format.pixels * decoded_format.samples * decoded_format.word_bytes
+    samples = encoder_format.pixels * encoder_format.samples
+    settled = samples * encoder_format.word_bytes
     total = encoded + decoded + 2 * settled
     if plan.judges.judge is not None:
         total += settled + (samples * _MEASURE_BYTES if plan.irreversible else samples)
+    if plan.derived:
+        total += samples * _CHANGE_BYTES
     wide = {plan.syntax.family, frames.syntax.family} & _WIDE_FAMILIES
     return total + (4 * samples if wide else 0)
 
@@ -125,6 +130,7 @@ class FrameCoder:
             shown=self._decoded_format,
             scans=plan.judges.judge is not None,
             threads=threads,
+            second=plan.second,
         )
         self._encode = Coder(
             ENCODERS,
@@ -139,7 +145,9 @@ class FrameCoder:
         self._checker = self._judging_coder(plan.judges.checker)
         # 1-bit native frames share bytes: `bits.BitPacker` packs them when they are written.
         self._packs = self._target_format.allocated == 1 and plan.syntax.kind is Kind.NATIVE
-        rows = [row for row in (plan.decoder, plan.encoder, plan.exact, *plan.judges.rows()) if row is not None]
+        rows = [
+            row for row in (plan.decoder, plan.second, plan.encoder, plan.exact, *plan.judges.rows()) if row is not None
+        ]
         self.batch = max(row.together(self._encoder_format) for row in rows)
         self.processes = frames.reader.forks and _in_processes(rows)
         self._keep_words = keep_words
@@ -150,6 +158,8 @@ class FrameCoder:
         """Call every codec of the plan once, before several threads call it."""
         plan = self._plan
         warm.decoder(self._decoder, self._source_format)
+        if plan.second is not None:
+            warm.decoder(plan.second, self._source_format)
         judges = plan.judges.rows()
         warm.encoder(self._encoder, self._encoder_format, self._target_format, plan.parameters, judges)
         if plan.exact is not None:
@@ -161,7 +171,8 @@ class FrameCoder:
 
     def close(self) -> None:
         """Close the codecs."""
-        close_all([self._decode.coder, self._encode, self._encode_exactly, self._judge, self._checker])
+        self._decode.close()
+        close_all([self._encode, self._encode_exactly, self._judge, self._checker])
 
     def code(self, numbers: list[int]) -> list[EncodedFrame | DcmtxError]:
         """Return each frame (0-based) as the encoder of the plan writes it, or its error.
@@ -169,6 +180,10 @@ class FrameCoder:
         The error is an InputError, RefusedError, CodecError or VerifyError with the frame's number.
         """
         return carry_out(numbers, self._coded)
+
+    def begin(self, number: int) -> Steps:
+        """Return the work on one frame in steps: to decode, to encode, to decode again and compare."""
+        return Steps(number, self._coded(number))
 
     def __call__(self, number: int) -> EncodedFrame:
         """Return one frame, or raise."""
@@ -282,19 +297,33 @@ class FrameCoder:
 
     def _settle(self, words: Frame) -> tuple[Frame, int]:
         """Return the words in the encoder's format, and how many had content outside Bits Stored that was cleared."""
-        from dcmtx.pixel import color
-
         decoded_format, encoder_format, policy = self._decoded_format, self._encoder_format, self._plan.unused_bits
         cleared = 0
         if policy is not None and policy is not UnusedBits.KEEP:
             words, cleared = self._settle_unused(words, policy)
-        if encoder_format.photometric == "RGB" and decoded_format.photometric == "YBR_FULL":
-            words = color.to_rgb(words, decoded_format)
+        words = self._recoloured(words)
         if encoder_format.allocated != decoded_format.allocated:
             words = words.astype(encoder_format.dtype, copy=False)
         if self._plan.irreversible and encoder_format.signed and self._plan.syntax.family == "jpegls":
             self._check_near(words)
         return words, cleared
+
+    def _recoloured(self, words: Frame) -> Frame:
+        """Return words in the colour of the encoder's input: by the palette, turned round, or between RGB and YBR."""
+        from dcmtx.pixel import bits, color
+
+        plan, decoded_format, given = self._plan, self._decoded_format, self._encoder_format.photometric
+        shown = decoded_format.photometric
+        if plan.palette is not None:
+            words, shown = color.coloured(words, plan.palette), "RGB"
+            decoded_format = self._encoder_format
+        if plan.inverts:
+            words = bits.inverted(words, decoded_format)
+        if (shown, given) == ("YBR_FULL", "RGB"):
+            words = color.to_rgb(words, decoded_format)
+        if (shown, given) == ("RGB", "YBR_FULL"):
+            words = color.to_ybr(words, decoded_format)
+        return words
 
     def _settle_unused(self, words: Frame, policy: UnusedBits) -> tuple[Frame, int]:
         """Make High Bit legal, and clear or refuse content outside Bits Stored; return words and number changed."""

@@ -27,8 +27,10 @@ from dcmtx.planning.request import (
     Request,
     Target,
     Way,
+    assumed,
     check_backends,
     check_device,
+    check_policy,
     memory_size,
     parameters_for,
     resolve,
@@ -36,14 +38,18 @@ from dcmtx.planning.request import (
 from dcmtx.policy import (
     MEMORY,
     OPTIONS,
+    Charset,
     Device,
     EncodingParameters,
     Icon,
+    Lengths,
     NoPixels,
     OffsetTable,
     OneBit,
     Overlays,
+    Removal,
     Signatures,
+    Sync,
     Uid,
     UnusedBits,
     Verify,
@@ -166,17 +172,29 @@ def job(
     effort: int | None = None,
     uid: str | Uid = Uid.AUTO,
     offset_table: str | OffsetTable = OffsetTable.AUTO,
+    fragment_size: int | None = None,
     overlays: str | Overlays = Overlays.EXTRACT,
     icon: str | Icon = Icon.FOLLOW,
     signatures: str | Signatures = Signatures.REFUSE,
     unused_bits: str | UnusedBits = UnusedBits.REFUSE,
     one_bit: str | OneBit = OneBit.REFUSE,
     word_order: str | WordOrder = WordOrder.REFUSE,
+    apply_palette: bool = False,
+    photometric: str | None = None,
+    planar: int | None = None,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
+    remove: str | Removal = Removal.NONE,
+    lengths: str | Lengths = Lengths.KEEP,
+    charset: str | Charset = Charset.KEEP,
+    dataset_only: bool = False,
+    assume: str | None = None,
+    ignore_errors: bool = False,
     fallback: Iterable[str] = (),
     verify: bool | str | Verify = Verify.SAMPLED,
+    cross_check: bool = False,
     force: bool = False,
     clobber: bool = True,
+    sync: str | Sync = Sync.BATCH,
     decoder: str | None = None,
     encoder: str | None = None,
     device: str | Device = Device.CPU,
@@ -192,6 +210,7 @@ def job(
     policy = make_policy(
         time.time(),
         offset_table=offset_table,
+        fragment_size=fragment_size,
         unused_bits=unused_bits,
         no_pixels=no_pixels,
         uid=uid,
@@ -200,11 +219,23 @@ def job(
         signatures=signatures,
         one_bit=one_bit,
         word_order=word_order,
+        apply_palette=apply_palette,
+        photometric=photometric,
+        planar=planar,
+        remove=remove,
+        lengths=lengths,
+        charset=charset,
+        dataset_only=dataset_only,
+        assume=assume,
+        ignore_errors=ignore_errors,
         verify=verify,
+        cross_check=cross_check,
         force=force,
         clobber=clobber,
+        sync=sync,
     )
     OPTIONS["workers"].checked(workers)
+    assumed(assume)
     backend = BackendChoice(decoder, encoder, OPTIONS["device"].checked(device))
     check_backends(backend)
     coding = EncodingParameters(
@@ -222,16 +253,18 @@ def job(
         tile_parts=tile_parts,
         effort=effort,
     )
+    target = resolve(to, coding, consents=policy.photometric is not None)
+    check_policy(target, policy)
     if src is None:
         raise UsageError("there is no src", advice="give a path, bytes or a binary file object")
-    source, target = path_of(src), path_of(dst)
-    if target is None and dst is src:
+    source, destination = path_of(src), path_of(dst)
+    if destination is None and dst is src:
         raise UsageError("src and dst are one file object", advice="give another, or none for bytes")
-    request = Request(resolve(to, coding), policy, backend, parameters=coding)
+    request = Request(target, policy, backend, parameters=coding)
     check_device(request)
     return Job(
         name_of(src) if source is None else source,
-        name_of(dst) if target is None else target,
+        name_of(dst) if destination is None else destination,
         request,
         fallbacks=tuple(
             _resolve_fallback(name, coding) for name in ([fallback] if isinstance(fallback, str) else fallback)
@@ -241,7 +274,7 @@ def job(
         digest=digest,
         memory=MEMORY if memory is None else memory_size(memory),
         source=src if source is None else None,
-        target=_object(dst) if target is None else None,
+        target=_object(dst) if destination is None else None,
     )
 
 
@@ -325,17 +358,29 @@ def transcode(
     effort: int | None = None,
     uid: str | Uid = Uid.AUTO,
     offset_table: str | OffsetTable = OffsetTable.AUTO,
+    fragment_size: int | None = None,
     overlays: str | Overlays = Overlays.EXTRACT,
     icon: str | Icon = Icon.FOLLOW,
     signatures: str | Signatures = Signatures.REFUSE,
     unused_bits: str | UnusedBits = UnusedBits.REFUSE,
     one_bit: str | OneBit = OneBit.REFUSE,
     word_order: str | WordOrder = WordOrder.REFUSE,
+    apply_palette: bool = False,
+    photometric: str | None = None,
+    planar: int | None = None,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
+    remove: str | Removal = Removal.NONE,
+    lengths: str | Lengths = Lengths.KEEP,
+    charset: str | Charset = Charset.KEEP,
+    dataset_only: bool = False,
+    assume: str | None = None,
+    ignore_errors: bool = False,
     fallback: Iterable[str] = (),
     verify: bool | str | Verify = Verify.SAMPLED,
+    cross_check: bool = False,
     force: bool = False,
     clobber: bool = True,
+    sync: str | Sync = Sync.BATCH,
     decoder: str | None = None,
     encoder: str | None = None,
     device: str | Device = Device.CPU,
@@ -393,17 +438,29 @@ def transcode(
         effort=effort,
         uid=uid,
         offset_table=offset_table,
+        fragment_size=fragment_size,
         overlays=overlays,
         icon=icon,
         signatures=signatures,
         unused_bits=unused_bits,
         one_bit=one_bit,
         word_order=word_order,
+        apply_palette=apply_palette,
+        photometric=photometric,
+        planar=planar,
         no_pixels=no_pixels,
+        remove=remove,
+        lengths=lengths,
+        charset=charset,
+        dataset_only=dataset_only,
+        assume=assume,
+        ignore_errors=ignore_errors,
         fallback=fallback,
         verify=verify,
+        cross_check=cross_check,
         force=force,
         clobber=clobber,
+        sync=sync,
         decoder=decoder,
         encoder=encoder,
         device=device,
@@ -453,6 +510,9 @@ def _run_open(job: Job, file: Reader, request: Request, cores: Cores, watch: Wat
     meta = peek(file)
     syntax = find(meta.syntax)
     stays = syntax is not None and _nothing_to_do(request, syntax)
+    if not stays and request.target.raw and syntax is not None and syntax.kind is Kind.NATIVE and not syntax.deflated:
+        # It is native already, and keeps its syntax whatever else is asked.
+        request = request.replace(target=Target(request.target.name, (syntax,), raw=True))
     untouched = stays and not request.parameters.lossy
     if syntax is not None and untouched and not is_stream(file):
         return copy(job, file, syntax)
@@ -471,9 +531,9 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
     policy = request.policy
     if request.way is not Way.CONVERT or request.parameters.asked():
         return False
-    if policy.force or policy.offset_table is not OffsetTable.AUTO:
+    if policy.force or policy.offset_table is not OffsetTable.AUTO or policy.fragment_size is not None:
         return False
-    if policy.uid is Uid.NEW or policy.icon is Icon.DROP:
+    if policy.uid is Uid.NEW or policy.icon is not Icon.FOLLOW or policy.changes_pixels or policy.edits:
         return False
     if request.target.raw:
         return syntax.kind is Kind.NATIVE and not syntax.deflated
@@ -507,4 +567,7 @@ def copy(job: Job, file: Reader, syntax: Syntax) -> Outcome:
 
 def sink_of(job: Job) -> Sink:
     """Return the sink of a job's destination."""
-    return open_sink(job.target_place, job.dst, clobber=job.request.policy.clobber, parents=job.parents)
+    policy = job.request.policy
+    return open_sink(
+        job.target_place, job.dst, clobber=policy.clobber, parents=job.parents, sync=policy.sync is not Sync.NONE
+    )

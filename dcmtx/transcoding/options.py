@@ -6,13 +6,17 @@ from collections.abc import Iterable
 from typing import TypedDict
 
 from dcmtx.policy import (
+    Charset,
     Device,
     Icon,
+    Lengths,
     NoPixels,
     OffsetTable,
     OneBit,
     Overlays,
+    Removal,
     Signatures,
+    Sync,
     Uid,
     UnusedBits,
     Verify,
@@ -38,17 +42,29 @@ class Options(TypedDict, total=False):
     effort: int | None
     uid: str | Uid
     offset_table: str | OffsetTable
+    fragment_size: int | None
     overlays: str | Overlays
     icon: str | Icon
     signatures: str | Signatures
     unused_bits: str | UnusedBits
     one_bit: str | OneBit
     word_order: str | WordOrder
+    apply_palette: bool
+    photometric: str | None
+    planar: int | None
     no_pixels: str | NoPixels
+    remove: str | Removal
+    lengths: str | Lengths
+    charset: str | Charset
+    dataset_only: bool
+    assume: str | None
+    ignore_errors: bool
     fallback: Iterable[str]
     verify: bool | str | Verify
+    cross_check: bool
     force: bool
     clobber: bool
+    sync: str | Sync
     decoder: str | None
     encoder: str | None
     device: str | Device

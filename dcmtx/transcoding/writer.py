@@ -85,7 +85,8 @@ class Writer:
         return deflating
 
     def _write_elements(self, elements: list[Element], edits: dict[int, Edit]) -> None:
-        for piece in edited(self._dataset, elements, edits, self._plan.syntax.encoding):
+        plan = self._plan
+        for piece in edited(self._dataset, elements, edits, plan.syntax.encoding, lengths=plan.lengths):
             if isinstance(piece, Span):
                 for data in self._dataset.pieces(piece):
                     self._sink.write(data)
@@ -102,7 +103,7 @@ class Writer:
         fmt = plan.target_format
         if fmt is None or plan.route is not Route.RECODE or not plan.syntax.encapsulated:
             return Written(verified=tally.verified())
-        if plan.decoded_format is not None:
+        if plan.decoded_format is not None and plan.palette is None:
             # The ratio counts the bits that the source stored, even if the codec was given more.
             fmt = fmt.replace(stored=min(fmt.stored, plan.decoded_format.stored))
         ratio = fmt.stored_bytes / max(tally.coded_bytes, 1)
