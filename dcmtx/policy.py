@@ -427,8 +427,8 @@ _TABLE: tuple[Option, ...] = (
         "tile_parts", _CODING,
         "what each part of a tile holds: one resolution, so that TLM tells how many bytes a reader of fewer pixels "
         "needs, or all of them.",
-        kind=_CHOICE, choices=("resolution", "all"), otherwise="resolution for htj2k-rpcl without tiles, else all",
-        families=("htj2k",),
+        kind=_CHOICE, choices=("resolution", "all"), families=("htj2k",),
+        otherwise="resolution for htj2k-rpcl without tiles, else all; all on a GPU",
     ),
     Option(
         "effort", _CODING, "1, fastest, to 9, smallest.",

@@ -211,6 +211,8 @@ LIMITS = [
     (dicom.HTJ2K_LOSSLESS, {"rows": 300, "columns": 300}, {"tile": 80, "resolutions": 5}, ""),
     (dicom.HTJ2K_LOSSLESS, {"rows": 40, "columns": 300}, {"tile": 64}, "--tile 64 is more than a side of 40x300"),
     (dicom.HTJ2K_LOSSLESS, {"rows": 300, "columns": 300}, {"tile": 1000}, ""),
+    (dicom.HTJ2K_RPCL, {"rows": 64, "columns": 64}, {"tile_parts": "resolution"}, "one part of each tile"),
+    (dicom.HTJ2K_RPCL, {"rows": 64, "columns": 64}, {"tile_parts": "all"}, ""),
     (dicom.HTJ2K_RPCL, {"rows": 32, "columns": 5000}, {}, "too thin"),
     (dicom.HTJ2K_LOSSLESS, {"rows": 32, "columns": 5000}, {}, ""),
     (dicom.HTJ2K_RPCL, {"rows": 64, "columns": 4096}, {}, ""),

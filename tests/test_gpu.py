@@ -11,7 +11,6 @@ import shutil
 import signal
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -224,9 +223,7 @@ def test_a_layout_that_is_asked_for_is_made(uid: str, parameters: dict[str, Any]
     assert (b"\xff\x55" in streams[0][:200]) is high
 
 
-@pytest.mark.parametrize(
-    ("rows", "columns"), [(2048, 64), (40, 1280), (2500, 2100), (64, 64)], ids=lambda side: str(side)
-)
+@pytest.mark.parametrize(("rows", "columns"), [(2048, 64), (40, 1280), (2500, 2100), (64, 64)], ids=str)
 def test_the_lowest_resolution_of_rpcl_is_64(rows: int, columns: int) -> None:
     fmt = Format("MONOCHROME2", 16, 12)
     told = described(fmt, (rows, columns))
@@ -278,7 +275,7 @@ def test_loss_is_what_was_asked_for(target: str, asked: dict[str, Any], fmt: For
 
 
 @pytest.mark.parametrize("uid", [dicom.J2K_LOSSLESS, dicom.HTJ2K_LOSSLESS], ids=FAMILIES)
-def test_damaged_streams_harm_nobody_else(uid: str, record_property: Any) -> None:
+def test_damaged_streams_harm_nobody_else(uid: str) -> None:
     """Each fails, or gives something: no process ends, and sound streams between them are exact."""
     fmt = Format("MONOCHROME2", 16, 12)
     told = described(fmt, (96, 80))
@@ -302,8 +299,8 @@ def test_damaged_streams_harm_nobody_else(uid: str, record_property: Any) -> Non
             counts[compared(stream, words)] += 1
     assert process_id() == before, "a damaged stream ended the process"
     assert counts["refused"] > 0
-    record_property("damaged", f"{uid} {counts}")
-    print(f"damaged {BY_UID[uid].label}: {counts}")
+    # How lenient its decoder is depends on its release.
+    print(f"damaged {BY_UID[uid].label}: {counts}")  # noqa: T201
 
 
 def compared(stream: bytes, words: Any) -> str:
@@ -311,7 +308,7 @@ def compared(stream: bytes, words: Any) -> str:
         return "refused"
     try:
         other = imagecodecs.jpeg2k_decode(stream, planar=False)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever OpenJPEG makes of damage
         return "lenient"
     return "equal" if np.array_equal(other.astype("i4"), words.astype("i4")) else "different"
 
@@ -407,16 +404,14 @@ def kill_again_and_again(tmp_path: Path) -> None:
     thread.join()
     assert ran[0].returncode == 0, ran[0].stderr
     check_all(frames, tmp_path / "out")
-    print(f"killed: {killed}")
+    assert killed
 
 
 def test_a_series_goes_into_htj2k_rpcl_in_one_command(tmp_path: Path) -> None:
     """38 slices of MR, 6 resolutions, code-blocks of 64x64."""
     frames = many(tmp_path / "in", 38)
     line = ("--to", "htj2k-rpcl", "--resolutions", "6", "--code-block", "64", "--device", "gpu", "-v")
-    started = time.perf_counter()
     ran = spawn("convert", tmp_path / "in", tmp_path / "out", *line)
-    print(f"38 MR slices, one command: {time.perf_counter() - started:.2f} s")
     assert ran.returncode == 0, ran.stderr
     check_all(frames, tmp_path / "out")
     for path in (tmp_path / "out").iterdir():

@@ -14,8 +14,8 @@ _USUAL = 5
 class Layout(Record):
     """What an encoder can do of the layout that is asked for.
 
-    It halves no side below one pixel, has only these sides of `code_blocks`, the first by default, and tiles only
-    whose sides can be halved as often as the image.
+    It halves no side below one pixel, has only these sides of `code_blocks`, the first by default, tiles only whose
+    sides can be halved as often as the image, and one part of each tile.
     """
 
     high_throughput: bool
@@ -43,6 +43,8 @@ class Layout(Record):
             return f"--code-block {quality.code_block} is not {' or '.join(map(str, sorted(self.code_blocks)))}"
         if quality.resolutions is not None and quality.resolutions > _most(fmt):
             return f"{fmt.rows}x{fmt.columns} has at most {_most(fmt)} resolutions"
+        if quality.tile_parts == "resolution":
+            return "--tile-parts resolution: it makes one part of each tile"
         tile = self.tile(fmt, quality)
         if tile is None:
             return ""

@@ -194,6 +194,7 @@ DECODERS = Registry(
 _LEVELS = frozenset(["resolutions"])
 _LEVELS_TILE = frozenset(["resolutions", "tile", "tile_parts"])
 _LAYOUT = frozenset(["resolutions", "tile", "progression", "code_block", "tile_parts"])
+_GPU_LAYOUT = _LAYOUT - {"tile_parts"}
 _RATE = frozenset(["ratio", "psnr"])
 # They check what OpenJPH wrote, between the frames that OpenJPEG judges.
 _OPENJPH = ("ojph",)
@@ -443,7 +444,7 @@ ENCODERS = Registry(
         ),
         Row(_RLE, "imagecodecs", "dcmtx.codec.rle:encode_imagecodecs", needs=_IMAGECODECS, limits=_BITS_TOO),
         Row(_RLE, "pylibjpeg-rle", "dcmtx.codec.rle:encode_pylibjpeg", needs=_RLE_OF_PYLIBJPEG, runs=Runs.PROCESSES),
-        _on_gpu(_J2K, "EncoderJ2K", limits=_GPU_ENCODES, options=_LAYOUT, layout=_J2K_ON_GPU, **_BATCHES),
+        _on_gpu(_J2K, "EncoderJ2K", limits=_GPU_ENCODES, options=_GPU_LAYOUT, layout=_J2K_ON_GPU, **_BATCHES),
         _on_gpu(
             _HTJ2K_FREE, "EncoderHTJ2K", limits=_GPU_ENCODES_BYTES, options=_LAYOUT, layout=_HTJ2K_ON_GPU, **_BATCHES
         ),
@@ -461,7 +462,7 @@ ENCODERS = Registry(
             "LossyEncoderJ2K",
             limits=_GPU_LOSES,
             lossy=True,
-            options=_RATE | _LAYOUT,
+            options=_RATE | _GPU_LAYOUT,
             layout=_J2K_ON_GPU,
         ),
         _on_gpu(
