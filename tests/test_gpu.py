@@ -223,7 +223,7 @@ def test_a_layout_that_is_asked_for_is_made(uid: str, parameters: dict[str, Any]
     assert (b"\xff\x55" in streams[0][:200]) is high
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(2048, 64), (40, 1280), (2500, 2100), (64, 64)], ids=str)
+@pytest.mark.parametrize(("rows", "columns"), [(2048, 64), (40, 1280), (2500, 2100), (4100, 3300), (64, 64)], ids=str)
 def test_the_lowest_resolution_of_rpcl_is_64(rows: int, columns: int) -> None:
     fmt = Format("MONOCHROME2", 16, 12)
     told = described(fmt, (rows, columns))
