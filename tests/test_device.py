@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -378,6 +379,32 @@ def test_the_process_ends_with_its_last_client_and_starts_again(stage: Stage) ->
     assert len(stage.processes) == 2
 
 
+def test_a_client_that_was_let_go_comes_again(stage: Stage) -> None:
+    (first,) = encoded([grey()])
+    connection = client._idle[0]._socket
+    connection.shutdown(socket.SHUT_RDWR)
+    assert encoded([grey()]) == [first]
+    assert len(stage.processes) == 1
+
+
+def test_each_of_several_gpus_has_a_process(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "count", lambda: 2)
+    for pid in (10, 11, 12):
+        monkeypatch.setattr(client.os, "getpid", lambda pid=pid: pid)
+        encoded([grey()])
+        client.close()
+    monkeypatch.undo()
+    assert sorted({path.name.split("-")[0] for path in (stage.sockets / "dcmtx").glob("*.lock")}) == ["0", "1"]
+
+
+def test_frames_are_decoded_for_the_library_too(stage: Stage, tmp_path: Path) -> None:
+    write(tmp_path / "in.dcm", [grey(1), grey(2)])
+    dcmtx.transcode(tmp_path / "in.dcm", tmp_path / "out.dcm", to="htj2k", device="gpu", verify=False)
+    with dcmtx.frames(tmp_path / "out.dcm", decoder=BACKEND) as frames:
+        assert [frame.tolist() for frame in frames] == [grey(1).tolist(), grey(2).tolist()]
+    assert stage.told("decoded")
+
+
 def test_frames_of_any_size_go_through_memory_that_grows(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_KEPT_BYTES", 1 << 16)
     for shape in ((32, 32), (300, 400), (33, 35), (700, 500)):
@@ -462,6 +489,15 @@ def test_a_batch_has_no_more_bytes_than_the_limit_unless_it_is_one_request() -> 
     assert taken(queue) == requests[:2]
     assert taken(queue, 1) == requests[2:3]
     assert taken(queue, 2) == requests[3:]
+
+
+def test_a_batch_has_no_more_frames_than_the_limit() -> None:
+    queue = Queue(most_frames=5)
+    requests = [request(frames=frames) for frames in (2, 2, 2, 1)]
+    for one in requests:
+        queue.add(one)
+    assert taken(queue) == [requests[0], requests[1], requests[3]]
+    assert taken(queue, 1) == [requests[2]]
 
 
 def test_what_may_be_the_cause_of_a_death_runs_alone_and_in_its_turn() -> None:

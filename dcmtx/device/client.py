@@ -122,14 +122,16 @@ class Channel:
         """Return the results for a message.
 
         If the device process dies before it answers, the message is sent to the next one, to be done alone. It is given
-        up if that one dies too while it does it. One that dies earlier died of something else.
+        up if that one dies too while it does it. One that dies earlier died of something else, and one that has ended
+        without a reason had let this connection go.
         """
         memory = self._memory
         assert memory is not None
-        for attempt in range(_MOST_DEATHS):
+        alone = False
+        for _ in range(_MOST_DEATHS):
             begun = False
             try:
-                wire.send(self._socket, message | {"alone": attempt > 0}, None if self._sent else memory.descriptor)
+                wire.send(self._socket, message | {"alone": alone}, None if self._sent else memory.descriptor)
                 self._sent = True
                 reply, _ = wire.receive(self._socket)
                 while "begun" in reply:
@@ -140,6 +142,7 @@ class Channel:
                 self._connect()
                 if begun:
                     break
+                alone = bool(self.ended)
                 continue
             except TimeoutError:
                 raise CodecError("the device process does not answer", code="E_TIMEOUT") from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import threading
 import time
@@ -29,6 +30,8 @@ LOAD_SECONDS = 120.0
 _WATCH_SECONDS = 0.2
 # How long a client may take to read an answer.
 _ANSWER_SECONDS = 10.0
+# A client that asks for nothing so long is let go: one that lives for ever must not keep a GPU. It may come again.
+_FORGET_SECONDS = 60.0
 # How long the first client may take to come.
 _FIRST_CLIENT_SECONDS = 30.0
 
@@ -86,7 +89,7 @@ class Device:
         try:
             library.load(self._settings.gpu)
         except Exception as error:  # noqa: BLE001 - clients are told, whatever it is
-            return " ".join(f"{error} {complaints.read()}".split()) or type(error).__name__
+            return " ".join(f"{error} {complaints.read()} {_limit()}".split()) or type(error).__name__
         finally:
             self._loading = None
         for number in range(LANES):
@@ -160,13 +163,13 @@ class Device:
             with self._lock:
                 self._clients += 1
             idle_since = time.monotonic()
-            connection.settimeout(None)
+            connection.settimeout(_FORGET_SECONDS)
             threading.Thread(target=self._attend, args=(connection,), daemon=True).start()
 
     def _attend(self, connection: socket.socket) -> None:
         """Answer one client until it leaves."""
         try:
-            with connection, contextlib.suppress(wire.Lost):
+            with connection, contextlib.suppress(wire.Lost, TimeoutError):
                 self._answer(connection)
         finally:
             with self._lock:
@@ -215,6 +218,12 @@ class Device:
             wire.send(connection, {"results": results.places, "end": results.end, "faults": faults})
         finally:
             request.answered()
+
+
+def _limit() -> str:
+    """Return what is to be said of a limit that leaves no room for a context on a GPU."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return "" if soft == resource.RLIM_INFINITY else f"(its address space is limited to {soft} bytes, by ulimit -v)"
 
 
 def _code(lane: Lane, batch: list[Part]) -> list[tuple[Part, int, str]]:

@@ -13,6 +13,8 @@ from dcmtx.record import Record
 
 # The most bytes of samples in one batch: 64 frames of 512x512 of 16 bits.
 BATCH_BYTES = 32 << 20
+# The most frames in one batch: each has a pinned buffer.
+BATCH_FRAMES = 256
 
 
 class Request:
@@ -79,8 +81,9 @@ class Part(Record):
 class Queue:
     """Parts that wait, and those that run. Every lane takes batches from it."""
 
-    def __init__(self, most: int = BATCH_BYTES) -> None:
+    def __init__(self, most: int = BATCH_BYTES, most_frames: int = BATCH_FRAMES) -> None:
         self._most = most
+        self._most_frames = most_frames
         self._waiting: deque[Part] = deque()
         # When each lane began its batch.
         self._running: dict[int, float] = {}
@@ -109,14 +112,16 @@ class Queue:
             if first.alone:
                 self._alone = True
                 return [first]
-            batch, size = [first], first.request.size
+            batch, size, frames = [first], first.request.size, len(first.places)
             for part in list(self._waiting):
                 if part.alone:
                     # What waits to run alone is not overtaken for ever.
                     break
-                if part.request.key == first.request.key and size + part.request.size <= self._most:
+                fits = size + part.request.size <= self._most and frames + len(part.places) <= self._most_frames
+                if part.request.key == first.request.key and fits:
                     batch.append(part)
                     size += part.request.size
+                    frames += len(part.places)
                     self._waiting.remove(part)
             return batch
 
