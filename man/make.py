@@ -324,7 +324,7 @@ def see_also(page: Page) -> Iterator[str]:
     ours = [title for title in ("dcmtx", *(f"dcmtx-{name}" for name in COMMANDS)) if title != page.title]
     yield ".SH SEE ALSO"
     titles = [f"\\fB{literal(title)}\\fR(1)" for title in (*ours, *ELSEWHERE)]
-    yield ",\n".join([*titles, *(f"\\fB{literal(title)}\\fR(7)" for title in sorted([*OTHER_PAGES, ORTHANC]))])
+    yield ",\n".join([*titles, *(f"\\fB{literal(title)}\\fR(7)" for title in sorted([*OTHER_PAGES, *HAND_WRITTEN]))])
 
 
 # --- transfer syntaxes -----------------------------------------------------------------------------------------
@@ -620,8 +620,8 @@ OTHER_PAGES: dict[str, Callable[[], str]] = {API: api_page, MIGRATING: migrating
 
 
 # Pages that are written by hand, for no command says what they say.
-ORTHANC = "dcmtx-orthanc"
-BY_HAND = frozenset([f"{ORTHANC}.7"])
+HAND_WRITTEN = ("dcmtx-orthanc", "dcmtx-security")
+BY_HAND = frozenset(f"{name}.7" for name in HAND_WRITTEN)
 
 
 # --- pages -----------------------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def test_the_table_in_readme_is_what_the_registries_say(tmp_path, monkeypatch, c
 def test_there_is_a_page_for_every_command():
     assert {path.stem for path in DIRECTORY.glob("*.[17]")} == {
         *make.OTHER_PAGES,
-        make.ORTHANC,
+        *make.HAND_WRITTEN,
         "dcmtx",
         *(f"dcmtx-{name}" for name in COMMANDS),
     }
