@@ -61,7 +61,7 @@ class Stage:
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of a process that has this GPU."""
         return os.environ | {
-            "XDG_RUNTIME_DIR": str(self.sockets), "FAKE_GPU_COUNTS": str(self.counts), "PYTHONPATH": str(FAKE),
+            "XDG_RUNTIME_DIR": str(self.sockets), "FAKE_GPU_COUNTS": str(self.counts), "PYTHONPATH": os.pathsep.join(filter(None, [str(FAKE), os.environ.get("PYTHONPATH")])),
             "DCMTX_SOCKET": "",
         } | more  # fmt: skip
 
