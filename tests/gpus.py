@@ -60,10 +60,9 @@ class Stage:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of a process that has this GPU."""
-        return os.environ | {
-            "XDG_RUNTIME_DIR": str(self.sockets), "FAKE_GPU_COUNTS": str(self.counts), "PYTHONPATH": os.pathsep.join(filter(None, [str(FAKE), os.environ.get("PYTHONPATH")])),
-            "DCMTX_SOCKET": "",
-        } | more  # fmt: skip
+        path = os.pathsep.join(filter(None, [str(FAKE), os.environ.get("PYTHONPATH")]))
+        own = {"XDG_RUNTIME_DIR": str(self.sockets), "FAKE_GPU_COUNTS": str(self.counts), "DCMTX_SOCKET": ""}
+        return os.environ | own | {"PYTHONPATH": path} | more
 
     def told(self, what: str) -> list[tuple[int, str]]:
         """Return the lines of a file of counts: who wrote, and what."""

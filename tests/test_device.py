@@ -146,6 +146,18 @@ def test_who_verifies(verify: str, stage: Stage, tmp_path: Path) -> None:
     assert bool(stage.told("decoded")) is (verify == "device")
 
 
+def test_sources_may_be_decoded_by_the_cpu_too(stage: Stage, tmp_path: Path) -> None:
+    """Of damaged HTJ2K the library decodes more than OpenJPEG does."""
+    write(tmp_path / "in.dcm", [grey(1), grey(2)])
+    dcmtx.transcode(tmp_path / "in.dcm", tmp_path / "there.dcm", to="htj2k", device="gpu")
+    options: dict[str, Any] = {"to": "j2k", "device": "gpu", "cross_check": True}
+    plan = dcmtx.transcode(tmp_path / "there.dcm", tmp_path / "no.dcm", dry_run=True, **options).plan
+    assert (plan.decoder.backend, plan.second.backend) == (BACKEND, "imagecodecs")
+    assert [row.backend for row in plan.judges.rows()] == ["imagecodecs"]
+    dcmtx.transcode(tmp_path / "there.dcm", tmp_path / "out.dcm", **options)
+    assert not oracle.different([grey(1), grey(2)], oracle.decoded((tmp_path / "out.dcm").read_bytes()))
+
+
 # --- choice --------------------------------------------------------------------------------------------------------
 
 
