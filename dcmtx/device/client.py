@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # How long a batch may take, and how long a device process waits for another client, in seconds.
 PATIENCE = 60.0
 LINGER = 5.0
-# How long its first answer may take: a second where all is well.
+# How long its first answer may take: it loads a library before.
 _GREETING_SECONDS = 300.0
 _START_SECONDS = 60.0
 # The system's 108 bytes less the terminating zero.
