@@ -32,10 +32,12 @@ from dcmtx.codec.row import Row, Runs
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.device import client, exchange, gpu, wire
 from dcmtx.device.schedule import Part, Queue, Request
-from dcmtx.errors import CodecError, DcmtxError, ExitStatus, UnsupportedError, UsageError, VerifyError
+from dcmtx.errors import CodecError, DcmtxError, ExitStatus, OutputError, UnsupportedError, UsageError, VerifyError
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters
 from dcmtx.syntax import BY_UID
+from dcmtx.transcoding.form import job_from_json
+from dcmtx.transcoding.job import job
 
 BACKEND = "nvimgcodec"
 G12 = Format("MONOCHROME2", 16, 12)
@@ -190,6 +192,15 @@ NOTES = [
     pytest.param(G12, {"to": "jpegls", "verify": "device"}, "verified by", id="another family, to be verified"),
     pytest.param(G12, {"to": "rle", "device": "cpu"}, "", id="not asked for"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["tile", "code_block", "progression"])
+def test_what_only_a_gpu_has_needs_one_before_any_file_is_opened(name: str, stage: Stage) -> None:
+    value = {"tile": 64, "code_block": 32, "progression": "RPCL"}[name]
+    with pytest.raises(UsageError, match="does not go with j2k-lossless: no encoder of it takes that"):
+        job("absent.dcm", "out.dcm", to="j2k", **{name: value})
+    assert job("absent.dcm", "out.dcm", to="j2k", device="gpu", **{name: value})
+    assert job_from_json(job("absent.dcm", "out.dcm", to="j2k", encoder=BACKEND, **{name: value}).to_json())
 
 
 @pytest.mark.parametrize(("fmt", "options", "says"), NOTES)
@@ -438,6 +449,24 @@ def test_results_that_need_more_memory_than_there_is() -> None:
     assert np.array_equal(exchange.take(results.places[0], other), np.arange(5000).reshape(50, 100))
     memory.close()
     other.close()
+
+
+@pytest.mark.parametrize("runtime", [None, "absent", "present"])
+def test_where_the_sockets_are(runtime: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "present").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(client, "_LONGEST_PATH", 4096)
+    if runtime is None:
+        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    else:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / runtime))
+    own = tmp_path / f"dcmtx-{os.geteuid()}"
+    found = Path(client._directory())
+    assert found == (tmp_path / "present" / "dcmtx" if runtime == "present" else own)
+    assert found.stat().st_mode & 0o777 == 0o700
+    found.chmod(0o770)
+    with pytest.raises(OutputError, match="is not yours alone"):
+        client._directory()
 
 
 @pytest.mark.parametrize("big", [False, True])

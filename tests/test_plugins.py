@@ -180,7 +180,7 @@ def test_it_is_listed_with_its_distribution(place: Place) -> None:
     own, *_, toy = rle["encode"]
     assert (own["distribution"], own["runs"], own["batch"]) == ("dcmtx", "threads", 1)
     assert toy == {
-        "backend": "toy", "package": "toy-codec", "installed": True, "needs": None, "runs": "device",
+        "backend": "toy", "library": "toy", "package": "toy-codec", "installed": True, "needs": None, "runs": "device",
         "device": None, "batch": 2,
         "distribution": "toy-codec",
     }  # fmt: skip

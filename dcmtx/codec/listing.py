@@ -14,10 +14,10 @@ def syntaxes() -> list[dict[str, Any]]:
     """Return a record of every transfer syntax, as `dcmtx syntaxes --json` prints them.
 
     A record has `uid`, `name`, `keyword`, `aliases`, `kind`, `loss`, `retired`, `section` (of PS3.5, or where it is
-    defined), and `decode` and `encode`: lists of backends, preferred first. Each has `backend`, `package`, `installed`
-    (true or false), `needs` (the version of the package that does more than the installed one, or None), `runs` (where
-    it runs), `device` (whether the device that it needs is here; None if it needs none), `batch` (frames per batch) and
-    `distribution` (what adds it).
+    defined), and `decode` and `encode`: lists of backends, preferred first. Each has `backend`, `library` (whose code
+    it is), `package`, `installed` (true or false), `needs` (the version of the package that does more than the
+    installed one, or None), `runs` (where it runs), `device` (whether the device that it needs is here; None if it
+    needs none), `batch` (frames per batch) and `distribution` (what adds it).
 
     >>> import dcmtx
     >>> found = {record["keyword"]: record for record in dcmtx.syntaxes()}
@@ -52,6 +52,7 @@ def _backends(registry: Registry, syntax: Syntax) -> list[dict[str, Any]]:
     for row in registry.every_row(syntax.uid):
         found = {
             "backend": row.backend,
+            "library": row.library,
             "package": row.package,
             "installed": installed(row),
             "device": _has_device(row),

@@ -66,7 +66,7 @@ def _on_gpu(syntaxes: tuple[str, ...], call: str, *, limits: Limits, **more: Any
     """Return a row of nvImageCodec. It has none for JPEG: of JPEG lossless it decodes wrong pixels."""
     return Row(
         syntaxes, "nvimgcodec", f"dcmtx.codec.nvimgcodec:{call}", needs=_NVIMGCODEC, limits=limits, runs=Runs.DEVICE,
-        named_only=True, judge="" if call.startswith("Decoder") else "imagecodecs", **more,
+        named_only=True, core="nvJPEG2000", judge="" if call.startswith("Decoder") else "imagecodecs", **more,
     )  # fmt: skip
 
 
@@ -197,7 +197,22 @@ _LAYOUT = frozenset(["resolutions", "tile", "progression", "code_block", "tile_p
 _GPU_LAYOUT = _LAYOUT - {"tile_parts"}
 _RATE = frozenset(["ratio", "psnr"])
 # They check what OpenJPH wrote, between the frames that OpenJPEG judges.
-_OPENJPH = ("ojph",)
+_OPENJPH = ("ojph", "imagecodecs-openjph")
+
+# Decoders that only check what was encoded without loss a moment ago: they do not stand damage, or overshoot of loss.
+CHECKERS = Registry(
+    Direction.DECODE,
+    [
+        Row(
+            _HTJ2K,
+            "imagecodecs-openjph",
+            "dcmtx.codec.htj2k:check_imagecodecs",
+            needs=_IMAGECODECS,
+            limits=Limits(allocated=(8, 40)),
+            core="OpenJPH",
+        ),
+    ],
+)
 
 ENCODERS = Registry(
     Direction.ENCODE,

@@ -268,7 +268,9 @@ def _directory() -> str:
 
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     own = f"dcmtx-{os.geteuid()}"
-    directory = os.path.join(runtime, "dcmtx") if runtime else os.path.join(tempfile.gettempdir(), own)
+    # After su, it may be that of somebody else.
+    usable = runtime is not None and os.access(runtime, os.W_OK)
+    directory = os.path.join(runtime, "dcmtx") if runtime and usable else os.path.join(tempfile.gettempdir(), own)
     if len(os.fsencode(directory)) + 32 > _LONGEST_PATH:
         directory = f"/tmp/{own}"  # noqa: S108 - its owner and mode are checked
     try:

@@ -30,6 +30,11 @@ class BackendChoice(Record):
     encoder: str | None = None
     device: Device = Device.CPU
 
+    @property
+    def encodes_on_device(self) -> bool:
+        """Whether an encoder of a device may be used."""
+        return self.encoder == NVIMGCODEC or (self.encoder is None and self.device is not Device.CPU)
+
 
 class Target(Record):
     """The requested target: the syntaxes that the name means, in order of preference.
@@ -47,10 +52,11 @@ class Target(Record):
         return self.syntaxes[0].label if len(self.syntaxes) == 1 else self.name
 
 
-def resolve(name: str, parameters: EncodingParameters, *, consents: bool = False) -> Target:
+def resolve(name: str, parameters: EncodingParameters, *, consents: bool = False, on_device: bool = False) -> Target:
     """Return the target that a family, alias, keyword or UID names; with consent to loss, a family's lossy members.
 
-    `consents` says that consent to loss may be for something else than the target: colours that are rounded.
+    `consents` says that consent to loss may be for something else than the target: colours that are rounded. With
+    `on_device`, the encoders of a device count too.
 
     Raises UsageError for an unknown name, for a parameter that is out of range or that no encoder of the target
     takes, and for consent to loss where the target cannot lose; RefusedError for a lossy parameter without consent.
@@ -70,12 +76,14 @@ def resolve(name: str, parameters: EncodingParameters, *, consents: bool = False
     exact = all(syntax.loss in (Loss.NONE, Loss.LOSSLESS) for syntax in target.syntaxes)
     if parameters.lossy and exact and not consents:
         raise UsageError(f"--lossy does not go with {target.label}, which cannot lose anything")
-    _check_parameters(target, parameters)
+    _check_parameters(target, parameters, on_device=on_device)
     return target
 
 
 def check_policy(target: Target, policy: Policy) -> None:
-    """Raise UsageError for a choice that no syntax of the target leaves open."""
+    """Raise UsageError for a choice that there is not, or that no syntax of the target leaves open."""
+    for name in ("fragment_size", "photometric", "planar"):
+        OPTIONS[name].checked(getattr(policy, name))
     if policy.fragment_size is not None and not any(syntax.encapsulated for syntax in target.syntaxes):
         raise UsageError(f"--fragment-size does not go with {target.label}, which has no fragments")
     if policy.planar is not None and not any(syntax.family in CELLS for syntax in target.syntaxes):
@@ -91,34 +99,41 @@ def _check_values(parameters: EncodingParameters) -> None:
         raise UsageError("--ratio and --psnr each say how much may be lost", advice="give one of them")
 
 
-def _check_parameters(target: Target, parameters: EncodingParameters) -> None:
+def _check_parameters(target: Target, parameters: EncodingParameters, *, on_device: bool) -> None:
     """Raise UsageError for a coding parameter that no encoder of the target takes."""
     lossy = parameters.lossy and parameters.near != 0
     if target.syntaxes[0].uid == _JPEG_LOSSLESS_SV1 and parameters.predictor not in (None, 1):
         raise UsageError(f"{target.label} is predictor 1 always", advice="use --to jpeg-lossless-p14 for another")
-    strange, known = _strange(target, parameters, lossy=lossy)
+    strange, known = _strange(target, parameters, lossy=lossy, on_device=on_device)
     strange -= {"near"} if parameters.near == 0 else set()
     if strange and known:
         names = ", ".join(option_name(name) for name in sorted(strange))
         raise UsageError(f"{names} does not go with {target.label}: no encoder of it takes that")
 
 
-def parameters_for(target: Target, parameters: EncodingParameters) -> EncodingParameters:
+def parameters_for(target: Target, parameters: EncodingParameters, *, on_device: bool = False) -> EncodingParameters:
     """Return the parameters without those that no encoder of this target takes, and without unneeded consent."""
     lossy = parameters.lossy and any(syntax.loss in (Loss.LOSSY, Loss.BOTH) for syntax in target.syntaxes)
-    strange, _ = _strange(target, parameters, lossy=lossy)
+    strange, _ = _strange(target, parameters, lossy=lossy, on_device=on_device)
     dropped: dict[str, Any] = dict.fromkeys(strange)
     return parameters.replace(lossy=lossy, **dropped)
 
 
-def _strange(target: Target, parameters: EncodingParameters, *, lossy: bool) -> tuple[frozenset[str], bool]:
+def _strange(
+    target: Target, parameters: EncodingParameters, *, lossy: bool, on_device: bool
+) -> tuple[frozenset[str], bool]:
     """Return the set parameters that no encoder of the target takes, and whether there is an encoder at all.
 
     Encoders of other distributions are searched only where the built-in ones do not take all parameters.
     """
     strange, known = parameters.asked(), False
     for rows_of in (ENCODERS.rows, ENCODERS.every_row):
-        rows = [row for syntax in target.syntaxes for row in rows_of(syntax.uid) if row.lossy == lossy]
+        rows = [
+            row
+            for syntax in target.syntaxes
+            for row in rows_of(syntax.uid)
+            if row.lossy == lossy and (on_device or not row.named_only)
+        ]
         known = bool(rows)
         strange = parameters.asked() - frozenset[str]().union(*(row.options for row in rows))
         if not strange:
@@ -197,6 +212,10 @@ class Request(Record):
         named = NVIMGCODEC in (self.backend.decoder, self.backend.encoder)
         return named or self.backend.device is not Device.CPU or self.policy.verify is Verify.DEVICE
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the request as bytes that all jobs of a batch share, since each job and each result has it."""
+        return _unpacked, (_packed(self),)
+
 
 def check_device(request: Request) -> None:
     """Raise UnsupportedError if a device that is asked for is not here."""
@@ -204,3 +223,29 @@ def check_device(request: Request) -> None:
         from dcmtx.planning import device
 
         device.check()
+
+
+# The last request that was pickled or unpickled here, and its bytes.
+_last: tuple[Request, bytes] | None = None
+
+
+def _packed(request: Request) -> bytes:
+    global _last  # noqa: PLW0603 - one that is replaced as a whole, so threads do no harm
+    last = _last
+    if last is None or last[0] is not request:
+        import pickle
+
+        last = _last = request, pickle.dumps([value for _, value in request.items()])
+    return last[1]
+
+
+def _unpacked(data: bytes) -> Request:
+    """Return the request of these bytes: the same object as long as they are the same."""
+    global _last  # noqa: PLW0603
+    last = _last
+    if last is None or last[1] != data:
+        import pickle
+
+        values = pickle.loads(data)  # noqa: S301 - part of what is unpickled already
+        last = _last = Request(**dict(zip(Request._fields, values, strict=True))), data
+    return last[0]

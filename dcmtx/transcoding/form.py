@@ -63,7 +63,9 @@ def _check(job: Job) -> None:
     policy = job.request.policy
     if job.request.way is Way.CONVERT:
         consents = policy.photometric is not None
-        check_policy(resolve(job.request.target.name, job.request.parameters, consents=consents), policy)
+        on_device = job.request.backend.encodes_on_device
+        target = resolve(job.request.target.name, job.request.parameters, consents=consents, on_device=on_device)
+        check_policy(target, policy)
     check_backends(job.request.backend)
     check_device(job.request)
     assumed(job.request.policy.assume)

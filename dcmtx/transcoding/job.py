@@ -253,7 +253,8 @@ def job(
         tile_parts=tile_parts,
         effort=effort,
     )
-    target = resolve(to, coding, consents=policy.photometric is not None)
+    on_device = backend.encodes_on_device
+    target = resolve(to, coding, consents=policy.photometric is not None, on_device=on_device)
     check_policy(target, policy)
     if src is None:
         raise UsageError("there is no src", advice="give a path, bytes or a binary file object")
@@ -267,7 +268,8 @@ def job(
         name_of(dst) if destination is None else destination,
         request,
         fallbacks=tuple(
-            _resolve_fallback(name, coding) for name in ([fallback] if isinstance(fallback, str) else fallback)
+            _resolve_fallback(name, coding, on_device=on_device)
+            for name in ([fallback] if isinstance(fallback, str) else fallback)
         ),
         workers=workers or available_cores(),
         dry_run=dry_run,
@@ -287,11 +289,11 @@ def _object(dst: Any) -> Any:
     return InMemory()
 
 
-def _resolve_fallback(name: str, parameters: EncodingParameters) -> Target:
+def _resolve_fallback(name: str, parameters: EncodingParameters, *, on_device: bool) -> Target:
     """Return a fallback target: with consent to loss if it can lose, otherwise without."""
     for attempt in (parameters, EncodingParameters(lossy=parameters.lossy)):
         try:
-            return resolve(name, attempt)
+            return resolve(name, attempt, on_device=on_device)
         except UsageError:
             continue
     return resolve(name, EncodingParameters())
@@ -492,11 +494,12 @@ def _with_fallbacks(job: Job, file: Reader, cores: Cores, watch: Watch | None) -
             return outcome.replace(notes=notes + outcome.notes)
         except (RefusedError, UnsupportedError) as error:
             refused.append(f"refused as {request.target.label} ({error.reason})")
-        parameters = parameters_for(fallback, job.request.parameters)
+        on_device = job.request.backend.encodes_on_device
+        parameters = parameters_for(fallback, job.request.parameters, on_device=on_device)
         lost = sorted(option_name(name) for name in job.request.parameters.asked() - parameters.asked())
         without = f" without {', '.join(lost)}, which it does not have" if lost else ""
         notes += (Finding("N_FALLBACK", f"{refused[-1]}; fell back to {fallback.label}{without}", Severity.WARNING),)
-        request = job.request.replace(target=fallback, parameters=parameters)
+        request = job.request.replace(target=fallback, parameters=parameters, rounds=job.request.parameters.lossy)
     try:
         outcome = _run_open(job, file, request, cores, watch)
     except (RefusedError, UnsupportedError) as error:
