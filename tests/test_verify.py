@@ -89,7 +89,7 @@ def test_a_strict_judge_is_of_another_library_whoever_encodes() -> None:
             try:
                 found = judges.choose(BY_UID[uid], COLOUR, row, Verify.STRICT)
             except UnsupportedError:
-                assert {one.library for one in DECODERS.rows(uid)} == {row.library}
+                assert {one.library for one in DECODERS.rows(uid) if not one.named_only} == {row.library}
             else:
                 assert found.judge is not None
                 assert found.judge.library != row.library
