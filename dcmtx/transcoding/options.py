@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from os import PathLike
 from typing import TypedDict
 
+from dcmtx.planning.site import SitePolicy
 from dcmtx.policy import (
     Charset,
     Device,
@@ -62,6 +64,9 @@ class Options(TypedDict, total=False):
     fallback: Iterable[str]
     verify: bool | str | Verify
     cross_check: bool
+    skip_lossy: bool
+    only_native: bool
+    keep_if_larger: bool
     force: bool
     clobber: bool
     sync: str | Sync
@@ -70,5 +75,6 @@ class Options(TypedDict, total=False):
     device: str | Device
     workers: int | None
     memory: int | str | None
+    site: str | PathLike[str] | SitePolicy | None
     dry_run: bool
     digest: bool
