@@ -556,8 +556,9 @@ _TABLE: tuple[Option, ...] = (
     Option(
         "device", _WORK,
         "What codes JPEG 2000 and HTJ2K; gpu: an NVIDIA GPU, by nvimgcodec (`pip install dcmtx[gpu]`), and the CPU for "
-        "what that does not take. The licences of that library are NVIDIA's own, and forbid publishing benchmark "
-        "figures of it. They say that it is not made for medical use without an agreement.",
+        "what that does not take. It decodes damaged HTJ2K that OpenJPEG refuses, which --cross-check sees. The "
+        "licences of that library are NVIDIA's own, and forbid publishing benchmark figures of it. They say that it is "
+        "not made for medical use without an agreement.",
         kind=_CHOICE, choices=Device, default=Device.CPU,
     ),
     Option(
