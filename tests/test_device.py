@@ -300,7 +300,7 @@ ENDS = [
     ("crash", "E_CRASH", "was ended by SIGSEGV twice"),
     ("killed", "E_CRASH", "was ended by SIGKILL twice"),
     ("break", "E_CRASH", "could not use the GPU any more twice"),
-    ("hang", "E_TIMEOUT", "gave no answer for 0.5 s twice"),
+    ("hang", "E_TIMEOUT", "gave no answer for 1.5 s twice"),
 ]
 
 
@@ -309,7 +309,7 @@ def test_a_frame_that_ends_the_process_fails_and_no_other(
     mark: str, code: str, says: str, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if mark == "hang":
-        monkeypatch.setattr(client, "PATIENCE", 0.5)
+        monkeypatch.setattr(client, "PATIENCE", 1.5)
     sources = {number: write(tmp_path / f"{number}.dcm", [grey(number)]) for number in range(6)}
     write(sources[3], [marked(grey(3), mark)])
     errors: dict[int, DcmtxError] = {}
