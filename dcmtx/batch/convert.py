@@ -117,6 +117,11 @@ def convert(
     stop = stop or Stop()
     with ExitStack() as stack:
         if executor is None:
+            if options.job.request.uses_device and not options.job.dry_run:
+                from dcmtx.device import client
+
+                # Workers come and go, and what has loaded the library of the device stays.
+                stack.enter_context(client.held())
             executor = stack.enter_context(local_pool(options))
         stop.wake = executor.wake
         try:

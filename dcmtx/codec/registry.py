@@ -173,7 +173,9 @@ class Registry:
         rows = self.rows(uid)
         if self._direction is Direction.ENCODE:
             rows = tuple(row for row in rows if row.lossy == quality.lossy)
-        if backend is not None:
+        if backend is None:
+            rows = tuple(row for row in rows if not row.named_only)
+        else:
             rows = tuple(row for row in rows if row.backend == backend)
             if not rows:
                 raise UnsupportedError(f"{backend} does not {verb} {label}", advice="`dcmtx syntaxes` shows what does")
@@ -204,11 +206,18 @@ class Registry:
         raise UnsupportedError(f"no codec can {verb} it as {label}: {reasons}", code=code)
 
     def others(self, uid: str, fmt: PixelFormat, but: str) -> list[str]:
-        """Return the installed backends, other than `but`, that could code this format, in order of preference."""
+        """Return the installed backends, other than `but`, that could code this format, in order of preference.
+
+        One that needs a device is not among them.
+        """
         return [
             row.backend
             for row in self.every_row(uid)
-            if row.backend != but and not row.limits.reason(fmt) and row.at_hand() and row.is_installed()
+            if row.backend != but
+            and not row.named_only
+            and not row.limits.reason(fmt)
+            and row.at_hand()
+            and row.is_installed()
         ]
 
     def load(self, row: Row, threads: int = 1) -> Maker:
