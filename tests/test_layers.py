@@ -50,6 +50,7 @@ LIBRARIES = {
     "isal": {"codec", "place"},
     "matplotlib": {"wing"},
     "pyarrow": {"place"},
+    "tifffile": {"codec"},
     "zstandard": {"place"},
     "obstore": {"place"},
     **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS", "ojph")},
