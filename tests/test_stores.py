@@ -42,7 +42,7 @@ def url(key: str = "") -> str:
     return f"s3://{BUCKET}/{key}"
 
 
-# --- one object --------------------------------------------------------------------------------------------------------
+# --- one object -----------------------------------------------------------------------------------------------
 
 KEYS = ["a.dcm", "deep/er/a.dcm", "with blanks/ä ö.dcm", "odd#?&+%20=.dcm", "-x.dcm"]
 
@@ -77,7 +77,7 @@ def test_an_object_is_not_replaced_without_leave(store: Store, tmp_path: Path) -
     assert store.get("there/a.dcm") == b"as it was"
     assert run(store, tmp_path / "a.dcm", url("there/a.dcm"), "--to", "rle").status == 0
     assert dicom.walk(store.get("there/a.dcm")).syntax == dicom.RLE
-    assert not [key for key in store.keys() if "probe" in key]
+    assert not [key for key in store.keys("") if "probe" in key]
 
 
 def test_nothing_is_there_of_a_file_that_fails(store: Store, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_store_that_is_not_there_is_one_line(moto: Store, tmp_path: Path) -> N
         assert ran.line
 
 
-# --- many --------------------------------------------------------------------------------------------------------------
+# --- many -----------------------------------------------------------------------------------------------------
 
 
 def test_a_prefix_is_like_a_directory(store: Store, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_key_leads_to_no_place_outside_the_destination(moto: Store, tmp_path: 
     assert [path for path in tmp_path.rglob("*.dcm") if "out" not in path.parts] == []
 
 
-# --- while it is read --------------------------------------------------------------------------------------------------
+# --- while it is read -----------------------------------------------------------------------------------------
 
 
 def test_an_object_that_has_changed_since_it_was_listed_is_not_converted(
