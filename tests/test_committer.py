@@ -441,9 +441,10 @@ print(counted("wrote-a"))
     "a disk that hangs fails its file after the timeout and another worker goes on": (
         """
 from dcmtx.pool import workers
+late = 0
 class Clock:
     def monotonic(self):
-        return time.monotonic() + 1000 * counted("hanging")
+        return time.monotonic() + late
 def hang(fd):
     count("hanging")
     time.sleep(1000)
@@ -455,8 +456,9 @@ open("hangs", "w").close()
 workers.time = Clock()
 with Pool(work, 1, timeout=900) as pool:
     pool.submit("hangs")
-    while not counted("hanging"):
+    while not (counted("hanging") and pool._workers[0].written):
         pool.step(0.01)
+    late = 1000
     pool.submit("b")
     found = []
     while len(found) < 2:
