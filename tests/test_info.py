@@ -142,6 +142,7 @@ E_, W_, N_ = Severity.ERROR, Severity.WARNING, Severity.NOTE
 Bad = tuple[Severity, Callable[[], bytes], Callable[[], bytes]]
 # Code: its severity, a file that shows it, and the nearest one that does not.
 FILES: dict[str, Bad] = {
+    "N_DAMAGED": (W_, lambda: jls().encode() + b"not an element", lambda: jls().encode()),
     "N_DELIMITER": (W_, without_delimiter, lambda: frames().encode()),
     "N_DUPLICATE": (
         E_,
@@ -466,6 +467,16 @@ def test_a_frame_that_cannot_be_decoded_is_a_finding():
     info = look(jls().encode().replace(JLS, bytes(stream)), decode=True)
     assert info.frames == ()
     assert [finding.frame for finding in info.findings if finding.severity is Severity.ERROR] == [0]
+
+
+def test_a_file_with_garbage_at_its_end_is_described_all_the_same():
+    info = look(jls().encode() + b"not an element", decode=True)
+    assert [(finding.code, finding.severity) for finding in info.findings] == [
+        ("E_TRUNCATED", E_), ("N_DAMAGED", W_)
+    ]  # fmt: skip
+    assert info.streams.first is not None
+    assert info.frames is not None
+    assert len(info.frames) == 1
 
 
 def test_of_many_frames_a_code_is_told_once_with_their_number():
