@@ -234,7 +234,7 @@ def _findings(info: Info, dataset: DataSet, opened: Opened) -> Iterator[Finding]
         yield Finding.of_error(frames.fault)
     yield from frames.notes
     if header.pixel is not None:
-        yield from wrapping.element(header, header.pixel, encapsulated=frames.encapsulated)
+        yield from wrapping.element(header, header.pixel, dataset.syntax)
     if frames.fragments is not None:
         yield from wrapping.items(frames.fragments)
         yield from wrapping.tables(info.basic, info.extended, frames.notes)
