@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -243,9 +244,14 @@ class Careless(http.server.BaseHTTPRequestHandler):
             return
         self._answer(200, self.objects[self.path], ETag='"1"', Last_Modified="Thu, 26 Nov 2026 00:00:00 GMT")
 
-    def do_DELETE(self) -> None:
-        self.objects.pop(self.path, None)
-        self._answer(204)
+    def do_POST(self) -> None:
+        """Delete objects, as DeleteObjects says."""
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        keys = re.findall("<Key>(.*?)</Key>", body)
+        for key in keys:
+            self.objects.pop(f"/{BUCKET}/{key}", None)
+        deleted = "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys)
+        self._answer(200, f"<DeleteResult>{deleted}</DeleteResult>".encode())
 
 
 @pytest.fixture
@@ -305,7 +311,7 @@ def test_the_web_is_read_and_not_written(careless, tmp_path: Path) -> None:
     assert ran == Ran(0, "", "")
     ran = batches.run("out.dcm", f"{host}/dir/b.dcm", "--to", "rle", cwd=tmp_path)
     assert ran.status == 2
-    assert "can only be read" in ran.line
+    assert "places of http:// cannot be written" in ran.line
 
 
 def test_the_package_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command) -> None:
