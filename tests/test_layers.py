@@ -41,7 +41,8 @@ WINGS = {"batch", "serve", "peers", "relay"}
 
 # Libraries, and the rooms that may import them. What is in none of these sets is the standard library or forbidden.
 LIBRARIES = {
-    "pydicom": {"transcoding"},  # by the module for its data sets; its dictionary is loaded by itself, by dataset.vr
+    # By the module for its data sets, and by the relay; its dictionary is loaded by itself, by dataset.vr.
+    "pydicom": {"transcoding", "wing"},
     "click": {"cli"},
     "rich": {"cli"},
     "numpy": {"pixel", "codec", "transcoding"},
@@ -182,8 +183,9 @@ def test_the_ground_floor_is_the_standard_library():
         assert {room_of(name) for name in module.inside} <= {"ground"}
 
 
-def test_pydicom_is_imported_by_the_module_for_its_data_sets_alone():
-    assert [module.name for module in MODULES if "pydicom" in module.libraries] == ["transcoding.pydicom_dataset"]
+def test_pydicom_is_imported_by_the_module_for_its_data_sets_and_the_relay_alone():
+    users = [module.name for module in MODULES if "pydicom" in module.libraries]
+    assert [name for name in users if not name.startswith("relay.")] == ["transcoding.pydicom_dataset"]
     (module,) = [module for module in MODULES if module.name == "transcoding.pydicom_dataset"]
     assert "pydicom" not in at_import(module)
     assert not [other.name for other in MODULES if module.name in other.inside]
@@ -198,6 +200,11 @@ def at_import(module: Module) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found.add(node.module)
     return found
+
+
+def test_libraries_of_the_network_are_imported_by_the_relay_alone():
+    users = {module.name for module in MODULES if module.libraries & {"pynetdicom", "prometheus_client", "httpx"}}
+    assert not [name for name in users if not name.startswith("relay.")]
 
 
 def test_codecs_import_their_libraries_when_they_are_called():
