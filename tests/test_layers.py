@@ -37,7 +37,7 @@ ROOMS = [
     "cli",
 ]
 GROUND = {"_version", "errors", "record", "syntax", "policy", "finding", "signals"}
-WINGS = {"batch", "serve", "peers", "relay"}
+WINGS = {"batch", "inspect", "serve", "peers", "relay"}
 
 # Libraries, and the rooms that may import them. What is in none of these sets is the standard library or forbidden.
 LIBRARIES = {
@@ -48,6 +48,7 @@ LIBRARIES = {
     "numpy": {"pixel", "codec", "transcoding"},
     "isal": {"codec", "place"},
     **{library: {"wing"} for library in ("pynetdicom", "prometheus_client", "httpx")},  # of the relay alone, see below
+    "pyarrow": {"place"},
     **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS")},
 }
 # Modules of rooms with NumPy that do without it: the ones that every start needs.
