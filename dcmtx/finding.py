@@ -66,6 +66,7 @@ CODES: dict[str, str] = {
     "N_PADDING_VALUE": "pixels of Pixel Padding Value may have another value now",
     "N_RETIRED": "the transfer syntax is retired",
     "N_SIGNATURES": "digital signatures that would not be valid any more were removed",
+    "N_DONE_BEFORE": "the file was passed over, because its destination is what would be made",
     "N_SKIPPED": "the file was passed over",
     "N_TIFF": "the preamble made it a TIFF file too, which it is no longer",
     "N_UID_KEPT": "SOP Instance UID is kept, though the pixels differ",

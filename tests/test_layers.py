@@ -37,16 +37,18 @@ ROOMS = [
     "cli",
 ]
 GROUND = {"_version", "errors", "record", "syntax", "policy", "finding", "signals"}
-WINGS = {"batch", "serve", "peers", "relay"}
+WINGS = {"batch", "inspect", "serve", "peers", "relay"}
 
 # Libraries, and the rooms that may import them. What is in none of these sets is the standard library or forbidden.
 LIBRARIES = {
-    "pydicom": {"transcoding"},  # by the module for its data sets; its dictionary is loaded by itself, by dataset.vr
+    # By the module for its data sets, and by the relay; its dictionary is loaded by itself, by dataset.vr.
+    "pydicom": {"transcoding", "wing"},
     "click": {"cli"},
     "rich": {"cli"},
     "numpy": {"pixel", "codec", "transcoding"},
     "isal": {"codec", "place"},
     **{library: {"wing"} for library in ("pynetdicom", "prometheus_client", "httpx")},  # of the relay alone, see below
+    "pyarrow": {"place"},
     **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS")},
 }
 # Modules of rooms with NumPy that do without it: the ones that every start needs.
@@ -182,8 +184,9 @@ def test_the_ground_floor_is_the_standard_library():
         assert {room_of(name) for name in module.inside} <= {"ground"}
 
 
-def test_pydicom_is_imported_by_the_module_for_its_data_sets_alone():
-    assert [module.name for module in MODULES if "pydicom" in module.libraries] == ["transcoding.pydicom_dataset"]
+def test_pydicom_is_imported_by_the_module_for_its_data_sets_and_the_relay_alone():
+    users = [module.name for module in MODULES if "pydicom" in module.libraries]
+    assert [name for name in users if not name.startswith("relay.")] == ["transcoding.pydicom_dataset"]
     (module,) = [module for module in MODULES if module.name == "transcoding.pydicom_dataset"]
     assert "pydicom" not in at_import(module)
     assert not [other.name for other in MODULES if module.name in other.inside]
@@ -198,6 +201,11 @@ def at_import(module: Module) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found.add(node.module)
     return found
+
+
+def test_libraries_of_the_network_are_imported_by_the_relay_alone():
+    users = {module.name for module in MODULES if module.libraries & {"pynetdicom", "prometheus_client", "httpx"}}
+    assert not [name for name in users if not name.startswith("relay.")]
 
 
 def test_codecs_import_their_libraries_when_they_are_called():

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from dcmtx.pool.executor import Executor
     from dcmtx.pool.workers import Pool
 
+# Why --resume skips a file.
+DONE_BEFORE = "done before"
 # Errors that only mean a skip for files found in a directory. A file that the user named fails with them.
 _PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
 
@@ -166,7 +168,7 @@ def perform(task: Task) -> Done:
         if reason:
             return Done(job.src, job.dst, skip=reason)
         if task.resume and _is_done(job):
-            return Done(job.src, job.dst, skip="done before")
+            return Done(job.src, job.dst, skip=DONE_BEFORE)
         if not job.dry_run:
             _sweep_once(os.path.dirname(job.dst) or os.curdir)
         return Done(job.src, job.dst, run(job, worker.cores))

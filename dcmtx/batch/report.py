@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dcmtx.batch.convert import DONE_BEFORE
 from dcmtx.batch.summary import Summary
 from dcmtx.dataset.edit import Append, Edit, Remove, Reserve, Set, Within
 from dcmtx.dataset.element import tag_text
@@ -106,9 +107,24 @@ def _size(count: float) -> str:
 _FIELDS: dict[str, Any] = {
     "version": RECORD_VERSION, "source": None, "destination": None, "status": None, "syntax_in": None,
     "syntax_out": None, "decoder": None, "encoder": None, "frames": None, "bytes_in": None, "bytes_out": None,
-    "ratio": None, "psnr": None, "pixels_sha256": None, "sop_instance_in": None, "sop_instance_out": None,
-    "seconds": None, "notes": [], "error": None, "plan": None,
+    "ratio": None, "psnr": None, "pixels_sha256": None, "pixels_sha256_out": None, "sop_instance_in": None,
+    "sop_instance_out": None, "seconds": None, "notes": [], "error": None, "plan": None,
 }  # fmt: skip
+
+
+# The types of the fields, by Arrow's names, for those who write tables.
+_NOTE = {"code": "string", "severity": "string", "tag": "string", "frame": "int64", "text": "string"}
+_ERROR = {
+    "code": "string", "status": "int64", "message": "string", "what": "string", "advice": "string", "frame": "int64",
+}  # fmt: skip
+COLUMNS: dict[str, Any] = {
+    **dict.fromkeys(_FIELDS, "string"),
+    **dict.fromkeys(("version", "frames", "bytes_in", "bytes_out"), "int64"),
+    **dict.fromkeys(("ratio", "psnr", "seconds"), "float64"),
+    "notes": [_NOTE],
+    "error": _ERROR,
+    "plan": {"steps": ["string"], "changes": ["string"]},
+}
 
 
 def skip_record(src: str, dst: str, why: str) -> dict[str, Any]:
@@ -117,7 +133,7 @@ def skip_record(src: str, dst: str, why: str) -> dict[str, Any]:
         "source": src,
         "destination": dst,
         "status": "skipped",
-        "notes": [_note(Finding("N_SKIPPED", why))],
+        "notes": [_note(Finding("N_DONE_BEFORE", why) if why == DONE_BEFORE else Finding("N_SKIPPED", why))],
     }
 
 
@@ -154,6 +170,7 @@ def as_record(result: Outcome | DcmtxError, src: str, dst: str) -> dict[str, Any
         "ratio": result.ratio,
         "psnr": result.psnr if result.psnr is None or result.psnr < 1e9 else None,
         "pixels_sha256": result.digest,
+        "pixels_sha256_out": result.digest_out,
         "sop_instance_in": result.instance_in or None,
         "sop_instance_out": result.instance_out or None,
         "seconds": round(result.seconds, 6),

@@ -25,6 +25,7 @@ from dcmtx.signals import handle_signals  # noqa: E402
 COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("dcmtx.cli.convert:convert", "Convert DICOM files to another transfer syntax."),
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
+    "audit": ("dcmtx.cli.audit:audit", "Prove a migrated archive from the report of its conversion."),
     "serve": ("dcmtx.cli.serve:serve", "Do the work of every dcmtx called, with codecs loaded."),
     "as": ("dcmtx.cli.peers:as_peer", "Take the words of gdcmconv, DCMTK and other converters."),
     "link": ("dcmtx.cli.peers:link", "Give dcmtx the names of other converters in a directory."),

@@ -35,6 +35,7 @@ class Output:
         self.report = report
         self._goes_on = goes_on
         self._file: IO[str] | None = None
+        self._lines = report
         self._told: dict[str, tuple[int, str]] = {}
 
     @property
@@ -51,9 +52,12 @@ class Output:
     def __enter__(self) -> Self:
         """Open the report."""
         if self.report is not None:
-            from dcmtx.cli.reports import open_report
+            from dcmtx.cli.reports import begin_parquet, lines_of, open_report
 
-            self._file = open_report(self.report, goes_on=self._goes_on)
+            self._lines = lines_of(self.report)
+            if self._lines != self.report:
+                begin_parquet(self.report, goes_on=self._goes_on)
+            self._file = open_report(self._lines, goes_on=self._goes_on)
         return self
 
     def __exit__(
@@ -63,6 +67,10 @@ class Output:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
+            if self._lines != self.report and self.report is not None:
+                from dcmtx.cli.reports import end_parquet
+
+                end_parquet(self.report)
 
     def record(self, result: Outcome | DcmtxError, src: str, dst: str, skip: str = "") -> None:
         """Write the record of a file."""

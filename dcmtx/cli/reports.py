@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import click
+
+from dcmtx.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from dcmtx.batch.walk import Root
@@ -63,6 +66,56 @@ def _is_same(report: str, path: str, standard: int) -> bool:
 # --- what is there -----------------------------------------------------------------------------------------------
 
 
+def lines_of(report: str) -> str:
+    """Return where the lines of a report are written: the report itself, or beside the Parquet that they become."""
+    from dcmtx.place.tables import is_parquet
+
+    return f"{report}.jsonl" if is_parquet(report) else report
+
+
+def begin_parquet(report: str, *, goes_on: bool) -> None:
+    """Prepare the lines of a report in Parquet: with `goes_on`, those of the one that is there, or that was begun.
+
+    Raises UsageError for a file that is there and is no report, UnsupportedError without pyarrow.
+    """
+    from dcmtx.place.tables import check_parquet, read_records
+
+    check_parquet()
+    lines = lines_of(report)
+    if not os.path.exists(report) or os.path.getsize(report) == 0:
+        return
+    try:
+        records = read_records(report)
+        first = next(records, None)
+        if first is not None and not first.keys() >= _FIELDS:
+            raise click.UsageError(f"the report {report} exists and is no report; name another file, or remove it")
+        if first is None or not goes_on or os.path.exists(lines):
+            return
+        import json
+
+        with open(lines, "x", encoding="utf-8") as file:
+            file.writelines(json.dumps(record) + "\n" for record in itertools.chain([first], records))
+    except InputError as error:
+        raise click.UsageError(
+            f"the report {report} exists and is no report: {error.what}; name another file"
+        ) from error
+
+
+def end_parquet(report: str) -> None:
+    """Make the Parquet of the lines that were written, and remove them. Raises OutputError; then the lines stay."""
+    from dcmtx.batch.report import COLUMNS
+    from dcmtx.place.tables import write_parquet
+
+    lines = lines_of(report)
+    try:
+        write_parquet(lines, report, COLUMNS)
+        os.unlink(lines)
+    except OSError as error:
+        raise OutputError(
+            f"the report {report} cannot be written: {error.strerror or error}", advice=f"its lines are in {lines}"
+        ) from error
+
+
 def open_report(path: str, *, goes_on: bool) -> IO[str]:
     """Open a report for writing: from its beginning, or behind what is there, with `goes_on`.
 
@@ -74,7 +127,7 @@ def open_report(path: str, *, goes_on: bool) -> IO[str]:
         if there:
             _check(path, goes_on=goes_on)
         if there and goes_on:
-            _cut_torn_line(path)
+            cut_torn_line(path)
         return open(path, "a" if there and goes_on else "w", encoding="utf-8", buffering=1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -115,8 +168,10 @@ def _is_torn(line: bytes) -> bool:
     return line.startswith(_BEGINS) or _BEGINS.startswith(line)
 
 
-def _cut_torn_line(path: str) -> None:
+def cut_torn_line(path: str) -> None:
     """Take away what stands behind the last complete line: its writer was killed."""
+    if not os.path.isfile(path):
+        return
     with open(path, "r+b") as file:
         position = file.seek(0, os.SEEK_END)
         while position:

@@ -10,6 +10,8 @@ from dcmtx.record import Record
 # The AE title of a relay that was given none.
 OWN_TITLE = "DCMTX"
 DICOM_PORT = 104
+# Where the status page is, unless told otherwise: it has no password.
+LOOPBACK = "127.0.0.1"
 
 
 class Tls(Record):
@@ -141,7 +143,7 @@ class Condition(Record):
 
 
 class Route(Record):
-    """Instances that meet all conditions go to these destinations; with `otherwise`, those that no other route takes."""
+    """Instances that meet all conditions go to these destinations; `otherwise`: those that no other route takes."""
 
     where: tuple[Condition, ...]
     to: tuple[str, ...]
@@ -151,7 +153,7 @@ class Route(Record):
 class Http(Record):
     """The status page. `hosts` are names it may be called by, beside its address. `read_only`: no retry and no drop."""
 
-    host: str = "127.0.0.1"
+    host: str = LOOPBACK
     port: int = 8042
     hosts: tuple[str, ...] = ()
     show_names: bool = False

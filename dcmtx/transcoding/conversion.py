@@ -136,6 +136,7 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
         ratio=written.ratio,
         psnr=written.psnr,
         digest=written.digest,
+        digest_out=written.digest_out,
         notes=tuple(dict.fromkeys(notes)),
     )
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # Frames are decoded as for an uncompressed file; beyond the size limit of native Pixel Data, as uncompressed fragments.
 _TARGET, _LARGE_TARGET = "explicit", "encapsulated"
+_PIECE = 1 << 20
 
 
 class DecodedFrames:
@@ -85,6 +86,30 @@ class DecodedFrames:
         with self._named():
             frame: NDArray[Any] = self._decoder(place)
         return frame
+
+    def sha256(self) -> str:
+        """Return the hexadecimal SHA-256 of all pixels: the `digest` of an Outcome, `pixels_sha256` of reports.
+
+        It is that of Pixel Data in Explicit VR Little Endian, colour by pixel, without the pad byte.
+        """
+        from dcmtx.transcoding.tally import Digest
+
+        digest = Digest()
+        held = self._held()
+        # Cells by pixel are carried as they are, and hashed so: chroma that is shared in them stays shared.
+        if not held.encapsulated and held.format is not None and held.format.planar == 0:
+            for offset in range(0, held.format.native_bytes, _PIECE):
+                digest.add_bytes(held.native_bytes(offset, min(_PIECE, held.format.native_bytes - offset)))
+            return digest.hexdigest()
+        for frame in self:
+            digest.add(frame, one_bit=self.format.allocated == 1)
+        return digest.hexdigest()
+
+    def _held(self) -> CodedFrames:
+        """Return the frames as the file holds them."""
+        if self._decoder is None:
+            raise ValueError("the frames are closed")
+        return self._decoder.held
 
     def close(self) -> None:
         """Close the file; a file object of the caller stays open. A second call does nothing."""
@@ -180,7 +205,7 @@ class _FrameDecoder:
         fmt = plan.source_format
         assert fmt is not None
         row = plan.decoder or DECODERS.choose(frames.syntax.uid, frames.syntax.label, fmt)
-        self._frames = frames
+        self.held = frames
         self._decoded_format = plan.decoded_format or _by_pixel(fmt)
         self._decode = FrameDecoder(
             frames, row, plan.transform, held=fmt, shown=self._decoded_format, scans=True, option="the decoder"
@@ -199,5 +224,5 @@ class _FrameDecoder:
         return result.astype(self.format.dtype, copy=False)
 
     def _decoded(self, number: int) -> Asking:
-        words = yield from self._decode.words(self._frames.frame(number))
+        words = yield from self._decode.words(self.held.frame(number))
         return words

@@ -39,7 +39,8 @@ class Measure(Record):
 class EncodedFrame(Record):
     """One frame as the target holds it: its bytes, the overlays extracted from it, and the measured loss.
 
-    `words` are the decoded words of the source, if they are kept. `cleared` is how many words had content outside Bits
+    `words` are the decoded words of the source, if they are kept, and `given` those that were encoded, if they are
+    others. `cleared` is how many words had content outside Bits
     Stored that was cleared, as the user chose. `exact` says that the frame is lossless although loss was allowed;
     `spare` is how many bytes the lossless frame takes, or would take.
     """
@@ -48,6 +49,7 @@ class EncodedFrame(Record):
     overlays: tuple[Frame, ...] = ()
     measure: Measure | None = None
     words: Frame = None
+    given: Frame = None
     cleared: int = 0
     exact: bool = False
     spare: int = 0
@@ -195,9 +197,11 @@ class FrameCoder:
         if self._check is not None and not self._unverified:
             stream = bytes(data) if self._plan.syntax.family in KINDS else data
             measure = self._verify(words, (yield self._check, stream), stream, exact=exact)
+        given = None if words is decoded or not self._keep_words else words
         return EncodedFrame(
-            data, overlays=overlays, measure=measure, words=decoded, cleared=cleared, exact=exact, spare=spare
-        )
+            data, overlays=overlays, measure=measure, words=decoded, given=given, cleared=cleared, exact=exact,
+            spare=spare,
+        )  # fmt: skip
 
     def _encoded(self, words: Frame, exactly: Coder) -> Asking:
         """Return encoded words, losslessly where the requested loss saves no bytes.

@@ -109,6 +109,8 @@ class Outcome(Record):
     Instance UIDs; `ratio` is the compression ratio of the pixels, counted from Bits Stored, if they were encoded;
     `psnr` is in decibels. `digest` is the hexadecimal SHA-256 of the source's decoded pixels, if it was requested and
     they were decoded: that of Pixel Data in Explicit VR Little Endian, colour by pixel, without the pad byte.
+    `digest_out` is that of the destination's, which differ where chroma, overlays or unused bits were changed; None
+    after loss.
     """
 
     job: Job
@@ -127,6 +129,7 @@ class Outcome(Record):
     ratio: float | None = None
     psnr: float | None = None
     digest: str | None = None
+    digest_out: str | None = None
     notes: tuple[Finding, ...] = ()
 
 

@@ -14,7 +14,7 @@ from dcmtx.planning.plan import Plan
 from dcmtx.policy import MEMORY
 from dcmtx.record import Record
 from dcmtx.transcoding.frames import Frames
-from dcmtx.transcoding.tally import Digest, Tally
+from dcmtx.transcoding.tally import Digests, Tally
 
 if TYPE_CHECKING:
     from dcmtx.pixel.bits import BitPacker
@@ -51,7 +51,7 @@ class PixelWriter:
         slots: Slots,
         window: Window,
         tally: Tally,
-        digest: Digest | None,
+        digest: Digests | None,
         watch: Callable[[int, int], None] | None,
     ) -> None:
         self._frames = frames.in_words(plan.word_bytes)
@@ -94,7 +94,8 @@ class PixelWriter:
             if self._watch is not None:
                 self._watch(self._tally.frames, frames)
             if self._digest is not None and coded.words is not None:
-                self._digest.add(coded.words, one_bit=fmt.allocated == 1)
+                held = self._plan.source_format or fmt
+                self._digest.add(coded.words, coded.given, one_bit=held.allocated == 1, one_bit_out=fmt.allocated == 1)
             for index, plane in enumerate(coded.overlays):
                 self._write_overlay(index, plane)
             yield coded
@@ -178,14 +179,14 @@ class PixelWriter:
             from dcmtx.codec.native import decode
 
             for number in range(fmt.frames):
-                self._digest.add(decode(held.frame(number), fmt, fmt), one_bit=False)
+                self._digest.source.add(decode(held.frame(number), fmt, fmt), one_bit=False)
         frames = 0 if fmt is None else fmt.frames
         for offset in range(0, length, _PIECE):
             if self._watch is not None and frames > 1:
                 self._watch(offset * frames // length, frames)
             data = held.native_bytes(offset, min(_PIECE, length - offset))
             if self._digest is not None and not by_plane:
-                self._digest.add_bytes(data)
+                self._digest.source.add_bytes(data)
             last = offset + _PIECE >= length
             data += bytes(length % 2) if last else b""
             self._sink.write(swap(data, unit))

@@ -27,6 +27,7 @@ class Written(Record):
     ratio: float | None = None
     psnr: float | None = None
     digest: str | None = None
+    digest_out: str | None = None
     needless: bool = False
     notes: tuple[Finding, ...] = ()
 
@@ -81,6 +82,12 @@ class Digest:
         self._hash = sha256()
         self._packer: BitPacker | None = None
 
+    def copy(self) -> Digest:
+        """Return another digest that has hashed the same. There is no rest of bits: such frames are not copied."""
+        other = Digest()
+        other._hash = self._hash.copy()
+        return other
+
     def add(self, words: Frame, *, one_bit: bool) -> None:
         """Account for a frame of words; 1-bit frames are packed without gaps."""
         if one_bit:
@@ -102,6 +109,27 @@ class Digest:
         if self._packer is not None:
             self._hash.update(self._packer.flush())
         return self._hash.hexdigest()
+
+
+class Digests:
+    """The digests of the source's pixels, and of the destination's, which are hashed apart once they differ."""
+
+    def __init__(self) -> None:
+        self.source = Digest()
+        self._target: Digest | None = None
+
+    def add(self, words: Frame, given: Frame, *, one_bit: bool, one_bit_out: bool) -> None:
+        """Account for a frame: its words in the source, and those that its encoder was given, None for the same."""
+        if given is not None and self._target is None:
+            self._target = Digest() if one_bit else self.source.copy()
+        self.source.add(words, one_bit=one_bit)
+        if self._target is not None:
+            self._target.add(words if given is None else given, one_bit=one_bit_out)
+
+    def hexdigests(self) -> tuple[str, str]:
+        """Return the SHA-256 of the source's pixels, and of the destination's."""
+        source = self.source.hexdigest()
+        return source, source if self._target is None else self._target.hexdigest()
 
 
 def cleared_notes(tally: Tally) -> tuple[Finding, ...]:

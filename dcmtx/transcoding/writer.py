@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from dcmtx.transcoding.elements import edited
 from dcmtx.transcoding.frames import Frames
 from dcmtx.transcoding.pixels import PixelWriter, Slots, Window
 from dcmtx.transcoding.source import DataSet
-from dcmtx.transcoding.tally import Digest, Tally, Written, cleared_notes, loss_notes
+from dcmtx.transcoding.tally import Digests, Tally, Written, cleared_notes, loss_notes
 
 if TYPE_CHECKING:
     from dcmtx.place.deflate import Deflating
@@ -44,7 +45,7 @@ class Writer:
         self._sink: Sink | Deflating = sink
         self._slots: Slots = {}
         self._tally = Tally()
-        self._digest = Digest() if digest else None
+        self._digest = Digests() if digest else None
         self._frames = frames
         self._window = window
         self._watch = watch
@@ -69,7 +70,12 @@ class Writer:
             deflating.finish()
         # Routes that copy codestreams, or have no pixels, do not see decoded pixels.
         seen = self._digest is not None and plan.route.shows_pixels and plan.order_known
-        return self._account().replace(digest=self._digest.hexdigest() if self._digest and seen else None)
+        written = self._account()
+        if self._digest is None or not seen:
+            return written
+        source, target = self._digest.hexdigests()
+        lost = plan.irreversible and written.psnr != math.inf
+        return written.replace(digest=source, digest_out=None if lost else target)
 
     def _deflate(self) -> Deflating:
         """Deflate everything that follows."""

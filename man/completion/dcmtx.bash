@@ -16,7 +16,7 @@ _dcmtx() {
     fi
     if ((COMP_CWORD > 1)); then
         case ${COMP_WORDS[1]} in
-            convert | syntaxes | serve | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
+            convert | syntaxes | audit | serve | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case $command:$before in
@@ -49,6 +49,10 @@ _dcmtx() {
         convert:-i|convert:--input) _dcmtx_files "$word"; return ;;
         convert:-o|convert:--output) _dcmtx_files "$word"; return ;;
         convert:--report) _dcmtx_files "$word"; return ;;
+        audit:--was) return ;;
+        audit:-j|audit:--jobs) return ;;
+        audit:--timeout) return ;;
+        audit:--proof) _dcmtx_files "$word"; return ;;
         serve:--socket) _dcmtx_files "$word"; return ;;
         serve:-j|serve:--jobs) return ;;
         serve:--log-format) COMPREPLY=($(compgen -W "text json" -- "$word")); return ;;
@@ -59,6 +63,7 @@ _dcmtx() {
         case $command in
             convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --uid --offset-table --overlays --icon --signatures --unused-bits --one-bit --word-order --no-pixels --fallback -F --force --verify --no-verify --decoder --encoder -n --no-clobber -j --jobs --memory --resume --fail-fast --timeout --dry-run -i --input -o --output --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
+            audit) COMPREPLY=($(compgen -W "--pixels --was -j --jobs --timeout --json --proof --resume --quiet -h --help" -- "$word")); ;;
             serve) COMPREPLY=($(compgen -W "--socket -j --jobs --log-format --status --json --unit --client-source -h --help" -- "$word")); ;;
             as) COMPREPLY=($(compgen -W "--dcmtx-status -h --help" -- "$word")); ;;
             link) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
@@ -71,13 +76,14 @@ _dcmtx() {
     case $command in
         convert) _dcmtx_files "$word"; ;;
         syntaxes) ;;
+        audit) _dcmtx_files "$word"; ;;
         serve) ;;
         as) COMPREPLY=($(compgen -W "gdcmconv dcmconv dcmcjpeg dcmdjpeg dcmcjpls dcmdjpls dcmcrle dcmdrle dcm2dcm dicom-transcode" -- "$word")); ;;
         link) _dcmtx_files "$word"; ;;
         completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")); ;;
         hook) COMPREPLY=($(compgen -W "orthanc-python orthanc-lua orthanc-c" -- "$word")); ;;
     esac
-    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert syntaxes serve as link completion hook" -- "$word"))
+    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert syntaxes audit serve as link completion hook" -- "$word"))
 }
 
 complete -F _dcmtx dcmtx

@@ -1,0 +1,134 @@
+"""`dcmtx audit`."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import ExitStack, closing
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from dcmtx.cli import SETTINGS, printable, say
+from dcmtx.errors import ExitStatus
+
+if TYPE_CHECKING:
+    from dcmtx.inspect.proof import Proof
+
+
+@click.command(options_metavar="[OPTIONS]", context_settings=SETTINGS)
+@click.argument("report")
+@click.argument("root", required=False)
+@click.option("--pixels", is_flag=True, help="Decode every frame, and compare with the SHA-256 of the record.")
+@click.option("--was", metavar="DIR", help="Where ROOT was when the report was written, if it has been moved.")
+@click.option("-j", "--jobs", type=click.IntRange(1), help="Worker processes. [default: the cores of this process]")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds for one file.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
+@click.option(
+    "--proof", metavar="FILE", help="One JSON object per file in FILE, each line complete when it is written."
+)
+@click.option("--resume", is_flag=True, help="Do not repeat what the FILE of --proof has proven already.")
+@click.option("--quiet", is_flag=True, help="No summary.")
+def audit(report: str, root: str | None, **options: Any) -> int:
+    """Prove a migrated archive from the report of its conversion.
+
+    REPORT is what `dcmtx convert --report` wrote: JSON lines or Parquet. Each destination in it must be there, with the
+    size, the transfer syntax and the SOP Instance UID of its record; with --pixels it must decode to the recorded
+    SHA-256. With ROOT, the directory of the archive, what lies below it and is not in the report is told too. Relative
+    destinations are those of the directory that you are in.
+
+    What differs is printed, a line each: missing, changed, not made (its conversion failed), unreported. If there is
+    any, the exit status is 7. Pixels that were coded with loss, and those that the conversion did not decode, have
+    nothing to be compared with: they are decoded, and counted as uncompared.
+
+    \b
+    dcmtx convert old new --to htj2k --report moved.jsonl
+    dcmtx audit moved.jsonl new --pixels
+    """
+    if options["was"] is not None and root is None:
+        raise click.UsageError("--was says where ROOT was, and there is no ROOT")
+    if options["resume"] and options["proof"] is None:
+        raise click.UsageError("--resume goes on with the FILE of --proof, and there is none")
+    if root is not None and not os.path.isdir(root):
+        raise click.UsageError(f"{root} is no directory")
+    return _Audit(report, root, options).run()
+
+
+class _Audit:
+    """One audit, and what it has counted."""
+
+    def __init__(self, report: str, root: str | None, options: dict[str, Any]) -> None:
+        from dcmtx.inspect.audit import Question
+        from dcmtx.inspect.proof import Verdict
+
+        self._options = options
+        self._question = Question(
+            report,
+            root,
+            options["was"],
+            pixels=options["pixels"],
+            before=options["proof"] if options["resume"] else None,
+        )
+        self._counts = dict.fromkeys(Verdict, 0)
+        self._frames = 0
+        self._file: IO[str] | None = None
+
+    def run(self) -> int:
+        """Audit, and return the exit status."""
+        from dcmtx.inspect.audit import audit, local_pool
+        from dcmtx.inspect.ledger import Ledger
+        from dcmtx.pool.machine import available_cores
+
+        workers = self._options["jobs"] or available_cores()
+        with ExitStack() as stack:
+            ledger = stack.enter_context(Ledger())
+            executor = stack.enter_context(local_pool(workers, self._options["timeout"]))
+            if self._options["proof"] is not None:
+                self._file = stack.enter_context(self._open(self._options["proof"]))
+            for proof in stack.enter_context(closing(audit(self._question, executor, ledger))):
+                self._tell(proof)
+            if not self._options["quiet"]:
+                say(f"dcmtx: {self._summary(ledger.settled, ledger.skipped)}")
+        return (
+            ExitStatus.OK if all(verdict.holds or not n for verdict, n in self._counts.items()) else ExitStatus.VERIFY
+        )
+
+    def _open(self, path: str) -> IO[str]:
+        from dcmtx.cli.reports import cut_torn_line
+
+        try:
+            if self._options["resume"]:
+                cut_torn_line(path)
+                return open(path, "a", encoding="utf-8", buffering=1)
+            return open(path, "x", encoding="utf-8", buffering=1)
+        except FileExistsError:
+            raise click.UsageError(f"{path} exists; --resume goes on with it") from None
+        except OSError as error:
+            raise click.UsageError(f"{path} cannot be written: {error.strerror}") from error
+
+    def _tell(self, proof: Proof) -> None:
+        from dcmtx.inspect.audit import as_record
+
+        self._counts[proof.verdict] += 1
+        self._frames += proof.frames
+        if self._file is not None or self._options["as_json"]:
+            line = json.dumps(as_record(proof, pixels=self._question.pixels))
+            if self._file is not None:
+                self._file.write(line + "\n")
+            if self._options["as_json"]:
+                click.echo(line)
+                return
+        if not proof.verdict.holds:
+            what = f": {printable(proof.what)}" if proof.what else ""
+            click.echo(f"{proof.verdict.value}: {printable(proof.path)}{what}")
+
+    def _summary(self, settled: int, skipped: int) -> str:
+        said = [f"{count} {verdict.value}" for verdict, count in self._counts.items() if count]
+        said += [f"{settled} proven before"] if settled else []
+        said += [f"{skipped} skipped by the conversion"] if skipped else []
+        frames = f"; {_count(self._frames, 'frame')} decoded" if self._question.pixels else ""
+        return f"{_count(sum(self._counts.values()), 'file')}: {', '.join(said) or 'nothing'}{frames}"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'s' * (number != 1)}"

@@ -1,0 +1,156 @@
+"""Proves a migrated archive from the report of its conversion."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Generator, Iterator
+from typing import IO, TYPE_CHECKING, Any
+
+from dcmtx.errors import DcmtxError, InputError
+from dcmtx.inspect.ledger import Ledger
+from dcmtx.inspect.proof import Proof, Task, Verdict, prove
+from dcmtx.place.atomic import is_temporary
+from dcmtx.record import Record
+
+if TYPE_CHECKING:
+    from dcmtx.pool.executor import Executor
+    from dcmtx.pool.workers import Pool
+
+PROOF_VERSION = 1
+
+
+class Question(Record):
+    """What to audit: the report of a conversion, and below which directory nothing else may lie.
+
+    `was` is where `root` was when the report was written. `pixels` asks for every frame to be decoded. `before` is the
+    record of an earlier audit, whose proofs are not repeated.
+    """
+
+    report: str
+    root: str | None = None
+    was: str | None = None
+    pixels: bool = False
+    before: str | None = None
+
+
+def local_pool(workers: int, timeout: float | None = None) -> Pool[Task, Proof]:
+    """Return a pool of processes on this machine for proofs."""
+    from dcmtx.pool.workers import Pool
+
+    return Pool(prove, workers, timeout=timeout)
+
+
+def audit(question: Question, executor: Executor[Task, Proof], ledger: Ledger) -> Generator[Proof, None, None]:
+    """Yield a proof for each destination of a report, then for each file below `root` that the report does not have.
+
+    Memory does not depend on the length of the report. Raises InputError for a report that cannot be read, or is none.
+    """
+    read_report(question, ledger)
+    if question.before is not None:
+        _settle(question, ledger)
+    for promise in ledger.open_promises():
+        executor.submit(Task(promise, question.pixels))
+        yield from _proofs(executor)
+    yield from _proofs(executor, wait_for_all=True)
+    if question.root is not None:
+        yield from _unreported(question.root, ledger)
+
+
+def _proofs(executor: Executor[Task, Proof], *, wait_for_all: bool = False) -> Iterator[Proof]:
+    for task, result in executor.results(wait_for_all=wait_for_all):
+        if isinstance(result, DcmtxError):
+            yield Proof(task.promise.path, Verdict.CHANGED, what=result.message)
+        else:
+            yield result
+
+
+# --- the report ------------------------------------------------------------------------------------------------------
+
+
+def read_report(question: Question, ledger: Ledger) -> None:
+    """Put all records of a report into a ledger. Raises InputError."""
+    from dcmtx.place.tables import read_records
+
+    moved = _mover(question)
+    try:
+        for record in read_records(question.report):
+            if isinstance(record.get("destination"), str):
+                record["destination"] = moved(record["destination"])
+            ledger.add(record)
+    except InputError as error:
+        error.path = error.path or question.report
+        raise
+
+
+def _mover(question: Question) -> Any:
+    """Return what gives the place where a destination is now."""
+    if question.was is None or question.root is None:
+        return lambda path: path
+    old, new = os.path.abspath(question.was), os.path.abspath(question.root)
+
+    def moved(path: str) -> str:
+        full = os.path.abspath(path)
+        if os.path.commonpath([old, full]) != old:
+            raise InputError(f"{full} is not below {old}", advice="name the directory it was in then", code="E_REPORT")
+        return os.path.join(new, os.path.relpath(full, old))
+
+    return moved
+
+
+# --- the directory ---------------------------------------------------------------------------------------------------
+
+
+def _unreported(root: str, ledger: Ledger) -> Iterator[Proof]:
+    """Yield a proof for each file below a directory that the report does not have. Raises InputError."""
+    for directory, names, files in os.walk(root, onerror=_cannot_read):
+        names.sort()
+        for name in sorted(files):
+            path = os.path.join(directory, name)
+            if not is_temporary(name) and not ledger.knows(path):
+                yield Proof(os.path.abspath(path), Verdict.UNREPORTED)
+
+
+def _cannot_read(error: OSError) -> None:
+    raise InputError(f"it cannot be read: {error.strerror}", code="E_UNREADABLE", path=error.filename) from error
+
+
+# --- the audit's own record ------------------------------------------------------------------------------------------
+
+
+def as_record(proof: Proof, *, pixels: bool) -> dict[str, Any]:
+    """Return a proof as a record for JSON; `pixels` says whether it is about them too."""
+    return {
+        "version": PROOF_VERSION,
+        "path": proof.path,
+        "verdict": proof.verdict.name.lower(),
+        "what": proof.what or None,
+        "pixels": pixels,
+        "frames": proof.frames,
+    }
+
+
+def _settle(question: Question, ledger: Ledger) -> None:
+    """Mark what an earlier audit proved, about pixels too if they are asked for. A torn last line is passed over."""
+    assert question.before is not None
+    if not os.path.exists(question.before):
+        return
+    with open(question.before, encoding="utf-8") as file:
+        for record in _records_of(file, question.before):
+            holds = Verdict[record["verdict"].upper()].holds
+            if holds and (record["pixels"] or not question.pixels):
+                ledger.settle(record["path"])
+
+
+def _records_of(file: IO[str], name: str) -> Iterator[dict[str, Any]]:
+    for line in file:
+        if not line.endswith("\n"):
+            return
+        try:
+            record = json.loads(line)
+            known = record["version"] == PROOF_VERSION and record["verdict"].upper() in Verdict.__members__
+        except (ValueError, LookupError, TypeError, AttributeError):
+            known = False
+        if not known:
+            raise InputError("it is no record of an audit", code="E_REPORT", path=name)
+        yield record
