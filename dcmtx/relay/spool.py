@@ -119,9 +119,10 @@ class Spool:
             identifier = f"{self._last:0{_DIGITS}d}"
         return Incoming(self, identifier, os.path.join(self.path, "incoming", identifier + ".part"))
 
-    def work_path(self, identifier: str, name: str) -> str:
-        """Return where the entry of destination `name` is transcoded to."""
-        return os.path.join(self.path, "work", f"{identifier}.{name}{SUFFIX}")
+    @property
+    def work(self) -> str:
+        """The directory for what is transcoded."""
+        return os.path.join(self.path, "work")
 
     def free(self) -> int:
         """Return the free bytes of its file system."""

@@ -1,0 +1,150 @@
+"""The relay: everything put together, started in order and ended in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from dcmtx.errors import OutputError
+from dcmtx.relay.acceptor import Acceptor
+from dcmtx.relay.config import RelayConfig
+from dcmtx.relay.forward import Forwarder
+from dcmtx.relay.health import Pace
+from dcmtx.relay.log import Log
+from dcmtx.relay.metrics import Counters
+from dcmtx.relay.reception import Desk
+from dcmtx.relay.routing import Router
+from dcmtx.relay.spool import Spool
+from dcmtx.relay.state import snapshot
+from dcmtx.relay.transcode import Transcoder
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+# How long one instance may take to be transcoded, in seconds.
+_TRANSCODING = 600.0
+# How long messages may take that have begun when the relay ends.
+_PATIENCE = 20.0
+
+
+class Relay:
+    """A relay. Make it in the main thread, before any other thread is started.
+
+    Raises OutputError if the spool or the port cannot be used, CodecError or OutputError if no process can be started.
+    """
+
+    def __init__(self, config: RelayConfig, pace: Pace | None = None, transcoding: float = _TRANSCODING) -> None:
+        self.config = config
+        self.log = Log(config.log_format)
+        self.counters = Counters()
+        self.started = time.time()
+        self.pid = os.getpid()
+        self._ended = threading.Event()
+        # First, while nothing here would be harmed by a fork.
+        self._transcoder = Transcoder(config.jobs, transcoding)
+        self.spool = Spool(config.spool.path, [each.name for each in config.destinations])
+        desk = Desk(self.spool, Router(config), config.spool, counters=self.counters, log=self.log)
+        try:
+            self._acceptor = Acceptor(config.listen, desk)
+        except OSError as error:
+            where = f"{config.listen.host or '*'}:{config.listen.port}"
+            raise OutputError(f"it cannot listen at {where}: {error.strerror or error}") from error
+        self.forwarders = {
+            each.name: Forwarder(
+                each, self.spool, self._transcoder, counters=self.counters, log=self.log, pace=pace or Pace()
+            )
+            for each in config.destinations
+        }
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        host, port = self._acceptor.address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
+    def port(self) -> int:
+        """The port where it listens."""
+        port: int = self._acceptor.address[1]
+        return port
+
+    def associations(self) -> int:
+        """Return how many associations of senders are open."""
+        return self._acceptor.associations()
+
+    def start(self) -> None:
+        """Receive and send, in threads."""
+        # Not in a thread of the first association, which would be late.
+        import pynetdicom.pdu
+
+        assert pynetdicom.pdu
+        self._transcoder.start()
+        for forwarder in self.forwarders.values():
+            forwarder.start()
+        self._acceptor.start()
+        waiting = sum(len(queue) for queue in self.spool.queues.values())
+        self.log.write("start", f"listens at {self.address}, {waiting} instances wait in {self.spool.path}",
+                       pid=self.pid, address=self.address, port=self.port, spool=self.spool.path,
+                       waiting=waiting)  # fmt: skip
+        for name in self.spool.strangers():
+            self.log.write("stranger", f"{self.spool.path}/queue/{name} is of no destination; what is in it stays",
+                           destination=name)  # fmt: skip
+
+    def run(self) -> None:
+        """Receive and send until `end` is called or a signal ends it: SIGTERM, SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._answer)
+        self.start()
+        self._ended.wait()
+        self.stop()
+
+    def _answer(self, _number: int, _frame: FrameType | None) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Have `run` end. A signal handler may call it."""
+        self._ended.set()
+
+    def stop(self) -> None:
+        """Finish the messages that have begun, and leave the rest in the queues."""
+        self.log.write("stop", "ends after what is under way", pid=self.pid)
+        for forwarder in self.forwarders.values():
+            forwarder.stop()
+        self._acceptor.stop(_PATIENCE)
+        until = time.monotonic() + _PATIENCE
+        # Who waits for a file that is being made waits no more; who sends goes on.
+        self._transcoder.stop()
+        for forwarder in self.forwarders.values():
+            forwarder.join(until)
+        self.spool.close()
+        waiting = sum(len(queue) for queue in self.spool.queues.values())
+        self.log.write("end", f"ends, {waiting} instances wait", pid=self.pid, waiting=waiting)
+
+    # --- what may be asked of it
+
+    def state(self) -> dict[str, Any]:
+        """Return what it says of itself; see `state.snapshot`."""
+        return snapshot(self)
+
+    def hold(self, destination: str) -> None:
+        """Send nothing to a destination until `retry`. Raises KeyError if there is none of this name."""
+        self.forwarders[destination].hold()
+        self.log.write("hold", f"{destination} is held", destination=destination)
+
+    def retry(self, destination: str, identifier: str | None = None) -> int:
+        """Send what is held for a destination, one or all; return how many. Raises KeyError."""
+        count = self.forwarders[destination].retry(identifier)
+        self.log.write("retry", f"{destination}: {count} are tried again", destination=destination, count=count,
+                       id=identifier)  # fmt: skip
+        return count
+
+    def drop(self, destination: str, identifier: str) -> int:
+        """Remove an instance that a destination did not take; return 1, or 0 if it is not there. Raises KeyError."""
+        count = self.forwarders[destination].queue.drop(identifier)
+        if count:
+            self.log.write("dropped", f"{destination}: {identifier} is dropped", destination=destination,
+                           id=identifier)  # fmt: skip
+        return count
