@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dcmtx.relay.config import Http
+from dcmtx.relay.config import Http, SpoolConfig
 from dcmtx.syntax import BY_UID
 
 # Of a destination; the command line lists all.
@@ -15,7 +15,9 @@ MOST_HELD = 100
 Names = Callable[[str, str], str]
 
 
-def view(state: dict[str, Any], settings: Http, *, reserve: int = 0, names: Names | None = None) -> dict[str, Any]:
+def view(
+    state: dict[str, Any], settings: Http, *, spool: SpoolConfig | None = None, names: Names | None = None
+) -> dict[str, Any]:
     """Return what the page shows of a state: the first of what is held, with names if the settings allow them.
 
     `syntaxes` has the names of the transfer syntaxes that occur.
@@ -29,7 +31,7 @@ def view(state: dict[str, Any], settings: Http, *, reserve: int = 0, names: Name
         **{key: value for key, value in state.items() if key not in ("pid", "spool")},
         "destinations": destinations,
         "syntaxes": {uid: BY_UID[uid].label for uid in sorted(known)},
-        "receiving": _receives(state, reserve),
+        "receiving": _receives(state, spool),
         "read_only": settings.read_only,
     }
 
@@ -42,11 +44,15 @@ def _destination(name: str, state: dict[str, Any], names: Names | None) -> dict[
     return {**state, "held": held, "held_count": len(state["held"])}
 
 
-def _receives(state: dict[str, Any], reserve: int) -> bool:
-    return bool(state["spool_free"] >= reserve)
+def _receives(state: dict[str, Any], spool: SpoolConfig | None) -> bool:
+    """Tell whether there is room for what senders send."""
+    if spool is None:
+        return True
+    below = not spool.high_water or state["spool_bytes"] < spool.high_water
+    return bool(state["spool_free"] > spool.reserve and below)
 
 
-def health(state: dict[str, Any], reserve: int = 0) -> dict[str, Any]:
+def health(state: dict[str, Any], spool: SpoolConfig | None = None) -> dict[str, Any]:
     """Return whether the relay receives, and what a person should look at.
 
     A destination that is down is no fault of the relay's: it waits, and receives on.
@@ -54,7 +60,7 @@ def health(state: dict[str, Any], reserve: int = 0) -> dict[str, Any]:
     destinations = state["destinations"]
     troubled = {name: each["state"] for name, each in destinations.items() if each["state"] in ("down", "held")}
     held = sum(len(each["held"]) for each in destinations.values())
-    receiving = _receives(state, reserve)
+    receiving = _receives(state, spool)
     word = "full" if not receiving else "look" if troubled or held else "ok"
     return {
         "status": word,

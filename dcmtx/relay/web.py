@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dcmtx.errors import DcmtxError
-from dcmtx.relay.config import Http
+from dcmtx.relay.config import Http, SpoolConfig
 from dcmtx.relay.control import Asked, Controlled, perform, read_request
 from dcmtx.relay.view import Names, health, view
 
@@ -58,12 +58,12 @@ class Source:
         relay: Controlled,
         metrics: Callable[[], bytes],
         *,
-        reserve: int = 0,
+        spool: SpoolConfig | None = None,
         names: Names | None = None,
     ) -> None:
         self.relay = relay
         self.metrics = metrics
-        self.reserve = reserve
+        self.spool = spool
         self.names = names
 
 
@@ -196,12 +196,12 @@ class _Handler(BaseHTTPRequestHandler):
             name, kind = _FILES[path]
             return HTTPStatus.OK, kind, page_file(name)
         if path == "/state":
-            shown = view(source.relay.state(), self.server.settings, reserve=source.reserve, names=source.names)
+            shown = view(source.relay.state(), self.server.settings, spool=source.spool, names=source.names)
             return HTTPStatus.OK, _JSON, json.dumps(shown).encode() + b"\n"
         if path == "/metrics":
             return HTTPStatus.OK, _METRICS, source.metrics()
         if path == "/health":
-            found = health(source.relay.state(), source.reserve)
+            found = health(source.relay.state(), source.spool)
             status = HTTPStatus.OK if found["receiving"] else HTTPStatus.SERVICE_UNAVAILABLE
             return status, _JSON, json.dumps(found).encode() + b"\n"
         if path in _VERBS:
