@@ -79,11 +79,10 @@ def answer_to_status(status: int, comment: str = "") -> Answer:
     >>> answer_to_status(0xA701).kind.value, answer_to_status(0xC123).kind.value
     ('again', 'few tries')
     """
-    for first, last, kind, name in _STATUSES:
-        if first <= status <= last:
-            break
-    else:
-        kind, name = _FEW_TRIES, "an unknown status"
+    kind, name = next(
+        ((kind, name) for first, last, kind, name in _STATUSES if first <= status <= last),
+        (_FEW_TRIES, "an unknown status"),
+    )
     said = f", {comment!r}" if comment else ""
     return Answer(kind, status, f"status {status:04X}, {name}{said}")
 

@@ -20,7 +20,7 @@ _HEADER = struct.Struct(">BxI")
 _ACCEPTED = 0
 
 
-class Malformed(ValueError):
+class Malformed(ValueError):  # noqa: N818 - an event of the protocol
     """A PDU that cannot be understood."""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from dcmtx.relay.answers import Answer
     from dcmtx.relay.config import Destination
-    from dcmtx.relay.spool import Entry
+    from dcmtx.relay.entry import Entry
 
 
 class Delivery(Protocol):

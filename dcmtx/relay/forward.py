@@ -34,7 +34,14 @@ class Forwarder:
     """Everything of one destination: its queue, its health, its threads."""
 
     def __init__(
-        self, destination: Destination, spool: Spool, transcoder: Transcoder, *, counters: Counters, log: Log, pace: Pace
+        self,
+        destination: Destination,
+        spool: Spool,
+        transcoder: Transcoder,
+        *,
+        counters: Counters,
+        log: Log,
+        pace: Pace,
     ) -> None:
         self.destination = destination
         self.queue = spool.queue(destination.name)
@@ -90,7 +97,7 @@ class Forwarder:
     # --- what became of an entry
 
     def delivered(self, parcel: Parcel, ready: Ready, answer: Answer, seconds: float) -> None:
-        """An entry has arrived."""
+        """Remove an entry that has arrived."""
         name = self.destination.name
         self.counters.count("delivered", name, ready.syntax)
         self.counters.observe("send_seconds", seconds, name)
@@ -105,7 +112,7 @@ class Forwarder:
         parcel.discard()
 
     def refused(self, entry: Entry, answer: Answer) -> None:
-        """An entry was not taken: it is tried again, or held."""
+        """Have an entry that was not taken be tried again, or hold it."""
         status = answer.code
         self.counters.count("refused", self.destination.name, status)
         now = time.time()
@@ -123,7 +130,7 @@ class Forwarder:
         self.hold_one(entry, answer.text, status)
 
     def broken(self, entry: Entry, answer: Answer) -> bool:
-        """An association ended while an entry was sent; return whether the entry is to be sent at once again."""
+        """Note that an association ended while an entry was sent; return whether that is to be sent next again."""
         name = self.destination.name
         self.counters.count("refused", name, answer.kind.value)
         entry.breaks += 1
@@ -162,7 +169,7 @@ class Forwarder:
                        syntax=ready.syntax, reason=answer.text)  # fmt: skip
 
     def down(self, answer: Answer) -> None:
-        """The destination cannot be used now."""
+        """Note that the destination cannot be used now."""
         news, seconds = self.state.ill(answer.kind, answer.text)
         if news:
             self.log.write("down", f"{self.destination.name}: {answer.text}; the next try is in {seconds:.0f} s",
@@ -170,7 +177,7 @@ class Forwarder:
                            lasting=answer.kind is AnswerKind.REJECTED)  # fmt: skip
 
     def up(self) -> None:
-        """The destination has answered."""
+        """Note that the destination has answered."""
         if self.state.well():
             self.log.write("up", f"{self.destination.name} is up again", destination=self.destination.name)
 
@@ -238,7 +245,7 @@ class _Sender:
         except (OSError, DcmtxError) as error:
             self._of.hold_one(entry, f"its file cannot be read: {error}", "unreadable")
         else:
-            parcel = Parcel(entry, self._destination, self._of.transcoder, self._of.work)
+            parcel = Parcel(entry, self._destination, self._of.transcoder, directory=self._of.work)
             self._ahead.append(parcel)
             parcel.plan(self._known(parcel))
 

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 
 class Pace(Record):
-    """How often things are tried again, in seconds: a destination that is down, one that rejects this relay, one
-    instance that was not understood; `idle` is how long an association without work is kept."""
+    """How often things are tried again, in seconds.
+
+    A destination that is down: `first`, doubling to `most`; one that rejects this relay: `rejected`; an instance that
+    was not understood: `tries`. `idle` is how long an association without work is kept.
+    """
 
     first: float = 1.0
     most: float = 300.0

@@ -1,5 +1,7 @@
-"""Who takes what (PS3.8 9.3.2.2, PS3.5 10.1), as pure functions: contexts to accept, contexts to offer, and for an
-instance the transfer syntaxes to send it in, best first."""
+"""Who takes what (PS3.8 9.3.2.2, PS3.5 10.1), as pure functions.
+
+Which contexts to accept, which to offer, and in which transfer syntaxes to send an instance, best first.
+"""
 
 from __future__ import annotations
 

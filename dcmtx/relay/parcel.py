@@ -71,7 +71,7 @@ class Unfit(Record):
 class Parcel:
     """An entry, and what is being made of it, in files of a directory. One thread uses it."""
 
-    def __init__(self, entry: Entry, destination: Destination, transcoder: Transcoder, directory: str) -> None:
+    def __init__(self, entry: Entry, destination: Destination, transcoder: Transcoder, *, directory: str) -> None:
         self.entry = entry
         self.taken: Taken = Unknown.UNKNOWN
         self._destination = destination

@@ -42,9 +42,7 @@ class Verdict(Record):
 class Desk:
     """Takes instances into the spool, for the destinations that the routes say."""
 
-    def __init__(
-        self, spool: Spool, router: Router, config: SpoolConfig, *, counters: Counters, log: Log
-    ) -> None:
+    def __init__(self, spool: Spool, router: Router, config: SpoolConfig, *, counters: Counters, log: Log) -> None:
         self.spool = spool
         self.router = router
         self.counters = counters

@@ -21,7 +21,7 @@ from typing import Self
 
 from dcmtx.errors import InputError, OutputError
 from dcmtx.relay.entry import read_head
-from dcmtx.relay.queues import SUFFIX, Queue
+from dcmtx.relay.queues import Queue
 
 _DIGITS = 20
 _PIECE = 1 << 18
@@ -131,11 +131,12 @@ class Spool:
 
     def strangers(self) -> list[str]:
         """Return names of destinations that have a queue here and are not those of this relay."""
-        found = []
-        for name in sorted(os.listdir(os.path.join(self.path, "queue"))):
-            if name not in self.queues and os.listdir(os.path.join(self.path, "queue", name)):
-                found.append(name)
-        return found
+        queues = os.path.join(self.path, "queue")
+        return [
+            name
+            for name in sorted(os.listdir(queues))
+            if name not in self.queues and os.listdir(os.path.join(queues, name))
+        ]
 
     # --- destinations
 

@@ -45,7 +45,7 @@ class AbortReason(IntEnum):
     INVALID_PARAMETER = 6
 
 
-class Ended(ConnectionError):
+class Ended(ConnectionError):  # noqa: N818 - an event of the protocol
     """The peer has closed the connection."""
 
 
