@@ -21,13 +21,19 @@ _FAILED, _REFERENCED, _INSTANCE = "00081198", "00081199", "00081155"
 _FAILURE_REASON, _WARNING_REASON = "00081197", "00081196"
 # Failure Reason "referenced transfer syntax not supported" (PS3.18 Table I.2-2).
 _NO_SYNTAX = 0xC122
-_CONFLICT = 409
+_ACCEPTED, _CONFLICT = 202, 409
+# With these, servers refuse a media type that has a parameter, or what they were sent.
+_PERHAPS_DISLIKED = (400, 415)
+# Servers that take no parts but those of type application/dicom without the parameter transfer-syntax. The plugin for
+# Orthanc, up to 1.7, passes over others and says success.
+_plain_only: set[str] = set()
 
 
 class StowDelivery:
     """Delivers by POST to /studies. What transfer syntaxes a server takes, it says only by refusing one."""
 
     def __init__(self, destination: Destination) -> None:
+        self._url = destination.url
         self._poster = Poster(destination)
         self._refused: dict[str, frozenset[str]] = {}
 
@@ -42,8 +48,24 @@ class StowDelivery:
 
     def send(self, entry: Entry, path: str, syntax: str) -> Answer:
         """Send a file."""
+        answer = None
+        if self._url not in _plain_only:
+            answer = self._post(entry, path, f"application/dicom; transfer-syntax={syntax}")
+        if answer is None or (answer.http and answer.status in _PERHAPS_DISLIKED):
+            answer = self._post(entry, path, "application/dicom")
+            if answer is not None and answer.kind is AnswerKind.DELIVERED:
+                _plain_only.add(self._url)
+        if answer is None:
+            return Answer(AnswerKind.FEW_TRIES, text="it says success, and does not name the instance as stored")
+        if answer.kind is AnswerKind.OTHER_SYNTAX:
+            sop_class = entry.head.sop_class
+            self._refused[sop_class] = self._refused.get(sop_class, frozenset()) | {syntax}
+        return answer
+
+    def _post(self, entry: Entry, path: str, kind: str) -> Answer | None:
+        """Send a file as a part of this media type; None if the answer does not say what became of it."""
         boundary = uuid.uuid4().hex
-        begin = f"--{boundary}\r\nContent-Type: application/dicom; transfer-syntax={syntax}\r\n\r\n".encode("ascii")
+        begin = f"--{boundary}\r\nContent-Type: {kind}\r\n\r\n".encode("ascii")
         end = f"\r\n--{boundary}--\r\n".encode("ascii")
         body: Iterator[bytes] = itertools.chain((begin,), pieces_of(path), (end,))
         reply = self._poster.post(
@@ -55,11 +77,7 @@ class StowDelivery:
                 "Accept": "application/dicom+json",
             },
         )
-        answer = reply if isinstance(reply, Answer) else read_reply(reply, entry.head.instance)
-        if answer.kind is AnswerKind.OTHER_SYNTAX:
-            sop_class = entry.head.sop_class
-            self._refused[sop_class] = self._refused.get(sop_class, frozenset()) | {syntax}
-        return answer
+        return reply if isinstance(reply, Answer) else read_reply(reply, entry.head.instance)
 
     def close(self) -> None:
         """Close the connection."""
@@ -75,10 +93,11 @@ def open_delivery(destination: Destination, entries: Sequence[Entry]) -> StowDel
     return StowDelivery(destination)
 
 
-def read_reply(reply: Reply, instance: str) -> Answer:
-    """Return what the answer to a request says of an instance (PS3.18 10.5.3).
+def read_reply(reply: Reply, instance: str) -> Answer | None:
+    """Return what the answer to a request says of an instance (PS3.18 10.5.3); None if that is nothing.
 
-    What it says of the instance counts more than its status: 202 may be success with a warning, or a failure.
+    What it says of the instance counts more than its status: 202 may be success with a warning, or a failure, and
+    there are servers that say 200 and have passed over what they were sent.
     """
     found = _read(reply.body)
     failed = _items(found, _FAILED, instance)
@@ -93,12 +112,9 @@ def read_reply(reply: Reply, instance: str) -> Answer:
     if stored and (reply.is_success or reply.status == _CONFLICT):
         warning = _number(stored[0], _WARNING_REASON)
         return Answer(AnswerKind.DELIVERED, warning, f"stored, with warning {warning:04X}" if warning else "")
-    if reply.status == 202:
-        return Answer(
-            AnswerKind.FEW_TRIES, 202, "HTTP status 202, and no word of what became of the instance", http=True
-        )
     if reply.is_success:
-        return Answer(AnswerKind.DELIVERED)
+        # Nothing at all is what the status says: all is stored. A list without the instance says something else.
+        return None if reply.body.strip() or reply.status == _ACCEPTED else Answer(AnswerKind.DELIVERED)
     return answer_to_http(reply.status, reply.said())
 
 
