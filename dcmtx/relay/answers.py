@@ -14,6 +14,7 @@ class AnswerKind(Enum):
     AGAIN = "again"  # the destination has no room now: later, with its back-off; held after `hold_after`
     FEW_TRIES = "few tries"  # this instance is not understood: a few times over minutes, then held; others go on
     HOLD = "hold"  # it will never be taken: held at once
+    OTHER_SYNTAX = "other syntax"  # not in this transfer syntax: in the next that it may take
     NO_CONTEXT = "no context"  # the destination takes neither the class nor any syntax it can have: held at once
     BROKEN = "broken"  # the association ended without an answer: a new one, the same instance
     UNREACHABLE = "unreachable"  # nothing can be sent at all: back-off, one probe at a time
@@ -21,11 +22,19 @@ class AnswerKind(Enum):
 
 
 class Answer(Record):
-    """One answer. `status` is that of C-STORE, or of HTTP; None if there was none. `text` says it to people."""
+    """One answer. `status` is that of C-STORE, or with `http` of HTTP; None if there was none. `text` is for people."""
 
     kind: AnswerKind
     status: int | None = None
     text: str = ""
+    http: bool = False
+
+    @property
+    def code(self) -> str:
+        """The status as it is counted: as the standard writes it, or a word if there was none."""
+        if self.status is None:
+            return self.kind.value
+        return f"HTTP {self.status}" if self.http else f"{self.status:04X}"
 
 
 class Undeliverable(Exception):  # noqa: N818 - the answer says what it is

@@ -100,7 +100,7 @@ class Destination(Record):
 
     `prefer` has transfer syntax UIDs, the best first; `accept` patterns of UIDs that the destination takes, empty: any.
     `lossy` is the consent to loss, with its parameters, or None. `window` is how many instances are transcoded ahead;
-    an instance that was not taken for `hold_after` seconds is held.
+    an instance that was not taken for `hold_after` seconds is held. `proxy` is the URL of one, of stow and orthanc.
     """
 
     name: str
@@ -120,6 +120,7 @@ class Destination(Record):
     hold_after: float = 86400.0
     tls: Tls | None = None
     login: Login | None = None
+    proxy: str = ""
 
     @property
     def address(self) -> str:

@@ -12,6 +12,7 @@ from dcmtx.errors import OutputError
 from dcmtx.relay.acceptor import Acceptor
 from dcmtx.relay.config import RelayConfig
 from dcmtx.relay.forward import Forwarder
+from dcmtx.relay.front import Front
 from dcmtx.relay.health import Pace
 from dcmtx.relay.log import Log
 from dcmtx.relay.metrics import Counters
@@ -58,6 +59,7 @@ class Relay:
             )
             for each in config.destinations
         }
+        self._front = Front(self)
 
     @property
     def address(self) -> str:
@@ -70,6 +72,11 @@ class Relay:
         """The port where it listens."""
         port: int = self._acceptor.address[1]
         return port
+
+    @property
+    def page(self) -> tuple[str, int] | None:
+        """Where the status page is, if there is one."""
+        return self._front.page.address if self._front.page is not None else None
 
     def associations(self) -> int:
         """Return how many associations of senders are open."""
@@ -85,10 +92,11 @@ class Relay:
         for forwarder in self.forwarders.values():
             forwarder.start()
         self._acceptor.start()
+        self._front.start()
         waiting = sum(len(queue) for queue in self.spool.queues.values())
         self.log.write("start", f"listens at {self.address}, {waiting} instances wait in {self.spool.path}",
                        pid=self.pid, address=self.address, port=self.port, spool=self.spool.path,
-                       waiting=waiting)  # fmt: skip
+                       waiting=waiting, page=self.page)  # fmt: skip
         for name in self.spool.strangers():
             self.log.write("stranger", f"{self.spool.path}/queue/{name} is of no destination; what is in it stays",
                            destination=name)  # fmt: skip
@@ -111,6 +119,7 @@ class Relay:
     def stop(self) -> None:
         """Finish the messages that have begun, and leave the rest in the queues."""
         self.log.write("stop", "ends after what is under way", pid=self.pid)
+        self._front.close()
         for forwarder in self.forwarders.values():
             forwarder.stop()
         self._acceptor.stop(_PATIENCE)
@@ -129,10 +138,11 @@ class Relay:
         """Return what it says of itself; see `state.snapshot`."""
         return snapshot(self)
 
-    def hold(self, destination: str) -> None:
-        """Send nothing to a destination until `retry`. Raises KeyError if there is none of this name."""
+    def hold(self, destination: str) -> int:
+        """Send nothing to a destination until `retry`; return how many instances wait. Raises KeyError."""
         self.forwarders[destination].hold()
         self.log.write("hold", f"{destination} is held", destination=destination)
+        return len(self.spool.queues[destination])
 
     def retry(self, destination: str, identifier: str | None = None) -> int:
         """Send what is held for a destination, one or all; return how many. Raises KeyError."""

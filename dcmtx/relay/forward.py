@@ -113,7 +113,7 @@ class Forwarder:
 
     def refused(self, entry: Entry, answer: Answer) -> None:
         """Have an entry that was not taken be tried again, or hold it."""
-        status = answer.kind.value if answer.status is None else f"{answer.status:04X}"
+        status = answer.code
         self.counters.count("refused", self.destination.name, status)
         now = time.time()
         entry.pressed = entry.pressed or now
@@ -161,6 +161,12 @@ class Forwarder:
         entry.hold(reason)
         self.log.write("held", f"{name}: {entry.id} is held: {reason}", destination=name, id=entry.id, reason=reason,
                        status=status)  # fmt: skip
+
+    def other_syntax(self, entry: Entry, ready: Ready, answer: Answer) -> None:
+        """Say that a destination does not take a transfer syntax, which nobody had asked it before."""
+        name = self.destination.name
+        self.log.write("syntax", f"{name} does not take {ready.syntax}: {answer.text}", destination=name, id=entry.id,
+                       syntax=ready.syntax, reason=answer.text)  # fmt: skip
 
     def down(self, answer: Answer) -> None:
         """Note that the destination cannot be used now."""
@@ -308,9 +314,14 @@ class _Sender:
     def _obey(self, parcel: Parcel, ready: Ready, answer: Answer, seconds: float) -> None:
         """Do what the answer says."""
         kind = answer.kind
+        if kind is AnswerKind.OTHER_SYNTAX:
+            # It stays the next one, and is made into what the delivery still believes to be taken.
+            self._of.counters.count("refused", self._destination.name, answer.code)
+            self._of.other_syntax(parcel.entry, ready, answer)
+            return
         if kind in _DOWN:
             self._close()
-            self._of.counters.count("refused", self._destination.name, kind.value)
+            self._of.counters.count("refused", self._destination.name, answer.code)
             self._of.down(answer)
             return
         if kind is AnswerKind.BROKEN:

@@ -172,6 +172,8 @@ DESTINATION = Section(
         Key("accept", values.syntax_patterns,
             "What may be sent at all, as names, UIDs or patterns of UIDs. Without it: whatever it accepts.",
             example='["explicit", "implicit", "1.2.840.10008.1.2.4.8?"]'),
+        Key("proxy", values.url, "The proxy of HTTP to go through.", example='"http://proxy.example.org:3128"',
+            kinds=_WEB),
         Key("associations", values.whole(1, 64), "How many instances are sent at a time.", example="1"),
         Key("window", values.whole(1, 256), "How many instances are transcoded before it is their turn.", example="8"),
         Key("hold-after", values.seconds(1, 86400 * 366),
