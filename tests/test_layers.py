@@ -41,7 +41,7 @@ WINGS = {"batch", "inspect", "serve", "peers", "relay"}
 
 # Libraries, and the rooms that may import them. What is in none of these sets is the standard library or forbidden.
 LIBRARIES = {
-    # By the modules for its data sets, its character sets, and the relay; its dictionary is loaded alone, by dataset.vr.
+    # By the modules for data sets and character sets, and the relay; its dictionary is loaded alone, by dataset.vr.
     "pydicom": {"transcoding", "rules", "wing"},
     "click": {"cli"},
     "rich": {"cli"},

@@ -183,15 +183,6 @@ def test_what_comes_while_a_destination_is_down_arrives_when_it_is_up(relay, way
         wait_until(lambda: [each for each in relay.events("up") if each["destination"] == way.name])
 
 
-def test_the_destination_is_probed_less_and_less_often():
-    with RelayProcess({"address": "NOBODY@127.0.0.1:1"}, pace={"first": 0.05, "most": 0.4}) as relay:
-        send(relay, Way("d1", 0, "ANY"), 1)
-        waits = [event["retry_seconds"] for event in relay.until("down")]
-        assert waits[0] <= 0.1
-        wait_until(lambda: relay.spool_refusals() >= 6) if hasattr(relay, "spool_refusals") else time.sleep(1)
-        assert len(relay.queued()) == 1
-
-
 def rejects(*answer: int):
     def reject(connection: socket.socket) -> bool:
         connection.sendall(pdu(RJ, bytes((0, *answer))))
@@ -279,7 +270,8 @@ def test_one_instance_that_breaks_every_association_does_not_keep_the_others(rel
     with Destination(port=way.port, answer=lambda uid, _: ABORTS if uid == "1.2.3.1" else 0) as destination:
         send(relay, way, 1, 2, 3)
         arrives(destination, 2, 3)
-        assert [path for path in relay.queued(way.name)], "it waits"
+        assert len(relay.queued(way.name)) == 1
+        assert not relay.held(way.name)
 
 
 def test_a_destination_that_stops_reading_is_left(relay, way):
