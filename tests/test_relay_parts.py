@@ -447,12 +447,10 @@ def test_the_metrics_are_read_by_a_reader_of_prometheus():
         counters.count("delivered", "d", JPEGLS)
     counters.observe("store_seconds", 0.5)
     counters.observe("send_seconds", 0.25, "d")
+    one = {"queue": 7, "held": [{}], "oldest_seconds": 8.5, "state": "down", "refused": {"C000": 1}}
     state = {
         "received": counters.table("received"), "declined": {"A700": 2}, "associations": 4, "spool_bytes": 5,
-        "spool_free": 6, "destinations": {"d": {
-            "queue": 7, "held": [{}], "oldest_seconds": 8.5, "state": "down", "delivered": counters.table("delivered", "d"),
-            "refused": {"C000": 1},
-        }},
+        "spool_free": 6, "destinations": {"d": one | {"delivered": counters.table("delivered", "d")}},
     }  # fmt: skip
     text = exposition(state, counters.durations()).decode()
     found = {
