@@ -6,12 +6,18 @@ The code of a finding is stable and meant for programs. Its text is for people a
 from __future__ import annotations
 
 from enum import Enum
+from typing import Self
 
+from dcmtx.errors import DcmtxError, ExitStatus
 from dcmtx.record import Record
 
 
 class Severity(Enum):
-    """How much a finding matters."""
+    """How much a finding matters.
+
+    An error may have a reader show other pixels, lose some, or not read the file; a warning is against the standard,
+    and readers cope; a note is legal, and worth knowing.
+    """
 
     NOTE = "note"
     WARNING = "warning"
@@ -21,7 +27,8 @@ class Severity(Enum):
 class Finding(Record):
     """One finding: `text` is one line, without the name of the file.
 
-    `tag` is the attribute it is about, `frame` the frame (0-based), if any.
+    `tag` is the attribute it is about, `frame` the frame (0-based), if any. `seen` is the text for those who only look
+    at the file, where `text` tells what a conversion does about it.
     """
 
     code: str
@@ -29,6 +36,14 @@ class Finding(Record):
     severity: Severity = Severity.NOTE
     tag: int | None = None
     frame: int | None = None
+    seen: str = ""
+
+    @classmethod
+    def of_error(cls, error: DcmtxError) -> Self:
+        """Return the finding that an error of a file is; its code is that of the error."""
+        bad = error.status is ExitStatus.INPUT
+        severity = Severity.ERROR if bad else Severity.WARNING
+        return cls(error.code, error.what, severity, tag=error.tag, frame=error.frame)
 
     def __str__(self) -> str:
         """Return the text."""
@@ -39,6 +54,7 @@ class Finding(Record):
 CODES: dict[str, str] = {
     # The file as read.
     "N_BASIC_TABLE": "the Basic Offset Table does not fit the fragments; frames were found without it",
+    "N_DAMAGED": "damage behind an image that is whole was passed over, as asked for",
     "N_DELIMITER": "Pixel Data has no Sequence Delimitation Item at the end of the file",
     "N_ENCODING": "the data set is encoded otherwise than the transfer syntax says",
     "N_EXTENDED_TABLE": "the Extended Offset Table does not fit the fragments; frames were found without it",
@@ -51,19 +67,52 @@ CODES: dict[str, str] = {
     "N_NO_SYNTAX": "the file names no transfer syntax; its data set shows one",
     "N_PADDING": "zeros behind the last element were dropped",
     "N_PIXEL_PADDING": "zeros behind the last frame were dropped",
-    "N_PLANAR": "Planar Configuration is 1, which pixels that share chroma cannot have",
+    "N_PLANAR": "Planar Configuration is absent, or 1 where pixels cannot be by plane",
     "N_SAMPLES": "Samples per Pixel is absent, and can be 1 only; corrected",
     "N_UNKNOWN_VR": "elements have a VR that the standard does not know",
     "N_ZLIB": "the data set is wrapped by zlib, which the standard does not allow",
+    # The file as it is looked at.
+    "N_DUPLICATE": "an element stands twice in the data set",
+    "N_GROUP_LENGTHS": "the data set has group lengths, which are retired",
+    "N_META_MISSING": "the File Meta Information has not all that it must have",
+    "N_META_UID": "a UID of the File Meta Information is not that of the data set",
+    "N_ODD_LENGTH": "an element has an odd length",
+    "N_ORDER": "elements are not in the order of their tags",
+    "N_VALUE": "an attribute has a value that it may not have",
+    # Its pixels, as they are wrapped.
+    "N_EMPTY_ITEM": "a fragment has no bytes",
+    "N_JUNK": "bytes that are no padding stand behind the end of a codestream",
+    "N_ODD_ITEM": "a fragment has an odd length",
+    "N_PIXEL_VR": "Pixel Data has a VR that it may not have",
+    "N_STALE_TABLE": "an offset table stands beside native Pixel Data",
+    "N_TWO_TABLES": "there are entries in the Basic Offset Table beside the Extended one",
     # Its pixels.
+    "N_BOXED": "the codestream is in a file format of its own",
+    "N_FRAMES_DIFFER": "the codestreams of the frames are not alike",
+    "N_HIGH_BIT": "High Bit is not Bits Stored - 1",
+    "N_HISTORY": "what is recorded of loss is not complete",
+    "N_ILLEGAL": "the transfer syntax does not allow the attributes of the image",
+    "N_IOD": "the definition of the object does not allow an attribute of the image",
+    "N_NOT_LOSSLESS": "the codestream is lossy, and the transfer syntax lossless",
+    "N_ODD_COLUMNS": "pixels that share chroma in pairs have an odd number of columns",
+    "N_OVERLAY": "an overlay is in bits of the pixels, which is retired",
+    "N_PRECISION": "the codestream has not Bits Stored bits",
+    "N_PROCESS": "the codestream is of another process or predictor than the transfer syntax says",
+    "N_RPCL": "the codestream has not the options that the transfer syntax promises",
+    "N_SAMPLING": "the codestream shares chroma otherwise than Photometric Interpretation says",
+    "N_SIGN": "the codestream has another sign than Pixel Representation says",
     "N_JFIF": "the codestream is JFIF, and Photometric Interpretation RGB, which JFIF has not; taken as RGB",
     "N_NOT_UNDERSTOOD": "the attributes of the image make no sense; native pixels stay what they are",
     "N_PHOTOMETRIC": "Photometric Interpretation contradicts the codestream, which is believed",
     "N_UNDECLARED_LOSS": "the codestream is lossy, and the data set did not say so; it does now",
     # The conversion.
+    "N_CHARSET": "elements whose VR is unknown were not converted to UTF-8",
     "N_FALLBACK": "a target refused the file; it has another transfer syntax",
+    "N_ICON": "no icon was made, of pixels that are not understood",
     "N_NO_PIXELS": "without pixels, it cannot have the target's transfer syntax",
     "N_PADDING_VALUE": "pixels of Pixel Padding Value may have another value now",
+    "N_PALETTE": "the entries of a palette have 8 bits, which are stored in 16",
+    "N_REMOVED": "private or retired elements were left out, as asked for",
     "N_RETIRED": "the transfer syntax is retired",
     "N_SIGNATURES": "digital signatures that would not be valid any more were removed",
     "N_DONE_BEFORE": "the file was passed over, because its destination is what would be made",

@@ -12,8 +12,12 @@ from typing import Any
 from dcmtx.errors import UsageError
 from dcmtx.record import Record
 
+# What --photometric takes (PS3.3 C.7.6.3.1.2).
+PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 # What the frames under way may take together, in bytes, unless the user says otherwise.
 MEMORY = 256 << 20
+# Of the frames of a file, one in so many is judged by another library than the encoder's; the first always is.
+JUDGED_EVERY = 16
 
 
 class OffsetTable(Enum):
@@ -43,6 +47,8 @@ class EncodingParameters(Record):
     progression: str | None = None
     tile: int | None = None
     code_block: int | None = None
+    tile_parts: str | None = None
+    effort: int | None = None
 
     def asked(self) -> frozenset[str]:
         """Return the names of the parameters that were given."""
@@ -84,10 +90,11 @@ class Overlays(Enum):
 
 
 class Icon(Enum):
-    """What to do with icons: keep them valid under the file's syntax, or leave them out."""
+    """What to do with icons: keep them valid under the file's syntax, leave them out, or make one of the image."""
 
     FOLLOW = "follow"
     DROP = "drop"
+    GENERATE = "generate"
 
 
 class Signatures(Enum):
@@ -118,10 +125,85 @@ class WordOrder(Enum):
         return 0 if self is WordOrder.REFUSE else int(self.value) // 8
 
 
+class Removal(Enum):
+    """Which elements are left out: none, private ones, retired ones, or both, at every depth."""
+
+    NONE = "none"
+    PRIVATE = "private"
+    RETIRED = "retired"
+    BOTH = "private,retired"
+
+    @property
+    def private(self) -> bool:
+        """Whether private elements go."""
+        return self in (Removal.PRIVATE, Removal.BOTH)
+
+    @property
+    def retired(self) -> bool:
+        """Whether retired elements go."""
+        return self in (Removal.RETIRED, Removal.BOTH)
+
+
+class Lengths(Enum):
+    """How sequences and items say where they end: as in the source, by a length, or by a delimiter."""
+
+    KEEP = "keep"
+    EXPLICIT = "explicit"
+    UNDEFINED = "undefined"
+
+    def defined(self, was: bool) -> bool:
+        """Tell whether a sequence or item gets a length, if that in the source has one or not."""
+        return was if self is Lengths.KEEP else self is Lengths.EXPLICIT
+
+
+class Charset(Enum):
+    """The character set of text: that of the source, or UTF-8 (ISO_IR 192)."""
+
+    KEEP = "keep"
+    UTF_8 = "utf-8"
+
+
+class Verify(Enum):
+    """Who judges the frames that were encoded, by decoding and comparing them.
+
+    `SAMPLED`: the first frame and every `JUDGED_EVERY`th by the decoder that judges the encoder, which is of another
+    library where that is not slow; the frames between by a faster one, where there is one. `STRICT`: every frame by
+    another library than the encoder's. `NONE`: nobody.
+
+    True and False, which are what `--verify` and `--no-verify` say, are the first and the last.
+    """
+
+    SAMPLED = "sampled"
+    STRICT = "strict"
+    NONE = "none"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Verify | None:
+        if isinstance(value, bool):
+            return cls.SAMPLED if value else cls.NONE
+        return None
+
+
+class Sync(Enum):
+    """What is made durable before a file counts as done: it outlasts a crash of the machine from then on.
+
+    In a batch, files are synced and put in place while others are converted, and directories once for many files.
+    """
+
+    BATCH = "batch"
+    ALWAYS = "always"  # each file and its directory before the next file begins
+    NONE = "none"  # nothing is durable until the system writes it
+
+
 class Policy(Record):
-    """The choices that the standard leaves. `created` is when, in seconds since 1970, for derived images."""
+    """The choices that the standard leaves. `created` is when, in seconds since 1970, for derived images.
+
+    `fragment_size` is in bytes; None means a fragment per frame. `photometric` and `planar` are None where the target
+    decides.
+    """
 
     offset_table: OffsetTable = OffsetTable.AUTO
+    fragment_size: int | None = None
     unused_bits: UnusedBits = UnusedBits.REFUSE
     no_pixels: NoPixels = NoPixels.NATIVE
     uid: Uid = Uid.AUTO
@@ -130,10 +212,35 @@ class Policy(Record):
     signatures: Signatures = Signatures.REFUSE
     one_bit: OneBit = OneBit.REFUSE
     word_order: WordOrder = WordOrder.REFUSE
-    verify: bool = True
+    apply_palette: bool = False
+    photometric: str | None = None
+    planar: int | None = None
+    remove: Removal = Removal.NONE
+    lengths: Lengths = Lengths.KEEP
+    charset: Charset = Charset.KEEP
+    dataset_only: bool = False
+    assume: str | None = None
+    ignore_errors: bool = False
+    verify: Verify = Verify.SAMPLED
     force: bool = False
     clobber: bool = True
+    sync: Sync = Sync.BATCH
     created: float = 0.0
+
+    @property
+    def changes_pixels(self) -> bool:
+        """Whether pixels may have to change: by a palette, in their colours, or in their order."""
+        return self.apply_palette or self.photometric is not None or self.planar is not None
+
+    @property
+    def edits(self) -> bool:
+        """Whether elements change, or their form, also where the transfer syntax stays."""
+        return (
+            self.remove is not Removal.NONE
+            or self.lengths is not Lengths.KEEP
+            or self.charset is not Charset.KEEP
+            or self.dataset_only
+        )
 
 
 class Group(Enum):
@@ -165,7 +272,8 @@ class Option(Record):
     `name` is the keyword of the library. The command line spells it as `flags` say, or like that. `choices` are members
     of an enumeration, the default first, or texts; `least` and `most` bound a number, both included. `default` is what
     it is without; where that is None, `otherwise` may say in words what is done. `families` of transfer syntaxes take
-    a coding parameter; `only` narrows them.
+    a coding parameter; `only` narrows them. `bare` is the choice of an option that may stand by itself; the flag
+    `denial` then stands for the choice `denied`.
     """
 
     name: str
@@ -182,6 +290,9 @@ class Option(Record):
     families: tuple[str, ...] = ()
     only: str = ""
     several: bool = False
+    bare: str = ""
+    denial: str = ""
+    denied: str = ""
 
     @property
     def flag(self) -> str:
@@ -300,6 +411,17 @@ _TABLE: tuple[Option, ...] = (
         kind=_WHOLE, least=4, most=64, otherwise="64", families=("htj2k",), only=_NEWER,
     ),
     Option(
+        "tile_parts", _CODING,
+        "what each part of a tile holds: one resolution, so that TLM tells how many bytes a reader of fewer pixels "
+        "needs, or all of them.",
+        kind=_CHOICE, choices=("resolution", "all"), otherwise="resolution for htj2k-rpcl without tiles, else all",
+        families=("htj2k",),
+    ),
+    Option(
+        "effort", _CODING, "1, fastest, to 9, smallest.",
+        kind=_WHOLE, least=1, most=9, otherwise="3 without loss, the library's own with it", families=("jpegxl",),
+    ),
+    Option(
         "uid", _RULE, "SOP Instance UID; auto: kept, but new when pixels lost something.",
         kind=_CHOICE, choices=Uid, default=Uid.AUTO,
     ),
@@ -309,11 +431,18 @@ _TABLE: tuple[Option, ...] = (
         kind=_CHOICE, choices=OffsetTable, default=OffsetTable.AUTO,
     ),
     Option(
+        "fragment_size", _RULE,
+        "Bytes of a fragment at most: longer frames are split, where the syntax allows that.",
+        kind=_WHOLE, metavar="BYTES", least=2, most=0xFFFFFFFE, otherwise="a fragment per frame",
+    ),
+    Option(
         "overlays", _RULE, "Overlays in unused bits of the pixels: give them data of their own, or fail.",
         kind=_CHOICE, choices=Overlays, default=Overlays.EXTRACT,
     ),
     Option(
-        "icon", _RULE, "Icons: keep them valid under the new syntax, or leave them out.",
+        "icon", _RULE,
+        "Icons: keep them valid under the new syntax, leave them out, or make one of the image, windowed, of 128x128 "
+        "pixels at most.",
         kind=_CHOICE, choices=Icon, default=Icon.FOLLOW,
     ),
     Option(
@@ -335,9 +464,51 @@ _TABLE: tuple[Option, ...] = (
         kind=_CHOICE, choices=WordOrder, default=WordOrder.REFUSE,
     ),
     Option(
+        "apply_palette", _RULE,
+        "PALETTE COLOR becomes RGB, and the palette is removed; the image is a derived one then.", default=False,
+    ),
+    Option(
+        "photometric", _RULE,
+        "Photometric Interpretation to write, where that is exact, or with --lossy; an image whose pixels change is a "
+        "derived one.",
+        kind=_CHOICE, metavar="PI", choices=PHOTOMETRIC, otherwise="as the target needs",
+    ),
+    Option(
+        "planar", _RULE,
+        "Planar Configuration of uncompressed colour: 0 is by pixel, 1 by plane.",
+        kind=_WHOLE, metavar="0|1", least=0, most=1,
+        otherwise="by pixel; what stays uncompressed stays as it is",
+    ),
+    Option(
         "no_pixels", _RULE,
         "Objects without pixels under a compressed target: write Explicit VR Little Endian, skip, or fail.",
         kind=_CHOICE, choices=NoPixels, default=NoPixels.NATIVE,
+    ),
+    Option(
+        "remove", _RULE,
+        "Elements to leave out, in sequences too: private ones, and those that the dictionary calls retired, but none "
+        "that the image needs to be read.",
+        kind=_CHOICE, choices=Removal, default=Removal.NONE,
+    ),
+    Option(
+        "lengths", _RULE, "Sequences and items: as in SRC, with lengths, or with delimiters, at every depth.",
+        kind=_CHOICE, choices=Lengths, default=Lengths.KEEP,
+    ),
+    Option(
+        "charset", _RULE,
+        "Character set of text: as in SRC, or all of it UTF-8; text that its character set does not have is refused.",
+        kind=_CHOICE, choices=Charset, default=Charset.KEEP,
+    ),
+    Option(
+        "dataset_only", _RULE, "Write the data set alone, without preamble and File Meta Information.", default=False,
+    ),
+    Option(
+        "assume", _RULE, "Transfer syntax of a SRC that names none, such as a data set without File Meta Information.",
+        kind=_TEXT, metavar="SYNTAX", otherwise="what its bytes show, if they show one for certain",
+    ),
+    Option(
+        "ignore_errors", _RULE, "Pass over damage behind an image that is whole; its frames must be sound still.",
+        default=False,
     ),
     Option(
         "fallback", _WORK, "Target to try when the one before it is refused; repeatable, told when used.",
@@ -348,11 +519,21 @@ _TABLE: tuple[Option, ...] = (
         flags=("-F", "--force"), default=False,
     ),
     Option(
-        "verify", _CARE, "Decode what was encoded and compare: bit for bit, within NEAR, or measure the PSNR.",
-        flags=("--verify/--no-verify",), default=True,
+        "verify", _CARE,
+        "Decode what was encoded and compare: bit for bit, within NEAR, or measure the PSNR. sampled: the first frame "
+        f"and every {JUDGED_EVERY}th by the decoder that judges the encoder, the others by a faster one, if there is "
+        "one; strict: every frame by another library than the encoder's; none: leave it out.",
+        kind=_CHOICE, choices=Verify, default=Verify.SAMPLED, flags=("--verify",), bare="sampled",
+        denial="--no-verify", denied="none",
     ),
     Option("decoder", _WORK, "Decode by this backend; `dcmtx syntaxes` names them.", kind=_TEXT, metavar="NAME"),
     Option("encoder", _WORK, "Encode by this backend.", kind=_TEXT, metavar="NAME"),
+    Option(
+        "sync", _CARE,
+        "When files are durable, so that they outlast a crash of the machine: batch, each once it is reported, many "
+        "synced at a time; always, each before the next begins; none, not durable: whenever the system writes them.",
+        kind=_CHOICE, choices=Sync, default=Sync.BATCH,
+    ),
     Option("clobber", _CARE, "Do not replace DST if it exists.", flags=("-n", "--no-clobber"), default=True),
     Option(
         "workers", _WORK, "Files, or frames of one file, coded at a time.",
@@ -367,8 +548,18 @@ _TABLE: tuple[Option, ...] = (
     Option("resume", _BATCH, "Skip files whose DST exists in the syntax that would be written.", default=False),
     Option("fail_fast", _BATCH, "Stop at the first file that fails.", default=False),
     Option(
+        "update_references", _BATCH,
+        "When all files are done, have references among them follow new SOP Instance UIDs.", default=False,
+    ),
+    Option(
         "timeout", _BATCH, "Give a file up after this long.",
         kind=_NUMBER, metavar="SECONDS", least=0.1, most=1e6,
+    ),
+    Option(
+        "isolate", _BATCH,
+        "Convert one file in a process of its own, so that a codec that crashes is an error like others; batches and "
+        "`dcmtx serve` do so always.",
+        default=False,
     ),
     Option(
         "dry_run", _WORK, "Only print what would be done: route, backends, attributes that change.", default=False

@@ -31,7 +31,7 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
 def _leave_nothing() -> None:
     # The module may be only partly loaded; then no temporary file exists.
-    abandon = getattr(sys.modules.get("dcmtx.place.atomic"), "abandon", None)
+    abandon = getattr(sys.modules.get("dcmtx.place.temporary"), "abandon", None)
     if abandon is not None:
         abandon()
     bar = getattr(sys.modules.get("dcmtx.cli"), "bar", None)

@@ -103,6 +103,8 @@ class Syntax(Record):
         return self.alias or self.keyword
 
 
+# Families whose frames are native cells, deflated or not: there the tag tells the layout of the cells.
+CELLS = frozenset(["native", "deflate"])
 GREY = ("MONOCHROME1", "MONOCHROME2")
 PALETTE = ("PALETTE COLOR",)
 RGB = ("RGB",)

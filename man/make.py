@@ -27,10 +27,12 @@ from dcmtx.codec.registry import Registry
 from dcmtx.codec.row import OWN
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import ExitStatus
+from dcmtx.finding import CODES
 from dcmtx.peers.catalog import MODULES, load
 from dcmtx.peers.table import Option as PeerOption
 from dcmtx.peers.translate import explained
 from dcmtx.policy import OPTIONS
+from dcmtx.rules.catalog import ENTRIES, Mend
 from dcmtx.syntax import FAMILIES, ROOT, SYNTAXES, Loss, Syntax
 
 HERE = Path(__file__).resolve().parent
@@ -354,6 +356,35 @@ def transfer_syntaxes(page: Page) -> Iterator[str]:
     yield ".PD"
 
 
+def findings(page: Page) -> Iterator[str]:
+    """Yield every finding that `dcmtx info` may tell of: its code, what it means, its section, what mends it."""
+    if page.name != "info":
+        return
+    yield ".SH FINDINGS"
+    yield prose("Codes that begin with E are those of the errors with which a conversion of the file fails.")
+    for code, entry in sorted(ENTRIES.items()):
+        meaning = CODES.get(code, _ERRORS.get(code, ""))
+        mend = entry.mend.value.format(syntax="SYNTAX", other="explicit")
+        yield from (".TP", bold(code), prose(f"{meaning[:1].upper()}{meaning[1:]} ({entry.section})."))
+        if mend:
+            yield prose(f"Mended by `{mend}`" + (", or jpegls." if entry.mend is Mend.RECODE else "."))
+
+
+# What the errors mean that are findings too.
+_ERRORS = {
+    "E_CODESTREAM": "the bytes of a frame are no codestream of the transfer syntax, or a damaged one",
+    "E_DEFLATE": "the deflated data set is damaged",
+    "E_ENCAPSULATION": "the items of Pixel Data are damaged, or contradict the transfer syntax",
+    "E_GEOMETRY": "the codestream and the data set contradict one another in size, components or bits",
+    "E_INCONSISTENT": "the attributes of the image contradict one another, or are missing",
+    "E_INPUT": "the data set is damaged in another way",
+    "E_NO_SYNTAX": "no transfer syntax is named, and none can be told",
+    "E_SEQUENCE": "a sequence is damaged inside",
+    "E_TRUNCATED": "something is missing: the file, its pixels, or a codestream ends early",
+    "E_UNSUPPORTED_TS": "the transfer syntax is none of the standard's",
+}
+
+
 def _coded() -> list[Syntax]:
     return [syntax for syntax in SYNTAXES if DECODERS.rows(syntax.uid) or ENCODERS.rows(syntax.uid)]
 
@@ -595,7 +626,7 @@ BY_HAND = frozenset([f"{ORTHANC}.7"])
 
 # --- pages -----------------------------------------------------------------------------------------------------
 
-SECTIONS = (heading, description, commands, options, transfer_syntaxes, exit_status, examples, see_also)
+SECTIONS = (heading, description, commands, options, findings, transfer_syntaxes, exit_status, examples, see_also)
 
 
 def render(page: Page) -> str:

@@ -1,4 +1,4 @@
-"""A relay as a process of its own, for tests: its configuration is JSON, and so is how quickly things are tried again."""
+"""A relay as a process of its own, for tests: its configuration is JSON, and so is its pace."""
 
 from __future__ import annotations
 

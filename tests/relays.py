@@ -31,11 +31,18 @@ NATIVE = (dicom.EXPLICIT, dicom.IMPLICIT)
 
 
 def instance(number: int, sop_class: str = CT, size: int = 64, **more: Any) -> dicom.Image:
-    """Return instance `number`, of 12 bits, unlike all others."""
-    pixels = ((np.arange(size * size, dtype=np.uint32) // 3 + number * 37) % 4096).astype("<u2").tobytes()
+    """Return instance `number`, of 12 bits, unlike all others, with what a server of images asks for."""
+    text = {0x00100020: ("LO", "P1"), 0x0020000D: ("UI", "1.2.3"), 0x0020000E: ("UI", "1.2.3.0")}
+    syntax = more.get("syntax", dicom.EXPLICIT)
+    syntax = syntax if syntax in (dicom.IMPLICIT, dicom.BIG_ENDIAN) else dicom.EXPLICIT
+    before = {tag: dicom.element(tag, vr, value, syntax) for tag, (vr, value) in text.items()} | more.pop("before", {})
+    pixels = ((np.arange(size * size, dtype=np.uint32) // 3 + number % 4096 * 37) % 4096).astype("<u2").tobytes()
+    if syntax == dicom.BIG_ENDIAN:
+        pixels = dicom.swapped(pixels, 2)
     return dicom.Image(
-        pixels, rows=size, columns=size, stored=12, sop_class=sop_class, sop_instance=f"1.2.3.{number}", **more
-    )
+        pixels, rows=size, columns=size, stored=12, before=before, sop_class=sop_class,
+        sop_instance=f"1.2.3.{number}", **more,
+    )  # fmt: skip
 
 
 def write_instances(directory: Path, numbers: Iterable[int], **more: Any) -> list[Path]:

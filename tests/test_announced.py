@@ -209,10 +209,10 @@ STEPS: dict[str, tuple[str, dict[str, object], list[str]]] = {
         "seg-binary", {"to": "rle", "one_bit": "allow"},
         ["route: recode", "decode", "encode, without loss", "verify", "offset table: basic"],
     ),
-    "bits to native": ("", {"to": "explicit"}, ["route: recode", "decode", "encode, without loss"]),
+    "bits to native": ("", {"to": "explicit"}, ["route: recode", "decode", "encode, without loss", "verify"]),
     "JPEG recompressed": (
         "us-jpeg-baseline", {"to": "jpegxl-jpeg"},
-        ["route: recompress: JPEG streams stay what they are, bit for bit", "encode, without loss",
+        ["route: recompress: JPEG streams stay what they are, bit for bit", "encode, without loss", "verify",
          "offset table: basic"],
     ),
     "new fragments": (

@@ -466,6 +466,7 @@ def test_every_option_of_the_command_line_is_one_of_the_library() -> None:
         "to",
         "jobs",
         "no_clobber",
+        "no_verify",
         "source",
         "named",
         "quiet",
@@ -476,6 +477,8 @@ def test_every_option_of_the_command_line_is_one_of_the_library() -> None:
         "resume",
         "fail_fast",
         "timeout",
+        "update_references",
+        "isolate",
     }
     options = {
         parameter.name

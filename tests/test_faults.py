@@ -55,7 +55,7 @@ def pixels(path: Path) -> np.ndarray:
 LOSSLESS: dict[str, Row] = {
     f"{row.backend} for {row.call.partition(':')[2]} in {row.call.partition(':')[0]}": row
     for uid in [dicom.EXPLICIT, "1.2.840.10008.1.2.1.98", "1.2.840.10008.1.2.8.1", dicom.JPEG_SV1, dicom.JPEGLS,
-                dicom.J2K_LOSSLESS, dicom.HTJ2K_LOSSLESS, "1.2.840.10008.1.2.4.110", dicom.RLE]
+                dicom.J2K_LOSSLESS, dicom.HTJ2K_LOSSLESS, dicom.HTJ2K_RPCL, "1.2.840.10008.1.2.4.110", dicom.RLE]
     for row in usable(ENCODERS, uid)
     if not row.lossy
 }  # fmt: skip
@@ -65,7 +65,7 @@ def harming(row: Row, change: Callable[[np.ndarray], np.ndarray], monkeypatch: p
     """Let an encoder see other samples than it is given."""
     module, _, name = row.call.partition(":")
     encode = getattr(importlib.import_module(module), name)
-    monkeypatch.setattr(f"{module}.{name}", lambda words, *rest: encode(change(words.copy()), *rest))
+    monkeypatch.setattr(f"{module}.{name}", lambda words, *rest, **more: encode(change(words.copy()), *rest, **more))
 
 
 def one_sample(words: np.ndarray) -> np.ndarray:

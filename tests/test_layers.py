@@ -41,15 +41,15 @@ WINGS = {"batch", "inspect", "serve", "peers", "relay"}
 
 # Libraries, and the rooms that may import them. What is in none of these sets is the standard library or forbidden.
 LIBRARIES = {
-    # By the module for its data sets, and by the relay; its dictionary is loaded by itself, by dataset.vr.
-    "pydicom": {"transcoding", "wing"},
+    # By the modules for data sets and character sets, and the relay; its dictionary is loaded alone, by dataset.vr.
+    "pydicom": {"transcoding", "rules", "wing"},
     "click": {"cli"},
     "rich": {"cli"},
     "numpy": {"pixel", "codec", "transcoding"},
     "isal": {"codec", "place"},
     **{library: {"wing"} for library in ("pynetdicom", "prometheus_client", "httpx")},  # of the relay alone, see below
     "pyarrow": {"place"},
-    **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS")},
+    **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS", "ojph")},
 }
 # Modules of rooms with NumPy that do without it: the ones that every start needs.
 WITHOUT_NUMPY = {"pixel.format", "pixel.encapsulation", "codec.registry", "codec.table", "codec.search"}
@@ -184,12 +184,11 @@ def test_the_ground_floor_is_the_standard_library():
         assert {room_of(name) for name in module.inside} <= {"ground"}
 
 
-def test_pydicom_is_imported_by_the_module_for_its_data_sets_and_the_relay_alone():
-    users = [module.name for module in MODULES if "pydicom" in module.libraries]
-    assert [name for name in users if not name.startswith("relay.")] == ["transcoding.pydicom_dataset"]
-    (module,) = [module for module in MODULES if module.name == "transcoding.pydicom_dataset"]
-    assert "pydicom" not in at_import(module)
-    assert not [other.name for other in MODULES if module.name in other.inside]
+def test_pydicom_is_imported_by_the_modules_for_its_data_sets_and_character_sets_and_the_relay_alone():
+    names = [module.name for module in MODULES if "pydicom" in module.libraries]
+    assert [name for name in names if not name.startswith("relay.")] == ["rules.charset", "transcoding.pydicom_dataset"]
+    assert not [module.name for module in MODULES if "pydicom" in at_import(module)]
+    assert not [other.name for other in MODULES if "transcoding.pydicom_dataset" in other.inside]
 
 
 def at_import(module: Module) -> set[str]:

@@ -18,6 +18,7 @@ from dcmtx import errors
 from dcmtx.cli import COMMANDS
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.policy import OPTIONS, Group
+from dcmtx.rules import catalog
 from dcmtx.syntax import FAMILIES, SYNTAXES
 
 DIRECTORY = ROOT / "man"
@@ -151,8 +152,8 @@ def test_no_line_of_the_synopsis_or_the_table_is_wider_than_a_terminal(page):
 @each_page
 def test_the_sections_are_in_their_order(page):
     found = re.findall(r"^\.SH (.*)$", text(page.title), re.MULTILINE)
-    order = ["NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "OPTIONS", "TRANSFER SYNTAXES", "KNOWN BY NAME ONLY",
-             "EXIT STATUS", "EXAMPLES", "SEE ALSO"]  # fmt: skip
+    order = ["NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "OPTIONS", "FINDINGS", "TRANSFER SYNTAXES",
+             "KNOWN BY NAME ONLY", "EXIT STATUS", "EXAMPLES", "SEE ALSO"]  # fmt: skip
     assert found == [name for name in order if name in found]
     assert {"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "SEE ALSO"} <= set(found)
 
@@ -180,6 +181,14 @@ def test_the_examples_are_those_of_the_help():
     for line in ("dcmtx convert ct.dcm small.dcm --to jpegls", "dcmtx convert small.dcm ct.dcm --raw"):
         assert f"\n{line}" in section("dcmtx-convert", "EXAMPLES")
         assert line not in section("dcmtx-convert", "DESCRIPTION")
+
+
+def test_every_finding_is_on_the_page_of_info_with_its_section_and_its_meaning():
+    page = section("dcmtx-info", "FINDINGS")
+    for code, entry in catalog.ENTRIES.items():
+        found = re.search(rf"^\.TP\n{code}\n(.*)$", page, re.MULTILINE)
+        assert found, code
+        assert re.fullmatch(rf"[A-Z0-9].{{15,}} \({re.escape(entry.section)}\)\.", found[1]), code
 
 
 _ROW = re.compile(r"^T\{\n(.*)\nT\}\tT\{\n(.*)\nT\}\tT\{\n(.*)\nT\}\tT\{\n(.*)\nT\}$", re.MULTILINE)

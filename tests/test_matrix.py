@@ -54,6 +54,7 @@ BEYOND = (
     Beyond("j2k", "pylibjpeg-openjpeg", "runs out of its buffer on noise of few bits", frozenset(range(1, 8))),
     Beyond("j2k", "pylibjpeg-openjpeg", "makes six resolutions, always", side=32),
     Beyond("rle", "pylibjpeg-rle", "packs bytes, not pixels of one bit", allocated=1),
+    Beyond("htj2k", "ojph", "nothing independent decodes more than 16 bits", frozenset(range(17, 65))),
     Beyond("htj2k", "imagecodecs", "nothing independent decodes more than 16 bits", frozenset(range(17, 65))),
 )
 

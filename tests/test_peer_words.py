@@ -73,7 +73,7 @@ def test_no_name_is_twice_in_a_table():
 def test_what_becomes_of_every_option(peer, option):
     """It is refused in words that help, or ignored with a note, or gives a line that `dcmtx convert` takes."""
     # What an option needs beside it.
-    beside = {"+sv": ["+el"], "+md": ["+en"]}.get(option.names[0], [])
+    beside = {"+sv": ["+el"], "+md": ["+en"], "-te": ["-f"], "-tb": ["-f"], "-ti": ["-f"]}.get(option.names[0], [])
     if peer.name == "dicom-transcode" and "target" not in dict(option.sets):
         beside = ["--expl-vr-le"]
     line = [*beside, *given(option)]
@@ -122,6 +122,17 @@ LINES = [
     ("gdcmconv", "-M -- -a -b", "--to implicit -- -a -b"),
     ("dcmconv", "a b", "--to same -- a b"),
     ("dcmconv", "+ti a b", "--to implicit -- a b"),
+    ("dcmconv", "-f -ti +te a b", "--to explicit --assume implicit -- a b"),
+    ("dcmconv", "-f a b", "--to same -- a b"),
+    ("dcmconv", "+te -F -e +U8 a b", "--to explicit --dataset-only --lengths undefined --charset utf-8 -- a b"),
+    ("dcmcrle", "+e a b", "--to rle --lengths explicit -- a b"),
+    ("gdcmconv", "--remove-private-tags a b", "--to same --remove private -- a b"),
+    (
+        "gdcmconv",
+        "--remove-retired --remove-private-tags -I -w a b",
+        "--to raw --ignore-errors --remove private,retired -- a b",
+    ),
+    ("dcm2dcm", "-F --ivrle a b", "--to implicit --dataset-only -- a b"),
     ("dcmconv", "+td +te a b", "--to explicit -- a b"),
     ("dcmconv", "-q - -", "--to same --quiet -- - -"),
     ("dcmconv", "-q -v +tb a b", "--to big-endian --verbose -- a b"),
@@ -192,6 +203,8 @@ def test_a_line_of_a_peer_is_one_of_ours(peer, line, ours):
         ("dcmcjpeg", "+pt 2 a b", "+pt 2 is not done here", "leave it out: it loses"),
         ("dcmcjpeg", "a", "no DST", "SRC DST"),
         ("dcmcjpls", "+md 3 a b", "+md goes with +en (--encode-nearlossless) alone", "add +en"),
+        ("dcmconv", "-ti a b", "-te, -tb and -ti go with -f (--read-dataset) alone", "add -f"),
+        ("dcmconv", "+C latin1 a b", "+C latin1 is not done here", "use +U8"),
         ("dcmconv", "-ll loud a b", "-ll loud: there is no such level", "fatal, error, warn"),
         ("dcm2dcm", "--jpeg -q 85 a b", "-q 85 is no quality from 0.0 to 1.0", "-q 0.9"),
         ("dcm2dcm", "--jpeg --jpll a b", "one file has one transfer syntax", "leave one"),

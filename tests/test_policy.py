@@ -25,6 +25,7 @@ from dcmtx.policy import (
     Option,
     Policy,
     Uid,
+    Verify,
     make_policy,
     option_name,
 )
@@ -66,6 +67,7 @@ def test_the_command_line_has_it_as_it_is_here(option):
 
 def test_the_command_line_has_no_other():
     mine = {param.name for option in SHOWN for param in [PARAMS[option.flag]]}
+    mine |= {f"no_{option.name}" for option in SHOWN if option.denied}
     others = {param.name for param in convert.params if not param.name.startswith("word_")} - mine
     assert others == SPEECH
 
@@ -181,7 +183,7 @@ def test_a_value_that_is_not_taken(name, value, message):
 
 
 def test_a_policy_is_made_of_what_is_written():
-    assert make_policy(7.0, uid="keep", verify=False) == Policy(uid=Uid.KEEP, verify=False, created=7.0)
+    assert make_policy(7.0, uid="keep", verify=False) == Policy(uid=Uid.KEEP, verify=Verify.NONE, created=7.0)
     with pytest.raises(UsageError):
         make_policy(0.0, icon="none")
 

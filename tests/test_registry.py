@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
 
 import dicom
 import numpy as np
@@ -28,6 +29,7 @@ UID, OTHER = "1.2.3", "1.2.4"
 MODULES = {
     "imagecodecs": "imagecodecs", "pylibjpeg-libjpeg": "libjpeg", "pylibjpeg-openjpeg": "openjpeg",
     "pylibjpeg-rle": "rle", "pyjpegls": "_CharLS", "isal": "isal",
+    "ojph": "ojph",
 }  # fmt: skip
 # The two lines of imagecodecs: the last release for Python 3.11, and the first that writes any precision.
 OLD, NEW = "2026.3.6", "2026.10.10"
@@ -290,7 +292,9 @@ def test_for_every_version_of_a_library_there_is_one_row():
                 if one.needs and one.needs.before
             ]
             new = [
-                (one.backend, one.lossy, one.needs.since) for one in registry.rows(uid) if one.needs and one.needs.since
+                (one.backend, one.lossy, one.needs.since)
+                for one in registry.rows(uid)
+                if one.needs and one.needs.since and not one.needs.optional
             ]
             assert old == new
 
@@ -309,13 +313,15 @@ def test_nothing_retired_is_written_but_big_endian():
     assert written == [BIG_ENDIAN]
 
 
+# OpenJPH by itself is brought where Python is new enough.
+HTJ2K_ENCODER = "ojph" if find_spec("ojph") else "imagecodecs"
 # The backend for a syntax and a format is a promise: the same input gives the same output.
 CHOSEN = [
     (ENCODERS, "4.80", FORMAT.replace(stored=16), "imagecodecs"),
     (ENCODERS, "4.80", COLOUR, "imagecodecs"),
     (ENCODERS, "4.90", FORMAT, "imagecodecs"),
-    (ENCODERS, "4.201", FORMAT, "imagecodecs"),
-    (ENCODERS, "4.202", COLOUR, "imagecodecs"),
+    (ENCODERS, "4.201", FORMAT, HTJ2K_ENCODER),
+    (ENCODERS, "4.202", COLOUR, HTJ2K_ENCODER),
     (ENCODERS, "4.70", FORMAT, "imagecodecs"),
     (ENCODERS, "5", FORMAT, "imagecodecs"),
     (ENCODERS, "1", FORMAT, "dcmtx"),
@@ -377,10 +383,20 @@ def test_a_row_needs_its_version_and_is_superseded_by_another(found, old, monkey
 
 def test_what_a_newer_version_could_do_is_refused_with_that_version(monkeypatch):
     monkeypatch.setattr("imagecodecs.__version__", OLD)
+    hide("ojph", monkeypatch)
     with pytest.raises(UnsupportedError) as caught:
         ENCODERS.choose(dicom.HTJ2K_LOSSLESS, "HTJ2K", FORMAT, quality=EncodingParameters(code_block=32))
     assert caught.value.code == "E_BACKEND"
     assert f"imagecodecs: needs imagecodecs {NEW}, and {OLD} is installed" in str(caught.value)
+
+
+def test_an_optional_library_that_is_missing_is_passed_over_unless_it_is_asked_for(monkeypatch):
+    hide("ojph", monkeypatch)
+    assert ENCODERS.choose(dicom.HTJ2K_LOSSLESS, "HTJ2K", FORMAT).backend == "imagecodecs"
+    row = ENCODERS.choose(dicom.HTJ2K_LOSSLESS, "HTJ2K", FORMAT, "ojph")
+    with pytest.raises(UnsupportedError, match="pip install ojph") as caught:
+        ENCODERS.load(row)
+    assert caught.value.code == "E_BACKEND"
 
 
 def test_what_was_superseded_is_in_no_message(monkeypatch):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dicom
 import numpy as np
-import pytest
 from relays import RelayProcess, StoreScp, pixels, read, storescu, write_instances
 
 

@@ -11,9 +11,12 @@ import imagecodecs
 import images
 import oracle
 import pytest
+from backends import usable
+from conftest import need_tool
 from images import Format
 
 from dcmtx import transcode
+from dcmtx.codec.table import ENCODERS
 from dcmtx.errors import DcmtxError, UnsupportedError, UsageError
 from dcmtx.syntax import BY_UID
 
@@ -21,6 +24,9 @@ CAP, SIZ, COD, TLM, POC, SOT, EOC = 0xFF50, 0xFF51, 0xFF52, 0xFF55, 0xFF5F, 0xFF
 LOWEST_RESOLUTION = 64
 GREY = Format("MONOCHROME2", 16, 12)
 COLOUR = Format("RGB", 8, 8)
+# The encoders of every kind of HTJ2K that can be had here, by backend.
+ENCODER_NAMES = list(dict.fromkeys(row.backend for row in usable(ENCODERS, dicom.HTJ2K_RPCL)))
+each_encoder = pytest.mark.parametrize("encoder", ENCODER_NAMES)
 
 
 def coded(fmt: Format, rows: int, columns: int, uid: str, scratch: Path, **options: Any) -> list[bytes]:
@@ -70,9 +76,10 @@ def tile_lengths(stream: bytes) -> list[tuple[int, int]]:
     ],
     ids=str,
 )  # fmt: skip
-def test_a_codestream_is_htj2k_of_the_true_precision(fmt: Format, uid: str, tmp_path: Path) -> None:
+@each_encoder
+def test_a_codestream_is_htj2k_of_the_true_precision(encoder: str, fmt: Format, uid: str, tmp_path: Path) -> None:
     """Part 15 in Rsiz and CAP, HT code-blocks in COD, and of Bits Stored, not of the words (PS3.5 8.2.14)."""
-    for stream in coded(fmt, 21, 34, uid, tmp_path):
+    for stream in coded(fmt, 21, 34, uid, tmp_path, encoder=encoder):
         header = oracle.parse(stream)
         (capabilities,) = struct.unpack_from(">H", header.segment(SIZ))
         (parts,) = struct.unpack_from(">I", header.segment(CAP))
@@ -105,15 +112,18 @@ NEWER = tuple(map(int, imagecodecs.__version__.split(".")[:2])) >= (2026, 10)
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("fmt", [GREY, COLOUR], ids=str)
-def test_rpcl_satisfies_its_restrictions(fmt: Format, size: tuple[int, int], tmp_path: Path) -> None:
+@each_encoder
+def test_rpcl_satisfies_its_restrictions(encoder: str, fmt: Format, size: tuple[int, int], tmp_path: Path) -> None:
     """Progression RPCL, TLM with every tile-part, lowest resolution of 64 by 64 at most (PS3.5 10.18)."""
-    if NEWER and size in TOO_THIN:
+    if NEWER and encoder == "imagecodecs" and size in TOO_THIN:
+        chosen = {} if ENCODER_NAMES == ["imagecodecs"] else {"encoder": encoder}
         with pytest.raises(UnsupportedError, match="too thin to be halved until no side is above 64") as caught:
-            coded(fmt, *size, dicom.HTJ2K_RPCL, tmp_path)
+            coded(fmt, *size, dicom.HTJ2K_RPCL, tmp_path, **chosen)
         assert caught.value.code == "E_LIMIT"
-        assert "; use --to j2k" in str(caught.value) or "; use --to htj2k" in str(caught.value)
+        # Another syntax is advised unless a backend was asked for.
+        assert chosen or "; use --to j2k" in str(caught.value) or "; use --to htj2k" in str(caught.value)
         return
-    for stream in coded(fmt, *size, dicom.HTJ2K_RPCL, tmp_path):
+    for stream in coded(fmt, *size, dicom.HTJ2K_RPCL, tmp_path, encoder=encoder):
         check_restrictions(stream)
 
 
@@ -125,9 +135,12 @@ def test_rpcl_satisfies_its_restrictions(fmt: Format, size: tuple[int, int], tmp
     [GREY, COLOUR, Format("MONOCHROME2", 8, 1), Format("MONOCHROME2", 8, 3, signed=True), Format("YBR_FULL", 8, 2)],
     ids=str,
 )  # fmt: skip
-def test_every_image_is_halved_whatever_its_size(fmt: Format, size: tuple[int, int], tmp_path: Path) -> None:
+@each_encoder
+def test_every_image_is_halved_whatever_its_size(
+    encoder: str, fmt: Format, size: tuple[int, int], tmp_path: Path
+) -> None:
     """OpenJPH 0.32 codes few bits wrongly where nothing is halved, or six times; `coded` has OpenJPEG decode it."""
-    for stream in coded(fmt, *size, dicom.HTJ2K_LOSSLESS, tmp_path):
+    for stream in coded(fmt, *size, dicom.HTJ2K_LOSSLESS, tmp_path, encoder=encoder):
         assert oracle.parse(stream).levels >= 5
 
 
@@ -140,18 +153,22 @@ older = pytest.mark.skipif(NEWER, reason="imagecodecs is 2026.10 or newer")
 @newer
 @pytest.mark.parametrize("progression", ["LRCP", "RLCP", "RPCL", "PCRL", "CPRL"])
 @pytest.mark.parametrize("fmt", [GREY, COLOUR, Format("YBR_FULL", 8, 8)], ids=str)
-def test_the_progression_asked_for_is_written(progression: str, fmt: Format, tmp_path: Path) -> None:
-    for stream in coded(fmt, 150, 131, dicom.HTJ2K_LOSSLESS, tmp_path, progression=progression, tile=64):
+@each_encoder
+def test_the_progression_asked_for_is_written(encoder: str, progression: str, fmt: Format, tmp_path: Path) -> None:
+    for stream in coded(
+        fmt, 150, 131, dicom.HTJ2K_LOSSLESS, tmp_path, encoder=encoder, progression=progression, tile=64
+    ):
         assert oracle.parse(stream).progression == progression
 
 
 @newer
 @pytest.mark.parametrize("side", [4, 8, 16, 32, 64])
 @pytest.mark.parametrize("fmt", [GREY, COLOUR], ids=str)
-def test_the_code_blocks_asked_for_are_written(side: int, fmt: Format, tmp_path: Path) -> None:
+@each_encoder
+def test_the_code_blocks_asked_for_are_written(encoder: str, side: int, fmt: Format, tmp_path: Path) -> None:
     """Exponents of width and height, less two, in COD (T.800 Table A.18)."""
     for uid in (dicom.HTJ2K_LOSSLESS, dicom.HTJ2K_RPCL):
-        for stream in coded(fmt, 150, 131, uid, tmp_path, code_block=side):
+        for stream in coded(fmt, 150, 131, uid, tmp_path, encoder=encoder, code_block=side):
             exponent = side.bit_length() - 3
             assert tuple(oracle.parse(stream).segment(COD)[6:8]) == (exponent, exponent)
             if uid == dicom.HTJ2K_RPCL:
@@ -209,8 +226,9 @@ def check_restrictions(stream: bytes) -> None:
 
 @pytest.mark.parametrize("tile", [64, 100, 1000])
 @pytest.mark.parametrize("fmt", [GREY, COLOUR], ids=str)
-def test_rpcl_of_tiles_satisfies_its_restrictions(fmt: Format, tile: int, tmp_path: Path) -> None:
-    for stream in coded(fmt, 260, 130, dicom.HTJ2K_RPCL, tmp_path, tile=tile):
+@each_encoder
+def test_rpcl_of_tiles_satisfies_its_restrictions(encoder: str, fmt: Format, tile: int, tmp_path: Path) -> None:
+    for stream in coded(fmt, 260, 130, dicom.HTJ2K_RPCL, tmp_path, encoder=encoder, tile=tile):
         check_restrictions(stream)
         numbers = [number for number, _ in tile_parts(stream)]
         assert set(numbers) == set(range(-(-260 // tile) * -(-130 // tile)))
@@ -221,7 +239,83 @@ def test_rpcl_with_too_few_decompositions_is_refused(tmp_path: Path) -> None:
         coded(GREY, 512, 512, dicom.HTJ2K_RPCL, tmp_path, resolutions=3)
 
 
-def test_rpcl_with_more_decompositions_than_needed_is_written(tmp_path: Path) -> None:
-    for stream in coded(GREY, 512, 512, dicom.HTJ2K_RPCL, tmp_path, resolutions=5):
+@each_encoder
+def test_rpcl_with_more_decompositions_than_needed_is_written(encoder: str, tmp_path: Path) -> None:
+    for stream in coded(GREY, 512, 512, dicom.HTJ2K_RPCL, tmp_path, encoder=encoder, resolutions=5):
         check_restrictions(stream)
         assert oracle.parse(stream).levels == 4
+
+
+# --- a tile-part for each resolution -------------------------------------------------------------------------------
+
+
+def at_resolution(stream: bytes, fewer: int, scratch: Path) -> tuple[tuple[int, int], bytes]:
+    """Return rows and columns of an image with its sides halved so many times, and its samples.
+
+    As OpenJPEG reads it, from the whole stream or a part.
+    """
+    source, out = scratch / "stream.j2k", scratch / "stream.rawl"
+    source.write_bytes(stream)
+    told = oracle.run(need_tool("opj_decompress"), "-r", str(fewer), "-i", source, "-o", out)
+    header, scale = oracle.parse(stream), 1 << fewer
+    size = (-(-header.rows // scale), -(-header.columns // scale))
+    samples = out.read_bytes()
+    width = 1 if header.precision <= 8 else 2
+    assert len(samples) == size[0] * size[1] * width * header.components, told
+    return size, samples
+
+
+def check_resolutions(stream: bytes, scratch: Path) -> None:
+    """What TLM says that a resolution takes is all that it takes: a reader of so many bytes has the same pixels."""
+    header = oracle.parse(stream)
+    parts = tile_lengths(stream)
+    assert parts == tile_parts(stream)
+    assert len(parts) == header.levels + 1
+    end = header.body
+    for resolution, (tile, length) in enumerate(parts):
+        assert tile == 0
+        end += length
+        fewer = header.levels - resolution
+        assert at_resolution(stream[:end] + EOC, fewer, scratch) == at_resolution(stream, fewer, scratch)
+    assert stream[end : end + 2] == EOC
+
+
+@each_encoder
+@pytest.mark.parametrize("size", [(64, 64), (150, 131), (300, 700)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize(
+    "fmt",
+    [GREY, COLOUR, Format("MONOCHROME2", 16, 12, signed=True), Format("YBR_FULL", 8, 8), Format("MONOCHROME2", 8, 3)],
+    ids=str,
+)  # fmt: skip
+def test_each_resolution_is_a_tile_part_and_can_be_read_by_itself(
+    encoder: str, fmt: Format, size: tuple[int, int], tmp_path: Path
+) -> None:
+    """By default in RPCL; asked for, in the others."""
+    (stream, _) = coded(fmt, *size, dicom.HTJ2K_RPCL, tmp_path, encoder=encoder)
+    check_resolutions(stream, tmp_path)
+    (stream, _) = coded(fmt, *size, dicom.HTJ2K_LOSSLESS, tmp_path, encoder=encoder, tile_parts="resolution")
+    check_resolutions(stream, tmp_path)
+
+
+@each_encoder
+def test_a_tile_is_one_part_unless_its_resolutions_are_asked_for(encoder: str, tmp_path: Path) -> None:
+    """The default of RPCL leaves tiles whole: TLM has no room for the parts of very many."""
+    asked: list[tuple[str, dict[str, Any], int]] = [
+        (dicom.HTJ2K_RPCL, {"tile_parts": "all"}, 1),
+        (dicom.HTJ2K_RPCL, {"tile": 100}, 4),
+        (dicom.HTJ2K_RPCL, {"tile": 100, "tile_parts": "resolution"}, 4 * 6),
+        (dicom.HTJ2K_LOSSLESS, {}, 1),
+    ]
+    for uid, options, parts in asked:
+        for stream in coded(GREY, 150, 131, uid, tmp_path, encoder=encoder, **options):
+            assert len(tile_parts(stream)) == parts
+            assert tile_lengths(stream) == tile_parts(stream)
+
+
+def test_a_stream_with_loss_has_a_tile_part_for_each_resolution_if_it_is_asked_for(tmp_path: Path) -> None:
+    source, out = tmp_path / "source.dcm", tmp_path / "out.dcm"
+    source.write_bytes(images.image(GREY, images.make_frames(GREY, 150, 131, 1)).encode())
+    transcode(source, out, to=dicom.HTJ2K, lossy=True, psnr=40, tile_parts="resolution")
+    (stream,) = oracle.codestreams(out.read_bytes())
+    assert not oracle.parse(stream).reversible
+    check_resolutions(stream, tmp_path)

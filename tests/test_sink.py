@@ -21,10 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcmtx.errors import InputError, OutputError
-from dcmtx.place.atomic import AtomicSink, is_temporary
+from dcmtx.place.atomic import AtomicSink
 from dcmtx.place.bytes import open_bytes
 from dcmtx.place.deflate import Deflating
 from dcmtx.place.stream import StreamSink
+from dcmtx.place.temporary import is_temporary
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]

@@ -216,14 +216,14 @@ def test_every_encoder_that_threads_share_takes_a_few_pixels(row: Row, name: str
         assert row.limits.reason(fmt)
         return
     verifier = usable(DECODERS, row.syntaxes[0])[0]
-    warm._encode(row, warm._plain(coded), coded, EncodingParameters(lossy=row.lossy), verifier)
+    warm._encode(row, warm._plain(coded), coded, EncodingParameters(lossy=row.lossy), (verifier,))
 
 
 def test_a_few_pixels_have_no_ten_resolutions() -> None:
     """What only a large image takes is not asked of a small one."""
     row = ENCODERS.rows(dicom.J2K_LOSSLESS)[0]
     fmt = warm._small(BYTE)
-    warm._encode(row, fmt, fmt, EncodingParameters(resolutions=10), None)
+    warm._encode(row, fmt, fmt, EncodingParameters(resolutions=10), ())
 
 
 # --- the library that it is for --------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ loaded = [ENCODERS.choose("1.2.840.10008.1.2.4.203", "", coded, quality=quality)
 sys.setswitchinterval(1e-5)
 
 def child(given, coded, quality, row):
-    warm.encoder(row, given, coded, quality, None)
+    warm.encoder(row, given, coded, quality, ())
     words = warm._ramp(given)
     barrier, made = threading.Barrier(8), []
     lossless = {"reversible": not quality.lossy, "level": 1e-3 if quality.lossy else None}

@@ -10,18 +10,22 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
-from dcmtx.batch.walk import Found, plan_roots, walk
+from dcmtx.batch.walk import Found, Root, plan_roots, walk
 from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID, SOP_CLASS, peek
-from dcmtx.errors import DcmtxError
-from dcmtx.place.atomic import remove_stale, sweep, temporary_name
+from dcmtx.errors import DcmtxError, UsageError
+from dcmtx.place.atomic import Postponing
 from dcmtx.place.bytes import open_bytes
 from dcmtx.place.places import is_same
+from dcmtx.place.temporary import remove_stale, sweep, temporary_name
 from dcmtx.planning.routes import Route
+from dcmtx.policy import Sync
+from dcmtx.pool import worker
 from dcmtx.record import Record
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
-from dcmtx.transcoding.job import Job, Outcome, run
+from dcmtx.transcoding.job import Cores, Job, Outcome, run
 
 if TYPE_CHECKING:
+    from dcmtx.pool.committer import Fate
     from dcmtx.pool.executor import Executor
     from dcmtx.pool.workers import Pool
 
@@ -32,20 +36,24 @@ _PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
 
 
 class Done(Record):
-    """The result for one file: an outcome, an error, or the reason why it was skipped."""
+    """The result for one file: an outcome, an error, or the reason why it was skipped.
+
+    `references` is how many references follow in a file that is done already.
+    """
 
     src: str
     dst: str
     outcome: Outcome | None = None
     error: DcmtxError | None = None
     skip: str = ""
+    references: int = 0
 
 
 class Options(Record):
     """Options of a batch. `job` is the template for each file's job; `timeout` is in seconds per file.
 
     `report` is the file for the records, which no conversion may overwrite; `memory` is the most bytes that a worker
-    may use.
+    may use. With `update_references`, references follow new UIDs when all files are done.
     """
 
     job: Job
@@ -56,6 +64,7 @@ class Options(Record):
     modules: tuple[str, ...] = ()
     memory: int | None = None
     report: str | None = None
+    update_references: bool = False
 
 
 class Task(Record):
@@ -96,9 +105,10 @@ def convert(
     `executor` runs the jobs by `perform`. It is stopped at the end; the caller closes it. Without one, `local_pool`
     makes processes on this machine.
 
-    Raises UsageError if the sources cannot go to the destination together.
+    Raises UsageError if the sources cannot go to the destination together, or if options contradict each other.
     """
     roots = plan_roots(sources, destination)
+    check_options(options, roots)
     alone = len(roots) == 1 and roots[0].target == destination and not roots[0].is_directory
     options = options.replace(job=options.job.replace(parents=not alone))
     stop = stop or Stop()
@@ -107,18 +117,47 @@ def convert(
             executor = stack.enter_context(local_pool(options))
         stop.wake = executor.wake
         try:
-            yield from _run(executor, walk(roots, destination, options.report), options, stop)
+            results = _run(executor, walk(roots, destination, options.report), options, stop)
+            if options.update_references and not options.job.dry_run:
+                from dcmtx.batch.references import followed
+
+                results = followed(results, options, stop)
+            yield from results
         finally:
             stop.wake = None
             for task in executor.stop():
                 _remove_temporary(task)
 
 
+def check_options(options: Options, roots: Sequence[Root]) -> None:
+    """Raise UsageError for options that contradict each other."""
+    alone = options.job.request.policy.dataset_only
+    if alone and options.resume:
+        raise UsageError(
+            "--resume does not go with --dataset-only: what has no transfer syntax cannot be told to be done",
+            advice="leave one of them out",
+        )
+    if not options.update_references:
+        return
+    if alone:
+        raise UsageError(
+            "--update-references does not go with --dataset-only, whose files cannot be read again for certain",
+            advice="leave one of them out",
+        )
+    if any(is_same(root.path, root.target) for root in roots):
+        raise UsageError(
+            "--update-references needs sources that stay: after an interruption nothing else tells which UID was which",
+            advice="name another DST",
+        )
+
+
 def local_pool(options: Options) -> Pool[Task, Done]:
     """Return a pool of processes on this machine for the jobs of a batch. It begins to load codecs at once."""
     from dcmtx.pool.workers import Pool
 
-    return Pool(perform, options.workers, timeout=options.timeout, modules=options.modules, memory=options.memory)
+    return Pool(
+        perform_in_pool, options.workers, timeout=options.timeout, modules=options.modules, memory=options.memory
+    )
 
 
 def _run(executor: Executor[Task, Done], found: Iterator[Found], options: Options, stop: Stop) -> Iterator[Done]:
@@ -160,8 +199,30 @@ def _results(executor: Executor[Task, Done], found: Iterator[Found], options: Op
 
 def perform(task: Task) -> Done:
     """Convert or skip one file. An executor calls this in any process."""
-    from dcmtx.pool import worker
+    return _perform(task, worker.cores)
 
+
+def perform_in_pool(task: Task) -> Done | worker.Later:
+    """Convert or skip one file in a worker of a pool, which puts it in place while the next one is converted."""
+    if task.job.request.policy.sync is not Sync.BATCH:
+        return perform(task)
+    with Postponing() as files:
+        done = _perform(task, worker.cores)
+    return worker.Later(files[0], done, _finished) if files else done
+
+
+def _finished(done: Done, fate: Fate) -> Done:
+    """Return the result of a file that is in place, or could not be put there."""
+    if isinstance(fate, DcmtxError):
+        fate.path = fate.path or done.src
+        return Done(done.src, done.dst, error=fate)
+    if not fate or done.outcome is None:
+        return done
+    outcome = done.outcome
+    return done.replace(outcome=outcome.replace(notes=tuple(dict.fromkeys((*outcome.notes, *fate)))))
+
+
+def _perform(task: Task, cores: Cores) -> Done:
     job = task.job
     try:
         reason = _reason_to_skip(job)
@@ -171,7 +232,7 @@ def perform(task: Task) -> Done:
             return Done(job.src, job.dst, skip=DONE_BEFORE)
         if not job.dry_run:
             _sweep_once(os.path.dirname(job.dst) or os.curdir)
-        return Done(job.src, job.dst, run(job, worker.cores))
+        return Done(job.src, job.dst, run(job, cores))
     except DcmtxError as error:
         if error.code in _PASSED_OVER and not task.named:
             return Done(job.src, job.dst, skip=_PASSED_OVER[error.code])
@@ -190,8 +251,8 @@ def _reason_to_skip(job: Job) -> str:
 def _is_done(job: Job) -> bool:
     """Tell whether the destination exists in the transfer syntax that would be written.
 
-    If a file is recoded in place, its syntax is the same before and after. Then dcmtx must have written it, and after
-    lossy coding it must record a loss.
+    If a file is recoded or wrapped anew in place, its syntax is the same before and after. Then dcmtx must have
+    written it, and after lossy coding it must record a loss.
     """
     try:
         with closing(open_bytes(job.dst)) as file:
@@ -199,11 +260,14 @@ def _is_done(job: Job) -> bool:
     except DcmtxError:
         return False
     policy = job.request.policy.replace(clobber=True)
+    if policy.edits and is_same(job.src, job.dst):
+        # What is asked of the data set does not show in its syntax. Doing it again does no harm.
+        return False
     planned = run(job.replace(dry_run=True, brief=True, request=job.request.replace(policy=policy)))
     if planned.syntax_out != head.syntax:
         return False
     plan = planned.plan
-    if plan is None or plan.route is not Route.RECODE or not is_same(job.src, job.dst):
+    if plan is None or plan.route not in (Route.RECODE, Route.REWRAP) or not is_same(job.src, job.dst):
         return True
     return head.text(IMPLEMENTATION_CLASS) == IMPLEMENTATION_CLASS_UID and (plan.lost or not plan.irreversible)
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from dcmtx.batch.convert import Done, Options, Task, convert
+from dcmtx.batch.convert import Done, Options, Task, check_options, convert
 from dcmtx.batch.walk import plan_roots
 from dcmtx.errors import DcmtxError, UsageError
 from dcmtx.record import Record
@@ -36,6 +36,7 @@ def convert_many(
     timeout: float | None = None,
     resume: bool = False,
     fail_fast: bool = False,
+    update_references: bool = False,
     executor: Executor[Task, Done] | None = None,
     **options: Any,
 ) -> Iterator[Outcome | DcmtxError | Skipped]:
@@ -51,8 +52,9 @@ def convert_many(
 
     `workers` is the number of processes, one per core by default. A codec that crashes, hangs for more than `timeout`
     seconds, or uses too much memory costs one file. With `resume`, files are skipped whose destination already has the
-    target syntax; with `fail_fast`, the first failure ends the batch. `executor` runs the jobs instead of processes on
-    this machine. The other options are those of `transcode`.
+    target syntax; with `fail_fast`, the first failure ends the batch. With `update_references`, references among the
+    files follow new SOP Instance UIDs when all are done; a file where that fails has a DcmtxError more. `executor` runs
+    the jobs instead of processes on this machine. The other options are those of `transcode`.
 
     Work starts when the first result is requested. Closing the iterator stops the jobs under way; only complete files
     remain.
@@ -75,9 +77,17 @@ def convert_many(
         return iter(())
     if timeout is not None and not timeout > 0:
         raise UsageError(f"timeout is {timeout}, not more than 0 seconds")
-    plan_roots(paths, target)
+    roots = plan_roots(paths, target)
     pattern = job(paths[0], target, to=to, workers=workers, **options)
-    batch = Options(pattern, pattern.workers, timeout, resume=resume, fail_fast=fail_fast)
+    batch = Options(
+        pattern,
+        pattern.workers,
+        timeout,
+        resume=resume,
+        fail_fast=fail_fast,
+        update_references=update_references,
+    )
+    check_options(batch, roots)
     return _each(paths, target, batch, executor)
 
 
@@ -86,4 +96,6 @@ def _each(
 ) -> Generator[Outcome | DcmtxError | Skipped, None, None]:
     with closing(convert(sources, destination, options, executor=executor)) as results:
         for done in results:
+            if done.references:
+                continue
             yield done.error or done.outcome or Skipped(done.src, done.dst, done.skip)

@@ -29,9 +29,11 @@ def verbose_line(outcome: Outcome) -> str:
     backends = " to ".join(name for name in (outcome.decoder, outcome.encoder) if name)
     frames = f", {outcome.frames} frame{'s' * (outcome.frames != 1)}" if outcome.frames else ""
     by = f" by {backends}" if backends else ""
+    verified = ", ".join(f"{count} by {library}" for library, count in outcome.verified)
     return (
         f"{_label(outcome.syntax_in)} to {_label(outcome.syntax_out)}{by}{frames}, "
         f"{outcome.bytes_in} to {outcome.bytes_out} bytes, {outcome.seconds:.3f} s"
+        f"{', verified: ' if verified else ''}{verified}"
     )
 
 
@@ -92,7 +94,14 @@ def summary_lines(summary: Summary, seconds: float) -> list[str]:
         ratio = summary.bytes_in / summary.bytes_out
         rate = _size(summary.bytes_in / max(seconds, 1e-6))
         lines.append(f"{_size(summary.bytes_in)} became {_size(summary.bytes_out)} (ratio {ratio:.2f}), {rate}/s")
+    if summary.references:
+        lines.append(references_line(summary.references))
     return lines
+
+
+def references_line(count: int) -> str:
+    """Return how many references were updated, in words."""
+    return f"{count} references follow new SOP Instance UIDs" if count != 1 else "1 reference follows a new UID"
 
 
 def _size(count: float) -> str:
@@ -107,8 +116,8 @@ def _size(count: float) -> str:
 _FIELDS: dict[str, Any] = {
     "version": RECORD_VERSION, "source": None, "destination": None, "status": None, "syntax_in": None,
     "syntax_out": None, "decoder": None, "encoder": None, "frames": None, "bytes_in": None, "bytes_out": None,
-    "ratio": None, "psnr": None, "pixels_sha256": None, "pixels_sha256_out": None, "sop_instance_in": None,
-    "sop_instance_out": None, "seconds": None, "notes": [], "error": None, "plan": None,
+    "ratio": None, "psnr": None, "verified": None, "pixels_sha256": None, "pixels_sha256_out": None,
+    "sop_instance_in": None, "sop_instance_out": None, "seconds": None, "notes": [], "error": None, "plan": None,
 }  # fmt: skip
 
 
@@ -169,6 +178,7 @@ def as_record(result: Outcome | DcmtxError, src: str, dst: str) -> dict[str, Any
         "bytes_out": result.bytes_out,
         "ratio": result.ratio,
         "psnr": result.psnr if result.psnr is None or result.psnr < 1e9 else None,
+        "verified": dict(result.verified) if result.verified else None,
         "pixels_sha256": result.digest,
         "pixels_sha256_out": result.digest_out,
         "sop_instance_in": result.instance_in or None,

@@ -18,10 +18,13 @@ class Summary:
         self.last_error: DcmtxError | None = None
         self.bytes_in = 0
         self.bytes_out = 0
+        self.references = 0
 
     def add(self, done: Done) -> None:
         """Count a file."""
-        if done.error is not None:
+        if done.references:
+            self.references += done.references
+        elif done.error is not None:
             self.last_error = done.error
             if done.error.status in (ExitStatus.UNSUPPORTED, ExitStatus.REFUSED):
                 self.refused[done.error.code] = self.refused.get(done.error.code, 0) + 1

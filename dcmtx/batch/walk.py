@@ -15,8 +15,8 @@ from operator import itemgetter
 
 from dcmtx.dataset.meta import peek
 from dcmtx.errors import DcmtxError, InputError, OutputError, UsageError
-from dcmtx.place.atomic import is_temporary
 from dcmtx.place.bytes import open_bytes
+from dcmtx.place.temporary import is_temporary
 from dcmtx.record import Record
 
 

@@ -24,6 +24,8 @@ from dcmtx.signals import handle_signals  # noqa: E402
 # Command: where it is, and the line that `dcmtx --help` shows without loading it.
 COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("dcmtx.cli.convert:convert", "Convert DICOM files to another transfer syntax."),
+    "info": ("dcmtx.cli.info:info", "Say what DICOM files are, and what is wrong with them."),
+    "rewrap": ("dcmtx.cli.rewrap:rewrap", "Wrap codestreams anew, without decoding any."),
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
     "audit": ("dcmtx.cli.audit:audit", "Prove a migrated archive from the report of its conversion."),
     "serve": ("dcmtx.cli.serve:serve", "Do the work of every dcmtx called, with codecs loaded."),
@@ -92,7 +94,11 @@ def main() -> NoReturn:
     """Run the command line and exit with its status."""
     _occupy_closed_streams()
     handle_signals()
-    status = outcome(lambda: cli.main(prog_name="dcmtx", standalone_mode=False))
+    sys.exit(finished(outcome(lambda: cli.main(prog_name="dcmtx", standalone_mode=False))))
+
+
+def finished(status: int) -> int:
+    """Write what is left of standard output, and return the exit status: another one if that cannot be done."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -100,7 +106,7 @@ def main() -> NoReturn:
         # What is left of the text can go nowhere; the interpreter must not try again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_OUTPUT)
         status = status or ExitStatus.OUTPUT
-    sys.exit(status)
+    return status
 
 
 def outcome(run: Callable[[], Any]) -> int:
@@ -196,4 +202,4 @@ def say(line: str) -> None:
             bar.standing.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
 
 
-__all__: list[Any] = ["bar", "cli", "error_line", "main", "outcome", "printable", "say", "shown"]
+__all__: list[Any] = ["bar", "cli", "error_line", "finished", "main", "outcome", "printable", "say", "shown"]

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from types import FrameType
 from typing import Any
 
-from dcmtx.batch.convert import Done, Options, Stop, convert, local_pool
-from dcmtx.batch.report import summary_lines
+from dcmtx.batch.convert import Done, Options, Stop, check_options, convert, local_pool
+from dcmtx.batch.report import references_line
 from dcmtx.batch.summary import Summary
 from dcmtx.batch.walk import Found, plan_roots, walk
 from dcmtx.cli import bar, error_line, say, shown
@@ -30,6 +30,7 @@ def convert_many(
     resume: bool,
     fail_fast: bool,
     timeout: float | None,
+    update_references: bool,
 ) -> int:
     """Convert many files and return the exit status."""
     # One file whose destination is one too is a batch only for the sake of the options of batches.
@@ -39,7 +40,16 @@ def convert_many(
         from dcmtx.cli.reports import check_roots
 
         check_roots(output.report, roots)
-    options = Options(pattern, pattern.workers, timeout, resume=resume, fail_fast=fail_fast, report=output.report)
+    options = Options(
+        pattern,
+        pattern.workers,
+        timeout,
+        resume=resume,
+        fail_fast=fail_fast,
+        report=output.report,
+        update_references=update_references,
+    )
+    check_options(options, roots)
     summary = Summary()
     stop = Stop()
     started = time.perf_counter()
@@ -59,6 +69,9 @@ def convert_many(
                     _tell(done, output)
         finally:
             if not single and not output.quiet:
+                # Only now: the first files would wait for it.
+                from dcmtx.batch.report import summary_lines
+
                 seconds = time.perf_counter() - started
                 progress.stop()
                 for line in [*output.untold(), *summary_lines(summary, seconds)]:
@@ -96,7 +109,10 @@ def _stop_on_signals(stop: Stop) -> Iterator[list[int]]:
 
 def _tell(done: Done, output: Output) -> None:
     """Tell of one file: its record, and a line if there is something to say."""
-    if done.error is not None:
+    if done.references:
+        if output.verbose:
+            say(f"dcmtx: {shown(done.dst)}: {references_line(done.references)}")
+    elif done.error is not None:
         output.record(done.error, done.src, done.dst)
         say(error_line(done.error))
     elif done.outcome is not None:
@@ -130,6 +146,8 @@ class _Watched:
 
     def advance(self, done: Done) -> None:
         """Account for a file."""
+        if done.references:
+            return
         self._bytes += done.outcome.bytes_in if done.outcome is not None else 0
         self._failed += done.error is not None
         faults = f", [red]{self._failed} failed[/red]" if self._failed else ""

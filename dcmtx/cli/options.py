@@ -60,6 +60,36 @@ def policy_options(*groups: Group) -> Decorator:
     return _options(*(_made(option) for option in OPTIONS.values() if option.group in groups))
 
 
+class WithBareOptions(click.Command):
+    """A command with options that take a choice or stand by themselves: --verify, --no-verify and --verify strict."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Give such options the choice that they mean."""
+        return super().parse_args(ctx, _with_choices(args))
+
+
+def _with_choices(args: list[str]) -> list[str]:
+    """Return arguments in which every option that may stand by itself has its choice.
+
+    What follows it is its choice only if it is the word of one: else it is a file.
+    """
+    ends = args.index("--") if "--" in args else len(args)
+    found = args[:ends]
+    for option in OPTIONS.values():
+        if option.bare:
+            for place, word in enumerate(found):
+                if word == option.denial:
+                    found[place] = f"{option.flag}={option.denied}"
+                elif word == option.flag and not set(found[place + 1 : place + 2]) & set(option.words):
+                    found[place] = f"{option.flag}={option.bare}"
+    return found + args[ends:]
+
+
+def named_options(*names: str) -> Decorator:
+    """Return a decorator that adds these options of the vocabulary, in this order."""
+    return _options(*(_made(OPTIONS[name]) for name in names))
+
+
 def _made(option: Option) -> Decorator:
     """Return an option of the vocabulary as one of click's.
 
@@ -75,7 +105,14 @@ def _made(option: Option) -> Decorator:
     else:
         settings |= {"is_flag": True}
     name = f"no_{option.name}" if option.default is True and "default" not in settings else option.name
-    return click.option(*(option.flags or (option.flag,)), name, **settings)
+    made = click.option(*(option.flags or (option.flag,)), name, **settings)
+    if not option.bare:
+        return made
+    # It is there to be shown: `_with_choices` puts the choice that it means in its place.
+    denial = click.option(
+        option.denial, f"no_{option.name}", is_flag=True, expose_value=False, help=f"{option.flag} {option.denied}."
+    )
+    return lambda command: made(denial(command))
 
 
 _TYPES: dict[Kind, Callable[[Option], Any]] = {
@@ -125,3 +162,17 @@ def check_words(to: str | None, paths: tuple[str, ...], options: dict[str, Any])
         raise click.UsageError(f"--quality does not go with j2k; gdcmconv's is --psnr {options['quality']} here")
     if options["verbose"] and not paths and to is None and not any(options[f"word_{word.option}"] for word in WORDS):
         raise click.UsageError("-v is --verbose, not gdcmconv's version; say dcmtx --version")
+
+
+# What commands tell that make files from others.
+told_options = _options(
+    click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output."),
+    click.option(
+        "--report",
+        metavar="FILE",
+        help="One JSON object per file in FILE, each line complete when it is written; with --resume, behind those "
+        "that are there. A FILE whose name ends in .parquet becomes Parquet at the end.",
+    ),
+    click.option("--quiet", is_flag=True, help="No notes, no progress, no summary; only errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Say what was done with each file."),
+)

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 import sysconfig
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +16,9 @@ from dcmtx.errors import OutputError, UsageError
 from dcmtx.peers.catalog import MODULES, load
 from dcmtx.peers.table import Peer
 from dcmtx.peers.translate import Translation, depends, explained, resolved, translate
+
+if TYPE_CHECKING:
+    from dcmtx.place.bytes import Reader
 
 # Among the arguments of a peer that is called by its name, there is no other place for it.
 _STATUS = "--dcmtx-status"
@@ -108,12 +112,25 @@ def _target(peer: Peer, asked: Translation) -> str:
     try:
         reader = open_reader(source)
         try:
-            return resolved(asked.target, peek(reader).syntax)
+            return resolved(asked.target, peek(reader).syntax or _shown(asked, reader))
         finally:
             reader.close()
     except DcmtxError as error:
         error.path = error.path or source
         raise
+
+
+def _shown(asked: Translation, reader: Reader) -> str:
+    """Return the transfer syntax of a source that names none: what the line says, or what its bytes show."""
+    from dcmtx.planning.request import assumed
+    from dcmtx.transcoding.source import open_source
+
+    said = asked.arguments[asked.arguments.index("--assume") + 1] if "--assume" in asked.arguments else None
+    opened = open_source(reader, assume=assumed(said))
+    try:
+        return opened.dataset.syntax.uid
+    finally:
+        opened.close()
 
 
 def described(peer: Peer) -> str:

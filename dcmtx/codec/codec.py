@@ -6,6 +6,7 @@ A function codes one frame and keeps no state. A class may hold expensive state 
 from __future__ import annotations
 
 import _thread
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -38,12 +39,15 @@ class Codec(Protocol):
 
 
 class Function:
-    """A codec made from a function for one frame: function(frame, given, made), plus the parameters for an encoder."""
+    """A codec made from a function for one frame: function(frame, given, made), plus the parameters for an encoder.
+
+    With several `threads`, the function is called with these too.
+    """
 
     __slots__ = ("_arguments", "_function", "_takes_parameters")
 
-    def __init__(self, function: Callable[..., Any], *, takes_parameters: bool) -> None:
-        self._function = function
+    def __init__(self, function: Callable[..., Any], *, takes_parameters: bool, threads: int = 1) -> None:
+        self._function = functools.partial(function, threads=threads) if threads > 1 else function
         self._takes_parameters = takes_parameters
         self._arguments: tuple[Any, ...] = ()
 
@@ -106,13 +110,13 @@ class Maker:
     """Makes the codecs of a row from the function or class that its `call` names, which is imported.
 
     `stateless` tells that the codec is a function, so one is enough. `shared` tells that threads may share
-    one codec; otherwise each thread has its own.
+    one codec; otherwise each thread has its own. `threads` is over how many its function spreads one frame, if it can.
     Raises UnsupportedError naming the package if something that the row needs is not installed.
     """
 
-    __slots__ = ("_named", "_row", "_takes_parameters", "shared", "stateless")
+    __slots__ = ("_named", "_row", "_takes_parameters", "_threads", "shared", "stateless")
 
-    def __init__(self, row: Row, *, takes_parameters: bool) -> None:
+    def __init__(self, row: Row, *, takes_parameters: bool, threads: int = 1) -> None:
         module, _, name = row.call.partition(":")
         try:
             if row.needs is not None:
@@ -128,13 +132,16 @@ class Maker:
             ) from error
         self._row = row
         self._takes_parameters = takes_parameters
+        self._threads = threads if row.spreads else 1
         self.stateless = not isinstance(self._named, type)
         self.shared = self.stateless or row.runs is not Runs.THREADS
 
     def make(self) -> Codec:
         """Return a codec, not open yet."""
         takes = self._takes_parameters
-        codec: Codec = Function(self._named, takes_parameters=takes) if self.stateless else self._named()
+        codec: Codec = (
+            Function(self._named, takes_parameters=takes, threads=self._threads) if self.stateless else self._named()
+        )
         return OneAtATime(codec, self._row.package) if self._row.runs is Runs.PROCESSES else codec
 
     def once(

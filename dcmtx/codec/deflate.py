@@ -16,12 +16,23 @@ if TYPE_CHECKING:
     Words = NDArray[Any]
 
 
-def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
-    """Return one frame inflated, but never much more than one frame's bytes."""
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+def decode_isal(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
+    """Return one frame inflated by ISA-L, nearly twice as fast, but never much more than one frame's bytes."""
+    from isal import isal_zlib
+
+    damaged: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment]  # its stub says otherwise
+    return _inflated(isal_zlib.decompressobj(-zlib.MAX_WBITS), damaged, data, coded)
+
+
+def decode_zlib(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
+    """Return one frame inflated by zlib, as `decode_isal` does."""
+    return _inflated(zlib.decompressobj(-zlib.MAX_WBITS), zlib.error, data, coded)
+
+
+def _inflated(inflater: Any, damaged: type[Exception], data: bytes, coded: PixelFormat) -> Words:
     try:
         cells = inflater.decompress(data, coded.frame_bytes + 1)
-    except zlib.error as error:
+    except damaged as error:
         raise InputError(f"the deflated frame is damaged: {error}", code="E_DEFLATE") from error
     if len(cells) > coded.frame_bytes + coded.frame_bytes % 2:
         raise InputError(f"the frame inflates to more than {coded.frame_bytes} bytes", code="E_GEOMETRY")
@@ -31,7 +42,7 @@ def decode(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
             advice="correct Number of Frames (0028,0008) or the fragments",
             code="E_INCONSISTENT",
         )
-    return native.decode(cells, coded, plain)
+    return native.decode(cells, coded, coded)
 
 
 def encode(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:

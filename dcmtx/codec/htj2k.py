@@ -1,7 +1,7 @@
-"""HTJ2K encoding by OpenJPH inside imagecodecs (PS3.5 8.2.14, 10.18). Decoding is in jpeg2k.
+"""HTJ2K encoding by OpenJPH inside imagecodecs (PS3.5 8.2.14, 10.18). Decoding is in jpeg2k, and in openjph.
 
-OpenJPH's own decoder is faster, but values that lossy coding moves out of range wrap around (256 becomes 0), and older
-releases crash on damaged streams.
+What imagecodecs makes of OpenJPH's own decoder is not used: values that lossy coding moves out of range wrap around
+(256 becomes 0), also in 2026.10.10, and older releases crash on damaged streams.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 # PS3.5 10.18: the lowest resolution of .202 has at most this many rows and columns.
 LOWEST_RESOLUTION = 64
 # Bits Stored below this are coded as this many.
-_FEW = 8
+FEW = 8
 # How many times the library halves an image by default.
 _USUAL = 5
+# The choice of `tile_parts` with one tile-part for each resolution of a tile.
+BY_RESOLUTION = "resolution"
+_RESOLUTIONS = 1  # of imagecodecs' HTJ2K.TILEPART
 # Range of quantization steps to search for a ratio or a PSNR, relative to the range of values, worst first.
 _STEPS = (0.5, 2e-6)
 
@@ -40,15 +43,32 @@ def encode_imagecodecs_precise(
 
     samples = bits.narrow(words, coded.stored)
     # Few bits are coded as eight and relabelled: rounding in many decompositions exceeds the library's limits.
-    few = coded.stored < _FEW
+    few = coded.stored < FEW
     encoded = imagecodecs.htj2k_encode(
         np.ascontiguousarray(shift_to_signed(samples, coded) if few else samples),
         reversible=True,
         rgb=coded.photometric == "YBR_RCT",
-        **_layout(coded, quality) | {"bitspersample": max(coded.stored, _FEW)},
+        **_layout(coded, quality) | {"bitspersample": max(coded.stored, FEW)},
     )
     check_resolutions("htj2k", bytes(encoded), quality)
     return relabel(bytes(encoded), coded) if few else bytes(encoded)
+
+
+def encode_imagecodecs_streamed(
+    words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters
+) -> bytes:
+    """Return one frame as `encode_imagecodecs_precise` does, but by default in a tile-part for each resolution."""
+    return encode_imagecodecs_precise(words, plain, coded, streamed(quality))
+
+
+def streamed(quality: EncodingParameters) -> EncodingParameters:
+    """Return the parameters with a tile-part for each resolution, so that TLM tells how many bytes each takes.
+
+    Tiles are left whole unless asked for: TLM has no room for the resolutions of very many.
+    """
+    if quality.tile_parts is not None or quality.tile is not None:
+        return quality
+    return quality.replace(tile_parts=BY_RESOLUTION)
 
 
 def _layout(coded: PixelFormat, quality: EncodingParameters) -> dict[str, Any]:
@@ -65,6 +85,8 @@ def _layout(coded: PixelFormat, quality: EncodingParameters) -> dict[str, Any]:
         "tile": (quality.tile, quality.tile) if quality.tile else None,
         "tlm": True,
     }
+    if quality.tile_parts == BY_RESOLUTION:
+        layout["tilepart"] = _RESOLUTIONS
     if quality.progression is not None:
         layout["prog_order"] = quality.progression
     if quality.code_block is not None:
@@ -87,6 +109,13 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
         **_layout(coded, quality) | {"resolutions": decompositions(coded, quality)},
     )
     return relabel(bytes(encoded), coded)
+
+
+def encode_imagecodecs_imprecise_streamed(
+    words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters
+) -> bytes:
+    """Return one frame as `encode_imagecodecs` does, but by default in a tile-part for each resolution."""
+    return encode_imagecodecs(words, plain, coded, streamed(quality))
 
 
 def encode_imagecodecs_lossy(

@@ -24,11 +24,11 @@ _PSNR_RANGE = (15.0, 150.0)
 _MISSED = 1.1
 
 
-def decode_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
+def decode_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat, threads: int = 1) -> Words:
     """Return one frame, colour by pixel; a component transform is undone, so YBR_RCT and YBR_ICT become RGB."""
     import imagecodecs
 
-    frame: Words = imagecodecs.jpeg2k_decode(data, planar=False, numthreads=1)
+    frame: Words = imagecodecs.jpeg2k_decode(data, planar=False, numthreads=threads)
     return frame
 
 
@@ -40,8 +40,10 @@ def decode_openjpeg(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Word
     return frame
 
 
-def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters) -> bytes:
-    """Return one frame, reversible, of the true precision."""
+def encode_imagecodecs(
+    words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters, threads: int = 1
+) -> bytes:
+    """Return one frame, reversible, of the true precision; the same bytes by any number of threads."""
     import imagecodecs
 
     samples = bits.narrow(words, coded.stored)
@@ -58,7 +60,7 @@ def encode_imagecodecs(words: Words, plain: PixelFormat, coded: PixelFormat, qua
         mct=coded.photometric == "YBR_RCT",
         resolutions=quality.resolutions,
         bitspersample=8 if shifted else coded.stored,
-        numthreads=1,
+        numthreads=threads,
     )
     check_resolutions("j2k", bytes(encoded), quality)
     return relabel(bytes(encoded), coded) if shifted else bytes(encoded)
@@ -122,32 +124,32 @@ def encode_openjpeg_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, 
 
 
 def encode_imagecodecs_lossy(
-    words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters
+    words: Words, plain: PixelFormat, coded: PixelFormat, quality: EncodingParameters, threads: int = 1
 ) -> bytes:
     """Return one frame, irreversible, by PSNR; a ratio is found by searching for the PSNR."""
 
     def by_psnr(psnr: float) -> bytes:
-        return _encode_psnr(words, coded, quality, psnr)
+        return _encode_psnr(words, coded, quality, psnr=psnr, threads=threads)
 
     def by_ratio(ratio: float) -> bytes:
         return search.by_ratio(by_psnr, rate.frame_bytes(coded), ratio, *_PSNR_RANGE)
 
-    return _within(by_ratio, by_psnr, words, coded, quality)
+    return _within(by_ratio, by_psnr, words, coded, quality, threads)
 
 
 def _within(
     by_ratio: Callable[[float], bytes], by_psnr: Callable[[float], bytes], words: Words, coded: PixelFormat,
-    quality: EncodingParameters,
+    quality: EncodingParameters, threads: int = 1,
 ) -> bytes:  # fmt: skip
     """Return one frame as `quality` asks, by an encoder that only estimates the PSNR, before words are rounded."""
 
     def measure(encoded: bytes) -> float:
-        return rate.psnr(decode_imagecodecs(encoded, coded, coded), words, coded)
+        return rate.psnr(decode_imagecodecs(encoded, coded, coded, threads), words, coded)
 
     return rate.encode(by_ratio, lambda psnr: rate.at_least(by_psnr, measure, psnr), measure, quality)
 
 
-def _encode_psnr(words: Words, coded: PixelFormat, quality: EncodingParameters, psnr: float) -> bytes:
+def _encode_psnr(words: Words, coded: PixelFormat, quality: EncodingParameters, *, psnr: float, threads: int) -> bytes:
     import imagecodecs
 
     level: Any = psnr
@@ -160,7 +162,7 @@ def _encode_psnr(words: Words, coded: PixelFormat, quality: EncodingParameters, 
         mct=coded.photometric == "YBR_ICT",
         resolutions=quality.resolutions,
         bitspersample=coded.stored,
-        numthreads=1,
+        numthreads=threads,
     )
     check_resolutions("j2k", bytes(encoded), quality)
     return bytes(encoded)

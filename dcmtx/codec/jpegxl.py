@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     Words = NDArray[Any]
 
 DEFAULT_QUALITY = 90
-# libjxl's own scale from 1 to 9: 3 encodes losslessly in a hundredth of the time of 7, for some percent more bytes.
+# libjxl's own scale from 1 to 9. Of a CT, 3 makes 5 % more bytes than 7 in an eighth of its time; 1 takes a sixteenth
+# of the time of 3, and makes 6 to 17 % more bytes.
 _LOSSLESS_EFFORT = 3
 
 
@@ -36,7 +37,7 @@ def encode_lossless(words: Words, plain: PixelFormat, coded: PixelFormat, qualit
 
     samples = np.ascontiguousarray(bits.narrow(words, coded.stored))
     encoded = imagecodecs.jpegxl_encode(
-        samples, lossless=True, effort=_LOSSLESS_EFFORT, bitspersample=coded.stored, numthreads=1
+        samples, lossless=True, effort=quality.effort or _LOSSLESS_EFFORT, bitspersample=coded.stored, numthreads=1
     )
     return bytes(encoded)
 
@@ -47,7 +48,9 @@ def encode_lossy(words: Words, plain: PixelFormat, coded: PixelFormat, quality: 
 
     samples = np.ascontiguousarray(bits.narrow(words, coded.stored))
     wanted = DEFAULT_QUALITY if quality.quality is None else quality.quality
-    encoded = imagecodecs.jpegxl_encode(samples, distance=distance(wanted), bitspersample=coded.stored, numthreads=1)
+    encoded = imagecodecs.jpegxl_encode(
+        samples, distance=distance(wanted), effort=quality.effort, bitspersample=coded.stored, numthreads=1
+    )
     return bytes(encoded)
 
 

@@ -32,8 +32,9 @@ How to add a codec
    `tests/test_matrix.py` covers every pixel format and its limits; `tests/test_plugins.py` has a complete distribution
    with a codec.
 
-Every frame that is encoded losslessly is decoded again, by the first decoder of its syntax, and compared. So the
-codestream must be valid for its syntax: dcmtx reads its header before it is decoded.
+Every frame that is encoded losslessly is decoded again and compared: by the first decoder of its syntax, or by those
+that its row names (`dcmtx.codec.judges`). So the codestream must be valid for its syntax: dcmtx reads its header before
+it is decoded.
 """
 
 from __future__ import annotations
@@ -184,9 +185,9 @@ class Registry:
         objections: dict[Row, str] = {}
         lacking: list[bool] = []
         for row in rows:
-            objection = row.objection(fmt, quality)
-            if row.superseded():
+            if (backend is None and row.is_left_out()) or row.superseded():
                 continue
+            objection = row.objection(fmt, quality)
             newer = "" if objection else row.too_old()
             if not objection and not newer:
                 return row
@@ -209,11 +210,11 @@ class Registry:
             if row.backend != but and not row.limits.reason(fmt) and row.at_hand() and row.is_installed()
         ]
 
-    def load(self, row: Row) -> Maker:
-        """Import the backend of a row and return the maker of its codecs.
+    def load(self, row: Row, threads: int = 1) -> Maker:
+        """Import the backend of a row and return the maker of its codecs, which spread a frame over so many threads.
 
         Raises UnsupportedError naming the package if the library is not installed.
         """
         from dcmtx.codec.codec import Maker
 
-        return Maker(row, takes_parameters=self._direction is Direction.ENCODE)
+        return Maker(row, takes_parameters=self._direction is Direction.ENCODE, threads=threads)

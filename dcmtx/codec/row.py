@@ -66,13 +66,14 @@ class Needs(Record):
     """The library that a row needs: the `package` that pip installs, and the lightest `module` to import.
 
     `since` is the first version that works with the row, empty for any. `before` is the version that made the row
-    obsolete.
+    obsolete. Where an `optional` library is not installed, the row is passed over unless it is asked for by name.
     """
 
     package: str
     module: str
     since: str = ""
     before: str = ""
+    optional: bool = False
 
     def is_installed(self) -> bool:
         """Tell whether the library is installed, without importing it."""
@@ -117,6 +118,10 @@ class Row(Record):
     `module:function` or `module:Class` (`dcmtx.codec.registry` describes the arguments of both). `needs` is the library
     that it uses, if any. `runs` tells where it codes, `batch` the best number of frames at once. `lossy` tells
     whether an encoder loses data, `options` names the coding parameters that it takes.
+    `core` names the library whose code does the work, where that is not what the backend is called. `spreads` says that
+    its function takes `threads`, over which it spreads the work on one frame. Of an encoder, `judge` is the decoder, by
+    backend, that judges what it wrote, the first decoder if empty; `checkers` are decoders that are faster, preferred
+    first, which check the frames that the judge need not see.
     `distribution` is the distribution of the row; `Registry.add` fills it in.
     """
 
@@ -129,7 +134,16 @@ class Row(Record):
     batch: int = 1
     lossy: bool = False
     options: frozenset[str] = frozenset()
+    core: str = ""
+    spreads: bool = False
+    judge: str = ""
+    checkers: tuple[str, ...] = ()
     distribution: str = OWN
+
+    @property
+    def library(self) -> str:
+        """The name of the library whose code does the work: two backends may have the same."""
+        return self.core or self.backend
 
     @property
     def package(self) -> str:
@@ -151,6 +165,10 @@ class Row(Record):
     def is_installed(self) -> bool:
         """Tell whether the library of the row is installed, without importing it."""
         return self.needs is None or self.needs.is_installed()
+
+    def is_left_out(self) -> bool:
+        """Tell whether the row does not count here, because its library is optional and not installed."""
+        return self.needs is not None and self.needs.optional and not self.needs.is_installed()
 
     def too_old(self) -> str:
         """Return a message if the installed library is older than the row needs, or an empty string.

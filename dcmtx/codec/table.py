@@ -46,6 +46,8 @@ _IMAGECODECS = Needs("imagecodecs", "imagecodecs")
 _PRECISE = _IMAGECODECS.replace(since="2026.10.10")
 _IMPRECISE = _IMAGECODECS.replace(before=_PRECISE.since)
 _ISAL = Needs("isal", "isal")
+# It needs Python 3.12 or newer.
+_OJPH = Needs("ojph", "ojph", since="0.10.2", optional=True)
 _LIBJPEG = Needs("pylibjpeg-libjpeg", "libjpeg")
 _OPENJPEG = Needs("pylibjpeg-openjpeg", "openjpeg")
 _PYJPEGLS = Needs("pyjpegls", "_CharLS")
@@ -59,38 +61,57 @@ DECODERS = Registry(
     [
         Row(_NATIVE, "dcmtx", "dcmtx.codec.native:decode", limits=_ANY),
         Row(_ENCAPSULATED, "dcmtx", "dcmtx.codec.native:decode", limits=_ANY),
-        Row(_DEFLATED_FRAMES, "zlib", "dcmtx.codec.deflate:decode", limits=_ANY),
-        Row(_JPEG_DCT, "imagecodecs", "dcmtx.codec.jpeg:decode_imagecodecs", needs=_IMAGECODECS),
+        Row(_DEFLATED_FRAMES, "isal", "dcmtx.codec.deflate:decode_isal", needs=_ISAL, limits=_ANY, core="ISA-L"),
+        Row(_DEFLATED_FRAMES, "zlib", "dcmtx.codec.deflate:decode_zlib", limits=_ANY),
+        Row(_JPEG_DCT, "imagecodecs", "dcmtx.codec.jpeg:decode_imagecodecs", needs=_IMAGECODECS, core="libjpeg-turbo"),
         Row(
             _JPEG_DCT,
             "pylibjpeg-libjpeg",
             "dcmtx.codec.jpeg:decode_libjpeg",
             needs=_LIBJPEG,
             runs=Runs.PROCESSES,
+            core="libjpeg",
         ),
-        Row(_JPEG_LOSSLESS, "imagecodecs", "dcmtx.codec.jpeg:decode_imagecodecs", needs=_IMAGECODECS),
+        Row(
+            _JPEG_LOSSLESS,
+            "imagecodecs",
+            "dcmtx.codec.jpeg:decode_imagecodecs",
+            needs=_IMAGECODECS,
+            core="libjpeg-turbo",
+        ),
         Row(
             _JPEG_LOSSLESS,
             "pylibjpeg-libjpeg",
             "dcmtx.codec.jpeg:decode_libjpeg",
             needs=_LIBJPEG,
             runs=Runs.PROCESSES,
+            core="libjpeg",
         ),
-        Row(_JPEG_LS, "imagecodecs", "dcmtx.codec.jpegls:decode_imagecodecs", needs=_IMAGECODECS),
+        Row(_JPEG_LS, "imagecodecs", "dcmtx.codec.jpegls:decode_imagecodecs", needs=_IMAGECODECS, core="CharLS"),
         Row(
             _JPEG_LS,
             "pylibjpeg-libjpeg",
             "dcmtx.codec.jpeg:decode_libjpeg",
             needs=_LIBJPEG,
             runs=Runs.PROCESSES,
+            core="libjpeg",
         ),
-        Row(_JPEG_LS, "pyjpegls", "dcmtx.codec.jpegls:decode_pyjpegls", needs=_PYJPEGLS, runs=Runs.PROCESSES),
+        Row(
+            _JPEG_LS,
+            "pyjpegls",
+            "dcmtx.codec.jpegls:decode_pyjpegls",
+            needs=_PYJPEGLS,
+            runs=Runs.PROCESSES,
+            core="CharLS",
+        ),
         Row(
             _J2K,
             "imagecodecs",
             "dcmtx.codec.jpeg2k:decode_imagecodecs",
             needs=_IMAGECODECS,
             limits=Limits(stored=(1, 24), allocated=(1, 64)),
+            core="OpenJPEG",
+            spreads=True,
         ),
         Row(
             _J2K,
@@ -99,6 +120,7 @@ DECODERS = Registry(
             needs=_OPENJPEG,
             limits=Limits(stored=(1, 24), allocated=(1, 64)),
             runs=Runs.PROCESSES,
+            core="OpenJPEG",
         ),
         Row(
             _HTJ2K,
@@ -106,6 +128,8 @@ DECODERS = Registry(
             "dcmtx.codec.jpeg2k:decode_imagecodecs",
             needs=_IMAGECODECS,
             limits=Limits(stored=(1, 24), allocated=(1, 64)),
+            core="OpenJPEG",
+            spreads=True,
         ),
         Row(
             _HTJ2K,
@@ -114,9 +138,14 @@ DECODERS = Registry(
             needs=_OPENJPEG,
             limits=Limits(stored=(1, 24), allocated=(1, 64)),
             runs=Runs.PROCESSES,
+            core="OpenJPEG",
         ),
-        Row(_JPEG_XL, "imagecodecs", "dcmtx.codec.jpegxl:decode", needs=_IMAGECODECS),
-        Row(_JPEG_XL_JPEG, "imagecodecs", "dcmtx.codec.jpegxl:decode_recompressed", needs=_IMAGECODECS),
+        # Damaged streams of others are no matter for it, though it is the fastest: OpenJPEG stood them best.
+        Row(
+            _HTJ2K, "ojph", "dcmtx.codec.openjph:decode", needs=_OJPH, limits=Limits(allocated=(1, 64)), core="OpenJPH"
+        ),
+        Row(_JPEG_XL, "imagecodecs", "dcmtx.codec.jpegxl:decode", needs=_IMAGECODECS, core="libjxl"),
+        Row(_JPEG_XL_JPEG, "imagecodecs", "dcmtx.codec.jpegxl:decode_recompressed", needs=_IMAGECODECS, core="libjxl"),
         Row(
             _RLE,
             "imagecodecs",
@@ -137,22 +166,34 @@ DECODERS = Registry(
 )
 
 _LEVELS = frozenset(["resolutions"])
-_LEVELS_TILE = frozenset(["resolutions", "tile"])
-_LAYOUT = frozenset(["resolutions", "tile", "progression", "code_block"])
+_LEVELS_TILE = frozenset(["resolutions", "tile", "tile_parts"])
+_LAYOUT = frozenset(["resolutions", "tile", "progression", "code_block", "tile_parts"])
 _RATE = frozenset(["ratio", "psnr"])
+# They check what OpenJPH wrote, between the frames that OpenJPEG judges.
+_OPENJPH = ("ojph",)
 
 ENCODERS = Registry(
     Direction.ENCODE,
     [
         Row(_NATIVE, "dcmtx", "dcmtx.codec.native:encode", limits=_ANY),
         Row(_ENCAPSULATED, "dcmtx", "dcmtx.codec.native:encode_fragment", limits=_ANY),
-        Row(_DEFLATED_FRAMES, "isal", "dcmtx.codec.deflate:encode", needs=_ISAL, limits=_ANY),
+        Row(
+            _DEFLATED_FRAMES,
+            "isal",
+            "dcmtx.codec.deflate:encode",
+            needs=_ISAL,
+            limits=_ANY,
+            core="ISA-L",
+            judge="zlib",
+            checkers=("isal",),
+        ),
         Row(
             _JPEG_LOSSLESS,
             "imagecodecs",
             "dcmtx.codec.jpeg:encode_lossless",
             needs=_IMAGECODECS,
             options=frozenset(["predictor"]),
+            core="libjpeg-turbo",
         ),
         Row(
             _JPEG_BASELINE,
@@ -162,6 +203,7 @@ ENCODERS = Registry(
             limits=Limits(stored=(8, 8), allocated=(8, 8)),
             lossy=True,
             options=frozenset(["quality", "subsampling"]),
+            core="libjpeg-turbo",
         ),
         Row(
             _JPEG_EXTENDED,
@@ -171,6 +213,7 @@ ENCODERS = Registry(
             limits=Limits(only_stored=(8, 12), samples=(1,)),
             lossy=True,
             options=frozenset(["quality"]),
+            core="libjpeg-turbo",
         ),
         Row(
             _JPEG_LS,
@@ -178,6 +221,7 @@ ENCODERS = Registry(
             "dcmtx.codec.jpegls:encode_imagecodecs_precise",
             needs=_PRECISE,
             limits=Limits(stored=(2, 16)),
+            core="CharLS",
         ),
         Row(
             _JPEG_LS,
@@ -185,6 +229,7 @@ ENCODERS = Registry(
             "dcmtx.codec.jpegls:encode_imagecodecs",
             needs=_IMPRECISE,
             limits=Limits(only_stored=(8, 16)),
+            core="CharLS",
         ),
         Row(
             _JPEG_LS,
@@ -192,6 +237,7 @@ ENCODERS = Registry(
             "dcmtx.codec.jpegls:encode_pyjpegls",
             needs=_PYJPEGLS,
             limits=Limits(stored=(2, 16)),
+            core="CharLS",
         ),
         Row(
             _JPEG_LS_NEAR,
@@ -201,6 +247,7 @@ ENCODERS = Registry(
             limits=Limits(stored=(2, 16)),
             lossy=True,
             options=frozenset(["near"]),
+            core="CharLS",
         ),
         Row(
             _JPEG_LS_NEAR,
@@ -210,6 +257,7 @@ ENCODERS = Registry(
             limits=Limits(only_stored=(8, 16)),
             lossy=True,
             options=frozenset(["near"]),
+            core="CharLS",
         ),
         Row(
             _JPEG_LS_NEAR,
@@ -219,6 +267,7 @@ ENCODERS = Registry(
             limits=Limits(stored=(2, 16)),
             lossy=True,
             options=frozenset(["near"]),
+            core="CharLS",
         ),
         Row(
             _J2K,
@@ -227,6 +276,8 @@ ENCODERS = Registry(
             needs=_IMAGECODECS,
             limits=Limits(stored=(1, 20), allocated=(1, 40)),
             options=_LEVELS,
+            core="OpenJPEG",
+            spreads=True,
         ),
         Row(
             _J2K,
@@ -235,6 +286,7 @@ ENCODERS = Registry(
             needs=_OPENJPEG,
             limits=Limits(stored=(8, 20), allocated=(1, 40), smallest_side=32),
             runs=Runs.PROCESSES,
+            core="OpenJPEG",
         ),
         Row(
             _J2K_LOSSY,
@@ -245,6 +297,7 @@ ENCODERS = Registry(
             runs=Runs.PROCESSES,
             lossy=True,
             options=frozenset(["ratio"]),
+            core="OpenJPEG",
         ),
         Row(
             _J2K_LOSSY,
@@ -254,6 +307,28 @@ ENCODERS = Registry(
             limits=Limits(stored=(2, 20), allocated=(8, 40)),
             lossy=True,
             options=_RATE | _LEVELS,
+            core="OpenJPEG",
+            spreads=True,
+        ),
+        Row(
+            _HTJ2K_FREE,
+            "ojph",
+            "dcmtx.codec.openjph:encode",
+            needs=_OJPH,
+            limits=Limits(allocated=(8, 40)),
+            options=_LAYOUT,
+            core="OpenJPH",
+            checkers=_OPENJPH,
+        ),
+        Row(
+            _HTJ2K_RPCL,
+            "ojph",
+            "dcmtx.codec.openjph:encode_streamed",
+            needs=_OJPH,
+            limits=Limits(allocated=(8, 40)),
+            options=_LAYOUT,
+            core="OpenJPH",
+            checkers=_OPENJPH,
         ),
         Row(
             _HTJ2K_FREE,
@@ -262,22 +337,38 @@ ENCODERS = Registry(
             needs=_PRECISE,
             limits=Limits(allocated=(8, 40)),
             options=_LAYOUT,
+            core="OpenJPH",
+            checkers=_OPENJPH,
         ),
         Row(
             _HTJ2K_RPCL,
             "imagecodecs",
-            "dcmtx.codec.htj2k:encode_imagecodecs_precise",
+            "dcmtx.codec.htj2k:encode_imagecodecs_streamed",
             needs=_PRECISE,
             limits=Limits(allocated=(8, 40), halved_to=64),
             options=_LAYOUT,
+            core="OpenJPH",
+            checkers=_OPENJPH,
         ),
         Row(
-            _HTJ2K,
+            _HTJ2K_FREE,
             "imagecodecs",
             "dcmtx.codec.htj2k:encode_imagecodecs",
             needs=_IMPRECISE,
             limits=Limits(allocated=(8, 40)),
             options=_LEVELS_TILE,
+            core="OpenJPH",
+            checkers=_OPENJPH,
+        ),
+        Row(
+            _HTJ2K_RPCL,
+            "imagecodecs",
+            "dcmtx.codec.htj2k:encode_imagecodecs_imprecise_streamed",
+            needs=_IMPRECISE,
+            limits=Limits(allocated=(8, 40)),
+            options=_LEVELS_TILE,
+            core="OpenJPH",
+            checkers=_OPENJPH,
         ),
         Row(
             _HTJ2K_LOSSY,
@@ -287,6 +378,7 @@ ENCODERS = Registry(
             limits=Limits(stored=(2, 16), allocated=(8, 40)),
             lossy=True,
             options=_RATE | _LAYOUT,
+            core="OpenJPH",
         ),
         Row(
             _HTJ2K_LOSSY,
@@ -296,15 +388,24 @@ ENCODERS = Registry(
             limits=Limits(stored=(2, 16), allocated=(8, 40)),
             lossy=True,
             options=_RATE | _LEVELS_TILE,
+            core="OpenJPH",
         ),
-        Row(_JPEG_XL, "imagecodecs", "dcmtx.codec.jpegxl:encode_lossless", needs=_IMAGECODECS),
+        Row(
+            _JPEG_XL,
+            "imagecodecs",
+            "dcmtx.codec.jpegxl:encode_lossless",
+            needs=_IMAGECODECS,
+            options=frozenset(["effort"]),
+            core="libjxl",
+        ),
         Row(
             _JPEG_XL_LOSSY,
             "imagecodecs",
             "dcmtx.codec.jpegxl:encode_lossy",
             needs=_IMAGECODECS,
             lossy=True,
-            options=frozenset(["quality"]),
+            options=frozenset(["quality", "effort"]),
+            core="libjxl",
         ),
         Row(
             _JPEG_XL_JPEG,
@@ -312,6 +413,7 @@ ENCODERS = Registry(
             "dcmtx.codec.jpegxl:recompress",
             needs=_IMAGECODECS,
             limits=Limits(stored=(8, 8), allocated=(8, 8)),
+            core="libjxl",
         ),
         Row(_RLE, "imagecodecs", "dcmtx.codec.rle:encode_imagecodecs", needs=_IMAGECODECS, limits=_BITS_TOO),
         Row(_RLE, "pylibjpeg-rle", "dcmtx.codec.rle:encode_pylibjpeg", needs=_RLE_OF_PYLIBJPEG, runs=Runs.PROCESSES),

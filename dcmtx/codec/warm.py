@@ -44,20 +44,21 @@ def others_run() -> bool:
 
 
 def encoder(
-    row: Row, given: PixelFormat, coded: PixelFormat, quality: EncodingParameters, verifier: Row | None
+    row: Row, given: PixelFormat, coded: PixelFormat, quality: EncodingParameters, judges: tuple[Row, ...]
 ) -> None:
-    """Call an encoder once as it will be called, and the verifying decoder on its output."""
-    if verifier is not None and Runs.DEVICE in (row.runs, verifier.runs):
-        # A device has one thread and is slow to open, so the other of the two is called without it.
-        decoder(verifier, coded)
-        verifier = None
+    """Call an encoder once as it will be called, and the decoders that verify it on its output."""
+    # A device has one thread and is slow to open, so the others are called without it.
+    apart = tuple(one for one in judges if Runs.DEVICE in (row.runs, one.runs))
+    for one in apart:
+        decoder(one, coded)
     if row.runs is Runs.DEVICE:
         return
-    if not any(one is not None and _shared(one) for one in (row, verifier)):
+    judges = tuple(one for one in judges if one not in apart)
+    if not any(_shared(one) for one in (row, *judges)):
         return
-    check = verifier.call if verifier is not None else None
-    key = (row.call, check, coded.photometric, coded.samples, coded.dtype, coded.stored > 8, quality.lossy)
-    _once(key, lambda: _encode(row, _small(given), _small(coded), quality, verifier))
+    calls = tuple(one.call for one in judges)
+    key = (row.call, calls, coded.photometric, coded.samples, coded.dtype, coded.stored > 8, quality.lossy)
+    _once(key, lambda: _encode(row, _small(given), _small(coded), quality, judges))
 
 
 def decoder(row: Row, coded: PixelFormat) -> None:
@@ -87,13 +88,13 @@ def _once(key: tuple[object, ...], call: Callable[[], None]) -> None:
 
 
 def _encode(
-    row: Row, given: PixelFormat, coded: PixelFormat, quality: EncodingParameters, verifier: Row | None
+    row: Row, given: PixelFormat, coded: PixelFormat, quality: EncodingParameters, judges: tuple[Row, ...]
 ) -> None:
     # Options that depend on the image size are left to the codec: a few pixels do not have ten resolutions.
     quality = quality.replace(resolutions=None, tile=None, code_block=None)
     data = ENCODERS.load(row).once(_ramp(given), given, coded, parameters=quality)
-    if verifier is not None:
-        DECODERS.load(verifier).once(data, coded, given)
+    for one in judges:
+        DECODERS.load(one).once(data, coded, given)
 
 
 def _exhaust(streams: Iterator[object]) -> None:

@@ -74,8 +74,19 @@ def _choose(tag: int, vr: bytes, length: int, context: Context) -> bytes:
     return b"OW"
 
 
+def is_retired(tag: int) -> bool:
+    """Tell whether the dictionary calls an element of the standard retired (PS3.6)."""
+    return tag >> 16 & 1 == 0 and _entry(tag)[3] == "Retired"
+
+
 @cache
 def _dictionary_vr(tag: int) -> bytes:
+    return _entry(tag)[0].encode("ascii")
+
+
+@cache
+def _entry(tag: int) -> Sequence[str]:
+    """Return the dictionary's entry of an element: VR, VM, name, "Retired" or nothing, keyword."""
     known, repeating = _dictionary()
     entry = known.get(tag)
     if entry is None:
@@ -84,8 +95,8 @@ def _dictionary_vr(tag: int) -> bytes:
             mask for mask in repeating if all(sign in ("x", digit) for sign, digit in zip(mask, digits, strict=True))
         )
         mask = next(masks, None)
-        entry = repeating[mask] if mask else ("UN",)
-    return entry[0].encode("ascii")
+        entry = repeating[mask] if mask else ("UN", "", "", "", "")
+    return entry
 
 
 @cache

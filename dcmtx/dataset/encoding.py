@@ -37,6 +37,7 @@ from dcmtx.dataset.header import (
 from dcmtx.dataset.vr import SHORT_VRS, SWAP_UNIT, VRS
 from dcmtx.errors import InputError, RefusedError
 from dcmtx.place.bytes import Memory, Reader
+from dcmtx.policy import Lengths
 from dcmtx.record import Record
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 
@@ -73,14 +74,15 @@ class Slices:
 class Item(Record):
     """An item inside a sequence, as a `Change` sees it.
 
-    `path` holds the tags of the enclosing sequences, outermost first, 16 at most. `parts` are its elements; their bytes
-    are slices of `buffer`, encoded as `encoding`.
+    `path` holds the tags of the enclosing sequences, outermost first, 16 at most; `depth` counts all of them. `parts`
+    are its elements; their bytes are slices of `buffer`, encoded as `encoding`.
     """
 
     path: tuple[int, ...]
     parts: list[Element]
     buffer: "Slices"
     encoding: Encoding
+    depth: int = 1
 
     def find(self, tag: int) -> Element | None:
         """Return the element of this tag, or None."""
@@ -110,7 +112,9 @@ class Item(Record):
         return self.value(tag).decode("latin-1").strip("\0 ")
 
 
-# Takes an item and returns its new elements by tag, in the target encoding; empty bytes remove an element.
+# Takes an item and returns its new elements by tag, in the target encoding; empty bytes remove an element. Items come
+# in the order of the file, each after the one around it. With a true attribute `everywhere`, it gets the items of
+# sequences that were written as UN too, and of those that other changes make.
 Change = Callable[[Item], Mapping[int, bytes]]
 
 
@@ -156,27 +160,40 @@ def _top_level(
 
 
 def rewrite(
-    buffer: bytes, source: Encoding, target: Encoding, context: Context, changes: Iterable[Change] = ()
+    buffer: bytes,
+    source: Encoding,
+    target: Encoding,
+    context: Context,
+    changes: Iterable[Change] = (),
+    *,
+    lengths: Lengths = Lengths.KEEP,
 ) -> bytes:
     """Return whole elements of one data set in another encoding, as `Rewriting` does."""
-    return Rewriting(Memory(buffer), 0, len(buffer), source, target, context, changes).whole()
+    return Rewriting(Memory(buffer), 0, len(buffer), source, target, context, changes, lengths=lengths).whole()
 
 
 def rewriting(
-    reader: Reader, element: Element, source: Encoding, target: Encoding, context: Context, changes: Iterable[Change]
+    reader: Reader,
+    element: Element,
+    source: Encoding,
+    target: Encoding,
+    context: Context,
+    changes: Iterable[Change],
+    *,
+    lengths: Lengths = Lengths.KEEP,
 ) -> "Rewriting":
     """Return the rewriting of one top-level sequence. A sequence that was written as UN becomes SQ (PS3.5 6.2.2).
 
     Raises InputError if it is not a sequence.
     """
     if element.vr != b"UN":
-        return Rewriting(reader, element.start, element.end, source, target, context, changes)
+        return Rewriting(reader, element.start, element.end, source, target, context, changes, lengths=lengths)
     encoding = _unknown_encoding(reader, element.value)
     if encoding is None:
         raise InputError(
             f"{tag_text(element.tag)} is no sequence", advice="correct it first", code="E_SEQUENCE", tag=element.tag
         )
-    return Rewriting(reader, element.value, element.end, encoding, target, context, changes, element)
+    return Rewriting(reader, element.value, element.end, encoding, target, context, changes, element, lengths=lengths)
 
 
 def _unknown_encoding(reader: Reader, value: int) -> Encoding | None:
@@ -238,10 +255,13 @@ def _read(reader: Reader, start: int, end: int) -> bytes:
 class _Level:
     """One open sequence or data set: where it ends (None if a delimiter ends it), and where it starts in the output.
 
-    `number` counts levels of defined length. `place` is the index of its header among the pieces.
+    `defined` tells whether it is written with a length; `number` counts such levels. `place` is the index of its header
+    among the pieces.
     """
 
-    __slots__ = ("changes", "context", "encoding", "end", "items", "number", "pending", "place", "start", "tag")
+    __slots__ = (
+        "changes", "context", "defined", "encoding", "end", "items", "number", "pending", "place", "start", "tag",
+    )  # fmt: skip
 
     def __init__(self, tag: int, end: int | None, encoding: Encoding, context: Context, *, items: bool) -> None:
         self.tag = tag
@@ -252,6 +272,7 @@ class _Level:
         self.changes: Mapping[int, bytes] = {}
         self.pending: list[int] = []
         self.start = 0
+        self.defined = True
         self.number = 0
         self.place = 0
 
@@ -260,7 +281,8 @@ class Rewriting:
     """Whole elements of one data set in another encoding.
 
     `changes` may replace elements of any item inside. The walk uses a list of open levels, not recursion, so sequences
-    may nest to any depth. Defined lengths stay defined and are recomputed; undefined lengths stay undefined.
+    may nest to any depth. Defined lengths stay defined and are recomputed; undefined lengths stay undefined, unless
+    `lengths` says otherwise. `depth` is that of the data set itself, 0 at top level.
     The elements are read once to compute those lengths, and a second time when they are written, unless the result is
     small enough to keep. Large values stay in the file. `size` is in bytes. `changed` tells whether any item got new
     elements.
@@ -280,6 +302,9 @@ class Rewriting:
         context: Context,
         changes: Iterable[Change] = (),
         unknown: Element | None = None,
+        *,
+        lengths: Lengths = Lengths.KEEP,
+        depth: int = 0,
     ) -> None:
         self._reader = reader
         self._bounds = (start, end)
@@ -287,7 +312,10 @@ class Rewriting:
         self._target = target
         self._context = context
         self._changes = tuple(changes)
+        self._everywhere = tuple(change for change in self._changes if getattr(change, "everywhere", False))
         self._unknown = unknown
+        self._lengths = lengths
+        self._depth = depth
         self._slices = Slices(reader)
         self._cursor, self._ahead = Cursor(reader), Cursor(reader)
         # Ends of items and sequences of undefined length, by their starts, so that each is searched for only once.
@@ -421,13 +449,25 @@ class Rewriting:
             return self._made.get(start, {})
         stop = end if end is not None else self._skip(encoding, in_item=True) - 8
         path = tuple(outer.tag for outer in self._levels[: 2 * _LONGEST_PATH] if outer.items)
-        view = Item(path, self._parse(start, stop, encoding), self._slices, encoding=encoding)
+        depth = self._depth + sum(outer.items for outer in self._levels)
+        view = Item(path, self._parse(start, stop, encoding), self._slices, encoding=encoding, depth=depth)
         made: dict[int, bytes] = {}
         for change in self._changes:
             made.update(change(view))
+        if made and (self._everywhere or self._lengths is not Lengths.KEEP):
+            made = {tag: self._made_over(element, depth) for tag, element in made.items()}
         if made:
             self._made[start] = made
         return made
+
+    def _made_over(self, element: bytes, depth: int) -> bytes:
+        """Return an element that a change made; if it is a sequence, as its items must be written."""
+        if self._target.implicit or element[4:6] != b"SQ":
+            return element
+        return Rewriting(
+            Memory(element), 0, len(element), self._target, self._target, self._context, self._everywhere,
+            lengths=self._lengths, depth=depth,
+        ).whole()  # fmt: skip
 
     def _parse(self, start: int, stop: int, encoding: Encoding) -> list[Element]:
         return _elements(self._ahead, start, stop, encoding, self._ends)
@@ -476,17 +516,21 @@ class Rewriting:
         """Return how the items of the element whose value starts here are encoded; None if it is not a sequence.
 
         UN counts as a sequence only if its items may have to change: pixels follow the transfer syntax at any depth.
+        With an undefined length it is one for certain (PS3.5 6.2.2), and its lengths may have to change.
         """
         value = self._position
         undefined = length == UNDEFINED
         if vr == b"SQ":
             return level.encoding if undefined or self._holds_items(value, length, level.encoding) else None
-        if vr != b"UN" or not self._changes or (not undefined and length < 8):
+        opens = undefined and self._lengths is not Lengths.KEEP
+        if vr != b"UN" or not (self._changes or opens) or (not undefined and length < 8):
             return None
         encoding = _unknown_encoding(self._reader, value)
-        if encoding is None:
-            return None
+        if encoding is None or opens:
+            return encoding
         stop = self._skip(IMPLICIT_LITTLE, in_item=False) if undefined else value + length
+        if self._everywhere:
+            return encoding if undefined or _are_items(self._ahead, value, stop, encoding, self._ends) else None
         if self._pixels is None:
             self._pixels = _Finder(self._reader, *self._bounds, [PIXEL_DATA])
         if not self._pixels.finds(value, stop):
@@ -533,7 +577,8 @@ class Rewriting:
     def _open(self, level: _Level) -> None:
         """Open a sequence or an item, and write its header. A defined length is known only in the second pass."""
         length = UNDEFINED
-        if level.end is not None:
+        level.defined = self._lengths.defined(level.end is not None)
+        if level.defined:
             level.number = self._count
             self._count += 1
             if not self._measured:
@@ -549,7 +594,7 @@ class Rewriting:
         level = self._levels.pop()
         for tag in level.pending:
             self._emit(level.changes[tag])
-        if level.end is None:
+        if not level.defined:
             self._emit(_header(SEQUENCE_END if level.items else ITEM_END, NO_VR, 0, self._target))
             return
         if self._measured:

@@ -59,9 +59,14 @@ class Header:
         self.corrections: dict[int, Set] = {}
         self._by_tag = {element.tag: element for element in self.elements}
 
-    def close(self, position: int) -> None:
-        """Index the elements after the pixel element, which ends at `position`."""
-        self.tail, second, self.end = _index(Cursor(self.reader), position, self.encoding, self.notes)
+    def close(self, position: int, *, forgiving: bool = False) -> None:
+        """Index the elements after the pixel element, which ends at `position`.
+
+        With `forgiving`, what is no element there is passed over, with all that follows, and noted.
+        """
+        self.tail, second, self.end = _index(
+            Cursor(self.reader), position, self.encoding, self.notes, forgiving=forgiving
+        )
         if second is not None:
             raise InputError(
                 f"there is a second pixel element {tag_text(second.tag)}; the standard allows one (PS3.5 8.2)",
@@ -70,6 +75,11 @@ class Header:
             )
         for element in self.tail:
             self._by_tag.setdefault(element.tag, element)
+
+    def pass_over(self, position: int, damage: str) -> None:
+        """Leave out everything from `position`, which is after the last frame; `damage` says why."""
+        self.end = self.reader.size
+        self.notes.append(_passed_over(self.end - position, damage))
 
     def __contains__(self, tag: int) -> bool:
         """Tell whether there is a top-level element of this tag before or after the pixels."""
@@ -156,57 +166,84 @@ class Cursor:
         return index
 
 
+def _passed_over(count: int, damage: str) -> Finding:
+    return Finding(
+        "N_DAMAGED",
+        f"passed over {count} damaged bytes behind the image, at the end of the file: {damage}",
+        Severity.WARNING,
+    )
+
+
 def _index(
-    cursor: Cursor, position: int, encoding: Encoding, notes: list[Finding]
+    cursor: Cursor, position: int, encoding: Encoding, notes: list[Finding], *, forgiving: bool = False
 ) -> tuple[list[Element], Element | None, int]:
-    """Return the elements from `position`, the pixel element that ends them, if any, and where indexing stopped."""
+    """Return the elements from `position`, the pixel element that ends them, if any, and where indexing stopped.
+
+    With `forgiving`, indexing stops at damage, which is noted.
+    """
     elements: list[Element] = []
     # Elements of groups that must not occur here, and elements with an invalid VR.
     misplaced: list[int] = []
     unnamed: list[int] = []
     pixel: Element | None = None
-    while position < cursor.end:
-        at = cursor.at(position, 12)
-        header = element_at(cursor.buffer, at, encoding)
-        if header is None and not encoding.implicit:
-            header = header_at(cursor, position, encoding, cursor.end, nested=False)
-            if header is not None and header[0] & _GROUP:
-                unnamed.append(header[0])
-        # An element with tag (0000,0000) is padding, unless it is a group length.
-        if header is None or (header[0] == 0 and header[3] != 4):
-            _check_padding(cursor, position)
-            notes.append(
-                Finding("N_PADDING", f"dropped {cursor.end - position} bytes of padding behind the last element")
-            )
-            break
-        tag, vr, size, length = header
-        value = position + size
-        if tag in PIXEL_TAGS:
-            pixel = _pixel_element(Element(tag, vr, position, value, length, value), encoding)
-            position = value
-            break
-        if tag >> 16 == 0xFFFE:
-            raise InputError(
-                f"{tag_text(tag)} at offset {position} belongs inside a sequence; the file is damaged", tag=tag
-            )
-        if length == UNDEFINED:
-            end = skip_items(cursor, value, nested_encoding(vr, encoding), tag)
-        else:
-            end = value + length
-            if end > cursor.end:
-                raise InputError(
-                    f"element {tag_text(tag)} claims {length} bytes, but the file ends {end - cursor.end} bytes "
-                    "short of that; the file is truncated",
-                    code="E_TRUNCATED",
-                    tag=tag,
+    try:
+        while position < cursor.end:
+            at = cursor.at(position, 12)
+            header = element_at(cursor.buffer, at, encoding)
+            if header is None and not encoding.implicit:
+                header = header_at(cursor, position, encoding, cursor.end, nested=False)
+                if header is not None and header[0] & _GROUP:
+                    unnamed.append(header[0])
+            # An element with tag (0000,0000) is padding, unless it is a group length.
+            if header is None or (header[0] == 0 and header[3] != 4):
+                _check_padding(cursor, position)
+                notes.append(
+                    Finding(
+                        "N_PADDING",
+                        f"dropped {cursor.end - position} bytes of padding behind the last element",
+                        seen=f"{cursor.end - position} zero bytes stand behind the last element",
+                    )
                 )
-        if tag < _FIRST_TAG and tag >> 16 != 0x0001:
-            misplaced.append(tag)
-        else:
-            elements.append(Element(tag, vr, position, value, length, end))
-        position = end
+                break
+            tag, vr, size, length = header
+            value = position + size
+            if tag in PIXEL_TAGS:
+                pixel = _pixel_element(Element(tag, vr, position, value, length, value), encoding)
+                position = value
+                break
+            if tag >> 16 == 0xFFFE:
+                raise InputError(
+                    f"{tag_text(tag)} at offset {position} belongs inside a sequence; the file is damaged", tag=tag
+                )
+            end = _end_of(cursor, header, value, encoding)
+            if tag < _FIRST_TAG and tag >> 16 != 0x0001:
+                misplaced.append(tag)
+            else:
+                elements.append(Element(tag, vr, position, value, length, end))
+            position = end
+    except InputError as error:
+        if not forgiving:
+            raise
+        notes.append(_passed_over(cursor.end - position, error.what))
+        unnamed = [tag for tag in unnamed if any(element.tag == tag for element in elements)]
     notes.extend(_oddities(misplaced, unnamed))
     return elements, pixel, position
+
+
+def _end_of(cursor: Cursor, header: tuple[int, bytes, int, int], value: int, encoding: Encoding) -> int:
+    """Return the offset after an element whose value starts at `value`. Raises InputError if the file ends before."""
+    tag, vr, _, length = header
+    if length == UNDEFINED:
+        return skip_items(cursor, value, nested_encoding(vr, encoding), tag)
+    end = value + length
+    if end > cursor.end:
+        raise InputError(
+            f"element {tag_text(tag)} claims {length} bytes, but the file ends {end - cursor.end} bytes short of that; "
+            "the file is truncated",
+            code="E_TRUNCATED",
+            tag=tag,
+        )
+    return end
 
 
 def _pixel_element(pixel: Element, encoding: Encoding) -> Element:
@@ -228,6 +265,7 @@ def _oddities(misplaced: list[int], unnamed: list[int]) -> Iterator[Finding]:
             "N_MISPLACED",
             f"left out {_counted(misplaced)}: group {misplaced[0] >> 16:04X} has no place in the data set of a file",
             Severity.WARNING,
+            seen=f"{_counted(misplaced)}: group {misplaced[0] >> 16:04X} has no place in the data set of a file",
         )
     if unnamed:
         yield Finding(

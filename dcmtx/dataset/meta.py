@@ -180,7 +180,7 @@ def file_meta(head: FileMeta, header: Header, syntax: Syntax, instance: str | No
 
 
 def new_file_meta(sop_class: str, instance: str, syntax: str, source: str) -> bytes:
-    """Return preamble, prefix and group 0002 for a data set that came without: over a network, from AE title `source`."""
+    """Return preamble, prefix and group 0002 for a data set that came over a network, from AE title `source`."""
     values = {
         META_VERSION: (b"OB", b"\x00\x01"),
         SOP_CLASS: (b"UI", _uid(sop_class)),

@@ -17,7 +17,8 @@ from dcmtx.peers.table import Grammar, Group, Option, Peer, Settings, done, igno
 
 _DEFAULT = "that is what dcmtx does"
 _AS_IT_IS = "leave it out: SRC is read as it is written, and what is against the standard is refused or noted"
-_CHARSET = "leave it out: text stays in its character set"
+_CHARSET = "use +U8, or leave it out: text stays in its character set, or becomes UTF-8"
+_FAITHFUL = "leave it out: text is converted as it is, or refused"
 
 
 def _finish(settings: Settings) -> Settings:
@@ -60,15 +61,16 @@ PEERS = (
         groups=(
             GENERAL, INPUT_FILE, INPUT_SYNTAX, _PARSING,
             Group("Specific Character Set", (
-                refused("+U8 --convert-to-utf8", _CHARSET),
+                done("+U8 --convert-to-utf8", charset="utf-8"),
                 refused("+L1 --convert-to-latin1", _CHARSET),
                 refused("+A7 --convert-to-ascii", _CHARSET),
                 refused("+C --convert-to-charset", _CHARSET, values="CHARSET"),
-                refused("-Ct --transliterate", _CHARSET),
-                refused("-Cd --discard-illegal", _CHARSET),
+                refused("-Ct --transliterate", _FAITHFUL),
+                refused("-Cd --discard-illegal", _FAITHFUL),
             )),
             Group("Other processing", (
-                refused("-ig --no-invalid-groups", "leave it out: attributes stay"),
+                refused("-ig --no-invalid-groups", "use `dcmtx convert --remove private`: it removes them, and all "
+                        "that is private"),
             )),
             Group(OUTPUT_FILE.title, (
                 ignored("+Fm --write-new-meta-info", _DEFAULT),

@@ -46,8 +46,10 @@ _P14 = "jpeg-lossless-p14"
 
 
 def _log(settings: Settings) -> Settings:
-    """Turn a DCMTK log level into ours."""
+    """Turn a DCMTK log level into ours, and see that an input syntax has its condition."""
     asked = dict(settings)
+    if asked.pop("read", "") != "dataset" and asked.pop("assume", ""):
+        raise UsageError("-te, -tb and -ti go with -f (--read-dataset) alone", advice="add -f, or leave them out")
     level = asked.pop("log", "")
     if level in ("fatal", "error"):
         asked["say"] = "--quiet"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dcmtx.peers.table import HELP, LOUD, QUIET, VERSION, Group, done, ignored, lossless, refused
 
 _ALWAYS = "that is what dcmtx does"
-_META = "give SRC its file meta information first"
-_LENGTHS = "lengths of sequences stay as they are in SRC, or become what the target needs"
+_ASSUMED = "only with -f, as in DCMTK; SRC may have file meta information all the same, which counts then"
 _WINDOW = "leave it out: pixels are stored, not windowed"
 _SCALED = "leave it out: pixels are never rescaled; what has too many bits for the target is refused"
 
@@ -22,17 +21,18 @@ GENERAL = Group("General options", (
 ))  # fmt: skip
 
 INPUT_FILE = Group("Input file format", (
-    ignored("+f --read-file", "files with file meta information are read"),
-    ignored("+fo --read-file-only", _ALWAYS),
-    refused("-f --read-dataset", _META),
+    ignored("+f --read-file", "files with file meta information are read, and those whose bytes show what they are"),
+    ignored("+fo --read-file-only", "what has no file meta information is read too, if its bytes show what it is"),
+    done("-f --read-dataset", "SRC may have no file meta information; its bytes show what it is, or an input syntax "
+         "says it", read="dataset"),
 ))  # fmt: skip
 
 INPUT_SYNTAX = Group("Input transfer syntax", (
     ignored("-t= --read-xfer-auto", _ALWAYS),
-    refused("-td --read-xfer-detect", "leave it out: the file meta information says it"),
-    refused("-te --read-xfer-little", _META),
-    refused("-tb --read-xfer-big", _META),
-    refused("-ti --read-xfer-implicit", _META),
+    ignored("-td --read-xfer-detect", "a data set is read as its bytes show, whatever its file meta information says"),
+    done("-te --read-xfer-little", _ASSUMED, assume="explicit"),
+    done("-tb --read-xfer-big", _ASSUMED, assume="big-endian"),
+    done("-ti --read-xfer-implicit", _ASSUMED, assume="implicit"),
 ))  # fmt: skip
 
 NEW_VRS = Group("Post-1993 value representations", (
@@ -47,14 +47,14 @@ GROUP_LENGTHS = Group("Group lengths", (
 ))  # fmt: skip
 
 _LENGTH_OPTIONS = (
-    ignored("+e --length-explicit", _LENGTHS),
-    refused("-e --length-undefined", f"leave it out: {_LENGTHS}"),
+    done("+e --length-explicit", "without it, lengths stay as they are in SRC", lengths="explicit"),
+    done("-e --length-undefined", lengths="undefined"),
 )
 LENGTHS = Group("Lengths of sequences and items", _LENGTH_OPTIONS)
 LENGTHS_OVERSIZED = Group("Lengths of sequences and items", (
     *_LENGTH_OPTIONS,
-    ignored("+eo --write-oversized", _LENGTHS),
-    ignored("-eo --abort-oversized", _LENGTHS),
+    ignored("+eo --write-oversized", "a sequence that is too long for an explicit length is refused"),
+    ignored("-eo --abort-oversized", _ALWAYS),
 ))  # fmt: skip
 
 PADDING = Group("Data set trailing padding", (
@@ -65,7 +65,7 @@ PADDING = Group("Data set trailing padding", (
 
 OUTPUT_FILE = Group("Output file format", (
     ignored("+F --write-file", _ALWAYS),
-    refused("-F --write-dataset", "leave it out: DST has file meta information"),
+    done("-F --write-dataset", **{"dataset-only": "yes"}),
 ))  # fmt: skip
 
 NATIVE_OUTPUT = Group("Output transfer syntax", (

@@ -6,7 +6,6 @@ from dcmtx.errors import UsageError
 from dcmtx.peers.table import HELP, LOUD, QUIET, VERSION, Grammar, Group, Peer, Settings, done, ignored, refused
 
 _PLAIN = "only with -Y (--lossy); without, gdcmconv ignores it too"
-_KEPT = "leave it out: dcmtx keeps what is in the file"
 _PALETTE = "leave it out: palettes are kept as they are"
 _ICON = "leave it out: icons that are there are kept valid, none is made"
 
@@ -17,6 +16,7 @@ def _finish(settings: Settings) -> Settings:
     codec, encoding, raw = asked.pop("codec", ""), asked.pop("encoding", ""), asked.pop("raw", "")
     rate, quality, near = (asked.pop(name, "") for name in ("rate", "quality", "near"))
     lossy, resolutions, force = (asked.pop(name, "") for name in ("lossy", "resolutions", "force"))
+    asked["remove"] = ",".join(kind for kind in ("private", "retired") if asked.pop(kind, ""))
     if codec and encoding:
         raise UsageError(
             f"gdcmconv: one file has one transfer syntax, not both {codec} and {encoding}",
@@ -65,8 +65,9 @@ _GROUPS = (
         refused("--root-uid", "leave it out: a new UID is 2.25 and a number derived from the old one", values="UID"),
         done("--remove-gl", "retired group lengths are left out whenever a file is written anew, which this has it be",
              rewrite="yes"),
-        refused("--remove-private-tags", "use gdcmanon or dcmodify on DST; dcmtx keeps attributes"),
-        refused("--remove-retired", "use dcmodify on DST; dcmtx keeps attributes"),
+        done("--remove-private-tags", "As `--remove private`: inside sequences too", private="yes"),
+        done("--remove-retired", "As `--remove retired`: inside sequences too; what says how pixels are stored stays",
+             retired="yes"),
     )),
     Group("Image only options", (
         refused("-l --apply-lut", _PALETTE),
@@ -109,7 +110,8 @@ _GROUPS = (
         ignored("--irreversible", "lossy JPEG 2000 is irreversible always, lossless never, as in gdcmconv"),
     )),
     Group("Special options", (
-        refused("-I --ignore-errors", f"{_KEPT}, and writes nothing of a file that is damaged"),
+        done("-I --ignore-errors", "damage behind an image that is whole is passed over; frames that are damaged are "
+             "refused still, where gdcmconv makes up the rest", **{"ignore-errors": "yes"}),
     )),
 )  # fmt: skip
 

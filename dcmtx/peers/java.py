@@ -6,7 +6,8 @@ from dcmtx.errors import UsageError
 from dcmtx.peers.table import HELP, VERSION, Grammar, Group, Peer, Settings, done, ignored, refused
 from dcmtx.syntax import Loss, find
 
-_LENGTHS = "leave it out: lengths of sequences and items stay as they are, or become what the target needs"
+_EXPLICIT = "use `dcmtx convert --lengths explicit`, which is for sequences and items"
+_UNDEFINED = "use `dcmtx convert --lengths undefined`, which is for sequences and items"
 _VERIFIED = "what is written is decoded and compared always: bit for bit, or within NEAR"
 # dcm4che's defaults.
 _DEFAULTS = {"jpeg-lossless-p14": ("predictor", "6"), "JPEG2000": ("ratio", "10")}
@@ -71,12 +72,12 @@ _GROUPS = (
         done("--max-threads", values="N", jobs="{}"),
         ignored("--legacy", "it chooses between parts of dcm4che"),
         refused("-f --retain-fmi", "leave it out: who wrote DST is said to be dcmtx"),
-        refused("-F --no-fmi", "use --ivrle: DST has file meta information"),
+        done("-F --no-fmi", **{"dataset-only": "yes"}),
         refused("--group-len", "leave it out: group lengths are retired"),
-        refused("--expl-item-len", _LENGTHS),
-        refused("--undef-item-len", _LENGTHS),
-        refused("--expl-seq-len", _LENGTHS),
-        refused("--undef-seq-len", _LENGTHS),
+        refused("--expl-item-len", _EXPLICIT),
+        refused("--undef-item-len", _UNDEFINED),
+        refused("--expl-seq-len", _EXPLICIT),
+        refused("--undef-seq-len", _UNDEFINED),
     )),
 )  # fmt: skip
 

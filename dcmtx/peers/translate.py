@@ -11,9 +11,9 @@ from dcmtx.syntax import EXPLICIT, ROOT, Loss, find
 # Settings that are options of `dcmtx convert` with the same name, followed by the value.
 _VALUES = (
     "quality", "ratio", "psnr", "near", "subsampling", "predictor", "resolutions", "uid", "offset-table", "no-pixels",
-    "jobs",
+    "jobs", "remove", "lengths", "charset", "assume",
 )  # fmt: skip
-_FLAGS = ("lossy", "force")
+_FLAGS = ("lossy", "force", "dataset-only", "ignore-errors")
 # Targets that depend on the syntax of SRC.
 SAME, RAW = "same", "raw"
 _DEPENDS = (SAME, RAW)

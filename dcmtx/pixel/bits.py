@@ -162,6 +162,14 @@ class BitPacker:
         return np.packbits(rest, bitorder="little").tobytes()
 
 
+def inverted(words: Words, fmt: PixelFormat) -> Words:
+    """Return words whose values are turned round within Bits Stored; outside there must be only fill."""
+    if fmt.signed:
+        return ~words
+    turned: Words = words ^ words.dtype.type((1 << fmt.stored) - 1)
+    return turned
+
+
 def bit_plane(words: Words, bit: int) -> Words:
     """Return one bit of each word, a byte each."""
     plane: Words = ((words >> bit) & 1).astype(np.uint8)

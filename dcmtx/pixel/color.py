@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcmtx.pixel.format import PixelFormat
+from dcmtx.pixel.palette import Palette
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Words = NDArray[Any]
+
+
+def coloured(words: Words, palette: Palette) -> Words:
+    """Return the colours of pixels that index a palette: (rows, columns, 3), of 8 or 16 bits."""
+    cells = f"<u{palette.stored // 8}"
+    colours = np.stack([np.frombuffer(table, cells) for table in palette.tables], axis=-1).astype(f"u{cells[2:]}")
+    places = np.clip(words.astype(np.int32) - palette.first, 0, len(colours) - 1)
+    found: Words = colours[places]
+    return found
 
 
 def by_pixel(planes: Words) -> Words:
@@ -63,4 +73,21 @@ def to_rgb(full: Words, fmt: PixelFormat) -> Words:
         [luminance + 1.402 * red, luminance - 0.344136 * blue - 0.714136 * red, luminance + 1.772 * blue], axis=-1
     )
     clamped: Words = np.clip(np.rint(rgb), 0, top).astype(full.dtype)
+    return clamped
+
+
+def to_ybr(rgb: Words, fmt: PixelFormat) -> Words:
+    """Return RGB as YBR_FULL, rounded and clamped (PS3.3 C.7.6.3.1.2: full range BT.601). Not reversible."""
+    top = (1 << fmt.stored) - 1
+    half = 1 << (fmt.stored - 1)
+    red, green, blue = (rgb[..., index].astype(np.float64) for index in range(3))
+    full = np.stack(
+        [
+            0.299 * red + 0.587 * green + 0.114 * blue,
+            -0.168736 * red - 0.331264 * green + 0.5 * blue + half,
+            0.5 * red - 0.418688 * green - 0.081312 * blue + half,
+        ],
+        axis=-1,
+    )
+    clamped: Words = np.clip(np.rint(full), 0, top).astype(rgb.dtype)
     return clamped

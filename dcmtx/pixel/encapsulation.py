@@ -1,7 +1,7 @@
 """Encapsulation both ways: items, fragments, Basic and Extended Offset Table (PS3.5 A.4, PS3.3 C.7.6.3.1.8).
 
 Reading builds an index of fragments from item headers only, then maps frames to fragments. Writing lays out one
-fragment per frame and keeps the offsets for the table. Standard library only.
+fragment per frame, or several of a given size, and keeps the offsets for the table. Standard library only.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from dcmtx.errors import InputError, RefusedError
 from dcmtx.finding import Finding, Severity
@@ -29,6 +29,20 @@ _FAR = 1 << 11
 # A first item longer than the table of sixteen million frames is not a table but a misplaced fragment.
 _LARGEST_TABLE = 1 << 26
 Pread = Callable[[int, int], bytes]
+Data = bytes | memoryview
+WRONG_BASIC = Finding(
+    "N_BASIC_TABLE",
+    "the Basic Offset Table does not fit the fragments; rebuilt from the items",
+    Severity.WARNING,
+    seen="the Basic Offset Table does not fit the fragments",
+)
+WRONG_EXTENDED = Finding(
+    "N_EXTENDED_TABLE",
+    "the Extended Offset Table does not fit the fragments; rebuilt from the items",
+    Severity.WARNING,
+    tag=0x7FE00001,
+    seen="the Extended Offset Table does not fit the fragments",
+)
 
 
 class Fragments(Record):
@@ -36,7 +50,8 @@ class Fragments(Record):
 
     `first` is the offset that offset tables count from. `table` holds the Basic Offset Table's entries. `values`
     and `lengths` locate each fragment's bytes. `end` is the offset after the Sequence Delimitation Item; if that item
-    is missing at the end of the file, `unended` is true and `end` is the offset after the last fragment.
+    is missing at the end of the file, `unended` is true and `end` is the offset after the last fragment. `damage` says
+    what is wrong behind `end`, if that is passed over.
     """
 
     first: int
@@ -45,6 +60,7 @@ class Fragments(Record):
     lengths: array[int]
     end: int
     unended: bool = False
+    damage: str = ""
 
     def offset(self, number: int) -> int:
         """Return the offset of the item tag of this fragment (0-based), relative to `first`."""
@@ -65,11 +81,13 @@ class FrameMap(Record):
     notes: tuple[Finding, ...]
 
 
-def read_fragments(pread: Pread, start: int, size: int, frames: int | None = None) -> Fragments:
+def read_fragments(
+    pread: Pread, start: int, size: int, frames: int | None = None, *, forgiving: bool = False
+) -> Fragments:
     """Index the items from `start`, the offset after the header of Pixel Data, in a file of `size` bytes.
 
     `frames` is the expected number of frames. The Sequence Delimitation Item may be missing if no frame is missing and
-    only zeros follow the last fragment.
+    only zeros follow the last fragment; or, with `forgiving`, anything.
 
     Raises InputError if the items are damaged or the file ends before they do.
     """
@@ -93,7 +111,10 @@ def read_fragments(pread: Pread, start: int, size: int, frames: int | None = Non
         place = _Place(table, position - first, frames)
         if values and not place.missing(len(values)) and _is_blank(pread, position, size):
             return Fragments(first, table, values, lengths=lengths, end=position, unended=True)
-        raise _broken(kind, position, size, len(values), place)
+        error = _broken(kind, position, size, len(values), place)
+        if forgiving and values and not place.missing(len(values)):
+            return Fragments(first, table, values, lengths=lengths, end=position, unended=True, damage=error.what)
+        raise error
 
 
 def _is_blank(pread: Pread, position: int, size: int) -> bool:
@@ -231,6 +252,7 @@ def _joined(frames: int, count: int) -> Finding:
         f"{split} split over {count} fragments, which the syntax forbids; joined",
         Severity.WARNING,
         tag=0x7FE00010,
+        seen=f"{split} split over {count} fragments, which the syntax forbids",
     )
 
 
@@ -243,25 +265,12 @@ def _by_tables(
         starts = _by_extended(fragments, frames, extended, split=split)
         if starts is not None:
             return starts, notes
-        notes.append(
-            Finding(
-                "N_EXTENDED_TABLE",
-                "the Extended Offset Table does not fit the fragments; rebuilt from the items",
-                Severity.WARNING,
-                tag=0x7FE00001,
-            )
-        )
+        notes.append(WRONG_EXTENDED)
     if len(fragments.table):
         starts = _by_table(fragments, frames)
         if starts is not None:
             return starts, notes
-        notes.append(
-            Finding(
-                "N_BASIC_TABLE",
-                "the Basic Offset Table does not fit the fragments; rebuilt from the items",
-                Severity.WARNING,
-            )
-        )
+        notes.append(WRONG_BASIC)
     return None, notes
 
 
@@ -305,30 +314,44 @@ def _by_offsets(fragments: Fragments, table: array[int]) -> array[int] | None:
     return starts
 
 
-def choose_table(asked: OffsetTable, frames: int, worst_case: int) -> OffsetTable:
+def choose_table(asked: OffsetTable, frames: int, worst_case: int, fragment_size: int | None = None) -> OffsetTable:
     """Return the table to write: basic, or extended if `worst_case` bytes of fragments may not fit 32 bits.
 
-    `worst_case` is known before encoding, so the space for the table can be reserved.
+    `worst_case` is known before encoding, so the space for the table can be reserved. `fragment_size` is the most bytes
+    that a fragment may have, if frames are split.
+
+    Raises RefusedError, E_FRAGMENTS, where frames are split that need an Extended Offset Table: with one, each frame is
+    a single fragment (PS3.3 C.7.6.3.1.8).
     """
+    fragments = frames + (worst_case // fragment_size if fragment_size else 0)
+    far = worst_case + 8 * fragments > LARGEST_OFFSET
+    if fragment_size is not None and (asked is OffsetTable.EXTENDED or (far and asked is OffsetTable.AUTO)):
+        why = "is for" if asked is OffsetTable.EXTENDED else "is what so many bytes may need, and is for"
+        raise RefusedError(
+            f"an Extended Offset Table {why} frames of one fragment (PS3.3 C.7.6.3.1.8), which --fragment-size splits",
+            advice="leave it out, or use --offset-table empty",
+            code="E_FRAGMENTS",
+        )
     if asked is not OffsetTable.AUTO:
         return asked
-    if worst_case + 8 * frames > LARGEST_OFFSET:
-        return OffsetTable.EXTENDED
-    return OffsetTable.BASIC
+    return OffsetTable.EXTENDED if far else OffsetTable.BASIC
 
 
 class Layout:
-    """The layout of encapsulated Pixel Data as frames are written, one fragment per frame.
+    """The layout of encapsulated Pixel Data as frames are written.
 
-    `header` returns the bytes before the first fragment, `item` those around each fragment, `trailer` those after the
-    last. Tables are filled as frames are added; `tables` returns the values to patch in, by key.
+    A frame is one fragment, or several of at most `fragment_size` bytes; the syntax must allow that. `header` returns
+    the bytes before the first fragment, `items` those of the fragments of each frame, `trailer` those after the last.
+    Tables are filled as frames are added; `tables` returns the values to patch in, by key.
     """
 
-    __slots__ = ("_frames", "_kind", "_lengths", "_offsets", "_position")
+    __slots__ = ("_frames", "_kind", "_lengths", "_offsets", "_position", "_size")
 
-    def __init__(self, kind: OffsetTable, frames: int) -> None:
+    def __init__(self, kind: OffsetTable, frames: int, fragment_size: int | None = None) -> None:
         self._kind = kind
         self._frames = frames
+        # Fragments have even length (PS3.5 A.4).
+        self._size = LARGEST_FRAGMENT if fragment_size is None else fragment_size - fragment_size % 2
         self._position = 0
         self._offsets = array("Q")
         self._lengths = array("Q")
@@ -338,14 +361,36 @@ class Layout:
         width = 4 * self._frames if self._kind is OffsetTable.BASIC else 0
         return ITEM + struct.pack("<I", width) + bytes(width)
 
+    def items(self, frame: Data) -> Iterator[Data]:
+        """Add a frame, and yield the bytes of its fragments in order, without copying them.
+
+        Raises RefusedError if the frame's length or offset cannot be expressed.
+        """
+        length = len(frame)
+        before, pad = self.item(length)
+        if length <= self._size:
+            yield before
+            yield frame
+        else:
+            whole = memoryview(frame)
+            for start in range(0, length, self._size):
+                part = whole[start : start + self._size]
+                yield ITEM + struct.pack("<I", len(part) + len(part) % 2)
+                yield part
+        if pad:
+            yield pad
+
     def item(self, length: int) -> tuple[bytes, bytes]:
         """Add a frame of `length` bytes; return the bytes before it and after it (PS3.5 A.4: even length).
+
+        Before a frame of several fragments there is nothing: each has a header, which `items` writes.
 
         Raises RefusedError if the frame's length or offset cannot be expressed.
         """
         pad = length % 2
         frame = len(self._offsets)
-        if length + pad > LARGEST_FRAGMENT:
+        split = self._size < LARGEST_FRAGMENT
+        if length + pad > LARGEST_FRAGMENT and not split:
             raise RefusedError(
                 f"the encoded frame has {length} bytes, a fragment at most {LARGEST_FRAGMENT} (PS3.5 A.4)",
                 code="E_SIZE",
@@ -360,7 +405,10 @@ class Layout:
             )
         self._offsets.append(self._position)
         self._lengths.append(length + pad)
-        self._position += 8 + length + pad
+        fragments = max(-(-length // self._size), 1)
+        self._position += 8 * fragments + length + pad
+        if fragments > 1:
+            return b"", b"\0" * pad
         return ITEM + struct.pack("<I", length + pad), b"\0" * pad
 
     def trailer(self) -> bytes:

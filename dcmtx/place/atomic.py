@@ -10,101 +10,58 @@ import errno
 import fcntl
 import os
 import stat
-import sys
 from typing import IO
 
 from dcmtx.errors import OutputError
-from dcmtx.place.filesystem import keep_rights, make_directories, sync_directory, sync_file
+from dcmtx.place.filesystem import make_directories, sync_directory
 from dcmtx.place.sink import BUFFER, BufferedSink
+from dcmtx.place.temporary import Unplaced, exists, is_at, remove_stale, temporary_name, unfinished
 
-_LONGEST_NAME = 255
-_SUFFIX = ".dcmtx-part"
-
-
-def temporary_name(name: str, distinction: str = "") -> str:
-    """Return the temporary name for a file while it is being written."""
-    suffix = f".{distinction}{_SUFFIX}" if distinction else _SUFFIX
-    # File names are limited in bytes, not characters.
-    stem = os.fsencode(name)[: _LONGEST_NAME - len(suffix) - 1].decode(sys.getfilesystemencoding(), "ignore")
-    return f".{stem}{suffix}"
+# Where commits of this process go while they are postponed; None while they are not.
+_postponed: list[Unplaced] | None = None
 
 
-def is_temporary(name: str) -> bool:
-    """Tell whether a file name is one of our temporary names."""
-    return name.startswith(".") and name.endswith(_SUFFIX)
+class Postponing:
+    """A `with` block in which no commit puts a file in place: what is left to do goes into the list that it returns.
 
+    Only AtomicSinks that sync are postponed. An exception that leaves the block discards the files.
+    """
 
-def remove_stale(path: str) -> bool:
-    """Remove a temporary file unless its lock shows that a process is writing it; return whether it is gone."""
-    try:
-        fd = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
-    except OSError:
-        return not os.path.lexists(path)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The writer may have finished between our open and our lock; then the name belongs to another file.
-        if _is_at(fd, path):
-            os.unlink(path)
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return True
+    def __enter__(self) -> list[Unplaced]:
+        """Postpone commits."""
+        global _postponed  # noqa: PLW0603 - what is postponed is a matter of the process
+        self._files: list[Unplaced] = []
+        _postponed = self._files
+        return self._files
 
-
-def _is_at(fd: int, path: str) -> bool:
-    """Tell whether this path names the open file."""
-    try:
-        return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
-    except OSError:
-        return False
-
-
-# Temporary files that this process is writing: path to descriptor.
-_unfinished: dict[str, int] = {}
-
-
-def abandon() -> None:
-    """Remove the temporary files of this process, which is about to end. For signal handlers."""
-    for path in list(_unfinished):
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-
-
-def release() -> None:
-    """In a newly forked process, release the temporary files of the parent, which keeps their locks."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for fd in _unfinished.values():
-        os.dup2(nowhere, fd, inheritable=False)
-    os.close(nowhere)
-    _unfinished.clear()
-
-
-def sweep(directory: str) -> None:
-    """Remove every stale temporary file in a directory."""
-    with contextlib.suppress(OSError), os.scandir(directory) as entries:
-        for entry in entries:
-            if is_temporary(entry.name):
-                remove_stale(entry.path)
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        """Postpone commits no longer."""
+        global _postponed  # noqa: PLW0603
+        _postponed = None
+        if kind is not None:
+            for file in self._files:
+                file.discard()
 
 
 class AtomicSink(BufferedSink):
     """Writes a local file under a temporary name and renames it on commit. Follows symbolic links.
 
-    `clobber` says whether an existing file may be replaced, `parents` whether missing directories are made.
+    `clobber` says whether an existing file may be replaced, `parents` whether missing directories are made, `sync`
+    whether everything must outlast a crash of the machine.
 
     Raises OutputError if the file cannot be created, written or renamed.
     """
 
-    def __init__(self, path: str, *, clobber: bool = True, parents: bool = False) -> None:
+    def __init__(self, path: str, *, clobber: bool = True, parents: bool = False, sync: bool = True) -> None:
         super().__init__(path)
         self._temporary = ""
         self._clobber = clobber
+        self._sync = sync
         try:
             self._target = os.path.realpath(path)
             self._check_target(clobber)
             if parents:
-                self.notes += make_directories(os.path.dirname(self._target))
+                self.notes += make_directories(os.path.dirname(self._target), sync=sync)
             self._file = self._open_temporary()
         except OSError as error:
             self.abort()
@@ -141,17 +98,17 @@ class AtomicSink(BufferedSink):
             temporary = os.path.join(directory, temporary_name(name, os.urandom(6).hex()))
             fd = os.open(temporary, flags, mode)
         self._temporary = temporary
-        _unfinished[temporary] = fd
+        unfinished[temporary] = fd
         file = os.fdopen(fd, "w+b", buffering=BUFFER)
         self._file = file
         # The lock tells other processes that the file is still being written. Without locks in the file system, a
         # file that is left behind stays there.
         with contextlib.suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_EX)
-        if not _is_at(fd, temporary):
+        if not is_at(fd, temporary):
             # Another run took it for stale and removed it before we had the lock; the name may be in use again.
             self._temporary = ""
-            _unfinished.pop(temporary, None)
+            unfinished.pop(temporary, None)
             file.close()
             return self._open_temporary()
         return file
@@ -174,37 +131,22 @@ class AtomicSink(BufferedSink):
 
     def _put_in_place(self) -> None:
         assert self._file is not None
-        fd = self._file.fileno()
-        self.notes += keep_rights(self._target, fd)
-        sync_file(fd)
-        if self._clobber:
-            self._rename()
-        else:
-            self._place_if_free()
-        self.notes += sync_directory(os.path.dirname(self._target))
-
-    def _place_if_free(self) -> None:
-        """Give the file its name only if the name is free: `link` never replaces a file."""
-        try:
-            os.link(self._temporary, self._target)
-        except FileExistsError:
-            raise _exists(self.path) from None
-        except OSError:
-            # A file system without hard links.
-            if os.path.lexists(self._target):
-                raise _exists(self.path) from None
-            self._rename()
-
-    def _rename(self) -> None:
-        os.rename(self._temporary, self._target)
-        _unfinished.pop(self._temporary, None)
-        self._temporary = ""
+        left = Unplaced(self.path, self._temporary, self._target, clobber=self._clobber, file=self._file)
+        if _postponed is not None and self._sync:
+            _postponed.append(left)
+            self._temporary, self._file = "", None
+            return
+        self.notes += left.prepare(sync=self._sync)
+        left.place()
+        self._temporary, self._file = "", None
+        if self._sync:
+            self.notes += sync_directory(left.directory)
 
     def _discard(self) -> None:
         temporary, self._temporary = self._temporary, ""
         try:
             if temporary:
-                _unfinished.pop(temporary, None)
+                unfinished.pop(temporary, None)
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary)
         finally:
@@ -216,11 +158,7 @@ def check_free(path: str, *, clobber: bool) -> None:
     if path != "-" and _is_loop(path):
         raise OutputError("it cannot be written: its symbolic links form a loop", advice="remove them", path=path)
     if not clobber and path != "-" and os.path.lexists(path):
-        raise _exists(path)
-
-
-def _exists(path: str) -> OutputError:
-    return OutputError("it exists, and --no-clobber keeps it", code="E_EXISTS", path=path)
+        raise exists(path)
 
 
 def _is_loop(path: str) -> bool:

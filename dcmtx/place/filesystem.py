@@ -46,18 +46,20 @@ def sync_directory(path: str) -> list[Finding]:
     except OSError as error:
         if error.errno in _NEEDS_NO_SYNC:
             return []
-        why = error.strerror or str(error)
-        return [
-            Finding(
-                "N_NOT_SYNCED",
-                f"the destination is in place, but its directory cannot be synced ({why}); it may not outlast a crash",
-                Severity.WARNING,
-            )
-        ]
+        return [not_synced(error.strerror or str(error))]
     return []
 
 
-def make_directories(path: str) -> list[Finding]:
+def not_synced(why: str) -> Finding:
+    """Return the note for a destination whose directory was not synced."""
+    return Finding(
+        "N_NOT_SYNCED",
+        f"the destination is in place, but its directory cannot be synced ({why}); it may not outlast a crash",
+        Severity.WARNING,
+    )
+
+
+def make_directories(path: str, *, sync: bool = True) -> list[Finding]:
     """Create a directory and its missing parents, and sync them; return notes. Raises OSError."""
     missing = []
     while path and not os.path.exists(path):
@@ -72,7 +74,8 @@ def make_directories(path: str) -> list[Finding]:
             if not os.path.isdir(directory):
                 raise
             continue
-        notes += sync_directory(os.path.dirname(directory))
+        if sync:
+            notes += sync_directory(os.path.dirname(directory))
     return notes
 
 

@@ -95,10 +95,11 @@ def open_reader(place: object, spool_in: str | None = None) -> Reader:
     return open_object(place, spool_in)
 
 
-def open_sink(place: object, path: str = "", *, clobber: bool = True, parents: bool = False) -> Sink:
+def open_sink(place: object, path: str = "", *, clobber: bool = True, parents: bool = False, sync: bool = True) -> Sink:
     """Open a place for writing: a path, `-`, a binary file object or an InMemory. Messages call it `path`.
 
-    `clobber` says whether an existing file may be replaced, `parents` whether missing directories are made.
+    `clobber` says whether an existing file may be replaced, `parents` whether missing directories are made, `sync`
+    whether a local file must outlast a crash of the machine.
 
     Raises UsageError for anything else, OutputError if it cannot be written.
     """
@@ -108,7 +109,7 @@ def open_sink(place: object, path: str = "", *, clobber: bool = True, parents: b
             sink: Sink = _loaded(SCHEMES[scheme].sink, scheme, "written")(place, clobber=clobber, parents=parents)
             return sink
         if place != "-" and not is_special(place):
-            return AtomicSink(place, clobber=clobber, parents=parents)
+            return AtomicSink(place, clobber=clobber, parents=parents, sync=sync)
         from dcmtx.place.stream import StreamSink
 
         return StreamSink(place)

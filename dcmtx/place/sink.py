@@ -140,16 +140,21 @@ class BufferedSink:
             file.close()
 
     def _failed(self, error: OSError) -> OutputError:
-        what = "standard output" if self.path == "-" else "it"
-        reason = error.strerror or str(error)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return OutputError(
-                f"{what} cannot be written: {reason}",
-                advice="free some space, nothing was replaced",
-                code="E_DISK_FULL",
-                path=self.path,
-            )
-        return OutputError(f"{what} cannot be written: {reason}", path=self.path)
+        return write_error(self.path, error)
+
+
+def write_error(path: str, error: OSError) -> OutputError:
+    """Return the error for a destination that cannot be written, for a reason of the system."""
+    what = "standard output" if path == "-" else "it"
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError(
+            f"{what} cannot be written: {reason}",
+            advice="free some space, nothing was replaced",
+            code="E_DISK_FULL",
+            path=path,
+        )
+    return OutputError(f"{what} cannot be written: {reason}", path=path)
 
 
 def check_whole(copied: int, source: Reader) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dcmtx.errors import InputError, UnsupportedError
-from dcmtx.place.atomic import temporary_name
+from dcmtx.place.temporary import temporary_name
 
 _SUFFIX = ".parquet"
 # Rows held until they are written together: more make smaller files, and take more memory.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dcmtx.dataset.element import FLOAT_PIXEL_DATA, PIXEL_DATA, Element
 from dcmtx.errors import InputError, RefusedError
 from dcmtx.finding import Finding, Severity
-from dcmtx.pixel.encapsulation import choose_table
 from dcmtx.planning import formats
 from dcmtx.planning.case import Case
 from dcmtx.planning.edits import common_edits, table_edits
@@ -29,7 +28,7 @@ def without_pixels(case: Case) -> Plan:
                 "it is an image without Pixel Data; it is truncated, or was never whole",
                 code="E_NO_PIXELDATA",
             )
-        notes = (Finding("N_NO_PIXEL_DATA", "it is an image without Pixel Data", Severity.WARNING, tag=0x7FE00010),)
+        notes = (objects.WITHOUT_PIXELS,)
     if not case.target.encapsulated:
         return Plan(case.target, Route.NONE, edits=edits, notes=notes)
     policy = case.policy.no_pixels
@@ -106,7 +105,7 @@ def rewrap(case: Case) -> Plan:
     fmt = case.declared()
     # Existing codestreams may exceed the worst case of our encoders: they may have padding or extra markers.
     size = max(formats.worst_case(fmt), case.frames.coded_bytes + 8 * fmt.frames)
-    table = choose_table(case.policy.offset_table, fmt.frames, size)
+    table, fragment_size = formats.settle_fragments(case.target, case.policy, fmt, size)
     edits = common_edits(case.header) | table_edits(table, fmt)
     return Plan(
         case.target,
@@ -116,5 +115,6 @@ def rewrap(case: Case) -> Plan:
         source_format=fmt,
         target_format=fmt,
         table=table,
+        fragment_size=fragment_size,
         edits=edits,
     )

@@ -11,7 +11,7 @@ from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.request import Request
 from dcmtx.record import Record
 from dcmtx.rules import image
-from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION, Syntax
+from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION, Loss, Syntax
 
 if TYPE_CHECKING:
     from dcmtx.planning.inputs import DataSet, Frames
@@ -55,13 +55,13 @@ class Case:
     """One file and one target syntax: the input of every rule.
 
     `source` is the syntax of the file. `stream`, `lost` and `has_lost` are those of its Contents. `quality` has the
-    parameters for the encoder, and `irreversible` tells whether they lose information. `asked` has the names of the
-    parameters that the user set.
+    parameters for the encoder, and `irreversible` tells whether they lose information; `consents` tells that the user
+    allowed loss. `asked` has the names of the parameters that the user set.
     """
 
     __slots__ = (
-        "asked", "backend", "frames", "has_lost", "header", "irreversible", "lost", "policy", "quality", "source",
-        "stream", "target",
+        "asked", "backend", "consents", "frames", "has_lost", "header", "irreversible", "lost", "policy", "quality",
+        "source", "stream", "target",
     )  # fmt: skip
 
     def __init__(
@@ -74,10 +74,11 @@ class Case:
         self.target = target
         self.policy = request.policy
         self.backend = request.backend
-        # NEAR 0 loses nothing.
         quality = request.parameters
         self.asked = quality.asked()
-        self.irreversible = quality.lossy and quality.near != 0
+        self.consents = quality.lossy or request.rounds
+        # NEAR 0 loses nothing. Consent for colours that are rounded may go with a target that loses nothing.
+        self.irreversible = quality.lossy and quality.near != 0 and target.loss in (Loss.LOSSY, Loss.BOTH)
         self.quality = quality if self.irreversible else quality.replace(lossy=False, near=None)
 
     @property

@@ -44,6 +44,7 @@ def image_edits(header: Header, declared: PixelFormat, written: PixelFormat) -> 
     """Return the attributes of the image that are no longer true, and only those."""
     edits: dict[int, Edit] = {}
     numbers = [
+        (image.SAMPLES_PER_PIXEL, declared.samples, written.samples),
         (image.BITS_ALLOCATED, declared.allocated, written.allocated),
         (image.BITS_STORED, declared.stored, written.stored),
         (image.HIGH_BIT, declared.high_bit, written.high_bit),

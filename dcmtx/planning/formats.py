@@ -6,10 +6,11 @@ from dcmtx.dataset.element import PIXEL_DATA
 from dcmtx.dataset.header import Header
 from dcmtx.errors import RefusedError
 from dcmtx.finding import Finding, Severity
+from dcmtx.pixel.encapsulation import choose_table
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import EncodingParameters, OneBit, Policy, UnusedBits, WordOrder
+from dcmtx.policy import EncodingParameters, OffsetTable, OneBit, Policy, UnusedBits, WordOrder
 from dcmtx.rules import objects, photometric
-from dcmtx.syntax import JPEG_BASELINE, ROOT, Kind, Syntax
+from dcmtx.syntax import JPEG_BASELINE, ROOT, Fragments, Kind, Syntax
 
 LARGEST_NATIVE = 0xFFFFFFFE
 
@@ -178,6 +179,20 @@ def check_result(
             code="E_SIZE",
         )
     objects.check_definition(header, declared, target_format)
+
+
+def settle_fragments(target: Syntax, policy: Policy, fmt: PixelFormat, size: int) -> tuple[OffsetTable, int | None]:
+    """Return the offset table to write, and the most bytes of a fragment; `size` is an upper bound for all frames.
+
+    Raises RefusedError, E_FRAGMENTS, where the syntax or the table allows only one fragment per frame (PS3.5 A.4).
+    """
+    if policy.fragment_size is not None and target.fragments is not Fragments.MANY:
+        raise RefusedError(
+            f"{target.name} has one fragment per frame (PS3.5 {target.section}), so --fragment-size cannot split them",
+            advice="leave it out",
+            code="E_FRAGMENTS",
+        )
+    return choose_table(policy.offset_table, fmt.frames, size, policy.fragment_size), policy.fragment_size
 
 
 def worst_case(fmt: PixelFormat, tile: int | None = None) -> int:

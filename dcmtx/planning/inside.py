@@ -69,6 +69,9 @@ def complete(plan: Plan, dataset: DataSet, icon: Icon) -> Plan:
         edit = plan.edits.get(element.tag)
         if icon is Icon.DROP and element.tag == ICON_IMAGE_SEQUENCE:
             edits[element.tag] = Remove(element.tag)
+        elif icon is Icon.GENERATE and element.tag == ICON_IMAGE_SEQUENCE and dataset.header.pixel is not None:
+            # It is replaced when the plan is made; what is in it does not matter.
+            continue
         elif (edit is None and may_hold_items(dataset, element)) or isinstance(edit, Append | Within):
             found = _found(plan, dataset, icon, element)
             if found is not None:
@@ -94,13 +97,13 @@ def _found(plan: Plan, dataset: DataSet, icon: Icon, element: Element) -> tuple[
     if icon is Icon.DROP or dataset.syntax.encapsulated:
         # The content of UN is always little endian, even inside a big endian sequence (PS3.5 6.2.2).
         pixels = [tag_bytes(PIXEL_DATA, encoding), tag_bytes(PIXEL_DATA, IMPLICIT_LITTLE)]
-    held = _held(dataset, element, lengths + pixels)
-    if held & set(pixels) and (not unknown or is_sequence(dataset, element)):
+    there = held(dataset, element, lengths + pixels)
+    if there & set(pixels) and (not unknown or is_sequence(dataset, element)):
         if icon is Icon.DROP:
             return (DropIcons(),)
         if dataset.syntax.encapsulated and dataset.syntax is not plan.syntax:
             return (RecodeIcons(dataset.syntax, plan.syntax),)
-    return () if held & set(lengths) else None
+    return () if there & set(lengths) else None
 
 
 def is_sequence(dataset: DataSet, element: Element) -> bool:
@@ -110,19 +113,19 @@ def is_sequence(dataset: DataSet, element: Element) -> bool:
     return holds_items(dataset.header.reader, element)
 
 
-def _held(dataset: DataSet, element: Element, patterns: list[bytes]) -> set[bytes]:
-    """Return the patterns that occur in the bytes of an element."""
-    held: set[bytes] = set()
+def held(dataset: DataSet, element: Element, patterns: list[bytes], enough: int | None = None) -> set[bytes]:
+    """Return the patterns that occur in the bytes of an element: all, or the first that are `enough`."""
+    found: set[bytes] = set()
     if not patterns:
-        return held
+        return found
     longest = max(map(len, patterns))
     rest = b""
     for data in dataset.pieces(Span(element.value, element.end)):
-        held.update(pattern for pattern in patterns if pattern in rest + data)
+        found.update(pattern for pattern in patterns if pattern in rest + data)
         rest = data[1 - longest :]
-        if len(held) == len(patterns):
+        if len(found) >= (enough or len(patterns)):
             break
-    return held
+    return found
 
 
 def may_hold_items(dataset: DataSet, element: Element) -> bool:

@@ -15,6 +15,7 @@ from dcmtx.dataset.element import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA
 from dcmtx.dataset.meta import SOP_INSTANCE_UID, file_meta
 from dcmtx.errors import RefusedError, UnsupportedError
 from dcmtx.finding import Finding, Severity
+from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning import steps
 from dcmtx.planning.carrying import carry, float_pixels, must_expand, rewrap, without_pixels
 from dcmtx.planning.case import Case, look_inside
@@ -47,9 +48,13 @@ def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = T
         except (RefusedError, UnsupportedError) as error:
             errors.append(error)
             continue
-        plan = _finish(plan, dataset, request)
+        plan = finish(plan, dataset, request)
         if inside and plan.route is not Route.SKIP:
             plan = complete(plan, dataset, request.policy.icon)
+        if request.policy.edits and plan.route is not Route.SKIP:
+            from dcmtx.planning.extras import extended
+
+            plan = extended(plan, dataset, request.policy, inside=inside)
         if plan.source_format is not None:
             frames.check()
         return plan
@@ -98,14 +103,15 @@ def _plan(case: Case) -> Plan:
     if case.source is target and target.encapsulated:
         from dcmtx.planning.recoding import must_encode
 
-        if not must_encode(case):
+        if not must_encode(case) and not _must_change(case):
             return rewrap(case)
     if case.source.kind not in (Kind.NATIVE, Kind.FRAMES):
         raise UnsupportedError(
             f"dcmtx does not decode {case.source.name} ({case.source.uid}); such files can only be copied",
             code="E_UNSUPPORTED_TS",
         )
-    if case.source.kind is Kind.NATIVE and target.kind is Kind.NATIVE and not must_expand(case):
+    native = case.source.kind is Kind.NATIVE and target.kind is Kind.NATIVE
+    if native and not must_expand(case) and not _must_change(case):
         return carry(case, pixel)
     # Imported late: files whose native cells are carried do not need it.
     from dcmtx.planning.recoding import recode, recompress
@@ -115,7 +121,16 @@ def _plan(case: Case) -> Plan:
     return recode(case)
 
 
-def _finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
+def _must_change(case: Case) -> bool:
+    """Tell whether something is asked of the pixels that they are not yet."""
+    if not case.policy.changes_pixels:
+        return False
+    from dcmtx.planning.changes import must_change
+
+    return must_change(case)
+
+
+def finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
     """Add what does not depend on the route: SOP Instance UID, signatures, File Meta Information, and notes."""
     header = dataset.header
     notes = plan.notes
@@ -130,7 +145,8 @@ def _finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
             edits[SOP_INSTANCE_UID] = Set(SOP_INSTANCE_UID, b"UI", instance.encode("ascii"))
     signed = signature_edits(header)
     drops_icon = request.policy.icon is Icon.DROP and ICON_IMAGE_SEQUENCE in header
-    if signed and (instance is not None or drops_icon):
+    makes_icon = request.policy.icon is Icon.GENERATE and header.pixel is not None
+    if signed and (instance is not None or drops_icon or makes_icon):
         check_signatures(header, request.policy)
         edits |= signed
     if any(tag in edits for tag in signed):
@@ -142,8 +158,7 @@ def _finish(plan: Plan, dataset: DataSet, request: Request) -> Plan:
             ),
         )
     check_order(header, edits)
-    if plan.syntax.retired:
-        notes += (Finding("N_RETIRED", f"{plan.syntax.name} is retired; few programs still read it"),)
+    notes += objects.retired(plan.syntax)
     meta = file_meta(dataset.meta, header, plan.syntax, instance)
     return plan.replace(notes=notes, edits=edits, instance=instance, file_meta=meta, steps=tuple(_steps(plan)))
 
@@ -164,12 +179,22 @@ def _steps(plan: Plan) -> Iterator[steps.Step]:
             yield steps.LowerHighBit(decoded.high_bit, decoded.stored)
         yield steps.SettleUnused(plan.unused_bits)
     if decoded and given:
-        if given.photometric == "RGB" and decoded.photometric == "YBR_FULL":
-            yield steps.Recolour(decoded.photometric, given.photometric)
-        if given.allocated != decoded.allocated:
+        yield from _colour_steps(plan, decoded, given)
+        if given.allocated != decoded.allocated and plan.palette is None:
             yield steps.Widen(decoded.allocated, given.allocated)
     if plan.encoder and target:
         yield steps.Encode(plan.encoder.backend, target, irreversible=plan.irreversible)
-    # 1-bit native frames share bytes with their neighbours and are not verified.
-    if plan.verifier and not (plan.syntax.kind is Kind.NATIVE and target and target.allocated == 1):
-        yield steps.Verify(plan.verifier.backend)
+    if plan.judges.judge is not None:
+        yield steps.Verify(plan.judges)
+
+
+def _colour_steps(plan: Plan, decoded: PixelFormat, given: PixelFormat) -> Iterator[steps.Step]:
+    """Yield the steps that change the colours of decoded words."""
+    shown = decoded.photometric
+    if plan.palette is not None:
+        yield steps.ApplyPalette(plan.palette.stored)
+        shown = "RGB"
+    if plan.inverts:
+        yield steps.Invert(shown, given.photometric)
+    elif given.photometric != shown:
+        yield steps.Recolour(shown, given.photometric)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dcmtx.codec import judges
+from dcmtx.codec.judges import NOBODY
 from dcmtx.codec.row import Row
 from dcmtx.codec.table import DECODERS, ENCODERS
+from dcmtx.dataset.edit import Remove
 from dcmtx.dataset.element import PIXEL_DATA
 from dcmtx.errors import RefusedError, UnsupportedError, UsageError
-from dcmtx.pixel.encapsulation import choose_table
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning import formats
 from dcmtx.planning.case import Case
@@ -20,6 +22,7 @@ from dcmtx.rules import objects, overlay, photometric
 from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION
 
 if TYPE_CHECKING:
+    from dcmtx.planning import changes
     from dcmtx.rules import lossy
 
 
@@ -37,14 +40,23 @@ def recompress(case: Case) -> Plan:
     header, target = case.header, case.target
     _check_recompressible(case)
     declared = case.declared()
+    if case.policy.changes_pixels:
+        from dcmtx.planning.changes import must_change
+
+        if must_change(case):
+            raise RefusedError(
+                f"{target.name} keeps JPEG streams bit for bit, and their pixels are asked to change",
+                advice="leave --apply-palette, --photometric and --planar out",
+                code="E_PHOTOMETRIC",
+            )
     colour = photometric.decoded(case.source, declared, case.stream)
     written = declared.replace(photometric=colour.coded)
     photometric.check_legal(target, written)
     check_signatures(header, case.policy)
     row = ENCODERS.choose(JPEG_RECOMPRESSION.uid, JPEG_RECOMPRESSION.label, declared, case.backend.encoder)
     size = max(formats.worst_case(declared), 2 * case.frames.coded_bytes)
-    table = choose_table(case.policy.offset_table, declared.frames, size)
-    undeclared = _undeclared_loss(case, declared)
+    table, fragment_size = formats.settle_fragments(target, case.policy, declared, size)
+    undeclared = undeclared_loss(case, declared)
     edits = common_edits(header) | signature_edits(header) | image_edits(header, declared, written)
     edits |= (undeclared.edits if undeclared else {}) | table_edits(table, declared)
     return Plan(
@@ -55,7 +67,10 @@ def recompress(case: Case) -> Plan:
         source_format=declared,
         target_format=written,
         encoder=row,
+        # What is restored is not encoded.
+        judges=NOBODY if case.restores_jpeg else judges.choose(target, declared, row, case.policy.verify),
         table=table,
+        fragment_size=fragment_size,
         edits=edits,
         notes=colour.notes + (undeclared.notes if undeclared else ()),
     )
@@ -82,28 +97,39 @@ def recode(case: Case) -> Plan:
     source_format = declared.replace(photometric=colour.coded)
     decoder = DECODERS.choose(case.source.uid, case.source.label, source_format, case.backend.decoder)
     decoded_format = source_format.replace(photometric=colour.plain, planar=0)
+    changed, quality = _changed(case, decoded_format, colour.coded), case.quality
+    plain = decoded_format
+    if changed is not None:
+        decoded_format, plain, quality = changed.decoded, changed.format, changed.quality
     if case.irreversible:
-        objects.check_loss(header, decoded_format)
-    encoder_format, unused = formats.settle_bits(target, decoded_format, case.policy.unused_bits)
+        objects.check_loss(header, plain)
+    encoder_format, unused = formats.settle_bits(target, plain, case.policy.unused_bits)
+    if changed is not None and changed.settles:
+        unused = case.policy.unused_bits
+        encoder_format = encoder_format.replace(high_bit=encoder_format.stored - 1)
     encoder_format = formats.settle_colour(target, encoder_format, irreversible=case.irreversible)
     target_format = encoder_format.replace(
-        photometric=photometric.coded(target, encoder_format, source_format, case.quality)
+        photometric=photometric.coded(target, encoder_format, source_format, quality)
     )
+    if changed is not None:
+        from dcmtx.planning.changes import settle_written
+
+        target_format = settle_written(case, encoder_format, target_format)
     formats.check_result(header, target, case.policy, declared=declared, target_format=target_format)
-    encoder = ENCODERS.choose(target.uid, target.label, target_format, case.backend.encoder, case.quality)
+    encoder = ENCODERS.choose(target.uid, target.label, target_format, case.backend.encoder, quality)
     formats.check_resolutions(target, target_format, case.quality)
     formats.check_progression(target, case.quality)
-    verifier = DECODERS.choose(target.uid, target.label, target_format) if case.policy.verify else None
+    verified_by = judges.choose(target, target_format, encoder, case.policy.verify)
     check_signatures(header, case.policy)
-    overlays = _find_overlays(case, declared)
-    undeclared = _undeclared_loss(case, declared)
-    table = OffsetTable.EMPTY
+    overlays = _find_overlays(case, declared, settles=changed is not None and changed.settles)
+    undeclared = undeclared_loss(case, declared)
+    table, fragment_size = OffsetTable.EMPTY, None
     if target.encapsulated:
         size = formats.worst_case(target_format, case.quality.tile)
-        table = choose_table(case.policy.offset_table, target_format.frames, size)
+        table, fragment_size = formats.settle_fragments(target, case.policy, target_format, size)
     edits = common_edits(header) | signature_edits(header) | image_edits(header, declared, target_format)
     edits |= overlay.extraction(overlays, target_format) | table_edits(table, target_format)
-    edits |= undeclared.edits if undeclared else {}
+    edits |= (undeclared.edits if undeclared else {}) | (dict(changed.edits) if changed else {})
     vr = formats.pixel_vr(target, target_format)
     plan = Plan(
         target,
@@ -116,22 +142,46 @@ def recode(case: Case) -> Plan:
         target_format=target_format,
         decoder=decoder,
         encoder=encoder,
-        verifier=verifier,
+        judges=verified_by,
         unused_bits=unused,
         overlays=tuple(overlays),
-        parameters=case.quality,
+        palette=changed.palette if changed else None,
+        inverts=changed is not None and changed.inverts,
+        derived=changed.what if changed else "",
+        parameters=quality,
         irreversible=case.irreversible,
         lost=case.has_lost,
         exact=_exact_encoder(case, target_format),
         transform=case.stream.transform if case.stream else None,
         word_bytes=word_bytes,
         table=table,
+        fragment_size=fragment_size,
         edits=edits,
         notes=colour.notes
         + (undeclared.notes if undeclared else ())
+        + (changed.notes if changed else ())
         + formats.wide_note(target, target_format.allocated, vr),
     )
-    return _derive(case, plan, undeclared.history) if case.irreversible and undeclared else plan
+    if case.irreversible and undeclared:
+        return _derive(case, plan, undeclared.history)
+    return _record_change(case, plan) if plan.derived else plan
+
+
+def _changed(case: Case, decoded: PixelFormat, coded: str) -> changes.Change | None:
+    """Return what is asked of decoded words; None where nothing is."""
+    if not case.policy.changes_pixels:
+        return None
+    from dcmtx.planning import changes
+
+    return changes.change(case, changes.shown(case, decoded, coded))
+
+
+def _record_change(case: Case, plan: Plan) -> Plan:
+    """Return the plan with the record of a derivation that is no lossy compression."""
+    from dcmtx.rules import derivation
+
+    made = derivation.derive(case.header, case.target, case.quality, case.policy, plan.derived, deciders(plan))
+    return plan.replace(edits={**plan.edits, **made.edits}, instance=made.instance, notes=plan.notes + made.notes)
 
 
 def _exact_encoder(case: Case, target_format: PixelFormat) -> Row | None:
@@ -156,16 +206,19 @@ def _derive(case: Case, plan: Plan, history: lossy.History) -> Plan:
     derivation = lossy.derive(
         case.header, case.target, case.quality, case.policy, history, decided_by,
         # The VRs of these attributes hold 16 bits (PS3.6).
-        measured=plan.verifier is not None and plan.encoder_format is not None and plan.encoder_format.stored <= 16,
+        measured=plan.judges.judge is not None and plan.encoder_format is not None and plan.encoder_format.stored <= 16,
+        before=plan.derived,
     )  # fmt: skip
+    # What a palette said of its indices is gone, and is not measured of colours.
+    gone = {tag: edit for tag, edit in plan.edits.items() if isinstance(edit, Remove)}
     return plan.replace(
-        edits={**plan.edits, **derivation.edits},
+        edits={**plan.edits, **derivation.edits, **gone},
         instance=derivation.instance,
         notes=plan.notes + derivation.notes,
     )
 
 
-def _undeclared_loss(case: Case, fmt: PixelFormat) -> lossy.UndeclaredLoss | None:
+def undeclared_loss(case: Case, fmt: PixelFormat) -> lossy.UndeclaredLoss | None:
     """Return the losses so far and how to declare them; None where there is no codestream and no loss."""
     if case.stream is None and not case.irreversible:
         return None
@@ -174,11 +227,21 @@ def _undeclared_loss(case: Case, fmt: PixelFormat) -> lossy.UndeclaredLoss | Non
     return lossy.undeclared_loss(case.header, case.lost, fmt, case.frames.coded_bytes)
 
 
-def _find_overlays(case: Case, declared: PixelFormat) -> list[overlay.Embedded]:
-    """Return the overlays to extract before compression; native targets keep them in the pixels (PS3.5 8.1.2)."""
-    if case.target.family == "native":
+def _find_overlays(case: Case, declared: PixelFormat, *, settles: bool) -> list[overlay.Embedded]:
+    """Return the overlays to extract before compression; native targets keep them in the pixels (PS3.5 8.1.2).
+
+    `settles` says that only Bits Stored go on, whatever the target.
+    """
+    if case.target.family == "native" and not settles:
         return []
     found = overlay.find_embedded(case.header, declared)
+    if found and case.target.deflated:
+        raise RefusedError(
+            f"overlay group {found[0].group:04X} is in the pixels, which are asked to change, and a deflated data set "
+            "cannot be given its data afterwards",
+            advice="use --to explicit first",
+            code="E_OVERLAY",
+        )
     if found and case.policy.overlays is Overlays.REFUSE:
         raise RefusedError(
             f"overlay group {found[0].group:04X} is in bit {found[0].bit} of the pixels",
@@ -195,4 +258,5 @@ def deciders(plan: Plan) -> tuple[str, ...]:
     """
     backends = [row.identity() for row in (plan.decoder, plan.encoder) if row is not None]
     order = [f"{8 * plan.word_bytes}-bit words"] if plan.word_bytes else []
-    return (*backends, *([plan.unused_bits.value] if plan.unused_bits else []), *order)
+    derived = [plan.derived] if plan.derived else []
+    return (*backends, *([plan.unused_bits.value] if plan.unused_bits else []), *order, *derived)

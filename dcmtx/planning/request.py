@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import RefusedError, UsageError
 from dcmtx.policy import LOSSY_PARAMETERS, OPTIONS, EncodingParameters, Policy, option_name
 from dcmtx.record import Record
-from dcmtx.syntax import BY_UID, EXPLICIT, ROOT, Loss, Syntax, find, find_family, is_keyword
+from dcmtx.syntax import BY_UID, CELLS, EXPLICIT, ROOT, Loss, Syntax, find, find_family, is_keyword
 
 _JPEG_LOSSLESS_SV1 = f"{ROOT}.4.70"
+
+
+class Way(Enum):
+    """Which planner plans the file."""
+
+    CONVERT = "convert"
+    REWRAP = "rewrap"
 
 
 class BackendChoice(Record):
@@ -36,8 +44,10 @@ class Target(Record):
         return self.syntaxes[0].label if len(self.syntaxes) == 1 else self.name
 
 
-def resolve(name: str, parameters: EncodingParameters) -> Target:
+def resolve(name: str, parameters: EncodingParameters, *, consents: bool = False) -> Target:
     """Return the target that a family, alias, keyword or UID names; with consent to loss, a family's lossy members.
+
+    `consents` says that consent to loss may be for something else than the target: colours that are rounded.
 
     Raises UsageError for an unknown name, for a parameter that is out of range or that no encoder of the target
     takes, and for consent to loss where the target cannot lose; RefusedError for a lossy parameter without consent.
@@ -54,10 +64,19 @@ def resolve(name: str, parameters: EncodingParameters) -> Target:
         target = Target(name, (syntax,))
     else:
         raise UsageError(f"there is no transfer syntax {name!r}", advice="`dcmtx syntaxes` lists them")
-    if parameters.lossy and all(syntax.loss in (Loss.NONE, Loss.LOSSLESS) for syntax in target.syntaxes):
+    exact = all(syntax.loss in (Loss.NONE, Loss.LOSSLESS) for syntax in target.syntaxes)
+    if parameters.lossy and exact and not consents:
         raise UsageError(f"--lossy does not go with {target.label}, which cannot lose anything")
     _check_parameters(target, parameters)
     return target
+
+
+def check_policy(target: Target, policy: Policy) -> None:
+    """Raise UsageError for a choice that no syntax of the target leaves open."""
+    if policy.fragment_size is not None and not any(syntax.encapsulated for syntax in target.syntaxes):
+        raise UsageError(f"--fragment-size does not go with {target.label}, which has no fragments")
+    if policy.planar is not None and not any(syntax.family in CELLS for syntax in target.syntaxes):
+        raise UsageError(f"--planar does not go with {target.label}, whose codestreams are by pixel (PS3.5 8.2)")
 
 
 def _check_values(parameters: EncodingParameters) -> None:
@@ -111,6 +130,22 @@ def check_backends(backend: BackendChoice) -> None:
             registry.check_backend(name)
 
 
+def assumed(name: str | None) -> Syntax | None:
+    """Return the transfer syntax to assume; of a family, its lossless one: all of a family are decoded alike.
+
+    Raises UsageError for one that does not exist.
+    """
+    if name is None:
+        return None
+    family = None if is_keyword(name) else find_family(name)
+    syntax = BY_UID[family.lossless] if family else find(name)
+    if syntax is None:
+        raise UsageError(
+            f"--assume is {name!r}, and there is no such transfer syntax", advice="`dcmtx syntaxes` lists them"
+        )
+    return syntax
+
+
 def _check_consent(parameters: EncodingParameters) -> None:
     losing = sorted(parameters.asked() & LOSSY_PARAMETERS)
     if losing and not parameters.lossy:
@@ -144,9 +179,11 @@ def memory_size(value: int | str) -> int:
 
 
 class Request(Record):
-    """Everything that is requested for one file."""
+    """Everything that is requested for one file. `rounds` is consent to rounded colours, without other loss."""
 
     target: Target
     policy: Policy = Policy()
     backend: BackendChoice = BackendChoice()
     parameters: EncodingParameters = EncodingParameters()
+    way: Way = Way.CONVERT
+    rounds: bool = False

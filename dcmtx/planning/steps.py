@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dcmtx.codec.judges import Judges
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import UnusedBits
 from dcmtx.record import Record
@@ -74,6 +75,27 @@ class SettleUnused(Record):
         return f"content outside Bits Stored: {self.policy.value}"
 
 
+class ApplyPalette(Record):
+    """Pixels become the colours that they index (PS3.3 C.7.6.3.1.5)."""
+
+    stored: int
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        return f"palette: PALETTE COLOR to RGB of {self.stored} bits"
+
+
+class Invert(Record):
+    """Values are turned round, so that MONOCHROME1 becomes MONOCHROME2, or the other way (PS3.3 C.7.6.3.1.2)."""
+
+    old: str
+    new: str
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        return f"inverted: {self.old} to {self.new}"
+
+
 class Widen(Record):
     """Words change width."""
 
@@ -101,11 +123,14 @@ class Encode(Record):
 class Verify(Record):
     """The encoded frame is decoded and compared."""
 
-    backend: str
+    judges: Judges
 
     def describe(self) -> str:
         """Return it in a few words."""
-        return f"verify by {self.backend}"
+        return self.judges.describe()
 
 
-Step = Decode | Recolour | SwapWords | ExtractOverlays | LowerHighBit | SettleUnused | Widen | Encode | Verify
+Step = (
+    Decode | Recolour | SwapWords | ExtractOverlays | LowerHighBit | SettleUnused | ApplyPalette | Invert | Widen
+    | Encode | Verify
+)  # fmt: skip

@@ -9,11 +9,15 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from dcmtx.pool.worker import die_with_parent
+from dcmtx.pool import worker
 
 
 def may_fork() -> bool:
-    """Tell whether this process can fork safely: it has no other threads and may have children."""
+    """Tell whether this process can fork safely: it has no other threads and may have children.
+
+    In a worker, this first waits for the thread that puts files in place.
+    """
+    worker.settle()
     if multiprocessing.current_process().daemon or threading.active_count() > 1:
         return False
     return "fork" in multiprocessing.get_all_start_methods()
@@ -41,8 +45,8 @@ def _start_child() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    die_with_parent()
-    sink = sys.modules.get("dcmtx.place.atomic")
+    worker.die_with_parent()
+    sink = sys.modules.get("dcmtx.place.temporary")
     if sink is not None:
         sink.release()
 

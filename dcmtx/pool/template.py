@@ -213,6 +213,7 @@ def _socket_pair() -> tuple[socket.socket, socket.socket]:
 
 def _be_template(control: socket.socket, parent: int, preload: Sequence[str], serve: Serve) -> NoReturn:
     """Load modules, and fork workers for as long as the parent wants."""
+    gc.disable()
     try:
         worker.die_with_parent()
         if os.getppid() == parent:
@@ -221,9 +222,10 @@ def _be_template(control: socket.socket, parent: int, preload: Sequence[str], se
                 # A missing codec is reported by the job that needs it.
                 with contextlib.suppress(ImportError):
                     __import__(module)
-            # Frozen objects are skipped by the workers' garbage collection, so their pages stay shared.
-            gc.collect()
+            # Frozen objects are skipped by the workers' garbage collection, so their pages stay shared. Collecting
+            # first would find little, and the first files would wait for it.
             gc.freeze()
+            gc.enable()
             _fork_workers(control, serve)
     finally:
         os._exit(0)
@@ -233,7 +235,7 @@ def _leave_parent(control: int) -> None:
     """Release what belongs to the parent: files, sockets, locks, signal handlers, standard input."""
     # Otherwise collected objects of the parent would close descriptors that are reused here by then.
     gc.freeze()
-    sink = sys.modules.get("dcmtx.place.atomic")
+    sink = sys.modules.get("dcmtx.place.temporary")
     if sink is not None:
         sink.release()
     signal.set_wakeup_fd(-1)

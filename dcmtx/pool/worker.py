@@ -1,7 +1,11 @@
-"""The worker's side of a pool: a process that runs one job at a time, until its pipe is closed."""
+"""The worker's side of a pool: a process that runs one job at a time, until its pipe is closed.
+
+A job may leave it to the worker to put its file in place, by returning a `Later`. Then the next job runs meanwhile.
+"""
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import resource
@@ -12,9 +16,13 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from dcmtx.errors import CodecError, DcmtxError, Stopped
+from dcmtx.record import Record
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+
+    from dcmtx.place.temporary import Unplaced
+    from dcmtx.pool.committer import Committer, Fate
 
 _PR_SET_PDEATHSIG = 1
 # A worker sends this when it can take its first job.
@@ -23,6 +31,41 @@ READY = "ready"
 # Set in each worker when it starts.
 _share: Any = None
 _busy = False
+_committer: Committer | None = None
+
+
+class Later(Record):
+    """The result of a job whose file is complete but not in place.
+
+    `finish` makes the final result of this one and what became of the file. It must be picklable, as `result` must.
+    """
+
+    file: Unplaced
+    result: Any
+    finish: Callable[[Any, Fate], Any]
+
+
+class Written(Record):
+    """A message of a worker: the file of its job is complete, the worker is free, and the result will follow."""
+
+    number: int
+    later: Later
+
+
+class Hurry(Record):
+    """A message to a worker: no job follows for now, so that files in place should be reported at once."""
+
+
+class Placed(Record):
+    """A message of a worker: what became of files, by number."""
+
+    fates: list[tuple[int, Fate]]
+
+
+def settle() -> None:
+    """Wait until no other thread of this worker runs, and all files are in place."""
+    if _committer is not None:
+        _committer.settle()
 
 
 def cores() -> int:
@@ -40,10 +83,60 @@ def serve(pipe: Connection, function: Callable[[Any], Any], share: Any, memory: 
     first.
     """
     _start(share, memory, modules)
+    send = _sender(pipe)
+    _start_committer(send)
+    number = 0
     with contextlib.suppress(EOFError, OSError):
-        pipe.send(READY)
+        send(READY)
         while True:
-            pipe.send(_perform(function, pipe.recv()))
+            task = pipe.recv()
+            if isinstance(task, Hurry):
+                _hurry()
+                continue
+            result = _perform(function, task)
+            if isinstance(result, Later):
+                number += 1
+                _hand_over(number, result, send)
+            else:
+                send(result)
+
+
+def _sender(pipe: Connection) -> Callable[[Any], None]:
+    """Return the function that sends messages, which several threads may call."""
+    lock = _thread.allocate_lock()
+
+    def send(message: Any) -> None:
+        with lock:
+            pipe.send(message)
+
+    return send
+
+
+def _start_committer(send: Callable[[Any], None]) -> None:
+    from dcmtx.pool.committer import Committer
+
+    global _committer  # noqa: PLW0603 - one worker per process
+
+    def report(fates: list[tuple[int, Fate]]) -> None:
+        # If the parent is gone, nobody waits for it.
+        with contextlib.suppress(OSError):
+            send(Placed(fates))
+
+    _committer = Committer(report)
+
+
+def _hurry() -> None:
+    if _committer is not None:
+        _committer.hurry()
+
+
+def _hand_over(number: int, later: Later, send: Callable[[Any], None]) -> None:
+    """Report a finished file, and leave it to the committer."""
+    assert _committer is not None
+    _committer.make_room(later.file.size)
+    # Before the file can be in place, so that the parent knows of it whatever happens to this process.
+    send(Written(number, later))
+    _committer.add(number, later.file)
 
 
 def _start(share: Any, memory: int, modules: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 If a worker dies, its job is reported as failed and a new worker replaces it. Workers are forked from a process that
 has the codecs loaded, so a new one starts in milliseconds. Each worker has its own pipe and shares no lock, so the
-others go on however it ends.
+others go on however it ends. Files that it has written but not put in place are then put in place by this process.
 """
 
 from __future__ import annotations
@@ -16,17 +16,22 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self
 
 from dcmtx.errors import CodecError, DcmtxError
+from dcmtx.finding import Finding
+from dcmtx.place.filesystem import not_synced
 from dcmtx.pool.executor import Result, Task
 from dcmtx.pool.template import Template, may_fork
+from dcmtx.pool.worker import Hurry, Later, Placed, Written
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from dcmtx.place.temporary import Unplaced
+    from dcmtx.pool.committer import Fate
     from dcmtx.pool.forkserver import ForkServer
 
 _PRELOAD = (
-    "multiprocessing.connection", "dcmtx.transcoding.job", "dcmtx.transcoding.icons", "dcmtx.dataset.encoding",
-    "imagecodecs", "numpy",
+    "multiprocessing.connection", "dcmtx.transcoding.conversion", "dcmtx.transcoding.routes",
+    "dcmtx.transcoding.icons", "dcmtx.dataset.encoding", "dcmtx.pool.committer", "imagecodecs", "numpy",
 )  # fmt: skip
 _IN_FLIGHT_PER_WORKER = 3
 # Statuses of workers that were killed from outside, whatever they were doing.
@@ -66,7 +71,7 @@ class Child(Protocol):
 class _Worker(Generic[Task]):
     """A worker as its parent sees it: process, pipe, job, and the deadline for that job or for being ready."""
 
-    __slots__ = ("child", "deadline", "killed", "pipe", "ready", "server", "task")
+    __slots__ = ("child", "deadline", "hurried", "killed", "pipe", "ready", "server", "task", "written")
 
     def __init__(self, server: object, child: Child, pipe: Connection, *, deadline: float | None) -> None:
         self.server = server
@@ -76,13 +81,29 @@ class _Worker(Generic[Task]):
         self.task: Task | None = None
         self.killed = 0
         self.deadline = deadline
+        # Jobs whose files are not reported to be in place, by number, with the deadline of each.
+        self.written: dict[int, tuple[Task, Later, float | None]] = {}
+        self.hurried = False
 
     def give(self, task: Task, killed: int, timeout: float | None) -> None:
         """Send a job; `killed` workers were killed while they had it. Reading its pipe shows whether it is dead."""
-        self.task, self.killed = task, killed
+        self.task, self.killed, self.hurried = task, killed, False
         self.deadline = None if timeout is None else time.monotonic() + timeout
         with contextlib.suppress(OSError):
             self.pipe.send(task)
+
+    def hurry(self) -> None:
+        """Have it report its files soon, because it gets no other job for now."""
+        if self.written and self.task is None and not self.hurried:
+            self.hurried = True
+            with contextlib.suppress(OSError):
+                self.pipe.send(Hurry())
+
+    def deadlines(self) -> Iterator[float]:
+        """Yield when its job, its start, or its oldest file is late."""
+        for deadline in (self.deadline, *(written[2] for written in self.written.values())):
+            if deadline is not None:
+                yield deadline
 
     def end(self, patience: float) -> int | None:
         """Wait for the process to end, kill it if it does not, and return its status."""
@@ -97,6 +118,8 @@ class _Worker(Generic[Task]):
 class Pool(Generic[Task, Result]):
     """An Executor that runs jobs on `workers` processes. `function`, its arguments and results must be picklable.
 
+    `function` may return a `worker.Later` instead of a result.
+
     `timeout` is in seconds per job. A worker that is not ready within that time, or 30 s if that is longer, fails
     together with a job that waits for it. Every worker first imports `modules`, such as those that register codecs.
     A context manager: leaving it stops the workers at once.
@@ -104,7 +127,7 @@ class Pool(Generic[Task, Result]):
 
     def __init__(
         self,
-        function: Callable[[Task], Result],
+        function: Callable[[Task], Result | Later],
         workers: int,
         *,
         timeout: float | None = None,
@@ -147,7 +170,7 @@ class Pool(Generic[Task, Result]):
     def stop(self) -> list[Task]:
         """End the workers, and return the jobs that were not finished. `finished` yields the others."""
         for worker in self._workers:
-            if worker.task is not None:
+            if worker.task is not None or worker.written:
                 worker.child.send(signal.SIGTERM)
             else:
                 worker.pipe.close()
@@ -156,23 +179,59 @@ class Pool(Generic[Task, Result]):
         unfinished = [task for task, _ in self._waiting]
         for worker in self._workers:
             worker.child.wait(max(0.0, patience - time.monotonic()))
-            if worker.task is not None and not self._take_result(worker):
+            if not self._take_results(worker) and worker.task is not None:
                 unfinished.append(worker.task)
             worker.end(0)
+            unfinished += self._rescue(worker)
         self._workers.clear()
         self._waiting.clear()
         return unfinished
 
-    def _take_result(self, worker: _Worker[Task]) -> bool:
-        """Take the result that a worker sent before it ended, if there is one."""
-        assert worker.task is not None
+    def _take_results(self, worker: _Worker[Task]) -> bool:
+        """Take what a worker sent before it ended; return whether its job is done, or had none."""
         try:
-            if not worker.pipe.poll():
-                return False
-            self._done.append((worker.task, worker.pipe.recv()))
-        except Exception:  # noqa: BLE001 - whatever a dying worker leaves in its pipe
-            return False
-        return True
+            while worker.pipe.poll():
+                self._take(worker, worker.pipe.recv())
+        except Exception:  # noqa: BLE001, S110 - whatever a dying worker leaves in its pipe
+            pass
+        return worker.task is None
+
+    def _take(self, worker: _Worker[Task], said: Any) -> None:
+        """Take a message of a worker: files are in place, its file is written, or the result of its job."""
+        if isinstance(said, Placed):
+            for number, fate in said.fates:
+                written, later, _ = worker.written.pop(number)
+                self._done.append((written, later.finish(later.result, fate)))
+            return
+        task, worker.task, worker.deadline = worker.task, None, None
+        if task is None:
+            return
+        if isinstance(said, Written):
+            deadline = None if self._timeout is None else time.monotonic() + self._timeout
+            worker.written[said.number] = task, said.later, deadline
+        else:
+            self._done.append((task, said))
+
+    def _rescue(self, worker: _Worker[Task], *, late: str = "") -> list[Task]:
+        """Put the files in place that a worker left when it ended; return the jobs whose files are gone.
+
+        `late` is the message for files that took too long. They fail.
+        """
+        gone = []
+        now = time.monotonic()
+        for task, later, deadline in worker.written.values():
+            fate: Fate | None
+            try:
+                fail = late and deadline is not None and deadline <= now
+                fate = _given_up(later.file, late) if fail else later.file.rescue()
+            except DcmtxError as error:
+                fate = error
+            if fate is None:
+                gone.append(task)
+            else:
+                self._done.append((task, later.finish(later.result, fate)))
+        worker.written.clear()
+        return gone
 
     def finished(self) -> Iterator[tuple[Task, Result | DcmtxError]]:
         """Yield jobs already known to be finished, without waiting."""
@@ -189,10 +248,11 @@ class Pool(Generic[Task, Result]):
 
         Waits while more jobs are under way than keep the workers busy, or until all are finished.
         """
-        limit = 1 if wait_for_all else self._most * _IN_FLIGHT_PER_WORKER
+        limit = self._most * _IN_FLIGHT_PER_WORKER
         while True:
             yield from self.finished()
-            wait = self._under_way() >= limit
+            running = self._under_way()
+            wait = running >= limit or (wait_for_all and (running > 0 or any(one.written for one in self._workers)))
             if not self.step(None if wait else 0) or (not wait and not self._done):
                 return
 
@@ -212,6 +272,9 @@ class Pool(Generic[Task, Result]):
                 worker.give(*self._waiting.popleft(), self._timeout)
         for _ in range(min(len(self._waiting) - starting, self._most - len(self._workers))):
             self._start()
+        if not self._waiting:
+            for worker in self._workers:
+                worker.hurry()
         self._server.share.value = self._most // min(max(self._under_way(), 1), self._most)
 
     def _start(self) -> None:
@@ -232,7 +295,7 @@ class Pool(Generic[Task, Result]):
 
     def patience(self) -> float | None:
         """Return the seconds until the first deadline of a worker; None if there is none."""
-        deadlines = [worker.deadline for worker in self._workers if worker.deadline is not None]
+        deadlines = [deadline for worker in self._workers for deadline in worker.deadlines()]
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     def step(self, timeout: float | None) -> bool:
@@ -251,7 +314,7 @@ class Pool(Generic[Task, Result]):
                 self._receive(worker)
         now = time.monotonic()
         for worker in list(self._workers):
-            if worker in self._workers and worker.deadline is not None and worker.deadline <= now:
+            if worker in self._workers and any(deadline <= now for deadline in worker.deadlines()):
                 self._give_up(worker)
         self._feed()
         return True
@@ -259,6 +322,9 @@ class Pool(Generic[Task, Result]):
     def _give_up(self, worker: _Worker[Task]) -> None:
         """Remove a worker that is late, and fail its job, or the first that waits for a worker."""
         late = f"it took longer than the {self._timeout:g} s that --timeout allows"
+        if worker.deadline is None or worker.deadline > time.monotonic():
+            self._give_up_files(worker, late)
+            return
         if not worker.ready:
             late = f"no worker was ready after {self._start_limit:g} s"
             if not worker.child.started:
@@ -267,6 +333,14 @@ class Pool(Generic[Task, Result]):
             if self._waiting:
                 worker.task, worker.killed = self._waiting.popleft()
         self._remove_worker(worker, CodecError(late, code="E_TIMEOUT"))
+
+    def _give_up_files(self, worker: _Worker[Task], late: str) -> None:
+        """Remove a worker that takes too long to put a file in place, and fail that file; another does its job."""
+        self._workers.remove(worker)
+        worker.end(0)
+        self._waiting.extendleft((gone, 1) for gone in self._rescue(worker, late=late))
+        if worker.task is not None:
+            self._waiting.appendleft((worker.task, worker.killed))
 
     def _receive(self, worker: _Worker[Task]) -> None:
         """Take a worker's result or its message that it is ready; remove it if it is dead."""
@@ -278,12 +352,11 @@ class Pool(Generic[Task, Result]):
         except Exception:  # noqa: BLE001 - whatever a dying worker leaves in its pipe
             self._remove_worker(worker)
             return
-        task, worker.task, worker.deadline = worker.task, None, None
         if not worker.ready:
-            worker.ready = True
+            worker.ready, worker.deadline = True, None
             self._false_starts = 0
-        if task is not None:
-            self._done.append((task, said))
+        else:
+            self._take(worker, said)
         # Feed it now, so that it does not wait until the caller has read this result.
         self._feed()
 
@@ -296,6 +369,7 @@ class Pool(Generic[Task, Result]):
         self._workers.remove(worker)
         task = worker.task
         status = worker.end(_GRACE_SECONDS if error is None else 0)
+        self._waiting.extendleft((gone, 1) for gone in self._rescue(worker))
         if not worker.ready:
             self._false_starts += 1
             if self._false_starts >= _FALSE_STARTS:
@@ -320,9 +394,18 @@ class Pool(Generic[Task, Result]):
         orphans = [worker for worker in self._workers if worker.server is self._server]
         self._workers = [worker for worker in self._workers if worker.server is not self._server]
         for worker in orphans:
-            if worker.task is not None and not self._take_result(worker):
+            if not self._take_results(worker) and worker.task is not None:
                 self._waiting.appendleft((worker.task, worker.killed))
             worker.end(0)
+            self._waiting.extendleft((gone, 1) for gone in self._rescue(worker))
+
+
+def _given_up(file: Unplaced, late: str) -> list[Finding]:
+    """Remove a file that is not in place after too long; return a note if it is."""
+    if not file.is_placed:
+        file.discard()
+        raise CodecError(late, code="E_TIMEOUT")
+    return [not_synced("it took too long")]
 
 
 def _limit_messages(pipe: Connection) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dcmtx.errors import OutputError
@@ -34,10 +35,19 @@ _PATIENCE = 20.0
 class Relay:
     """A relay. Make it in the main thread, before any other thread is started.
 
-    Raises OutputError if the spool or the port cannot be used, CodecError or OutputError if no process can be started.
+    `pace` says how often things are tried again, `transcoding` how many seconds an instance may take, `modules` what
+    the processes import that transcode. Raises OutputError if the spool or a port cannot be used, CodecError or
+    OutputError if no process can be started.
     """
 
-    def __init__(self, config: RelayConfig, pace: Pace | None = None, transcoding: float = _TRANSCODING) -> None:
+    def __init__(
+        self,
+        config: RelayConfig,
+        pace: Pace | None = None,
+        *,
+        transcoding: float = _TRANSCODING,
+        modules: Sequence[str] = (),
+    ) -> None:
         self.config = config
         self.log = Log(config.log_format)
         self.counters = Counters()
@@ -45,7 +55,7 @@ class Relay:
         self.pid = os.getpid()
         self._ended = threading.Event()
         # First, while nothing here would be harmed by a fork.
-        self._transcoder = Transcoder(config.jobs, transcoding)
+        self._transcoder = Transcoder(config.jobs, transcoding, modules)
         self.spool = Spool(config.spool.path, [each.name for each in config.destinations])
         desk = Desk(self.spool, Router(config), config.spool, counters=self.counters, log=self.log)
         try:

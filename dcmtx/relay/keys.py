@@ -194,7 +194,8 @@ def _lossy_keys() -> tuple[Key, ...]:
 
     names = [name for name in EncodingParameters._fields if name != "lossy"]
     examples = {"quality": "90", "ratio": "10", "psnr": "45", "near": "2", "subsampling": '"422"', "predictor": "1",
-                "resolutions": "6", "progression": '"RPCL"', "tile": "512", "code_block": "64"}  # fmt: skip
+                "resolutions": "6", "progression": '"RPCL"', "tile": "512", "code_block": "64",
+                "tile_parts": '"resolution"', "effort": "5"}  # fmt: skip
     return tuple(
         Key(name.replace("_", "-"), _parameter(name), OPTIONS[name].describe(), example=examples[name])
         for name in names

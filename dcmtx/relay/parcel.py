@@ -54,7 +54,7 @@ def find_way(wanted: Sequence[Wanted], source: str, taken: frozenset[str] | None
 
 
 class Ready(Record):
-    """A file that can be sent, and its transfer syntax. `note` says why it is the untouched one, if it should not be."""
+    """A file that can be sent, and its transfer syntax. `note` says why it is the untouched one, if it should not."""
 
     path: str
     syntax: str

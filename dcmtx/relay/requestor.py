@@ -98,19 +98,14 @@ class Association:
         """Send the data set of an open file (C-STORE), and return what it was answered."""
         command = dimse.store_request(head.sop_class, head.instance, self._next_message())
         try:
-            self.wire.send(
-                dimse.p_data(context, command, self._step + 6),
-                *self._first(context, head, descriptor),
-            )
+            self._send(context, command, head, descriptor=descriptor)
             return self._read_response()
-        except TimeoutError as error:
-            return Answer(AnswerKind.BROKEN, text=_why(error))
         except (OSError, Malformed) as error:
             return Answer(AnswerKind.BROKEN, text=_why(error))
 
-    def _first(self, context: int, head: Head, descriptor: int) -> Iterable[bytes]:
-        """Send all of a data set but its last pieces, which are returned."""
-        pieces: list[bytes] = []
+    def _send(self, context: int, command: bytes, head: Head, *, descriptor: int) -> None:
+        """Send a command set, and the data set of an open file."""
+        pieces: list[bytes] = [dimse.p_data(context, command, self._step + 6)]
         gathered = 0
         offset, left = head.offset, head.size - head.offset
         while left:
@@ -122,10 +117,10 @@ class Association:
             left -= length
             pieces += (dimse.p_data_header(context, 0 if left else dimse.LAST, length), piece)
             gathered += length
-            if left and gathered + self._step > _BATCH:
+            if gathered + self._step > _BATCH:
                 self.wire.send(*pieces)
                 pieces, gathered = [], 0
-        return pieces
+        self.wire.send(*pieces)
 
     def _next_message(self) -> int:
         self._message = self._message % _MOST_MESSAGES + 1

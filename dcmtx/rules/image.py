@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from dcmtx.dataset.edit import Set
 from dcmtx.dataset.element import tag_text
@@ -29,6 +29,8 @@ _DESCRIBING = frozenset(
         BITS_ALLOCATED, BITS_STORED, HIGH_BIT, PIXEL_REPRESENTATION,
     ]
 )  # fmt: skip
+# Families of frames that may be by plane (PS3.5 8.2): all but codestreams of interleaved components.
+_BY_PLANE = frozenset(["native", "deflate", "rle"])
 # Invalid values of Number of Frames that can only mean 1.
 _ONE = re.compile(r"0+|\+?0*1\.0*|\+?0*1(\\\+?0*1)+")
 
@@ -49,6 +51,7 @@ def correct(header: Header, holds: Callable[[PixelFormat], bool]) -> list[Findin
                 f"Samples per Pixel (0028,0002) is absent; taken and written as 1, since {photometric} has one",
                 Severity.WARNING,
                 tag=0x00280002,
+                seen=f"Samples per Pixel (0028,0002) is absent; taken as 1, since {photometric} has one",
             )
         )
     declared = header.text(NUMBER_OF_FRAMES)
@@ -62,6 +65,7 @@ def correct(header: Header, holds: Callable[[PixelFormat], bool]) -> list[Findin
                     "one frame",
                     Severity.WARNING,
                     tag=0x00280008,
+                    seen=f"Number of Frames (0028,0008) is '{declared[:16]}'; taken as 1, which the bytes are",
                 )
             )
         else:
@@ -157,3 +161,30 @@ def _need(header: Header, tag: int, name: str) -> int:
 
 def _inconsistent(what: str, tag: int) -> InputError:
     return InputError(what, advice="correct the data set first", code="E_INCONSISTENT", tag=tag)
+
+
+def findings(header: Header, fmt: PixelFormat, family: str) -> Iterator[Finding]:
+    """Yield attributes that are legal by themselves and not together; `family` is that of the transfer syntax."""
+    if fmt.high_bit != fmt.stored - 1:
+        yield Finding(
+            "N_HIGH_BIT",
+            f"High Bit (0028,0102) is {fmt.high_bit}, and must be Bits Stored - 1, {fmt.stored - 1}",
+            Severity.WARNING,
+            tag=HIGH_BIT,
+        )
+    planar = header.number(PLANAR_CONFIGURATION)
+    if fmt.samples > 1 and planar is None:
+        yield Finding(
+            "N_PLANAR", "Planar Configuration (0028,0006) is absent; taken as 0", Severity.WARNING,
+            tag=PLANAR_CONFIGURATION,
+        )  # fmt: skip
+    elif fmt.planar == 1 and family not in _BY_PLANE:
+        yield Finding(
+            "N_PLANAR", "Planar Configuration (0028,0006) is 1, which codestreams ignore; it must be 0",
+            Severity.WARNING, tag=PLANAR_CONFIGURATION,
+        )  # fmt: skip
+    if fmt.subsampled and fmt.columns % 2 and family in _BY_PLANE:
+        yield Finding(
+            "N_ODD_COLUMNS", f"YBR_FULL_422 has pixels in pairs, and Columns is {fmt.columns}", Severity.ERROR,
+            tag=COLUMNS,
+        )  # fmt: skip

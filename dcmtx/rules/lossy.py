@@ -7,8 +7,6 @@ Sources: PS3.3 C.7.6.1.1.2, C.7.6.1.1.5, C.12.4.1, C.7.6.16.2.6, C.8.16.1; PS3.1
 
 from __future__ import annotations
 
-import time
-
 from dcmtx.dataset.edit import Append, Edit, Remove, Reserve, Set, Within
 from dcmtx.dataset.element import ITEM, element_bytes, tag_bytes
 from dcmtx.dataset.encoding import Change, Context, Item, append_item, rewrite
@@ -19,6 +17,22 @@ from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters, Policy, Uid
 from dcmtx.record import Record
+from dcmtx.rules.derivation import (
+    DERIVATION_DESCRIPTION,
+    LARGEST,
+    SMALLEST,
+    SOURCE_IMAGES,
+    STALE_EXTREMES,
+    Derivation,
+    code,
+    created,
+    derived_type,
+    described,
+    element,
+    identified,
+    kept_notes,
+    source_item,
+)
 from dcmtx.rules.identity import derived_uid
 from dcmtx.rules.image import LOSSY_IMAGE_COMPRESSION
 from dcmtx.rules.objects import FUNCTIONAL_GROUPS
@@ -27,23 +41,13 @@ from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Syntax
 RATIO = 0x00282112
 METHOD = 0x00282114
 LOSS_ATTRIBUTES = frozenset([LOSSY_IMAGE_COMPRESSION, RATIO, METHOD])
-IMAGE_TYPE = 0x00080008
-CREATION_DATE = 0x00080012
-CREATION_TIME = 0x00080013
-SOURCE_IMAGES = 0x00082112
-DERIVATION_DESCRIPTION = 0x00082111
 DERIVATION_CODES = 0x00089215
 FRAME_TYPE = 0x00089007
 DERIVATION_IMAGES = 0x00089124
 SOURCE_EVIDENCE = 0x00089154
-SMALLEST = 0x00280106
-LARGEST = 0x00280107
-# These describe the series or planes; they depend on other images too, so they cannot be computed here.
-_STALE_EXTREMES = (0x00280104, 0x00280105, 0x00280108, 0x00280109, 0x00280110, 0x00280111)
 _PIXEL_PADDING_VALUE = 0x00280120
 
 RATIO_WIDTH = 10
-_LONGEST_DESCRIPTION = 1024
 # PS3.3 C.7.6.1.1.5.1: by family of codestream, the defined term and the common name.
 METHODS: dict[str, tuple[str, str]] = {
     "jpeg": ("ISO_10918_1", "JPEG"),
@@ -132,8 +136,10 @@ def undeclared_loss(header: Header, lost: Codestream | None, fmt: PixelFormat, c
     note = Finding(
         "N_UNDECLARED_LOSS",
         "its codestream is lossy, but the data set does not say so; Lossy Image Compression (0028,2110) is 01 now",
-        Severity.WARNING,
+        # Without the attribute nothing is claimed; 00 claims that nothing was lost.
+        Severity.ERROR if header.text(LOSSY_IMAGE_COMPRESSION) == "00" else Severity.WARNING,
         tag=0x00282110,
+        seen="its codestream is lossy, but Lossy Image Compression (0028,2110) does not say so",
     )
     return UndeclaredLoss(history, edits, (note,))
 
@@ -141,14 +147,6 @@ def undeclared_loss(header: Header, lost: Codestream | None, fmt: PixelFormat, c
 def ratio_text(uncompressed: float, compressed: int) -> str:
     """Return a compression ratio as a Decimal String of at most RATIO_WIDTH characters."""
     return f"{uncompressed / max(compressed, 1):.5g}"[:RATIO_WIDTH]
-
-
-class Derivation(Record):
-    """The changes of the data set for an irreversible step; `instance` is the new SOP Instance UID, if there is one."""
-
-    edits: dict[int, Edit]
-    instance: str | None
-    notes: tuple[Finding, ...]
 
 
 def derive(
@@ -160,43 +158,31 @@ def derive(
     deciders: tuple[str, ...] = (),
     *,
     measured: bool,
+    before: str = "",
 ) -> Derivation:
     """Return what the data set must record about an irreversible step to `target`.
 
-    `deciders` are the other inputs that decide the pixels, for the SOP Instance UID. The keys of reserved places are
-    `ratio` (text), and, if `measured`, `smallest` and `largest` (16-bit numbers). `measured` tells that the extremes of
-    the decoded pixels will be measured.
+    `before` says in words how the meaning of pixels was changed before that step. `deciders` are the other inputs that
+    decide the pixels, for the SOP Instance UID. The keys of reserved places are `ratio` (text), and, if `measured`,
+    `smallest` and `largest` (16-bit numbers). `measured` tells that the extremes of the decoded pixels will be
+    measured.
     """
     term, name = METHODS[target.family]
     old = header.text(SOP_INSTANCE_UID)
     instance = derived_uid(old, target, quality, *deciders) if old and policy.uid is not Uid.KEEP else None
     edits = _loss_edits(history, term) | _extremes(header, measured=measured)
-    edits |= _created(policy)
-    if instance is not None:
-        edits[SOP_INSTANCE_UID] = Set(SOP_INSTANCE_UID, b"UI", instance.encode("ascii"))
-    image_type = derived_type(header.value(IMAGE_TYPE))
-    if image_type is not None:
-        edits[IMAGE_TYPE] = Set(IMAGE_TYPE, b"CS", image_type)
-    source = _source_item(header) if instance is not None else b""
+    edits |= created(policy) | identified(header, instance)
+    source = source_item(header) if instance is not None else b""
     home = _home(header)
     if home is None:
-        edits |= _derivation(header, name, source)
+        edits |= _derivation(header, f"{before}; {name}" if before else name, source)
     else:
         edits |= _functional_groups(header, home, name, source)
     return Derivation(edits, instance, _notes(header, policy))
 
 
 def _notes(header: Header, policy: Policy) -> tuple[Finding, ...]:
-    notes: tuple[Finding, ...] = ()
-    if policy.uid is Uid.KEEP:
-        notes += (
-            Finding(
-                "N_UID_KEPT",
-                "SOP Instance UID is kept, so two instances that differ have the same (PS3.3 C.7.6.1.1.5)",
-                Severity.WARNING,
-                tag=0x00080018,
-            ),
-        )
+    notes = kept_notes(policy)
     if _PIXEL_PADDING_VALUE in header:
         notes += (
             Finding(
@@ -221,7 +207,7 @@ def _loss_edits(history: History, term: str) -> dict[int, Edit]:
 
 def _extremes(header: Header, *, measured: bool) -> dict[int, Edit]:
     """Return the edits of the smallest and largest values: measured again, or removed."""
-    edits: dict[int, Edit] = {tag: Remove(tag) for tag in _STALE_EXTREMES if tag in header}
+    edits: dict[int, Edit] = {tag: Remove(tag) for tag in STALE_EXTREMES if tag in header}
     for tag, key in ((SMALLEST, "smallest"), (LARGEST, "largest")):
         element = header.get(tag)
         if element is None:
@@ -231,68 +217,23 @@ def _extremes(header: Header, *, measured: bool) -> dict[int, Edit]:
     return edits
 
 
-def _created(policy: Policy) -> dict[int, Edit]:
-    """Return Instance Creation Date and Time of the conversion."""
-    now = time.localtime(policy.created)
-    return {
-        CREATION_DATE: Set(CREATION_DATE, b"DA", time.strftime("%Y%m%d", now).encode("ascii")),
-        CREATION_TIME: Set(CREATION_TIME, b"TM", time.strftime("%H%M%S", now).encode("ascii")),
-    }
-
-
-def derived_type(value: bytes) -> bytes | None:
-    """Return Image Type or Frame Type of a derived image: value 1 is DERIVED, the others stay.
-
-    Returns None if nothing changes or there is no value.
-    """
-    values = value.rstrip(b" \0").split(b"\\")
-    if values == [b""] or values[0].strip() == b"DERIVED":
-        return None
-    rest = values[1:] or [b"SECONDARY"]
-    return b"\\".join([b"DERIVED", *rest])
-
-
-# --- where a derivation is recorded -----------------------------------------------------------------------------
-
-
-def _element(tag: int, vr: bytes, value: str) -> bytes:
-    return element_bytes(tag, vr, value.encode("latin-1"), EXPLICIT_LITTLE)
-
-
-def _code(value: str, meaning: str) -> bytes:
-    return (
-        _element(0x00080100, b"SH", value) + _element(0x00080102, b"SH", "DCM") + _element(0x00080104, b"LO", meaning)
-    )
-
-
-def _source_item(header: Header) -> bytes:
-    """Return an item that references the instance that this one is made from."""
-    return b"".join(
-        [
-            _element(0x00081150, b"UI", header.text(SOP_CLASS_UID)),
-            _element(0x00081155, b"UI", header.text(SOP_INSTANCE_UID)),
-            append_item(b"", 0x0040A170, _code("121320", "Uncompressed predecessor")),
-        ]
-    )
+# --- where a loss is recorded -----------------------------------------------------------------------------------
 
 
 def _evidence_item(header: Header) -> bytes:
     """Return an item that names the study and series of the source (PS3.3 C.8.15.2, C.8.13.2)."""
-    instance = _element(0x00081150, b"UI", header.text(SOP_CLASS_UID))
-    instance += _element(0x00081155, b"UI", header.text(SOP_INSTANCE_UID))
-    series = append_item(b"", 0x00081199, instance) + _element(0x0020000E, b"UI", header.text(0x0020000E))
-    return append_item(b"", 0x00081115, series) + _element(0x0020000D, b"UI", header.text(0x0020000D))
+    instance = element(0x00081150, b"UI", header.text(SOP_CLASS_UID))
+    instance += element(0x00081155, b"UI", header.text(SOP_INSTANCE_UID))
+    series = append_item(b"", 0x00081199, instance) + element(0x0020000E, b"UI", header.text(0x0020000E))
+    return append_item(b"", 0x00081115, series) + element(0x0020000D, b"UI", header.text(0x0020000D))
 
 
-_LOSSY_CODE = _code("113040", "Lossy Compression")
+_LOSSY_CODE = code("113040", "Lossy Compression")
 
 
 def _derivation(header: Header, name: str, source: bytes) -> dict[int, Edit]:
     """Return the attributes of the General Image Module that record a derivation (PS3.3 C.7.6.1, C.12.4)."""
-    told = header.value(DERIVATION_DESCRIPTION).rstrip(b" \0")
-    added = f"{name} lossy compression, ratio ".encode("ascii")
-    told = _cut(told, _LONGEST_DESCRIPTION - len(added) - RATIO_WIDTH - 2)
-    prefix = (told + b"; " if told else b"") + added
+    prefix = described(header, f"{name} lossy compression, ratio ".encode("ascii"), RATIO_WIDTH)
     edits: dict[int, Edit] = {
         DERIVATION_DESCRIPTION: Reserve(DERIVATION_DESCRIPTION, b"ST", RATIO_WIDTH, key="ratio", prefix=prefix),
         DERIVATION_CODES: Append(DERIVATION_CODES, _LOSSY_CODE),
@@ -300,22 +241,6 @@ def _derivation(header: Header, name: str, source: bytes) -> dict[int, Edit]:
     if source:
         edits[SOURCE_IMAGES] = Append(SOURCE_IMAGES, source)
     return edits
-
-
-def _cut(text: bytes, room: int) -> bytes:
-    """Return as many whole words of the text as fit.
-
-    Cutting at a space is safe in every character set: none uses that byte inside a character (PS3.5 6.1.2).
-    """
-    if len(text) <= room:
-        return text
-    end = text.rfind(b" ", 0, room + 1)
-    if end < 0:
-        # One long word, or a language without spaces: probably UTF-8, whose character boundaries can be found.
-        end = room
-        while end and text[end] & 0xC0 == 0x80:
-            end -= 1
-    return text[:end]
 
 
 def _home(header: Header) -> int | None:
@@ -331,7 +256,7 @@ def _home(header: Header) -> int | None:
 
 def _functional_groups(header: Header, home: int, name: str, source: bytes) -> dict[int, Edit]:
     """Return the changes of functional groups: Frame Type, and the Derivation Image, shared or per frame."""
-    item = _element(DERIVATION_DESCRIPTION, b"ST", f"{name} lossy compression")
+    item = element(DERIVATION_DESCRIPTION, b"ST", f"{name} lossy compression")
     if source:
         item += append_item(b"", SOURCE_IMAGES, source)
     item += append_item(b"", DERIVATION_CODES, _LOSSY_CODE)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from dcmtx.dataset.header import Header
 from dcmtx.errors import RefusedError, UnsupportedError
+from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.record import Record
 from dcmtx.rules.image import COLUMNS, ROWS
+from dcmtx.syntax import Syntax
 
 SOP_CLASS_UID = 0x00080016
 PROVIDER_URL = 0x00287FE0
@@ -18,6 +21,7 @@ MAC_PARAMETERS = 0x4FFE0001
 SIGNATURES = (DIGITAL_SIGNATURES, MAC_PARAMETERS)
 FUNCTIONAL_GROUPS = (0x52009229, 0x52009230)
 
+WITHOUT_PIXELS = Finding("N_NO_PIXEL_DATA", "it is an image without Pixel Data", Severity.WARNING, tag=0x7FE00010)
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 _STORAGE = "1.2.840.10008.5.1.4.1.1"
 # The pixel values of these are measurements or labels, so any change of a value changes the meaning.
@@ -102,17 +106,45 @@ def check_loss(header: Header, fmt: PixelFormat) -> None:
 
 def check_definition(header: Header, declared: PixelFormat, written: PixelFormat) -> None:
     """Raise RefusedError, E_IOD, if the object's definition forbids a value that the conversion would write."""
+    before = {name: value for name, value, _ in _restricted(declared)}
+    for name, value, section in forbidden(header, written):
+        if before[name] != value:
+            raise RefusedError(
+                f"{name} would become {value}, which its object definition does not allow ({section})", code="E_IOD"
+            )
+
+
+def forbidden(header: Header, fmt: PixelFormat) -> Iterator[tuple[str, str | int, str]]:
+    """Yield what the definition of the object forbids of a format: the attribute, its value, and the section."""
     uid = header.text(SOP_CLASS_UID)
     for row in DEFINITIONS:
-        if uid not in row.classes:
-            continue
-        changes = [
-            ("Photometric Interpretation", declared.photometric, written.photometric, row.photometric),
-            ("Bits Allocated", declared.allocated, written.allocated, row.allocated),
-        ]
-        for name, old, new, allowed in changes:
-            if old != new and allowed and new not in allowed:
-                raise RefusedError(
-                    f"{name} would become {new}, which its object definition does not allow ({row.section})",
-                    code="E_IOD",
-                )
+        if uid in row.classes:
+            for name, value, field in _restricted(fmt):
+                allowed = getattr(row, field)
+                if allowed and value not in allowed:
+                    yield name, value, row.section
+
+
+def _restricted(fmt: PixelFormat) -> Iterator[tuple[str, str | int, str]]:
+    """Yield the attributes that definitions restrict: name, value, and the field of Definition."""
+    yield "Photometric Interpretation", fmt.photometric, "photometric"
+    yield "Bits Allocated", fmt.allocated, "allocated"
+
+
+def object_findings(header: Header, fmt: PixelFormat | None) -> Iterator[Finding]:
+    """Yield an image without pixels, and what the definition of the object does not allow."""
+    if header.pixel is None and PROVIDER_URL not in header and is_image(header):
+        yield WITHOUT_PIXELS
+    if fmt is None:
+        return
+    for name, value, section in forbidden(header, fmt):
+        yield Finding(
+            "N_IOD", f"{name} is {value}, which its object definition does not allow ({section})", Severity.WARNING
+        )
+
+
+def retired(syntax: Syntax) -> tuple[Finding, ...]:
+    """Return a note on a transfer syntax that is retired."""
+    if not syntax.retired:
+        return ()
+    return (Finding("N_RETIRED", f"{syntax.name} is retired; few programs still read it"),)

@@ -5,9 +5,12 @@ Sources: PS3.5 8.1.2; PS3.3 C.9.2; PS3.5-2004 8.1.2.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dcmtx.dataset.edit import Edit, Reserve, Set
 from dcmtx.dataset.header import Header
 from dcmtx.errors import RefusedError
+from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.record import Record
 
@@ -59,6 +62,30 @@ def find_embedded(header: Header, fmt: PixelFormat) -> list[Embedded]:
             )
         found.append(Embedded(group, bit))
     return found
+
+
+def findings(header: Header, fmt: PixelFormat) -> Iterator[Finding]:
+    """Yield overlays in the bits of the pixels, which are retired, and what is wrong with them."""
+    try:
+        found = find_embedded(header, fmt)
+    except RefusedError as error:
+        yield Finding("N_OVERLAY", error.what, Severity.WARNING, tag=error.tag)
+        return
+    for embedded in found:
+        yield Finding(
+            "N_OVERLAY",
+            f"overlay group {embedded.group:04X} is in bit {embedded.bit} of the pixels, which is retired",
+            tag=embedded.group << 16 | _POSITION,
+        )
+
+
+def describe(header: Header) -> Iterator[tuple[int, int | None, int | None, int | None]]:
+    """Yield the overlays: group, Rows, Columns, and the bit of the pixels that holds it, None if it has data."""
+    for group in _GROUPS:
+        base = group << 16
+        if base | _ROWS in header or base | _DATA in header:
+            bit = None if base | _DATA in header else header.number(base | _POSITION)
+            yield group, header.number(base | _ROWS), header.number(base | _COLUMNS), bit
 
 
 def data_bytes(fmt: PixelFormat) -> int:

@@ -11,12 +11,9 @@ from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters
 from dcmtx.record import Record
-from dcmtx.syntax import JPEG_BASELINE, Legal, Syntax
+from dcmtx.syntax import CELLS, JPEG_BASELINE, Legal, Syntax
 
 _JPEG_2000 = frozenset(["j2k", "htj2k"])
-
-# Families whose frames are native cells, deflated or not: there the tag tells the layout of the cells.
-_CELLS = frozenset(["native", "deflate"])
 _JFIF_NOTE = Finding(
     "N_JFIF",
     "Photometric Interpretation is RGB, but the codestream is JFIF, which has no RGB; taken as RGB",
@@ -57,7 +54,7 @@ def decoded(syntax: Syntax, fmt: PixelFormat, stream: Codestream | None) -> Colo
             code="E_INCONSISTENT",
             tag=0x00280004,
         )
-    if declared == "YBR_FULL_422" and syntax.family in _CELLS:
+    if declared == "YBR_FULL_422" and syntax.family in CELLS:
         # Native cells that share chroma are expanded when they are decoded (PS3.5 8.2.2 to 8.2.4 list no 4:2:2).
         return Colour(declared, "YBR_FULL")
     if declared == "YBR_FULL_422":
@@ -154,7 +151,7 @@ def coded(syntax: Syntax, given: PixelFormat, held: PixelFormat, quality: Encodi
         return "YBR_ICT" if quality.lossy else "YBR_RCT"
     if syntax is JPEG_BASELINE and plain in ("RGB", "YBR_FULL"):
         return "RGB" if plain == "RGB" and quality.subsampling == "444" else "YBR_FULL_422"
-    if syntax.family in _CELLS and held.subsampled and plain == "YBR_FULL" and given.columns % 2 == 0:
+    if syntax.family in CELLS and held.subsampled and plain == "YBR_FULL" and given.columns % 2 == 0:
         return "YBR_FULL_422"
     return plain
 

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import IO, Any, NoReturn
 
 from dcmtx.errors import ExitStatus
+from dcmtx.pool import isolation
 from dcmtx.record import Record
 from dcmtx.serve.client import FORWARDED, GO, PASSED_ON
 
@@ -84,6 +85,7 @@ def perform(connection: socket.socket, command: Callable[[], object], announce: 
         # Nothing has begun, and no client waits.
         os._exit(ExitStatus.BUG)
     announce(job)
+    isolation.mark()
     _become(job)
     _watch(connection)
     status = _run(command)

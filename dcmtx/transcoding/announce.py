@@ -19,6 +19,7 @@ from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.planning.inside import InnerChange, context_of
 from dcmtx.planning.plan import Detail, Plan
 from dcmtx.planning.routes import Route
+from dcmtx.policy import Lengths
 from dcmtx.syntax import EXPLICIT_LITTLE, Encoding
 from dcmtx.transcoding.elements import rewritten, with_codecs
 from dcmtx.transcoding.source import DataSet
@@ -54,10 +55,16 @@ def shown_value(vr: bytes, value: bytes, *, big_endian: bool = False) -> str:
         return str(int.from_bytes(value, "big" if big_endian else "little", signed=vr == b"SS"))
     if vr in (b"OB", b"OW", b"UN", b"SQ"):
         return f"{len(value)} bytes"
-    return value.decode("latin-1").strip(" \0")
+    try:
+        return value.decode("utf-8").strip(" \0")
+    except UnicodeError:
+        return value.decode("latin-1").strip(" \0")
 
 
 def _meta(plan: Plan, dataset: DataSet) -> Iterator[Detail]:
+    if not plan.file_meta:
+        yield Detail((), 0, "there is no preamble and no File Meta Information")
+        return
     for tag, vr, value in meta_changes(dataset.meta, dataset.header, plan.syntax, plan.instance):
         yield Detail((), tag, f"becomes {shown_value(vr, value)}")
 
@@ -68,6 +75,8 @@ def _data_set(plan: Plan, dataset: DataSet) -> Iterator[Detail]:
     if encoding != target:
         how = " (private and unknown elements are UN)" if encoding.implicit else ""
         yield Detail((), 0, f"every element is encoded as {_name(target)}, not {_name(encoding)}{how}")
+    if plan.lengths is not Lengths.KEEP:
+        yield Detail((), 0, f"lengths of sequences and items are {plan.lengths.value}")
     for element in (*dataset.header.elements, *dataset.header.tail):
         edit = plan.edits.get(element.tag)
         if edit is None and encoding != target:
@@ -102,6 +111,7 @@ class _Recorder:
 
     def __init__(self, changes: tuple[Change, ...], encoding: Encoding) -> None:
         self._changes = changes
+        self.everywhere = any(getattr(change, "everywhere", False) for change in changes)
         self._encoding = encoding
         self.found: list[Detail] = []
 

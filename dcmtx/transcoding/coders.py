@@ -55,7 +55,8 @@ def call(function: Callable[..., Any], row: Row, *arguments: Any) -> Any:
 class Coder:
     """One row of a plan, with its codecs: a shared one, one per thread, or one in its own device thread.
 
-    Each is made and opened on first use. Safe to call from several threads, and in forked processes.
+    Each is made and opened on first use. Safe to call from several threads, and in forked processes. `threads` is over
+    how many the work on one frame is spread, where the row can.
     """
 
     __slots__ = ("_arguments", "_code", "_device", "_lock", "_maker", "_one", "_opened", "_process", "row")
@@ -68,9 +69,10 @@ class Coder:
         *,
         made: PixelFormat,
         parameters: EncodingParameters = LOSSLESS,
+        threads: int = 1,
     ) -> None:
         self.row = row
-        self._maker: Maker = registry.load(row)
+        self._maker: Maker = registry.load(row, threads)
         self._arguments = (given, made, parameters)
         self._opened: dict[tuple[int, int], Codec] = {}
         self._lock = _thread.allocate_lock()

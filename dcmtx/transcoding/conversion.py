@@ -8,9 +8,11 @@ from dcmtx.finding import Finding, Severity
 from dcmtx.place.bytes import Reader, is_stream
 from dcmtx.place.places import check_free, directory_of
 from dcmtx.planning.case import look_inside
-from dcmtx.planning.planner import make
-from dcmtx.planning.request import Request
+from dcmtx.planning.plan import Plan
+from dcmtx.planning.request import Request, assumed
 from dcmtx.planning.routes import Route
+from dcmtx.planning.ways import planner
+from dcmtx.policy import Icon
 from dcmtx.rules import objects
 from dcmtx.transcoding.job import Cores, Job, Outcome, Status, Watch, copy, sink_of
 from dcmtx.transcoding.pixels import Window
@@ -41,7 +43,13 @@ def convert(
 
     Raises what `transcode` raises.
     """
-    opened = open_source(file, directory_of(job.target_place), meta=meta)
+    opened = open_source(
+        file,
+        directory_of(job.target_place),
+        meta=meta,
+        assume=assumed(request.policy.assume),
+        forgiving=request.policy.ignore_errors,
+    )
     try:
         if is_stream(file):
             _check_ended(opened)
@@ -77,7 +85,11 @@ def _check_ended(opened: Opened) -> None:
 
 def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
     dataset, frames = opened.dataset, opened.frames
-    plan = make(dataset, frames, request, inside=not job.brief)
+    plan = planner(request.way)(dataset, frames, request, inside=not job.brief)
+    if request.policy.icon is Icon.GENERATE and plan.route is not Route.SKIP:
+        from dcmtx.transcoding.picture import with_icon
+
+        plan = with_icon(plan, opened, request)
     instance = dataset.header.text(SOP_INSTANCE_UID)
     outcome = Outcome(
         job,
@@ -115,6 +127,7 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
             from dcmtx.transcoding.announce import announced
 
             plan = announced(plan, dataset)
+            notes += _tallied(plan)
         return outcome.replace(plan=plan, notes=tuple(dict.fromkeys(notes)))
     try:
         with sink_of(job) as sink:
@@ -129,16 +142,22 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
         written = Written(needless=True)
     if written.needless:
         return _convert_exactly(job, size, opened, request, cores, watch)
-    notes += (*written.notes, *sink.notes)
+    notes += (*written.notes, *_tallied(plan), *sink.notes)
     return outcome.replace(
         status=Status.CONVERTED,
         bytes_out=sink.bytes,
         ratio=written.ratio,
         psnr=written.psnr,
         digest=written.digest,
+        verified=written.verified,
         digest_out=written.digest_out,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _tallied(plan: Plan) -> tuple[Finding, ...]:
+    """Return what was counted while elements were written."""
+    return tuple(note for tally in plan.tallies for note in tally.notes())
 
 
 def _convert_exactly(
@@ -150,6 +169,8 @@ def _convert_exactly(
     """
     from dcmtx.codec import rate
 
-    exact = request.replace(parameters=rate.without_loss(request.parameters), policy=request.policy.replace(force=True))
+    exact = request.replace(
+        parameters=rate.without_loss(request.parameters), policy=request.policy.replace(force=True), rounds=True
+    )
     outcome = _convert(job, size, opened, exact, cores, watch)
     return outcome.replace(notes=(*outcome.notes, _NEEDLESS))

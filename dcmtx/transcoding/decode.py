@@ -15,8 +15,8 @@ from dcmtx.place.bytes import Reader
 from dcmtx.place.places import SourcePlace, open_reader
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.planner import make
-from dcmtx.planning.request import Request, resolve
-from dcmtx.policy import LOSSLESS, Signatures, Uid, WordOrder
+from dcmtx.planning.request import BackendChoice, Request, resolve
+from dcmtx.policy import LOSSLESS, Policy, Signatures, Uid, Verify, WordOrder
 from dcmtx.transcoding.coders import Asking, carry_out
 from dcmtx.transcoding.decoder import FrameDecoder
 from dcmtx.transcoding.frames import Frames as CodedFrames
@@ -45,14 +45,13 @@ class DecodedFrames:
         self._name = job.src
         self._source: Opened | None = None
         self._reader: Reader | None = None
-        self._decoder: _FrameDecoder | None = None
+        self._decoder: PlannedDecoder | None = None
         with self._named():
             reader = open_reader(job.source_place)
             self._reader = reader
             try:
                 self._source = source = open_source(reader)
-                plan = _plan(source, job.request)
-                self._decoder = decoder = _FrameDecoder(plan, source.frames.in_words(plan.word_bytes))
+                self._decoder = decoder = decoder_of(source, job.request)
             except BaseException:
                 self.close()
                 raise
@@ -157,19 +156,46 @@ def frames(
     ...     print(len(frames) == frames.format.frames, frames[0].shape == frames.format.shape)
     True True
     """
+    return DecodedFrames(decoding_job(src, decoder=decoder, word_order=word_order))
+
+
+def decoding_job(
+    src: SourcePlace, *, decoder: str | None = None, word_order: str | WordOrder = WordOrder.REFUSE
+) -> Job:
+    """Return the job whose plan says how the frames of `src` are decoded."""
     # Reasons not to write the file are no reasons not to decode it.
-    return DecodedFrames(
-        job(
-            src,
-            to=_TARGET,
-            decoder=decoder,
-            word_order=word_order,
-            signatures=Signatures.REMOVE,
-            uid=Uid.KEEP,
-            verify=False,
-            force=True,
-        )
+    return job(
+        src,
+        to=_TARGET,
+        decoder=decoder,
+        word_order=word_order,
+        signatures=Signatures.REMOVE,
+        uid=Uid.KEEP,
+        verify=False,
+        force=True,
     )
+
+
+def decoded(source: Opened, request: Request, number: int) -> tuple[NDArray[Any], PixelFormat]:
+    """Return one frame (0-based) of an open file, and its format; `request` says by which decoder, and the word order.
+
+    Raises what an access to `frames` raises, but without the path of the file.
+    """
+    policy = Policy(
+        signatures=Signatures.REMOVE, uid=Uid.KEEP, word_order=request.policy.word_order, verify=Verify.NONE, force=True
+    )
+    plain = Request(resolve(_TARGET, LOSSLESS), policy, BackendChoice(decoder=request.backend.decoder))
+    with contextlib.closing(decoder_of(source, plain)) as decoder:
+        return decoder(number), decoder.format
+
+
+def decoder_of(source: Opened, request: Request) -> PlannedDecoder:
+    """Return what decodes the frames of an open file; `request` is that of a `decoding_job`. Close it.
+
+    Raises what `frames` raises.
+    """
+    plan = _plan(source, request)
+    return PlannedDecoder(plan, source.frames.in_words(plan.word_bytes))
 
 
 def _plan(source: Opened, request: Request) -> Plan:
@@ -198,7 +224,7 @@ def _by_pixel(fmt: PixelFormat) -> PixelFormat:
     return fmt.replace(photometric=colour, planar=0, allocated={24: 32, 40: 64}.get(fmt.allocated, fmt.allocated))
 
 
-class _FrameDecoder:
+class PlannedDecoder:
     """Decodes frames as a plan says. Safe to call from several threads."""
 
     def __init__(self, plan: Plan, frames: CodedFrames) -> None:

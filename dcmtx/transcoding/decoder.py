@@ -24,7 +24,7 @@ class FrameDecoder:
 
     `held` is the format in the file, `shown` that of the words; `transform` is that of the first codestream, which all
     must share. `scans` has JPEG scans checked for their end, which decodes twice. `option` is how messages call the
-    choice of another decoder.
+    choice of another decoder. `threads` is over how many a frame is spread, where the row can.
     """
 
     def __init__(
@@ -37,8 +37,9 @@ class FrameDecoder:
         shown: PixelFormat,
         scans: bool,
         option: str = "--decoder",
+        threads: int = 1,
     ) -> None:
-        self.coder = Coder(DECODERS, row, held, made=shown)
+        self.coder = Coder(DECODERS, row, held, made=shown, threads=threads)
         self._frames = frames
         self._row = row
         self._transform = transform

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from dcmtx.dataset.edit import Append, Edit, Piece, Replace, Within, splice
-from dcmtx.dataset.element import Element
+from dcmtx.dataset.element import UNDEFINED, Element
 from dcmtx.planning.inside import InnerChange, RecodeIcons, context_of, may_hold_items
+from dcmtx.policy import Lengths
 from dcmtx.syntax import Encoding
 from dcmtx.transcoding.source import DataSet
 
@@ -15,13 +16,20 @@ if TYPE_CHECKING:
     from dcmtx.dataset.encoding import Change, Rewriting
 
 
-def edited(dataset: DataSet, elements: list[Element], edits: Mapping[int, Edit], encoding: Encoding) -> Iterator[Piece]:
-    """Return elements in an encoding, with edits applied, in pieces.
+def edited(
+    dataset: DataSet,
+    elements: list[Element],
+    edits: Mapping[int, Edit],
+    encoding: Encoding,
+    *,
+    lengths: Lengths = Lengths.KEEP,
+) -> Iterator[Piece]:
+    """Return elements in an encoding, with edits applied and these lengths of sequences, in pieces.
 
     Raises InputError where a sequence that must be rewritten is damaged, and what the changes inside raise.
     """
     header = dataset.header
-    resolved = _resolve(dataset, elements, edits, encoding)
+    resolved = _resolve(dataset, elements, edits, encoding, lengths)
     if header.encoding == encoding:
         return splice(elements, resolved, encoding)
     from dcmtx.dataset.encoding import transcribe
@@ -30,7 +38,7 @@ def edited(dataset: DataSet, elements: list[Element], edits: Mapping[int, Edit],
 
 
 def _resolve(
-    dataset: DataSet, elements: Iterable[Element], edits: Mapping[int, Edit], encoding: Encoding
+    dataset: DataSet, elements: Iterable[Element], edits: Mapping[int, Edit], encoding: Encoding, lengths: Lengths
 ) -> dict[int, Edit]:
     """Return the edits, with those inside sequences replaced by whole new sequences."""
     resolved: dict[int, Edit] = {tag: edit for tag, edit in edits.items() if not isinstance(edit, Append | Within)}
@@ -40,26 +48,32 @@ def _resolve(
         if element.tag in resolved or not isinstance(edit, Append | Within):
             continue
         if element.vr == b"UN" or may_hold_items(dataset, element):
-            new = _sequence(dataset, element, edit, encoding)
+            new = _sequence(dataset, element, edit, encoding, lengths)
             if new is not None:
                 sequences[element.tag] = new
                 resolved[element.tag] = Replace(element.tag, new)
     for tag, edit in edits.items():
         if isinstance(edit, Append):
-            from dcmtx.dataset.encoding import append_item
+            from dcmtx.dataset.encoding import append_item, rewrite
 
             old = sequences.get(tag)
-            resolved[tag] = Replace(tag, append_item(old.whole() if old else b"", tag, edit.item))
+            whole = append_item(old.whole() if old else b"", tag, edit.item)
+            if lengths is not Lengths.KEEP:
+                whole = rewrite(whole, encoding, encoding, context_of(dataset.header), lengths=lengths)
+            resolved[tag] = Replace(tag, whole)
     return resolved
 
 
-def _sequence(dataset: DataSet, element: Element, edit: Append | Within, encoding: Encoding) -> Rewriting | None:
+def _sequence(
+    dataset: DataSet, element: Element, edit: Append | Within, encoding: Encoding, lengths: Lengths
+) -> Rewriting | None:
     """Return a sequence as it must be written, or None if it stays unchanged."""
-    new = rewritten(dataset, element, with_codecs(edit.changes, encoding), encoding)
+    new = rewritten(dataset, element, with_codecs(edit.changes, encoding), encoding, lengths=lengths)
     if new is None or isinstance(edit, Append):
         return new
     if element.vr == b"UN":
-        return new if new.changed else None
+        ends = lengths is not Lengths.KEEP and element.length == UNDEFINED
+        return new if new.changed or ends else None
     same = dataset.encoding == encoding
     unchanged = same and not edit.changes and new.size == element.end - element.start
     return None if unchanged else new
@@ -74,7 +88,14 @@ def with_codecs(changes: tuple[InnerChange, ...], encoding: Encoding) -> tuple[C
     return changes
 
 
-def rewritten(dataset: DataSet, element: Element, changes: tuple[Change, ...], target: Encoding) -> Rewriting | None:
+def rewritten(
+    dataset: DataSet,
+    element: Element,
+    changes: tuple[Change, ...],
+    target: Encoding,
+    *,
+    lengths: Lengths = Lengths.KEEP,
+) -> Rewriting | None:
     """Return a sequence with these changes in the target's encoding; None for an empty UN element.
 
     Raises InputError where it is damaged, or what the changes raise.
@@ -84,4 +105,4 @@ def rewritten(dataset: DataSet, element: Element, changes: tuple[Change, ...], t
     from dcmtx.dataset.encoding import rewriting
 
     header = dataset.header
-    return rewriting(header.reader, element, header.encoding, target, context_of(header), changes)
+    return rewriting(header.reader, element, header.encoding, target, context_of(header), changes, lengths=lengths)

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, NoReturn
 
 from dcmtx.errors import UsageError
-from dcmtx.planning.request import check_backends, resolve
+from dcmtx.planning.request import Way, assumed, check_backends, check_policy, resolve
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, Syntax
 from dcmtx.transcoding.job import Job
@@ -60,8 +60,12 @@ def job_from_json(text: str | bytes) -> Job:
 
 def _check(job: Job) -> None:
     """Raise what `job` raises for the same options."""
-    resolve(job.request.target.name, job.request.parameters)
+    policy = job.request.policy
+    if job.request.way is Way.CONVERT:
+        consents = policy.photometric is not None
+        check_policy(resolve(job.request.target.name, job.request.parameters, consents=consents), policy)
     check_backends(job.request.backend)
+    assumed(job.request.policy.assume)
     for name, value in (("workers", job.workers), ("memory", job.memory)):
         if value < 1:
             raise UsageError(f"{name} is {value}, not 1 or more")
@@ -107,9 +111,13 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     if issubclass(hint, Record):
         return _record(hint, value, where)
     if issubclass(hint, Enum):
-        if value not in [member.value for member in hint]:
+        # Not only the words: True and False too, where an enumeration takes them.
+        if not isinstance(value, str | bool):
             _refuse(where, f"one of {', '.join(str(member.value) for member in hint)}", value)
-        return hint(value)
+        try:
+            return hint(value)
+        except ValueError:
+            _refuse(where, f"one of {', '.join(str(member.value) for member in hint)}", value)
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:

@@ -40,12 +40,12 @@ class FragmentReader:
         return encapsulation.map_frames(
             self._fragments,
             frames,
-            self._extended_table(header),
+            self.extended_table(header),
             single=self._syntax.fragments is Fragments.ONE,
             starts_frame=self._starts_frame if self._has_codestreams else None,
         )
 
-    def _extended_table(self, header: Header) -> encapsulation.ExtendedTable | None:
+    def extended_table(self, header: Header) -> encapsulation.ExtendedTable | None:
         """Return the Extended Offset Table; if it has more entries than fragments, an empty one, which fits nothing."""
         most = 8 * len(self._fragments.values)
         tables = [header.get(tag) for tag in (OFFSETS, OFFSET_LENGTHS)]

@@ -13,14 +13,15 @@ from dcmtx.codec import warm
 from dcmtx.codec.row import Row, Runs
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import DcmtxError, RefusedError, VerifyError
-from dcmtx.pixel.codestream import KINDS
+from dcmtx.pixel.codestream import KINDS, Codestream, with_end
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.plan import Plan
-from dcmtx.policy import EncodingParameters, UnusedBits
+from dcmtx.policy import JUDGED_EVERY, EncodingParameters, UnusedBits
 from dcmtx.record import Record
+from dcmtx.rules import relabel
 from dcmtx.syntax import Kind
 from dcmtx.transcoding.coders import Asking, Coder, call, carry_out, close_all
-from dcmtx.transcoding.codestreams import read_stream
+from dcmtx.transcoding.codestreams import bare, read_stream
 from dcmtx.transcoding.decoder import FrameDecoder, check_shape
 from dcmtx.transcoding.frames import Frames
 
@@ -39,15 +40,16 @@ class Measure(Record):
 class EncodedFrame(Record):
     """One frame as the target holds it: its bytes, the overlays extracted from it, and the measured loss.
 
-    `words` are the decoded words of the source, if they are kept, and `given` those that were encoded, if they are
-    others. `cleared` is how many words had content outside Bits
-    Stored that was cleared, as the user chose. `exact` says that the frame is lossless although loss was allowed;
-    `spare` is how many bytes the lossless frame takes, or would take.
+    `judged` is the library that decoded it for comparison, empty where none did. `words` are the decoded words of the
+    source, if they are kept, and `given` those that were encoded, if they are others. `cleared` is how many words had
+    content outside Bits Stored that was cleared, as the user chose. `exact` says that the frame is lossless although
+    loss was allowed; `spare` is how many bytes the lossless frame takes, or would take.
     """
 
     data: Frame
     overlays: tuple[Frame, ...] = ()
     measure: Measure | None = None
+    judged: str = ""
     words: Frame = None
     given: Frame = None
     cleared: int = 0
@@ -72,10 +74,11 @@ def frame_memory(plan: Plan, frames: Frames) -> int:
     decoded_format, encoder_format = plan.decoded_format, plan.encoder_format
     if decoded_format is None or encoder_format is None:
         return 2 * encoded
-    samples = decoded_format.pixels * decoded_format.samples
-    decoded, settled = samples * decoded_format.word_bytes, samples * encoder_format.word_bytes
+    decoded = decoded_format.pixels * decoded_format.samples * decoded_format.word_bytes
+    samples = encoder_format.pixels * encoder_format.samples
+    settled = samples * encoder_format.word_bytes
     total = encoded + decoded + 2 * settled
-    if plan.verifier is not None:
+    if plan.judges.judge is not None:
         total += settled + (samples * _MEASURE_BYTES if plan.irreversible else samples)
     wide = {plan.syntax.family, frames.syntax.family} & _WIDE_FAMILIES
     return total + (4 * samples if wide else 0)
@@ -102,7 +105,7 @@ class FrameCoder:
     `batch` is how many frames its codecs take at once, `processes` whether threads would block one another.
     """
 
-    def __init__(self, plan: Plan, frames: Frames, *, keep_words: bool = False) -> None:
+    def __init__(self, plan: Plan, frames: Frames, *, keep_words: bool = False, threads: int = 1) -> None:
         assert plan.decoder is not None
         assert plan.encoder is not None
         assert plan.source_format is not None
@@ -111,7 +114,8 @@ class FrameCoder:
         assert plan.target_format is not None
         self._plan = plan
         self._frames = frames
-        self._decoder, self._encoder, self._verifier = plan.decoder, plan.encoder, plan.verifier
+        self._decoder, self._encoder = plan.decoder, plan.encoder
+        self._threads = threads
         self._source_format, self._decoded_format = plan.source_format, plan.decoded_format
         self._encoder_format, self._target_format = plan.encoder_format, plan.target_format
         self._decode = FrameDecoder(
@@ -120,18 +124,23 @@ class FrameCoder:
             plan.transform,
             held=self._source_format,
             shown=self._decoded_format,
-            scans=plan.verifier is not None,
+            scans=plan.judges.judge is not None,
+            threads=threads,
         )
         self._encode = Coder(
-            ENCODERS, plan.encoder, self._encoder_format, made=self._target_format, parameters=plan.parameters
+            ENCODERS,
+            plan.encoder,
+            self._encoder_format,
+            made=self._target_format,
+            parameters=plan.parameters,
+            threads=threads,
         )
         self._encode_exactly = self._exact_coder(plan.exact) if plan.exact else None
-        self._check = (
-            Coder(DECODERS, plan.verifier, self._target_format, made=self._encoder_format) if plan.verifier else None
-        )
+        self._judge = self._judging_coder(plan.judges.judge)
+        self._checker = self._judging_coder(plan.judges.checker)
         # 1-bit native frames share bytes: `bits.BitPacker` packs them when they are written.
-        self._unverified = self._target_format.allocated == 1 and plan.syntax.kind is Kind.NATIVE
-        rows = [row for row in (plan.decoder, plan.encoder, plan.exact, plan.verifier) if row is not None]
+        self._packs = self._target_format.allocated == 1 and plan.syntax.kind is Kind.NATIVE
+        rows = [row for row in (plan.decoder, plan.encoder, plan.exact, *plan.judges.rows()) if row is not None]
         self.batch = max(row.batch for row in rows)
         self.processes = frames.reader.forks and _in_processes(rows)
         self._keep_words = keep_words
@@ -142,17 +151,18 @@ class FrameCoder:
         """Call every codec of the plan once, before several threads call it."""
         plan = self._plan
         warm.decoder(self._decoder, self._source_format)
-        warm.encoder(self._encoder, self._encoder_format, self._target_format, plan.parameters, plan.verifier)
+        judges = plan.judges.rows()
+        warm.encoder(self._encoder, self._encoder_format, self._target_format, plan.parameters, judges)
         if plan.exact is not None:
             from dcmtx.codec import rate
 
             warm.encoder(
-                plan.exact, self._encoder_format, self._target_format, rate.without_loss(plan.parameters), plan.verifier
+                plan.exact, self._encoder_format, self._target_format, rate.without_loss(plan.parameters), judges
             )
 
     def close(self) -> None:
         """Close the codecs."""
-        close_all([self._decode.coder, self._encode, self._encode_exactly, self._check])
+        close_all([self._decode.coder, self._encode, self._encode_exactly, self._judge, self._checker])
 
     def code(self, numbers: list[int]) -> list[EncodedFrame | DcmtxError]:
         """Return each frame (0-based) as the encoder of the plan writes it, or its error.
@@ -175,7 +185,17 @@ class FrameCoder:
             self._encoder_format,
             made=self._exact_format(),
             parameters=rate.without_loss(self._plan.parameters),
+            threads=self._threads,
         )
+
+    def _judging_coder(self, row: Row | None) -> Coder | None:
+        if row is None:
+            return None
+        return Coder(DECODERS, row, self._target_format, made=self._encoder_format, threads=self._threads)
+
+    def _judge_of(self, number: int) -> Coder | None:
+        """Return the decoder that verifies a frame: its number alone decides, whoever codes it and with what others."""
+        return self._judge if self._checker is None or number % JUDGED_EVERY == 0 else self._checker
 
     def _exact_format(self) -> PixelFormat:
         target_format = self._target_format
@@ -194,14 +214,31 @@ class FrameCoder:
         else:
             data, exact, spare = yield from self._encoded(words, self._encode_exactly)
         measure = None
-        if self._check is not None and not self._unverified:
-            stream = bytes(data) if self._plan.syntax.family in KINDS else data
-            measure = self._verify(words, (yield self._check, stream), stream, exact=exact)
+        judge = self._judge_of(number)
+        if judge is not None:
+            stream = self._as_written(data)
+            measure = self._verify(words, (yield judge, stream), stream, judge=judge.row, exact=exact)
         given = None if words is decoded or not self._keep_words else words
         return EncodedFrame(
-            data, overlays=overlays, measure=measure, words=decoded, given=given, cleared=cleared, exact=exact,
+            data,
+            overlays=overlays,
+            measure=measure,
+            judged="" if judge is None else judge.row.library,
+            words=decoded,
+            given=given,
+            cleared=cleared,
+            exact=exact,
             spare=spare,
-        )  # fmt: skip
+        )
+
+    def _as_written(self, data: Frame) -> Frame:
+        """Return an encoded frame as a decoder takes it: a codestream, or the cells of one frame."""
+        if self._packs:
+            from dcmtx.pixel.bits import BitPacker
+
+            packer = BitPacker()
+            return packer.pack(data) + packer.flush()
+        return bytes(data) if self._plan.syntax.family in KINDS else data
 
     def _encoded(self, words: Frame, exactly: Coder) -> Asking:
         """Return encoded words, losslessly where the requested loss saves no bytes.
@@ -246,19 +283,33 @@ class FrameCoder:
 
     def _settle(self, words: Frame) -> tuple[Frame, int]:
         """Return the words in the encoder's format, and how many had content outside Bits Stored that was cleared."""
-        from dcmtx.pixel import color
-
         decoded_format, encoder_format, policy = self._decoded_format, self._encoder_format, self._plan.unused_bits
         cleared = 0
         if policy is not None and policy is not UnusedBits.KEEP:
             words, cleared = self._settle_unused(words, policy)
-        if encoder_format.photometric == "RGB" and decoded_format.photometric == "YBR_FULL":
-            words = color.to_rgb(words, decoded_format)
+        words = self._recoloured(words)
         if encoder_format.allocated != decoded_format.allocated:
             words = words.astype(encoder_format.dtype, copy=False)
         if self._plan.irreversible and encoder_format.signed and self._plan.syntax.family == "jpegls":
             self._check_near(words)
         return words, cleared
+
+    def _recoloured(self, words: Frame) -> Frame:
+        """Return words in the colour of the encoder's input: by the palette, turned round, or between RGB and YBR."""
+        from dcmtx.pixel import bits, color
+
+        plan, decoded_format, given = self._plan, self._decoded_format, self._encoder_format.photometric
+        shown = decoded_format.photometric
+        if plan.palette is not None:
+            words, shown = color.coloured(words, plan.palette), "RGB"
+            decoded_format = self._encoder_format
+        if plan.inverts:
+            words = bits.inverted(words, decoded_format)
+        if (shown, given) == ("YBR_FULL", "RGB"):
+            words = color.to_rgb(words, decoded_format)
+        if (shown, given) == ("RGB", "YBR_FULL"):
+            words = color.to_ybr(words, decoded_format)
+        return words
 
     def _settle_unused(self, words: Frame, policy: UnusedBits) -> tuple[Frame, int]:
         """Make High Bit legal, and clear or refuse content outside Bits Stored; return words and number changed."""
@@ -295,7 +346,7 @@ class FrameCoder:
                 code="E_SIGN",
             )
 
-    def _verify(self, words: Frame, back: Frame, data: Frame, *, exact: bool) -> Measure | None:
+    def _verify(self, words: Frame, back: Frame, data: Frame, *, judge: Row, exact: bool) -> Measure | None:
         """Compare the words with the decoded result; if it is lossy, measure the loss instead.
 
         Raises VerifyError where lossless words differ or the error exceeds NEAR.
@@ -305,8 +356,7 @@ class FrameCoder:
         from dcmtx.pixel import bits
 
         target = self._plan.syntax
-        assert self._verifier is not None
-        check_shape(back, self._encoder_format, self._verifier)
+        check_shape(back, self._encoder_format, judge)
         if target.family in KINDS:
             back = bits.settle(back, read_stream(target, data, self._target_format), self._encoder_format)
         if self._plan.irreversible and not exact:
@@ -314,8 +364,8 @@ class FrameCoder:
         if not np.array_equal(back, words):
             different = int(np.count_nonzero(back != words))
             raise VerifyError(
-                f"{different} of {words.size} samples differ after encoding by {self._encoder.backend}; nothing was "
-                "written, please report this with the file"
+                f"{different} of {words.size} samples differ after encoding by {self._encoder.backend}, as "
+                f"{judge.library} decodes it; nothing was written, please report this with the file"
             )
         return self._measure(words, back) if exact else None
 
@@ -388,7 +438,8 @@ class Recompressor:
             return EncodedFrame(stream)
         bare = data.rstrip(b"\0")
         stream = bare if bare.endswith(b"\xff\xd9") else data
-        return EncodedFrame(bytes((yield self._recompress, stream)))
+        # It is restored and compared as it is made.
+        return EncodedFrame(bytes((yield self._recompress, stream)), judged=self._row.library)
 
 
 class Rewrapper:
@@ -401,6 +452,8 @@ class Rewrapper:
         assert plan.source_format is not None
         self._frames = frames
         self._fmt = plan.source_format
+        self._trim = plan.trim
+        self._target = plan.syntax
 
     def warm(self) -> None:
         """Do nothing: no codec is called."""
@@ -417,12 +470,27 @@ class Rewrapper:
         return _one(self.code([number]))
 
     def _bare(self, number: int) -> Asking:
-        data = self._frames.frame(number)
-        if self._frames.syntax.family in ("j2k", "htj2k"):
-            stream = read_stream(self._frames.syntax, data, self._fmt)
+        data, syntax = self._frames.frame(number), self._frames.syntax
+        if self._trim and syntax.family in KINDS:
+            stream = read_stream(syntax, data, self._fmt)
+            self._check_name(stream)
+            data = bare(syntax, with_end(stream, data), data)
+        elif syntax.family in ("j2k", "htj2k"):
+            stream = read_stream(syntax, data, self._fmt)
             data = data[stream.start : stream.end] if stream.boxed else data
         return EncodedFrame(data)
         yield
+
+    def _check_name(self, stream: Codestream) -> None:
+        """Raise RefusedError where the target may not name this codestream."""
+        source, target = self._frames.syntax, self._target
+        why = relabel.objection(source, target, stream) if target is not source else ""
+        if why:
+            raise RefusedError(
+                f"its codestream may not be called {target.label}: {why}",
+                advice=f"use `dcmtx convert --to {target.label}`",
+                code="E_RELABEL",
+            )
 
 
 def _unused(where: str, holds: str) -> RefusedError:

@@ -197,8 +197,10 @@ def _read(reader: Reader, length: int, offset: int) -> bytes:
 # --- frames of a header ----------------------------------------------------------------------------------------
 
 
-def read_frames(header: Header, syntax: Syntax, fragments: Fragments | None) -> Frames:
+def read_frames(header: Header, syntax: Syntax, fragments: Fragments | None, *, forgiving: bool = False) -> Frames:
     """Return the frames of a data set whose header is closed; `fragments` are those of its pixel element, if any.
+
+    With `forgiving`, whatever follows the last native frame is passed over.
 
     Errors in the pixels are not raised but recorded as `fault` of the frames.
     """
@@ -211,7 +213,8 @@ def read_frames(header: Header, syntax: Syntax, fragments: Fragments | None) -> 
     if frames.format is None:
         return frames
     try:
-        return frames.replace(notes=_check_native_length(header.reader, header.pixel, frames.format))
+        notes = _check_native_length(header.reader, header.pixel, frames.format, forgiving=forgiving)
+        return frames.replace(notes=notes)
     except InputError as error:
         return frames.replace(fault=error)
 
@@ -258,7 +261,9 @@ def _check_last(frames: Frames, fragments: Fragments, fmt: PixelFormat) -> None:
         raise
 
 
-def _check_native_length(reader: Reader, pixel: Element, fmt: PixelFormat) -> tuple[Finding, ...]:
+def _check_native_length(
+    reader: Reader, pixel: Element, fmt: PixelFormat, *, forgiving: bool = False
+) -> tuple[Finding, ...]:
     """Return notes on native Pixel Data whose length differs from that of its frames.
 
     Raises InputError when there are fewer bytes than the frames need, or an unexplained excess.
@@ -297,7 +302,17 @@ def _check_native_length(reader: Reader, pixel: Element, fmt: PixelFormat) -> tu
             advice="correct Number of Frames (0028,0008)",
             code="E_INCONSISTENT",
         )
-    # An excess of more than a pad byte is dropped only if it is all zeros.
+    # An excess of more than a pad byte is dropped only if it is all zeros, or if the user says so.
+    if excess > 1 and forgiving and any(_read(reader, excess, pixel.value + need)):
+        return (
+            *notes,
+            Finding(
+                "N_DAMAGED",
+                f"passed over {excess} bytes behind the last frame, which are not zeros",
+                Severity.WARNING,
+                tag=PIXEL_DATA,
+            ),
+        )
     if excess > 1 and any(_read(reader, excess, pixel.value + need)):
         raise InputError(
             f"Pixel Data has {excess} bytes behind the last frame of {fmt.describe()}, and they are not zeros",
@@ -306,6 +321,11 @@ def _check_native_length(reader: Reader, pixel: Element, fmt: PixelFormat) -> tu
         )
     if excess > need % 2:
         notes += (
-            Finding("N_PIXEL_PADDING", f"dropped {excess} bytes of padding behind the last frame", tag=PIXEL_DATA),
+            Finding(
+                "N_PIXEL_PADDING",
+                f"dropped {excess} bytes of padding behind the last frame",
+                tag=PIXEL_DATA,
+                seen=f"{excess} zero bytes stand behind the last frame",
+            ),
         )
     return notes

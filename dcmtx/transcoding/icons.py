@@ -88,10 +88,12 @@ class PixelKeeper:
 
     def _encapsulated(self, frames: list[bytes]) -> bytes:
         layout = Layout(OffsetTable.EMPTY, len(frames))
-        parts = [element_header(PIXEL_DATA, b"OB", UNDEFINED, self._encoding), layout.header()]
+        parts: list[bytes | memoryview] = [
+            element_header(PIXEL_DATA, b"OB", UNDEFINED, self._encoding),
+            layout.header(),
+        ]
         for frame in frames:
-            before, pad = layout.item(len(frame))
-            parts += [before, frame, pad]
+            parts += layout.items(frame)
         return b"".join([*parts, layout.trailer()])
 
     def _native(self, plan: Plan, frames: list[bytes]) -> bytes:

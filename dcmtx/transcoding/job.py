@@ -22,19 +22,35 @@ from dcmtx.place.places import (
     open_sink,
     path_of,
 )
-from dcmtx.planning.request import BackendChoice, Request, Target, check_backends, memory_size, parameters_for, resolve
+from dcmtx.planning.request import (
+    BackendChoice,
+    Request,
+    Target,
+    Way,
+    assumed,
+    check_backends,
+    check_policy,
+    memory_size,
+    parameters_for,
+    resolve,
+)
 from dcmtx.policy import (
     MEMORY,
     OPTIONS,
+    Charset,
     EncodingParameters,
     Icon,
+    Lengths,
     NoPixels,
     OffsetTable,
     OneBit,
     Overlays,
+    Removal,
     Signatures,
+    Sync,
     Uid,
     UnusedBits,
+    Verify,
     WordOrder,
     make_policy,
     option_name,
@@ -110,7 +126,7 @@ class Outcome(Record):
     `psnr` is in decibels. `digest` is the hexadecimal SHA-256 of the source's decoded pixels, if it was requested and
     they were decoded: that of Pixel Data in Explicit VR Little Endian, colour by pixel, without the pad byte.
     `digest_out` is that of the destination's, which differ where chroma, overlays or unused bits were changed; None
-    after loss.
+    after loss. `verified` has the libraries that decoded what was encoded and compared it, and how many frames each.
     """
 
     job: Job
@@ -129,6 +145,7 @@ class Outcome(Record):
     ratio: float | None = None
     psnr: float | None = None
     digest: str | None = None
+    verified: tuple[tuple[str, int], ...] = ()
     digest_out: str | None = None
     notes: tuple[Finding, ...] = ()
 
@@ -149,19 +166,32 @@ def job(
     progression: str | None = None,
     tile: int | None = None,
     code_block: int | None = None,
+    tile_parts: str | None = None,
+    effort: int | None = None,
     uid: str | Uid = Uid.AUTO,
     offset_table: str | OffsetTable = OffsetTable.AUTO,
+    fragment_size: int | None = None,
     overlays: str | Overlays = Overlays.EXTRACT,
     icon: str | Icon = Icon.FOLLOW,
     signatures: str | Signatures = Signatures.REFUSE,
     unused_bits: str | UnusedBits = UnusedBits.REFUSE,
     one_bit: str | OneBit = OneBit.REFUSE,
     word_order: str | WordOrder = WordOrder.REFUSE,
+    apply_palette: bool = False,
+    photometric: str | None = None,
+    planar: int | None = None,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
+    remove: str | Removal = Removal.NONE,
+    lengths: str | Lengths = Lengths.KEEP,
+    charset: str | Charset = Charset.KEEP,
+    dataset_only: bool = False,
+    assume: str | None = None,
+    ignore_errors: bool = False,
     fallback: Iterable[str] = (),
-    verify: bool = True,
+    verify: bool | str | Verify = Verify.SAMPLED,
     force: bool = False,
     clobber: bool = True,
+    sync: str | Sync = Sync.BATCH,
     decoder: str | None = None,
     encoder: str | None = None,
     workers: int | None = None,
@@ -176,6 +206,7 @@ def job(
     policy = make_policy(
         time.time(),
         offset_table=offset_table,
+        fragment_size=fragment_size,
         unused_bits=unused_bits,
         no_pixels=no_pixels,
         uid=uid,
@@ -184,11 +215,22 @@ def job(
         signatures=signatures,
         one_bit=one_bit,
         word_order=word_order,
+        apply_palette=apply_palette,
+        photometric=photometric,
+        planar=planar,
+        remove=remove,
+        lengths=lengths,
+        charset=charset,
+        dataset_only=dataset_only,
+        assume=assume,
+        ignore_errors=ignore_errors,
         verify=verify,
         force=force,
         clobber=clobber,
+        sync=sync,
     )
     OPTIONS["workers"].checked(workers)
+    assumed(assume)
     check_backends(BackendChoice(decoder, encoder))
     coding = EncodingParameters(
         lossy,
@@ -202,16 +244,20 @@ def job(
         progression=progression,
         tile=tile,
         code_block=code_block,
+        tile_parts=tile_parts,
+        effort=effort,
     )
+    target = resolve(to, coding, consents=policy.photometric is not None)
+    check_policy(target, policy)
     if src is None:
         raise UsageError("there is no src", advice="give a path, bytes or a binary file object")
-    source, target = path_of(src), path_of(dst)
-    if target is None and dst is src:
+    source, destination = path_of(src), path_of(dst)
+    if destination is None and dst is src:
         raise UsageError("src and dst are one file object", advice="give another, or none for bytes")
     return Job(
         name_of(src) if source is None else source,
-        name_of(dst) if target is None else target,
-        Request(resolve(to, coding), policy, BackendChoice(decoder, encoder), parameters=coding),
+        name_of(dst) if destination is None else destination,
+        Request(target, policy, BackendChoice(decoder, encoder), parameters=coding),
         fallbacks=tuple(
             _resolve_fallback(name, coding) for name in ([fallback] if isinstance(fallback, str) else fallback)
         ),
@@ -220,7 +266,7 @@ def job(
         digest=digest,
         memory=MEMORY if memory is None else memory_size(memory),
         source=src if source is None else None,
-        target=_object(dst) if target is None else None,
+        target=_object(dst) if destination is None else None,
     )
 
 
@@ -300,19 +346,32 @@ def transcode(
     progression: str | None = None,
     tile: int | None = None,
     code_block: int | None = None,
+    tile_parts: str | None = None,
+    effort: int | None = None,
     uid: str | Uid = Uid.AUTO,
     offset_table: str | OffsetTable = OffsetTable.AUTO,
+    fragment_size: int | None = None,
     overlays: str | Overlays = Overlays.EXTRACT,
     icon: str | Icon = Icon.FOLLOW,
     signatures: str | Signatures = Signatures.REFUSE,
     unused_bits: str | UnusedBits = UnusedBits.REFUSE,
     one_bit: str | OneBit = OneBit.REFUSE,
     word_order: str | WordOrder = WordOrder.REFUSE,
+    apply_palette: bool = False,
+    photometric: str | None = None,
+    planar: int | None = None,
     no_pixels: str | NoPixels = NoPixels.NATIVE,
+    remove: str | Removal = Removal.NONE,
+    lengths: str | Lengths = Lengths.KEEP,
+    charset: str | Charset = Charset.KEEP,
+    dataset_only: bool = False,
+    assume: str | None = None,
+    ignore_errors: bool = False,
     fallback: Iterable[str] = (),
-    verify: bool = True,
+    verify: bool | str | Verify = Verify.SAMPLED,
     force: bool = False,
     clobber: bool = True,
+    sync: str | Sync = Sync.BATCH,
     decoder: str | None = None,
     encoder: str | None = None,
     workers: int | None = None,
@@ -328,9 +387,9 @@ def transcode(
     is complete, and is not closed. Returns the Outcome; without `dst`, the bytes of the new file.
 
     `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID. The other options are
-    those of the command line, with the same defaults. `workers` is the number of frames coded at a time, by default
-    the number of cores that the process may use. `memory` limits all frames in progress, in bytes or as text such as
-    "512MiB". With `dry_run`, the outcome has the plan and `dst` is not touched.
+    those of the command line, with the same defaults; `verify` may be True or False too. `workers` is the number of
+    frames coded at a time, by default the number of cores that the process may use. `memory` limits all frames in
+    progress, in bytes or as text such as "512MiB". With `dry_run`, the outcome has the plan and `dst` is not touched.
 
     Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
     for invalid options), whose `path` is `src` or `dst`. The destination is then unchanged, unless it is a file object
@@ -365,19 +424,32 @@ def transcode(
         progression=progression,
         tile=tile,
         code_block=code_block,
+        tile_parts=tile_parts,
+        effort=effort,
         uid=uid,
         offset_table=offset_table,
+        fragment_size=fragment_size,
         overlays=overlays,
         icon=icon,
         signatures=signatures,
         unused_bits=unused_bits,
         one_bit=one_bit,
         word_order=word_order,
+        apply_palette=apply_palette,
+        photometric=photometric,
+        planar=planar,
         no_pixels=no_pixels,
+        remove=remove,
+        lengths=lengths,
+        charset=charset,
+        dataset_only=dataset_only,
+        assume=assume,
+        ignore_errors=ignore_errors,
         fallback=fallback,
         verify=verify,
         force=force,
         clobber=clobber,
+        sync=sync,
         decoder=decoder,
         encoder=encoder,
         workers=workers,
@@ -442,11 +514,11 @@ def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
     file, not a second loss. A coding parameter requests new encoding.
     """
     policy = request.policy
-    if request.parameters.asked():
+    if request.way is not Way.CONVERT or request.parameters.asked():
         return False
-    if policy.force or policy.offset_table is not OffsetTable.AUTO:
+    if policy.force or policy.offset_table is not OffsetTable.AUTO or policy.fragment_size is not None:
         return False
-    if policy.uid is Uid.NEW or policy.icon is Icon.DROP:
+    if policy.uid is Uid.NEW or policy.icon is not Icon.FOLLOW or policy.changes_pixels or policy.edits:
         return False
     if request.target.raw:
         return syntax.kind is Kind.NATIVE and not syntax.deflated
@@ -480,4 +552,7 @@ def copy(job: Job, file: Reader, syntax: Syntax) -> Outcome:
 
 def sink_of(job: Job) -> Sink:
     """Return the sink of a job's destination."""
-    return open_sink(job.target_place, job.dst, clobber=job.request.policy.clobber, parents=job.parents)
+    policy = job.request.policy
+    return open_sink(
+        job.target_place, job.dst, clobber=policy.clobber, parents=job.parents, sync=policy.sync is not Sync.NONE
+    )

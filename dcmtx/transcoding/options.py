@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypedDict
 
-from dcmtx.policy import Icon, NoPixels, OffsetTable, OneBit, Overlays, Signatures, Uid, UnusedBits, WordOrder
+from dcmtx.policy import (
+    Charset,
+    Icon,
+    Lengths,
+    NoPixels,
+    OffsetTable,
+    OneBit,
+    Overlays,
+    Removal,
+    Signatures,
+    Sync,
+    Uid,
+    UnusedBits,
+    Verify,
+    WordOrder,
+)
 
 
 class Options(TypedDict, total=False):
@@ -22,19 +37,32 @@ class Options(TypedDict, total=False):
     progression: str | None
     tile: int | None
     code_block: int | None
+    tile_parts: str | None
+    effort: int | None
     uid: str | Uid
     offset_table: str | OffsetTable
+    fragment_size: int | None
     overlays: str | Overlays
     icon: str | Icon
     signatures: str | Signatures
     unused_bits: str | UnusedBits
     one_bit: str | OneBit
     word_order: str | WordOrder
+    apply_palette: bool
+    photometric: str | None
+    planar: int | None
     no_pixels: str | NoPixels
+    remove: str | Removal
+    lengths: str | Lengths
+    charset: str | Charset
+    dataset_only: bool
+    assume: str | None
+    ignore_errors: bool
     fallback: Iterable[str]
-    verify: bool
+    verify: bool | str | Verify
     force: bool
     clobber: bool
+    sync: str | Sync
     decoder: str | None
     encoder: str | None
     workers: int | None

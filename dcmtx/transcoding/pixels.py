@@ -83,8 +83,10 @@ class PixelWriter:
         from dcmtx.transcoding.frame import frame_memory
         from dcmtx.transcoding.routes import work_of
 
-        work = work_of(plan, self._frames, keep_words=self._digest is not None)
         frames = fmt.frames
+        # Where there are fewer frames than cores, the cores that would idle take part in each frame.
+        threads = max(1, min(self._window.cores(), self._window.most) // frames)
+        work = work_of(plan, self._frames, keep_words=self._digest is not None, threads=threads)
         size = frame_memory(plan, self._frames)
         window = run(work, frames, self._window.most, self._window.cores, memory=self._window.memory, frame_bytes=size)
         # Here and in the callers, `del` frees each written frame before the next is requested. Otherwise one frame
@@ -115,18 +117,16 @@ class PixelWriter:
         self._overlays[index] = (offset + len(data), packer)
 
     def _encapsulate(self, fmt: PixelFormat) -> None:
-        """Write fragments, one per frame, and fill the offset table afterwards (PS3.5 A.4)."""
+        """Write the fragments of each frame, and fill the offset table afterwards (PS3.5 A.4)."""
         plan, sink = self._plan, self._sink
-        layout = Layout(plan.table, fmt.frames)
+        layout = Layout(plan.table, fmt.frames, plan.fragment_size)
         sink.write(element_header(plan.pixel_tag, plan.pixel_vr, UNDEFINED, self._encoding))
         self._slots["basic"] = [(sink.bytes + 8, 0)]
         sink.write(layout.header())
         for coded in self._coded(fmt):
-            item, pad = layout.item(len(coded.data))
-            sink.write(item)
-            sink.write(coded.data)
-            if pad:
-                sink.write(pad)
+            for data in layout.items(coded.data):
+                sink.write(data)
+                del data
             del coded
         sink.write(layout.trailer())
         for key, value in layout.tables().items():

@@ -11,26 +11,29 @@ from dcmtx.transcoding.frame import FrameCoder, Recompressor, Rewrapper
 from dcmtx.transcoding.frames import Frames
 
 
-def _recode(plan: Plan, frames: Frames, keep_words: bool) -> Work:
-    return FrameCoder(plan, frames, keep_words=keep_words)
+def _recode(plan: Plan, frames: Frames, keep_words: bool, threads: int) -> Work:
+    return FrameCoder(plan, frames, keep_words=keep_words, threads=threads)
 
 
-def _recompress(plan: Plan, frames: Frames, _keep_words: bool) -> Work:
+def _recompress(plan: Plan, frames: Frames, _keep_words: bool, _threads: int) -> Work:
     return Recompressor(plan, frames)
 
 
-def _rewrap(plan: Plan, frames: Frames, _keep_words: bool) -> Work:
+def _rewrap(plan: Plan, frames: Frames, _keep_words: bool, _threads: int) -> Work:
     return Rewrapper(plan, frames)
 
 
 # Routes that process frames one by one. The others copy pixels in bulk, or have none.
-_WORK: dict[Route, Callable[[Plan, Frames, bool], Work]] = {
+_WORK: dict[Route, Callable[[Plan, Frames, bool, int], Work]] = {
     Route.RECODE: _recode,
     Route.RECOMPRESS: _recompress,
     Route.REWRAP: _rewrap,
 }
 
 
-def work_of(plan: Plan, frames: Frames, *, keep_words: bool = False) -> Work:
-    """Return the work that the route of a plan does on one frame; with `keep_words`, decoded words are kept too."""
-    return _WORK[plan.route](plan, frames, keep_words)
+def work_of(plan: Plan, frames: Frames, *, keep_words: bool = False, threads: int = 1) -> Work:
+    """Return the work that the route of a plan does on one frame.
+
+    With `keep_words`, decoded words are kept too. `threads` is over how many one frame may be spread.
+    """
+    return _WORK[plan.route](plan, frames, keep_words, threads)

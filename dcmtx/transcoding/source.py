@@ -30,6 +30,7 @@ from dcmtx.transcoding.fragments import FragmentReader
 from dcmtx.transcoding.frames import Frames, read_frames, shrunk
 
 _PIECE = 1 << 20
+_LARGEST_FIRST_GROUP = 0x0100
 _UNENDED = Finding(
     "N_DELIMITER",
     "the Sequence Delimitation Item of Pixel Data is missing at the end of the file; its fragments are whole",
@@ -83,28 +84,37 @@ class Opened(Record):
             self.spool.close()
 
 
-def open_source(reader: Reader, spool_in: str | None = None, *, meta: FileMeta | None = None) -> Opened:
+def open_source(
+    reader: Reader,
+    spool_in: str | None = None,
+    *,
+    meta: FileMeta | None = None,
+    assume: Syntax | None = None,
+    forgiving: bool = False,
+) -> Opened:
     """Return the data set of a file and its frames. `spool_in` is the directory for a spool.
 
-    `meta` is the result of `peek` for the file, if the caller already has it.
+    `meta` is the result of `peek` for the file, if the caller already has it. `assume` is the transfer syntax of a file
+    that names none. With `forgiving`, damage behind pixels that are whole is a note.
 
     Raises InputError when it is not DICOM or is damaged, UnsupportedError when its syntax is unknown. Errors only in
     the pixels are the `fault` of the frames.
     """
     meta = meta or peek(reader)
-    beginning = _decide(reader, meta, spool_in)
+    beginning = _decide(reader, meta, spool_in, assume)
     try:
         header = Header(beginning.spool or reader, beginning.start, beginning.encoding)
         pixel = header.pixel
-        if not meta.syntax and pixel is not None and pixel.length == UNDEFINED:
+        named = bool(meta.syntax or assume)
+        if not named and pixel is not None and pixel.length == UNDEFINED:
             raise InputError(
                 "the file names no transfer syntax, and its Pixel Data is compressed, by which codec it does not say",
                 code="E_NO_SYNTAX",
             )
-        fragments, notes = close_header(header, beginning.syntax)
-        if not meta.syntax:
+        fragments, notes = close_header(header, beginning.syntax, forgiving=forgiving)
+        if not named:
             _check_certain(meta, header)
-        frames = read_frames(header, beginning.syntax, fragments)
+        frames = read_frames(header, beginning.syntax, fragments, forgiving=forgiving)
     except BaseException:
         if beginning.spool is not None:
             beginning.spool.close()
@@ -125,11 +135,11 @@ class _Beginning(Record):
     notes: tuple[Finding, ...] = ()
 
 
-def _decide(reader: Reader, meta: FileMeta, spool_in: str | None) -> _Beginning:
-    if not meta.syntax:
+def _decide(reader: Reader, meta: FileMeta, spool_in: str | None, assumed: Syntax | None) -> _Beginning:
+    if not meta.syntax and assumed is None:
         return _decide_without_meta(reader, meta)
     notes: tuple[Finding, ...] = ()
-    if not meta.preamble:
+    if not meta.preamble and meta.meta:
         notes += (
             Finding(
                 "N_NO_PREAMBLE", "the file has no preamble; read from its File Meta Information on", Severity.WARNING
@@ -144,7 +154,7 @@ def _decide(reader: Reader, meta: FileMeta, spool_in: str | None) -> _Beginning:
                 tag=0x00020000,
             ),
         )
-    syntax = find(meta.syntax)
+    syntax = find(meta.syntax) if meta.syntax else assumed
     if syntax is None:
         raise UnsupportedError(
             f"transfer syntax {meta.syntax[:64]!r} is not one of the standard's", code="E_UNSUPPORTED_TS"
@@ -165,17 +175,27 @@ def _decide(reader: Reader, meta: FileMeta, spool_in: str | None) -> _Beginning:
             )
     encoding = syntax.encoding
     shown = guess_encoding(spool or reader, start, encoding)
+    if not _is_dicom(meta) and (shown is None or not _begins_data_set(spool or reader, start, shown)):
+        if spool is not None:
+            spool.close()
+        raise InputError(f"the file is not a data set in {syntax.name}", code="E_NOT_DICOM")
     if shown is not None and shown != encoding:
         notes += (
             Finding(
                 "N_ENCODING",
-                f"the data set is {_encoding_name(shown)}, but its transfer syntax is {syntax.name}; read as it is",
-                Severity.WARNING,
+                f"the data set is {_encoding_name(shown)}, but its transfer syntax is {syntax.name}"
+                f"{'' if meta.syntax else ', as --assume says'}; read as it is",
+                Severity.ERROR,
                 tag=TRANSFER_SYNTAX,
             ),
         )
         encoding = shown
     return _Beginning(syntax, encoding, start, spool=spool, notes=notes)
+
+
+def _begins_data_set(reader: Reader, start: int, encoding: Encoding) -> bool:
+    """Tell whether a first group is one that a data set begins with: text and coded data have larger numbers there."""
+    return 0 < int.from_bytes(reader.pread(2, start), "big" if encoding.big_endian else "little") < _LARGEST_FIRST_GROUP
 
 
 def _declared_end(meta: FileMeta) -> int:
@@ -230,8 +250,12 @@ def _check_certain(meta: FileMeta, header: Header) -> None:
 # --- where the data set ends -------------------------------------------------------------------------------------
 
 
-def close_header(header: Header, syntax: Syntax) -> tuple[Fragments | None, tuple[Finding, ...]]:
+def close_header(
+    header: Header, syntax: Syntax, *, forgiving: bool = False
+) -> tuple[Fragments | None, tuple[Finding, ...]]:
     """Find the end of the pixel element, index what follows it, and make corrections that are certain.
+
+    With `forgiving`, damage behind the last frame is a note of the header.
 
     Returns the fragments, if there are any, and notes. Raises InputError where the file ends early, or Pixel Data
     contradicts the transfer syntax.
@@ -250,9 +274,12 @@ def close_header(header: Header, syntax: Syntax) -> tuple[Fragments | None, tupl
     if encapsulated:
         declared = header.text(image.NUMBER_OF_FRAMES)
         number = int(declared) if declared.isdecimal() else None
-        fragments = read_fragments(reader.pread, pixel.value, reader.size, number)
+        fragments = read_fragments(reader.pread, pixel.value, reader.size, number, forgiving=forgiving)
         notes = (_UNENDED,) if fragments.unended else ()
-        header.close(fragments.end)
+        if fragments.damage:
+            header.pass_over(fragments.end, fragments.damage)
+        else:
+            header.close(fragments.end, forgiving=forgiving)
         return fragments, notes + _correct(header, syntax, fragments)
     end = pixel.value + pixel.length
     if end > reader.size:
@@ -264,7 +291,7 @@ def close_header(header: Header, syntax: Syntax) -> tuple[Fragments | None, tupl
             "is truncated",
             code="E_TRUNCATED",
         )
-    header.close(end)
+    header.close(end, forgiving=forgiving)
     return None, _correct(header, syntax, None)
 
 

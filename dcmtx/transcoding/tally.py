@@ -21,12 +21,14 @@ _POOR = 40
 class Written(Record):
     """What is known about the written pixels: `ratio` counts from Bits Stored, `psnr` is in decibels.
 
+    `verified` has the libraries that decoded frames for comparison, and how many each, by name.
     `needless` says that the loss saved nothing: all frames together take no more bytes without loss.
     """
 
     ratio: float | None = None
     psnr: float | None = None
     digest: str | None = None
+    verified: tuple[tuple[str, int], ...] = ()
     digest_out: str | None = None
     needless: bool = False
     notes: tuple[Finding, ...] = ()
@@ -41,6 +43,7 @@ class Tally:
         self.cleared = 0
         self.exact = 0
         self.spare = 0
+        self._judged: dict[str, int] = {}
         self._measures = 0
         self._squares = 0.0
         self.worst = 0
@@ -54,6 +57,8 @@ class Tally:
         self.cleared += coded.cleared
         self.exact += coded.exact
         self.spare += coded.spare
+        if coded.judged:
+            self._judged[coded.judged] = self._judged.get(coded.judged, 0) + 1
         measure = coded.measure
         if measure is None:
             return
@@ -63,6 +68,10 @@ class Tally:
         self.worst = max(self.worst, measure.worst)
         self._squares += measure.squares
         self._measures += 1
+
+    def verified(self) -> tuple[tuple[str, int], ...]:
+        """Return the libraries that judged frames, by name, and how many each."""
+        return tuple(sorted(self._judged.items()))
 
     def psnr(self, samples: int, stored: int) -> float | None:
         """Return the peak signal-to-noise ratio in decibels, infinite if nothing was lost; None if unmeasured."""

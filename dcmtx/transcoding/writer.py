@@ -85,7 +85,8 @@ class Writer:
         return deflating
 
     def _write_elements(self, elements: list[Element], edits: dict[int, Edit]) -> None:
-        for piece in edited(self._dataset, elements, edits, self._plan.syntax.encoding):
+        plan = self._plan
+        for piece in edited(self._dataset, elements, edits, plan.syntax.encoding, lengths=plan.lengths):
             if isinstance(piece, Span):
                 for data in self._dataset.pieces(piece):
                     self._sink.write(data)
@@ -101,13 +102,13 @@ class Writer:
         plan, tally = self._plan, self._tally
         fmt = plan.target_format
         if fmt is None or plan.route is not Route.RECODE or not plan.syntax.encapsulated:
-            return Written()
-        if plan.decoded_format is not None:
+            return Written(verified=tally.verified())
+        if plan.decoded_format is not None and plan.palette is None:
             # The ratio counts the bits that the source stored, even if the codec was given more.
             fmt = fmt.replace(stored=min(fmt.stored, plan.decoded_format.stored))
         ratio = fmt.stored_bytes / max(tally.coded_bytes, 1)
         if not plan.irreversible:
-            return Written(ratio, notes=cleared_notes(tally))
+            return Written(ratio, verified=tally.verified(), notes=cleared_notes(tally))
         from dcmtx.rules.lossy import ratio_text
 
         self._fill("ratio", ratio_text(fmt.stored_bytes, tally.coded_bytes).encode("ascii"), b" ")
@@ -117,7 +118,7 @@ class Writer:
         psnr = tally.psnr(fmt.pixels * fmt.samples * fmt.frames, fmt.stored)
         needless = plan.exact is not None and tally.spare <= tally.coded_bytes
         notes = loss_notes(plan, tally, ratio, psnr) + cleared_notes(tally)
-        return Written(ratio, psnr, needless=needless, notes=notes)
+        return Written(ratio, psnr, verified=tally.verified(), needless=needless, notes=notes)
 
     def _fill(self, key: str, value: bytes, pad: bytes) -> None:
         for offset, width in self._slots.get(key, []):

@@ -16,7 +16,7 @@ _dcmtx() {
     fi
     if ((COMP_CWORD > 1)); then
         case ${COMP_WORDS[1]} in
-            convert | syntaxes | audit | serve | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
+            convert | info | rewrap | syntaxes | audit | serve | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case $command:$before in
@@ -31,24 +31,43 @@ _dcmtx() {
         convert:--progression) COMPREPLY=($(compgen -W "LRCP RLCP RPCL PCRL CPRL" -- "$word")); return ;;
         convert:--tile) return ;;
         convert:--code-block) return ;;
+        convert:--tile-parts) COMPREPLY=($(compgen -W "resolution all" -- "$word")); return ;;
+        convert:--effort) return ;;
         convert:--uid) COMPREPLY=($(compgen -W "auto keep new" -- "$word")); return ;;
         convert:--offset-table) COMPREPLY=($(compgen -W "auto basic extended empty" -- "$word")); return ;;
+        convert:--fragment-size) return ;;
         convert:--overlays) COMPREPLY=($(compgen -W "extract refuse" -- "$word")); return ;;
-        convert:--icon) COMPREPLY=($(compgen -W "follow drop" -- "$word")); return ;;
+        convert:--icon) COMPREPLY=($(compgen -W "follow drop generate" -- "$word")); return ;;
         convert:--signatures) COMPREPLY=($(compgen -W "refuse remove" -- "$word")); return ;;
         convert:--unused-bits) COMPREPLY=($(compgen -W "refuse keep clear" -- "$word")); return ;;
         convert:--one-bit) COMPREPLY=($(compgen -W "refuse allow" -- "$word")); return ;;
         convert:--word-order) COMPREPLY=($(compgen -W "refuse 16 32 64" -- "$word")); return ;;
+        convert:--photometric) COMPREPLY=($(compgen -W "MONOCHROME1 MONOCHROME2 RGB YBR_FULL YBR_FULL_422 YBR_RCT YBR_ICT" -- "$word")); return ;;
+        convert:--planar) return ;;
         convert:--no-pixels) COMPREPLY=($(compgen -W "native skip fail" -- "$word")); return ;;
+        convert:--remove) COMPREPLY=($(compgen -W "none private retired private,retired" -- "$word")); return ;;
+        convert:--lengths) COMPREPLY=($(compgen -W "keep explicit undefined" -- "$word")); return ;;
+        convert:--charset) COMPREPLY=($(compgen -W "keep utf-8" -- "$word")); return ;;
+        convert:--assume) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
         convert:--fallback) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
-        convert:--decoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs pyjpegls pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle zlib" -- "$word")); return ;;
-        convert:--encoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal pyjpegls pylibjpeg-openjpeg pylibjpeg-rle" -- "$word")); return ;;
+        convert:--verify) COMPREPLY=($(compgen -W "sampled strict none" -- "$word")); return ;;
+        convert:--decoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal ojph pyjpegls pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle zlib" -- "$word")); return ;;
+        convert:--encoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal ojph pyjpegls pylibjpeg-openjpeg pylibjpeg-rle" -- "$word")); return ;;
+        convert:--sync) COMPREPLY=($(compgen -W "batch always none" -- "$word")); return ;;
         convert:-j|convert:--jobs) return ;;
         convert:--memory) return ;;
         convert:--timeout) return ;;
         convert:-i|convert:--input) _dcmtx_files "$word"; return ;;
         convert:-o|convert:--output) _dcmtx_files "$word"; return ;;
         convert:--report) _dcmtx_files "$word"; return ;;
+        rewrap:--relabel) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
+        rewrap:--offset-table) COMPREPLY=($(compgen -W "auto basic extended empty" -- "$word")); return ;;
+        rewrap:--fragment-size) return ;;
+        rewrap:--icon) COMPREPLY=($(compgen -W "follow drop generate" -- "$word")); return ;;
+        rewrap:-j|rewrap:--jobs) return ;;
+        rewrap:--memory) return ;;
+        rewrap:--timeout) return ;;
+        rewrap:--report) _dcmtx_files "$word"; return ;;
         audit:--was) return ;;
         audit:-j|audit:--jobs) return ;;
         audit:--timeout) return ;;
@@ -61,7 +80,9 @@ _dcmtx() {
     esac
     if [[ $word == -* ]]; then
         case $command in
-            convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --uid --offset-table --overlays --icon --signatures --unused-bits --one-bit --word-order --no-pixels --fallback -F --force --verify --no-verify --decoder --encoder -n --no-clobber -j --jobs --memory --resume --fail-fast --timeout --dry-run -i --input -o --output --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
+            convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --uid --offset-table --fragment-size --overlays --icon --signatures --unused-bits --one-bit --word-order --apply-palette --photometric --planar --no-pixels --remove --lengths --charset --dataset-only --assume --ignore-errors --fallback -F --force --verify --no-verify --decoder --encoder --sync -n --no-clobber -j --jobs --memory --resume --fail-fast --update-references --timeout --isolate --dry-run -i --input -o --output --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
+            info) COMPREPLY=($(compgen -W "--decode --json --strict -h --help" -- "$word")); ;;
+            rewrap) COMPREPLY=($(compgen -W "--relabel --offset-table --fragment-size --icon -n --no-clobber -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
             audit) COMPREPLY=($(compgen -W "--pixels --was -j --jobs --timeout --json --proof --resume --quiet -h --help" -- "$word")); ;;
             serve) COMPREPLY=($(compgen -W "--socket -j --jobs --log-format --status --json --unit --client-source -h --help" -- "$word")); ;;
@@ -75,6 +96,8 @@ _dcmtx() {
     fi
     case $command in
         convert) _dcmtx_files "$word"; ;;
+        info) _dcmtx_files "$word"; ;;
+        rewrap) _dcmtx_files "$word"; ;;
         syntaxes) ;;
         audit) _dcmtx_files "$word"; ;;
         serve) ;;
@@ -83,7 +106,7 @@ _dcmtx() {
         completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")); ;;
         hook) COMPREPLY=($(compgen -W "orthanc-python orthanc-lua orthanc-c" -- "$word")); ;;
     esac
-    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert syntaxes audit serve as link completion hook" -- "$word"))
+    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info rewrap syntaxes audit serve as link completion hook" -- "$word"))
 }
 
 complete -F _dcmtx dcmtx

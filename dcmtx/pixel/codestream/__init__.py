@@ -12,7 +12,10 @@ from __future__ import annotations
 from dcmtx.errors import InputError
 from dcmtx.pixel.codestream.header import Codestream, Transform, box
 
-__all__ = ["END", "KINDS", "NAMES", "Codestream", "Transform", "check_end", "ends_frame", "inspect", "starts_frame"]
+__all__ = [
+    "END", "KINDS", "NAMES", "Codestream", "Transform", "check_end", "ends_frame", "inspect", "starts_frame",
+    "with_end",
+]  # fmt: skip
 
 
 def inspect(family: str, data: bytes, *, samples: int = 1) -> Codestream:
@@ -108,3 +111,12 @@ def check_end(stream: Codestream, data: bytes) -> Codestream:
             f"its {NAMES[stream.kind]} codestream ends early; the pixel data is truncated", code="E_TRUNCATED"
         )
     return stream if end == stream.end else stream.replace(end=end)
+
+
+def with_end(stream: Codestream, data: bytes) -> Codestream:
+    """Return a complete stream with its exact `end`: the pad byte of JPEG is behind it too. `check_end` came before."""
+    if stream.kind not in ("jpeg", "jpegls"):
+        return stream
+    from dcmtx.pixel import ends
+
+    return stream.replace(end=ends.in_scans(data, stream) or stream.end)

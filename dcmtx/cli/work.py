@@ -1,0 +1,106 @@
+"""What the commands have in common that make one file from another: one in this process, many in workers."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dcmtx.cli import finished, outcome
+from dcmtx.cli.output import Output
+from dcmtx.errors import CodecError, DcmtxError, ExitStatus
+
+if TYPE_CHECKING:
+    from dcmtx.transcoding.job import Job
+
+
+def carry_out(paths: Sequence[str], options: dict[str, Any], make: Callable[..., Job]) -> int:
+    """Do what a command line asks for, file by file, and return the exit status.
+
+    `paths` are the sources and, last, the destination. `make` returns the job from one source to one destination, given
+    those of `options` that are no options of a batch or of what is told; of a batch, it is the pattern.
+    """
+    if options["quiet"] and options["verbose"]:
+        raise click.UsageError("--quiet and --verbose exclude each other")
+    if len(paths) < 2:
+        raise click.UsageError(f"no {'DST' if paths else 'SRC and no DST'}; name the file or directory to write")
+    *sources, destination = paths
+    isolate = options.pop("isolate")
+    resume, fail_fast, timeout = options.pop("resume"), options.pop("fail_fast"), options.pop("timeout")
+    update_references = options.pop("update_references", False)
+    output = Output(
+        options.pop("as_json"), options.pop("report"), options.pop("quiet"), options.pop("verbose"), goes_on=resume
+    )
+    if output.as_json and destination == "-":
+        raise click.UsageError("--json writes to standard output, where the file goes; use --report")
+    several = len(sources) > 1 or (sources[0] != "-" and os.path.isdir(sources[0]))
+    options["clobber"] = not options.pop("no_clobber")
+    if not several and sources[0] != "-" and destination != "-" and os.path.isdir(destination):
+        destination = os.path.join(destination, os.path.basename(sources[0]))
+    if output.report is not None:
+        from dcmtx.cli.reports import check_place
+
+        check_place(output.report, sources, destination)
+    pattern = make(sources[0], destination, digest=output.wants_records, **options)
+    if timeout is not None and math.isnan(timeout):
+        raise click.UsageError("--timeout is no number of seconds")
+    if several or timeout is not None or resume or update_references:
+        from dcmtx.cli.batch import convert_many
+
+        return convert_many(
+            sources,
+            destination,
+            pattern,
+            output,
+            resume=resume,
+            fail_fast=fail_fast,
+            timeout=timeout,
+            update_references=update_references,
+        )
+    with output:
+        return _isolated(pattern, output) if isolate else _do(pattern, output)
+
+
+def _isolated(pattern: Job, output: Output) -> int:
+    """Make one file in a process of its own; in this one, if it is a process of its own already."""
+    from dcmtx.pool import isolation
+
+    try:
+        if not isolation.is_possible():
+            return _do(pattern, output)
+        sys.stdout.flush()
+        return isolation.run(lambda: finished(outcome(lambda: _do(pattern, output))))
+    except CodecError as error:
+        # The child is gone, with what it would have told and removed.
+        if error.code == "E_CRASH" and error.path is None:
+            error.path = pattern.src
+            _remove_temporary(pattern)
+            output.record(error, pattern.src, pattern.dst)
+        raise
+
+
+def _do(pattern: Job, output: Output) -> int:
+    from dcmtx.cli.frames import FrameProgress
+    from dcmtx.transcoding.job import run
+
+    try:
+        with FrameProgress(quiet=output.quiet) as frames:
+            result = run(pattern, watch=frames.advance)
+    except DcmtxError as error:
+        output.record(error, pattern.src, pattern.dst)
+        raise
+    output.record(result, pattern.src, pattern.dst)
+    output.tell(result)
+    return ExitStatus.OK
+
+
+def _remove_temporary(pattern: Job) -> None:
+    from dcmtx.place.temporary import remove_stale, temporary_name
+
+    if pattern.dst != "-":
+        directory, name = os.path.split(os.path.realpath(pattern.dst))
+        remove_stale(os.path.join(directory, temporary_name(name)))

@@ -1,0 +1,75 @@
+"""Which decoders judge the frames that an encoder wrote."""
+
+from __future__ import annotations
+
+from dcmtx.codec.row import Row
+from dcmtx.codec.table import DECODERS
+from dcmtx.errors import UnsupportedError
+from dcmtx.pixel.format import PixelFormat
+from dcmtx.policy import JUDGED_EVERY, Verify
+from dcmtx.record import Record
+from dcmtx.syntax import Syntax
+
+
+class Judges(Record):
+    """The decoders that verify the frames of one file.
+
+    `judge` has the first frame and every `JUDGED_EVERY`th, `checker`, which is faster, the frames between. Without a
+    checker the judge has them all; without a judge nothing is verified.
+    """
+
+    judge: Row | None = None
+    checker: Row | None = None
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        if self.judge is None:
+            return "not verified"
+        if self.checker is None:
+            return f"verify by {_name(self.judge)}"
+        return f"verify by {_name(self.judge)}, all but one frame in {JUDGED_EVERY} by {_name(self.checker)}"
+
+    def rows(self) -> tuple[Row, ...]:
+        """Return the decoders that there are."""
+        return tuple(row for row in (self.judge, self.checker) if row is not None)
+
+
+NOBODY = Judges()
+
+
+def _name(row: Row) -> str:
+    return row.backend if row.library == row.backend else f"{row.backend} ({row.library})"
+
+
+def choose(syntax: Syntax, fmt: PixelFormat, encoder: Row, verify: Verify) -> Judges:
+    """Return the decoders that verify what `encoder` writes: frames of format `fmt`.
+
+    Raises UnsupportedError where no decoder can, or where `verify` is strict and only the encoder's own library can.
+    """
+    if verify is Verify.NONE:
+        return NOBODY
+    if verify is Verify.STRICT and encoder.native:
+        return Judges(_other(syntax, fmt, encoder))
+    judge = DECODERS.choose(syntax.uid, syntax.label, fmt, encoder.judge or None)
+    if fmt.frames == 1:
+        return Judges(judge)
+    return Judges(judge, next((row for row in _usable(syntax, fmt) if row.backend in encoder.checkers), None))
+
+
+def _usable(syntax: Syntax, fmt: PixelFormat) -> list[Row]:
+    """Return the decoders that are installed and take the format, preferred first."""
+    return [
+        row for row in DECODERS.rows(syntax.uid) if not row.limits.reason(fmt) and row.is_installed() and row.at_hand()
+    ]
+
+
+def _other(syntax: Syntax, fmt: PixelFormat, encoder: Row) -> Row:
+    """Return the preferred decoder of another library than the encoder's."""
+    for row in _usable(syntax, fmt):
+        if row.library != encoder.library:
+            return row
+    raise UnsupportedError(
+        f"--verify strict: no library but {encoder.library}, which encodes it, decodes {syntax.label} here",
+        advice="leave out strict",
+        code="E_BACKEND",
+    )
