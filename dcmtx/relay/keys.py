@@ -96,7 +96,8 @@ LISTEN = Section(
             "How many associations at a time. More are rejected, and may try again.", example="64"),
         Key("maximum-pdu", values.whole(4096, 1 << 20), "The longest PDU that senders may send, in bytes.",
             example="131072"),
-        Key("artim", values.seconds(0.1, 600), "How long a connection may ask for no association.", example='"5 s"'),
+        Key("artim", values.seconds(0.1, 600), "How long a new connection may take to ask for an association.",
+            example='"5 s"'),
         Key("timeout", values.seconds(0.1, 86400), "How long an association may be silent.", example='"60 s"'),
     ), set=True,
 )  # fmt: skip
