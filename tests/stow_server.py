@@ -41,11 +41,12 @@ class StowServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.handle_error = lambda *_: None
+        self.port = self._server.server_address[1]
         scheme = "http"
         if context is not None:
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
             scheme = "https"
-        self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}/dicom-web"
+        self.url = f"{scheme}://127.0.0.1:{self.port}/dicom-web"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self) -> Self:
