@@ -21,6 +21,7 @@ from dcmtx.relay.reception import Desk
 from dcmtx.relay.routing import Router
 from dcmtx.relay.spool import Spool
 from dcmtx.relay.state import snapshot
+from dcmtx.relay.tls import client_context
 from dcmtx.relay.transcode import Transcoder
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class Relay:
         self.started = time.time()
         self.pid = os.getpid()
         self._ended = threading.Event()
+        for each in config.destinations:
+            if each.tls is not None:
+                # What is wrong with a file is told now, and not when the first instance is to be sent.
+                client_context(each.tls)
         # First, while nothing here would be harmed by a fork.
         self._transcoder = Transcoder(config.jobs, transcoding, modules)
         self.spool = Spool(config.spool.path, [each.name for each in config.destinations])

@@ -10,6 +10,7 @@ The limits are the kernel's, so that no thread polls and no peer can stall one f
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -78,6 +79,7 @@ class Wire:
         self._end = 0
         self._deadline: float | None = None
         self._receive = 0.0
+        self._stopped = False
         for level, option in ((socket.IPPROTO_TCP, socket.TCP_NODELAY), (socket.SOL_SOCKET, socket.SO_KEEPALIVE)):
             connection.setsockopt(level, option, 1)
         if not self._secure:
@@ -132,6 +134,8 @@ class Wire:
             self._at = self._end = 0
         if self._deadline is not None:
             self._approach()
+        if self._secure:
+            self._await()
         try:
             count = self._socket.recv_into(self._view[self._end :])
         except BlockingIOError:
@@ -141,6 +145,18 @@ class Wire:
         self._end += count
         if _QUICK is not None:
             self._socket.setsockopt(socket.IPPROTO_TCP, _QUICK, 1)
+
+    def _await(self) -> None:
+        """Wait below TLS, which takes the end that `stop_receiving` makes for an attack, and could send nothing more."""
+        assert isinstance(self._socket, ssl.SSLSocket)
+        if not self._socket.pending():
+            seconds = self._receive if self._deadline is None else self._deadline - time.monotonic()
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            if not poll.poll(max(0.0, seconds) * 1000):
+                raise TimeoutError("the peer sent nothing in time")
+            if self._stopped:
+                raise Ended("nothing more is received")
 
     def waiting(self) -> bool:
         """Tell whether something was received that is not taken yet."""
@@ -217,6 +233,7 @@ class Wire:
 
     def stop_receiving(self) -> None:
         """Have whoever receives here find the end of the stream; sending goes on."""
+        self._stopped = True
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._socket, socket.SHUT_RD)
 
