@@ -181,7 +181,8 @@ class Queue:
         held = Held(
             entry.id, reason, time.time(), instance=self._instance(entry), size=self._spool.size_of(entry.id)
         )  # fmt: skip
-        with open(self._reason(entry.id), "w", encoding="utf-8") as file:
+        # A full disk has no room for the reason, and must not keep the instance in the way of others.
+        with contextlib.suppress(OSError), open(self._reason(entry.id), "w", encoding="utf-8") as file:
             json.dump({"reason": reason, "since": held.since, "instance": held.instance}, file)
         os.rename(entry.path, self._aside_path(entry.id))
         self._forget(entry.id)

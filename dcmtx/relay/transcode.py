@@ -52,13 +52,14 @@ class Transcoded(Record):
 
 def perform(task: Task) -> Transcoded:
     """Run a task, in a process of the pool. Raises RefusedError if none of the syntaxes can be made of it."""
+    from dcmtx.pool import worker
     from dcmtx.transcoding.job import run
 
     began = time.perf_counter()
     refusals = []
     for wanted in task.wanted:
         try:
-            outcome = run(_job(task, wanted))
+            outcome = run(_job(task, wanted), worker.cores)
             return Transcoded(outcome.syntax_out, time.perf_counter() - began)
         except (RefusedError, UnsupportedError, UsageError) as error:
             refusals.append(f"not as {BY_UID[wanted.syntax].label}: {error.what}")
@@ -77,7 +78,8 @@ def _job(task: Task, wanted: Wanted) -> Job:
             raise RefusedError("it has lost information already, and would lose more")
         parameters = parameters_for(target, task.parameters)
     policy = Policy(no_pixels=NoPixels.FAIL, created=task.created)
-    return Job(task.source, task.target, Request(target, policy, parameters=parameters))
+    request = Request(target, policy, parameters=parameters)
+    return Job(task.source, task.target, request, workers=available_cores())
 
 
 def _has_lost(path: str) -> bool:

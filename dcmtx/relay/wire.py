@@ -147,7 +147,7 @@ class Wire:
             self._socket.setsockopt(socket.IPPROTO_TCP, _QUICK, 1)
 
     def _await(self) -> None:
-        """Wait below TLS, which takes the end that `stop_receiving` makes for an attack, and could send nothing more."""
+        """Wait below TLS, which would take the end that `stop_receiving` makes for an attack, and send nothing more."""
         assert isinstance(self._socket, ssl.SSLSocket)
         if not self._socket.pending():
             seconds = self._receive if self._deadline is None else self._deadline - time.monotonic()
@@ -218,12 +218,25 @@ class Wire:
 
     # --- the end
 
-    def abort(self, reason: AbortReason, source: int = 2) -> None:
-        """Send an A-ABORT, if that goes, and close."""
+    def abort(self, reason: AbortReason, source: int = 2, linger: float = 0.0) -> None:
+        """Send an A-ABORT, if that goes, and close.
+
+        With `linger` seconds for the peer to read it and close first (PS3.8 9.2.3, state 13): to close while something
+        is unread takes back what was sent.
+        """
         with contextlib.suppress(OSError):
             self._socket.settimeout(0.5)
             self._socket.send(abort_pdu(reason, source))
+            if linger and not self._secure:
+                self._socket.shutdown(socket.SHUT_WR)
+                self._drain(time.monotonic() + linger)
         self.close()
+
+    def _drain(self, until: float) -> None:
+        while (left := until - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            if not self._socket.recv_into(self._view):
+                return
 
     def interrupt(self) -> None:
         """Have whoever receives or sends here stop at once."""
