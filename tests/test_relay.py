@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,8 +63,9 @@ SETTINGS = {
     "implicit": {}, "jpegls": {"prefer": ["jpegls"]}, "jpegls-only": {"prefer": ["jpegls"]}, "two": {}, "classes": {},
     "lossy": LOSSY, "learnt": {"prefer": ["jpegls"]}, "pynetdicom": {"prefer": ["rle"]}, "moods": {"prefer": ["rle"]},
     "moods-rle": {"prefer": ["rle"]}, "accept": {"prefer": ["jpegls"], "accept": ["implicit", "jpegls"]},
-    "several": {"associations": 4, "prefer": ["jpegls"]}, "refuses": {"prefer": ["jpegls"]}, "orthanc": {},
-    "flood": {}, "hold": {}, "private": {}, "small": {}, "twice": {},
+    "several": {"associations": 4, "prefer": ["jpegls"]}, "refuses": {"prefer": ["jpegls"]},
+    "private": {}, "twice": {}, "only": {"prefer": ["jpegls"]}, "before": {"prefer": ["jpegls"]},
+    "full": {"hold-after": 1}, "counts": {},
 }  # fmt: skip
 
 
@@ -273,6 +276,62 @@ def test_what_cannot_have_the_preferred_syntax_goes_in_the_next(what, house):
         wait_until(lambda: image.sop_instance in destination.taken())
         there = destination.taken()[image.sop_instance]
         assert (there.syntax, there.data) == (EXPLICIT, data)
+
+
+def test_a_report_is_held_where_only_compressed_images_are_taken(house):
+    image = instance(945, sop_class="1.2.840.10008.5.1.4.1.1.88.11")
+    data = data_set(image)
+    data = data[: data.index(b"\x28\x00\x02\x00")]
+    with Destination(port=house.ports["only"], takes=takes(dicom.JPEGLS)):
+        with associate(house.relay.port, [(image.sop_class, EXPLICIT)], calling="ONLY") as sender:
+            assert sender.store(1, data, image.sop_instance, sop_class=image.sop_class) == 0
+        (held,) = wait_until(lambda: house.relay.held("only"))
+        assert "not as jpegls-lossless" in held["reason"]
+        assert "no pixel" in held["reason"].lower()
+
+
+def test_what_is_known_to_be_wanted_is_made_before_the_association_is_asked_for(house):
+    """The destination is away when the second instance comes, and what it takes is known from the first."""
+    with Destination(port=house.ports["before"]) as destination:
+        store(house, "before", instance(946))
+        wait_until(destination.taken)
+        house.relay.until_empty("before")
+        wait_until(lambda: destination.open == 0)
+    store(house, "before", instance(947))
+    wait_until(house.relay.leftovers)
+    assert len(house.relay.queued("before")) == 1
+    with Destination(port=house.ports["before"]) as destination:
+        wait_until(destination.taken)
+        assert destination.received[0].syntax == dicom.JPEGLS
+        wait_until(lambda: not house.relay.leftovers())
+
+
+def test_what_has_no_room_for_too_long_is_held(house):
+    with Destination(port=house.ports["full"], answer=lambda *_: 0xA700) as destination:
+        store(house, "full", instance(948))
+        (held,) = wait_until(lambda: house.relay.held("full"))
+        assert "A700" in held["reason"]
+        assert len(destination.received) >= 2
+
+
+def test_the_state_tells_what_has_come_to_pass(house):
+    """By the command line, as JSON, and as a reader of Prometheus has it."""
+    line = [sys.executable, "-m", "dcmtx", "relay", "status", "--json", "--spool", str(house.relay.spool)]
+    with Destination(port=house.ports["counts"], answer=lambda uid, _: 0x0122 if uid == "1.2.3.1" else 0) as there:
+        store(house, "counts", instance(1), instance(2), instance(3))
+        wait_until(lambda: len(there.taken()) == 2)
+        wait_until(lambda: house.relay.held("counts"))
+        house.relay.until_empty("counts")
+    ran = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    state = json.loads(ran.stdout)
+    assert state["received"]["COUNTS"] == 3
+    one = state["destinations"]["counts"]
+    assert one["delivered"] == {EXPLICIT: 2}
+    assert one["refused"] == {"0122": 1}
+    assert (one["queue"], one["state"], one["bytes"]) == (0, "up", 0)
+    (held,) = one["held"]
+    assert held["instance"] == "1.2.3.1"
+    assert state["spool_bytes"] >= held["bytes"] > 8000
 
 
 # --- what codecs do ------------------------------------------------------------------------------------------------

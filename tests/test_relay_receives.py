@@ -23,6 +23,7 @@ from peers import (
     Sender,
     associate,
     command,
+    contexts_of,
     data_set,
     item,
     pdu,
@@ -264,6 +265,38 @@ def test_nothing_is_stored_by_the_context_for_verification(relay, numbers):
 def test_before_an_association_all_but_a_request_is_aborted(sent, reason, relay):
     with Sender(relay.port) as sender:
         assert aborted(sender.send(sent)) == (2, reason)
+
+
+@pytest.mark.parametrize(
+    ("contexts", "options", "results"),
+    [
+        ([], {}, []),
+        ([(CT, [])], {}, [4]),
+        ([("1.2.03.4", [IMPLICIT])], {}, [0]),
+        ([("", [IMPLICIT])], {}, None),
+        ([(CT, [IMPLICIT])], {"calling": "\xe4"}, None),
+        ([(CT, [IMPLICIT])], {"calling": " "}, None),
+        ([(CT, [IMPLICIT])] * 130, {}, None),
+    ],
+    ids=["without contexts", "without syntaxes", "with an odd UID", "with an empty UID", "with an umlaut in a title",
+         "with an empty title", "with ids beyond a byte"],
+)  # fmt: skip
+def test_odd_requests_are_answered_or_aborted_and_the_log_stays_a_log(contexts, options, results, relay):
+    with Sender(relay.port) as sender:
+        try:
+            asked = request(contexts, **options)
+        except struct.error:
+            # Nobody can write such an id; the first that comes again is odd enough.
+            asked = request(contexts[:128], **options)
+            asked = asked.replace(struct.pack(">BxHBxxx", 0x20, 47, 255), struct.pack(">BxHBxxx", 0x20, 47, 254))
+        sender.send(asked)
+        kind, body = sender.read()
+        if results is None:
+            assert kind in (ABORT, AC)
+        else:
+            assert kind == AC
+            assert [result for result, _, _ in contexts_of(body).values()] == results
+    assert relay.events("start")
 
 
 def test_an_abort_before_an_association_ends_the_connection(relay):

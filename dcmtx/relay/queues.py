@@ -174,6 +174,10 @@ class Queue:
                 self._there.remove(identifier)
                 self._bytes -= self._spool.size_of(identifier)
 
+    def know(self, identifier: str, instance: str) -> None:
+        """Note the SOP Instance UID of an entry that was there before this relay started."""
+        self._spool.know(identifier, instance)
+
     # --- what is held
 
     def hold(self, entry: Entry, reason: str) -> None:

@@ -68,7 +68,7 @@ def perform(task: Task) -> Transcoded:
 
 def _job(task: Task, wanted: Wanted) -> Job:
     from dcmtx.planning.request import Request, Target, parameters_for
-    from dcmtx.policy import NoPixels, Policy
+    from dcmtx.policy import NoPixels, Policy, Sync
     from dcmtx.transcoding.job import Job
 
     target = Target(wanted.syntax, (BY_UID[wanted.syntax],))
@@ -77,7 +77,8 @@ def _job(task: Task, wanted: Wanted) -> Job:
         if _has_lost(task.source):
             raise RefusedError("it has lost information already, and would lose more")
         parameters = parameters_for(target, task.parameters)
-    policy = Policy(no_pixels=NoPixels.FAIL, created=task.created)
+    # After a crash of the machine it is made again.
+    policy = Policy(no_pixels=NoPixels.FAIL, created=task.created, sync=Sync.NONE)
     request = Request(target, policy, parameters=parameters)
     return Job(task.source, task.target, request, workers=available_cores())
 
