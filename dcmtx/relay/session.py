@@ -97,6 +97,9 @@ class Session:
                 wire.abort(AbortReason.NONE, linger=_LINGER)
             elif self._accepted:
                 self._note("lost", str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it was, its sender is told, and the others go on
+            self._note("bug", f"a bug in dcmtx: {error!r}; please report it")
+            wire.abort(AbortReason.NONE, linger=_LINGER)
         finally:
             wire.close()
 
