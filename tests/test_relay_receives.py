@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 import struct
 import zlib
@@ -444,6 +446,43 @@ def test_a_sender_that_does_not_read_its_answers_is_ended(relay, numbers):
             return False
 
         wait_until(is_ended)
+
+
+def damaged(whole: bytes, chance: random.Random) -> bytes:
+    """Return a conversation with a few bytes changed, left out, doubled or cut off."""
+    data = bytearray(whole)
+    for _ in range(chance.choice((1, 1, 2, 5))):
+        # Most of it is pixels, of which a byte means nothing.
+        at = chance.randrange(min(len(data), 1200))
+        kind = chance.randrange(5)
+        if kind == 0:
+            data[at] = chance.randrange(256)
+        elif kind == 1:
+            data[at : at + 4] = chance.choice((b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff"))
+        elif kind == 2:
+            del data[at : at + chance.randrange(1, 40)]
+        elif kind == 3:
+            data[at:at] = data[at : at + chance.randrange(1, 40)]
+        else:
+            del data[max(at, 10) :]
+    return bytes(data)
+
+
+def test_no_damage_to_a_conversation_harms_the_relay(relay, destination):
+    """The sender sends it all at once, closes its side, and reads what there is to read."""
+    chance = random.Random(20)
+    image = instance(123_456, size=8)
+    store = pdu(DATA, pdv(1, 3, store_command(CT, image.sop_instance)) + pdv(1, LAST, data_set(image)))
+    whole = request([(CT, [EXPLICIT, IMPLICIT])]) + store + store + pdu(RELEASE, bytes(4))
+    for _ in range(300):
+        with Sender(relay.port) as sender, contextlib.suppress(ConnectionError, BrokenPipeError):
+            sender.send(damaged(whole, chance))
+            sender.socket.shutdown(socket.SHUT_WR)
+            while sender.socket.recv(1 << 16):
+                pass
+    wait_until(lambda: not relay.leftovers())
+    assert not relay.events("bug")
+    relay.until_empty()
 
 
 def test_the_relay_works_still(relay, destination, tmp_path):
