@@ -199,7 +199,12 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 def associate(port: int, contexts: Sequence[tuple[str, str | Sequence[str]]], **options: object) -> Sender:
     """Return a new association; a syntax alone stands for a list of one."""
     lists = [(abstract, [each] if isinstance(each, str) else each) for abstract, each in contexts]
-    return Sender(port).associate(lists, **options)
+    sender = Sender(port)
+    try:
+        return sender.associate(lists, **options)
+    except BaseException:
+        sender.socket.close()
+        raise
 
 
 def data_set(image: dicom.Image) -> bytes:

@@ -17,8 +17,6 @@ def main() -> None:
     pace = settings.pop("pace")
     pace["tries"] = tuple(pace["tries"])
     more = settings.pop("more")
-    for module in more.pop("modules", ()):
-        sys.path.insert(0, module)
     config = configuration(settings).replace(log_format=LogFormat.JSON)
     Relay(config, Pace(**pace), **more).run()
 

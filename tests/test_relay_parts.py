@@ -125,6 +125,8 @@ def test_a_restart_finds_what_waits_and_what_is_held_and_nothing_that_was_not_co
         assert (held.reason, held.instance) == ("status 0122", "1.2.1")
         size = os.path.getsize(again.queue("a").held_path(held.id))
         assert again.bytes == 3 * size
+        # What was queued before is known again, when it was looked at.
+        assert put(again, uid="1.2.3") == ()
         # Ids go on behind those that are there.
         put(again, uid="1.2.9")
         assert again.queue("a").take().id > held.id

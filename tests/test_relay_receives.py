@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 import struct
 import zlib
@@ -23,6 +25,7 @@ from peers import (
     Sender,
     associate,
     command,
+    contexts_of,
     data_set,
     item,
     pdu,
@@ -266,6 +269,45 @@ def test_before_an_association_all_but_a_request_is_aborted(sent, reason, relay)
         assert aborted(sender.send(sent)) == (2, reason)
 
 
+def with_an_even_id() -> bytes:
+    asked = request([(CT, [IMPLICIT])] * 2)
+    at = asked.index(struct.pack(">BBBBB", 3, 0, 0, 0, 0x30))
+    return asked[:at] + b"\4" + asked[at + 1 :]
+
+
+def with_an_id_twice() -> bytes:
+    return with_an_even_id().replace(b"\4\0\0\0\x30", b"\1\0\0\0\x30")
+
+
+@pytest.mark.parametrize(
+    ("asked", "results"),
+    [
+        (request([]), []),
+        (request([(CT, [])]), [4]),
+        (request([("1.2.03.4", [IMPLICIT])]), [0]),
+        (request([("", [IMPLICIT])]), [3]),
+        (request([("a private class", [IMPLICIT])]), [3]),
+        (request([(CT, [IMPLICIT])], calling="\xe4"), None),
+        (request([(CT, [IMPLICIT])], calling=" "), None),
+        (with_an_even_id(), None),
+        (with_an_id_twice(), None),
+    ],
+    ids=["without contexts", "without syntaxes", "with an odd UID", "with an empty UID", "with words for a UID",
+         "with an umlaut in a title", "with an empty title", "with an even id", "with an id twice"],
+)  # fmt: skip
+def test_odd_requests_are_answered_or_aborted_and_the_log_stays_a_log(asked, results, relay):
+    with Sender(relay.port) as sender:
+        sender.send(asked)
+        if results is None:
+            assert aborted(sender) == (2, 6)
+        else:
+            kind, body = sender.read()
+            assert kind == AC
+            assert [result for result, _, _ in contexts_of(body).values()] == results
+    assert relay.events("start")
+    assert not relay.events("bug")
+
+
 def test_an_abort_before_an_association_ends_the_connection(relay):
     with Sender(relay.port) as sender:
         sender.send(pdu(ABORT, bytes(4)))
@@ -404,6 +446,43 @@ def test_a_sender_that_does_not_read_its_answers_is_ended(relay, numbers):
             return False
 
         wait_until(is_ended)
+
+
+def damaged(whole: bytes, chance: random.Random) -> bytes:
+    """Return a conversation with a few bytes changed, left out, doubled or cut off."""
+    data = bytearray(whole)
+    for _ in range(chance.choice((1, 1, 2, 5))):
+        # Most of it is pixels, of which a byte means nothing.
+        at = chance.randrange(min(len(data), 1200))
+        kind = chance.randrange(5)
+        if kind == 0:
+            data[at] = chance.randrange(256)
+        elif kind == 1:
+            data[at : at + 4] = chance.choice((b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff"))
+        elif kind == 2:
+            del data[at : at + chance.randrange(1, 40)]
+        elif kind == 3:
+            data[at:at] = data[at : at + chance.randrange(1, 40)]
+        else:
+            del data[max(at, 10) :]
+    return bytes(data)
+
+
+def test_no_damage_to_a_conversation_harms_the_relay(relay, destination):
+    """The sender sends it all at once, closes its side, and reads what there is to read."""
+    chance = random.Random(20)
+    image = instance(123_456, size=8)
+    store = pdu(DATA, pdv(1, 3, store_command(CT, image.sop_instance)) + pdv(1, LAST, data_set(image)))
+    whole = request([(CT, [EXPLICIT, IMPLICIT])]) + store + store + pdu(RELEASE, bytes(4))
+    for _ in range(300):
+        with Sender(relay.port) as sender, contextlib.suppress(ConnectionError, BrokenPipeError):
+            sender.send(damaged(whole, chance))
+            sender.socket.shutdown(socket.SHUT_WR)
+            while sender.socket.recv(1 << 16):
+                pass
+    wait_until(lambda: not relay.leftovers())
+    assert not relay.events("bug")
+    relay.until_empty()
 
 
 def test_the_relay_works_still(relay, destination, tmp_path):

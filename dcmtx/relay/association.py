@@ -72,12 +72,15 @@ def parse_request(body: bytes) -> Requested:
     try:
         items = pdu.user_information.user_data if pdu.user_information is not None else []
         kinds = {type(item).__name__ for item in items}
+        ids = [item.context_id for item in pdu.presentation_context]
+        if any(not identifier % 2 for identifier in ids) or len(set(ids)) < len(ids):
+            raise Malformed("ids of presentation contexts are odd, and each is there once")
         return Requested(
             str(pdu.calling_ae_title).strip(),
             str(pdu.called_ae_title).strip(),
             tuple(
                 Proposed(item.context_id, str(item.abstract_syntax or ""), tuple(map(str, item.transfer_syntax)))
-                for item in pdu.presentation_context[:MOST_CONTEXTS]
+                for item in pdu.presentation_context
             ),
             application=str(pdu.application_context_name or ""),
             maximum_length=_maximum_length(items),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
+import resource
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +25,7 @@ from dcmtx.relay.reception import Desk
 from dcmtx.relay.routing import Router
 from dcmtx.relay.spool import Spool
 from dcmtx.relay.state import snapshot
+from dcmtx.relay.tls import client_context
 from dcmtx.relay.transcode import Transcoder
 
 if TYPE_CHECKING:
@@ -30,6 +35,14 @@ if TYPE_CHECKING:
 _TRANSCODING = 600.0
 # How long messages may take that have begun when the relay ends.
 _PATIENCE = 20.0
+
+
+def _raise_limit() -> None:
+    """Let the process open as many files as it may: an association takes two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Relay:
@@ -54,6 +67,10 @@ class Relay:
         self.started = time.time()
         self.pid = os.getpid()
         self._ended = threading.Event()
+        for each in config.destinations:
+            if each.tls is not None:
+                # What is wrong with a file is told now, and not when the first instance is to be sent.
+                client_context(each.tls)
         # First, while nothing here would be harmed by a fork.
         self._transcoder = Transcoder(config.jobs, transcoding, modules)
         self.spool = Spool(config.spool.path, [each.name for each in config.destinations])
@@ -95,9 +112,10 @@ class Relay:
     def start(self) -> None:
         """Receive and send, in threads."""
         # Not in a thread of the first association, which would be late.
-        import pynetdicom.pdu
-
-        assert pynetdicom.pdu
+        importlib.import_module("pynetdicom.pdu")
+        # What peers send is not for the log of a library, which is no event.
+        warnings.filterwarnings("ignore", module=r"(pydicom|pynetdicom)\..*")
+        _raise_limit()
         self._transcoder.start()
         for forwarder in self.forwarders.values():
             forwarder.start()

@@ -85,6 +85,7 @@ class Entry:
         """What the file says of itself. Raises OSError, and InputError if it is not DICOM."""
         if self._head is None:
             self._head = read_head(self.path)
+            self._queue.know(self.id, self._head.instance)
         return self._head
 
     @property

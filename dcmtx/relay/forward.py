@@ -109,7 +109,6 @@ class Forwarder:
                        destination=name, id=parcel.entry.id, instance=head.instance, syntax=ready.syntax,
                        seconds=round(seconds, 4), note=note)  # fmt: skip
         parcel.entry.delivered()
-        parcel.discard()
 
     def refused(self, entry: Entry, answer: Answer) -> None:
         """Have an entry that was not taken be tried again, or hold it."""
@@ -158,7 +157,13 @@ class Forwarder:
     def hold_one(self, entry: Entry, reason: str, status: str) -> None:
         """Put an entry aside."""
         name = self.destination.name
-        entry.hold(reason)
+        try:
+            entry.hold(reason)
+        except OSError as error:
+            entry.again(self.pace.most)
+            self.log.write("not held", f"{name}: {entry.id} cannot be held: {error}", destination=name, id=entry.id,
+                           reason=str(error))  # fmt: skip
+            return
         self.log.write("held", f"{name}: {entry.id} is held: {reason}", destination=name, id=entry.id, reason=reason,
                        status=status)  # fmt: skip
 
@@ -305,51 +310,46 @@ class _Sender:
         try:
             answer = self._delivery.send(parcel.entry, ready.path, ready.syntax)
         except (OSError, DcmtxError) as error:
-            self._ahead.popleft()
             self._of.hold_one(parcel.entry, f"its file cannot be read: {error}", "unreadable")
-            parcel.discard()
+            self._done(parcel)
             return
         self._obey(parcel, ready, answer, time.monotonic() - began)
 
     def _obey(self, parcel: Parcel, ready: Ready, answer: Answer, seconds: float) -> None:
         """Do what the answer says."""
         kind = answer.kind
-        if kind is AnswerKind.OTHER_SYNTAX:
-            # It stays the next one, and is made into what the delivery still believes to be taken.
-            self._of.counters.count("refused", self._destination.name, answer.code)
-            self._of.other_syntax(parcel.entry, ready, answer)
-            return
         if kind in _DOWN:
             self._close()
-            self._of.counters.count("refused", self._destination.name, answer.code)
+            self._of.counters.count("refused", self._destination.name, kind.value)
             self._of.down(answer)
             return
         if kind is AnswerKind.BROKEN:
             self._close()
             # One that ends the relay has broken it itself.
             if not self._of.stopping and not self._of.broken(parcel.entry, answer):
-                self._ahead.popleft()
-                parcel.discard()
-            return
-        self._ahead.popleft()
-        if kind is AnswerKind.DELIVERED:
-            self._of.up()
-            self._of.delivered(parcel, ready, answer, seconds)
+                self._done(parcel)
             return
         if kind is not AnswerKind.AGAIN:
             self._of.up()
-        self._of.refused(parcel.entry, answer)
-        parcel.discard()
+        if kind is AnswerKind.DELIVERED:
+            self._of.delivered(parcel, ready, answer, seconds)
+        else:
+            self._of.refused(parcel.entry, answer)
+        self._done(parcel)
 
     def _give_up(self, parcel: Parcel, unfit: Unfit) -> None:
-        self._ahead.popleft()
-        parcel.discard()
         if unfit.lasting:
-            kind = AnswerKind.HOLD if parcel.seconds else AnswerKind.NO_CONTEXT
+            kind = AnswerKind.NO_CONTEXT if unfit.no_context else AnswerKind.HOLD
             self._of.refused(parcel.entry, Answer(kind, text=unfit.reason))
         elif not self._of.stopping:
             self._of.down(Answer(AnswerKind.AGAIN, text=unfit.reason))
             parcel.entry.again()
+        self._done(parcel)
+
+    def _done(self, parcel: Parcel) -> None:
+        """Forget the first entry; not before it is known what becomes of it."""
+        self._ahead.popleft()
+        parcel.discard()
 
     def _flush(self) -> None:
         """Put back all that is not sent yet."""

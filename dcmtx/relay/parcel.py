@@ -62,10 +62,11 @@ class Ready(Record):
 
 
 class Unfit(Record):
-    """An entry that cannot be sent: `reason`; `lasting` if it never can."""
+    """An entry that cannot be sent: `reason`; `lasting` if it never can, `no_context` if it is not taken at all."""
 
     reason: str
     lasting: bool = True
+    no_context: bool = False
 
 
 class Parcel:
@@ -105,7 +106,7 @@ class Parcel:
         """Wait until it can be sent, and return what is sent, or why nothing is."""
         head = self.entry.head
         if not self._way.leads:
-            return Unfit(self._no_way())
+            return Unfit(self._no_way(), no_context=True)
         if self._answered is None:
             return Ready(self.entry.path, head.syntax)
         came = self._answered.result()

@@ -174,6 +174,10 @@ class Queue:
                 self._there.remove(identifier)
                 self._bytes -= self._spool.size_of(identifier)
 
+    def know(self, identifier: str, instance: str) -> None:
+        """Note the SOP Instance UID of an entry that was there before this relay started."""
+        self._spool.know(identifier, instance)
+
     # --- what is held
 
     def hold(self, entry: Entry, reason: str) -> None:
@@ -181,7 +185,8 @@ class Queue:
         held = Held(
             entry.id, reason, time.time(), instance=self._instance(entry), size=self._spool.size_of(entry.id)
         )  # fmt: skip
-        with open(self._reason(entry.id), "w", encoding="utf-8") as file:
+        # A full disk has no room for the reason, and must not keep the instance in the way of others.
+        with contextlib.suppress(OSError), open(self._reason(entry.id), "w", encoding="utf-8") as file:
             json.dump({"reason": reason, "since": held.since, "instance": held.instance}, file)
         os.rename(entry.path, self._aside_path(entry.id))
         self._forget(entry.id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import ssl
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -198,7 +197,7 @@ def _connect(destination: Destination) -> Wire:
             name = destination.host
             connection = secure(connection, client_context(destination.tls), timeouts.acse, host=name)
         return Wire(connection)
-    except (OSError, ssl.SSLError, ValueError) as error:
+    except (OSError, InputError, ValueError) as error:
         connection.close()
         raise _unreachable(f"there is no TLS with it: {error}") from error
 

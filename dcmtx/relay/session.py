@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # A command set is a few hundred bytes.
 _LONGEST_COMMAND = 1 << 16
+# How long a peer may take to read that its association was aborted.
+_LINGER = 1.0
 # Some peers count the header of a PDU as part of it.
 _TOLERANCE = 128
 
@@ -86,15 +88,18 @@ class Session:
         except (_Wrong, Malformed) as error:
             reason = error.reason if isinstance(error, _Wrong) else AbortReason.INVALID_PARAMETER
             self._note("aborted", str(error))
-            wire.abort(reason)
+            wire.abort(reason, linger=_LINGER)
         except TimeoutError:
             self._note("aborted", "it was silent for too long")
-            wire.abort(AbortReason.NONE)
+            wire.abort(AbortReason.NONE, linger=_LINGER)
         except (Ended, ConnectionError, ssl.SSLError) as error:
             if self._acceptor.stopping:
-                wire.abort(AbortReason.NONE)
+                wire.abort(AbortReason.NONE, linger=_LINGER)
             elif self._accepted:
                 self._note("lost", str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it was, its sender is told, and the others go on
+            self._note("bug", f"a bug in dcmtx: {error!r}; please report it")
+            wire.abort(AbortReason.NONE, linger=_LINGER)
         finally:
             wire.close()
 
@@ -138,6 +143,7 @@ class Session:
     def _await_end(self) -> None:
         """Let the peer close first, so that it has read what was sent (PS3.8 9.2.3, state 13)."""
         with contextlib.suppress(OSError):
+            self.wire.deadline(self._listen.artim)
             while self.wire.some(1 << 16):
                 pass
 
@@ -185,6 +191,7 @@ class Session:
                 self._busy = True
                 if kind == Pdu.RELEASE_RQ:
                     self.wire.send(RELEASE_RP)
+                    self._acceptor.leave(self)
                     self._await_end()
                     return
                 if kind == Pdu.ABORT:

@@ -154,7 +154,14 @@ class Spool:
                 file = self._files[identifier] = _File(size)
                 self.bytes += size
             file.names.add(name)
-            if instance:
+        if instance:
+            self.know(identifier, instance)
+
+    def know(self, identifier: str, instance: str) -> None:
+        """Note the SOP Instance UID of an instance that is here."""
+        with self._guard:
+            file = self._files.get(identifier)
+            if file is not None and not file.instance:
                 file.instance = instance
                 self._instances.setdefault(instance, set()).add(identifier)
 

@@ -6,6 +6,8 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
+from dcmtx.errors import InputError
+
 if TYPE_CHECKING:
     from dcmtx.relay.config import Tls
 
@@ -13,23 +15,46 @@ if TYPE_CHECKING:
 def server_context(tls: Tls) -> ssl.SSLContext:
     """Return the TLS of a listener; with authorities, clients must show a certificate that these have signed.
 
-    Raises OSError if a file cannot be used.
+    Raises InputError if a file cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tls.certificate, tls.key or None)
+    _load(context, tls)
     if tls.authorities:
-        context.load_verify_locations(tls.authorities)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
 def client_context(tls: Tls) -> ssl.SSLContext:
-    """Return the TLS for a destination. Raises OSError if a file cannot be used."""
-    context = ssl.create_default_context(cafile=tls.authorities or None)
+    """Return the TLS for a destination. Raises InputError if a file cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = tls.check_name
-    if tls.certificate:
-        context.load_cert_chain(tls.certificate, tls.key or None)
+    if not tls.authorities:
+        context.load_default_certs()
+    _load(context, tls)
     return context
+
+
+def _load(context: ssl.SSLContext, tls: Tls) -> None:
+    """Read what there is of files: authorities, certificate, key."""
+    for path in (tls.authorities, tls.certificate, tls.key):
+        if path:
+            try:
+                with open(path, "rb"):
+                    pass
+            except OSError as error:
+                raise InputError(f"it cannot be read: {error.strerror or error}", path=path) from error
+    try:
+        if tls.authorities:
+            context.load_verify_locations(tls.authorities)
+    except ssl.SSLError as error:
+        raise InputError(f"it has no certificates in PEM: {error}", path=tls.authorities) from error
+    try:
+        if tls.certificate:
+            context.load_cert_chain(tls.certificate, tls.key or None)
+    except ssl.SSLError as error:
+        raise InputError(
+            f"it is no certificate in PEM, or not that of the key: {error}", path=tls.certificate
+        ) from error
 
 
 def secure(

@@ -52,13 +52,14 @@ class Transcoded(Record):
 
 def perform(task: Task) -> Transcoded:
     """Run a task, in a process of the pool. Raises RefusedError if none of the syntaxes can be made of it."""
+    from dcmtx.pool import worker
     from dcmtx.transcoding.job import run
 
     began = time.perf_counter()
     refusals = []
     for wanted in task.wanted:
         try:
-            outcome = run(_job(task, wanted))
+            outcome = run(_job(task, wanted), worker.cores)
             return Transcoded(outcome.syntax_out, time.perf_counter() - began)
         except (RefusedError, UnsupportedError, UsageError) as error:
             refusals.append(f"not as {BY_UID[wanted.syntax].label}: {error.what}")
@@ -67,7 +68,7 @@ def perform(task: Task) -> Transcoded:
 
 def _job(task: Task, wanted: Wanted) -> Job:
     from dcmtx.planning.request import Request, Target, parameters_for
-    from dcmtx.policy import NoPixels, Policy
+    from dcmtx.policy import NoPixels, Policy, Sync
     from dcmtx.transcoding.job import Job
 
     target = Target(wanted.syntax, (BY_UID[wanted.syntax],))
@@ -76,8 +77,10 @@ def _job(task: Task, wanted: Wanted) -> Job:
         if _has_lost(task.source):
             raise RefusedError("it has lost information already, and would lose more")
         parameters = parameters_for(target, task.parameters)
-    policy = Policy(no_pixels=NoPixels.FAIL, created=task.created)
-    return Job(task.source, task.target, Request(target, policy, parameters=parameters))
+    # After a crash of the machine it is made again.
+    policy = Policy(no_pixels=NoPixels.FAIL, created=task.created, sync=Sync.NONE)
+    request = Request(target, policy, parameters=parameters)
+    return Job(task.source, task.target, request, workers=available_cores())
 
 
 def _has_lost(path: str) -> bool:

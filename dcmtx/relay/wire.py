@@ -10,6 +10,7 @@ The limits are the kernel's, so that no thread polls and no peer can stall one f
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -78,6 +79,7 @@ class Wire:
         self._end = 0
         self._deadline: float | None = None
         self._receive = 0.0
+        self._stopped = False
         for level, option in ((socket.IPPROTO_TCP, socket.TCP_NODELAY), (socket.SOL_SOCKET, socket.SO_KEEPALIVE)):
             connection.setsockopt(level, option, 1)
         if not self._secure:
@@ -132,6 +134,8 @@ class Wire:
             self._at = self._end = 0
         if self._deadline is not None:
             self._approach()
+        if self._secure:
+            self._await()
         try:
             count = self._socket.recv_into(self._view[self._end :])
         except BlockingIOError:
@@ -141,6 +145,18 @@ class Wire:
         self._end += count
         if _QUICK is not None:
             self._socket.setsockopt(socket.IPPROTO_TCP, _QUICK, 1)
+
+    def _await(self) -> None:
+        """Wait below TLS, which would take the end that `stop_receiving` makes for an attack, and send nothing more."""
+        assert isinstance(self._socket, ssl.SSLSocket)
+        if not self._socket.pending():
+            seconds = self._receive if self._deadline is None else self._deadline - time.monotonic()
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            if not poll.poll(max(0.0, seconds) * 1000):
+                raise TimeoutError("the peer sent nothing in time")
+            if self._stopped:
+                raise Ended("nothing more is received")
 
     def waiting(self) -> bool:
         """Tell whether something was received that is not taken yet."""
@@ -202,12 +218,25 @@ class Wire:
 
     # --- the end
 
-    def abort(self, reason: AbortReason, source: int = 2) -> None:
-        """Send an A-ABORT, if that goes, and close."""
+    def abort(self, reason: AbortReason, source: int = 2, linger: float = 0.0) -> None:
+        """Send an A-ABORT, if that goes, and close.
+
+        With `linger` seconds for the peer to read it and close first (PS3.8 9.2.3, state 13): to close while something
+        is unread takes back what was sent.
+        """
         with contextlib.suppress(OSError):
             self._socket.settimeout(0.5)
             self._socket.send(abort_pdu(reason, source))
+            if linger and not self._secure:
+                self._socket.shutdown(socket.SHUT_WR)
+                self._drain(time.monotonic() + linger)
         self.close()
+
+    def _drain(self, until: float) -> None:
+        while (left := until - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            if not self._socket.recv_into(self._view):
+                return
 
     def interrupt(self) -> None:
         """Have whoever receives or sends here stop at once."""
@@ -217,6 +246,7 @@ class Wire:
 
     def stop_receiving(self) -> None:
         """Have whoever receives here find the end of the stream; sending goes on."""
+        self._stopped = True
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._socket, socket.SHUT_RD)
 
