@@ -127,12 +127,11 @@ class Poster:
                     answer.status_code, body, found.get("content-type", ""), location=found.get("location", "")
                 )
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol) as error:
-            text = f"it cannot be reached: {error or type(error).__name__}"
-            return Answer(AnswerKind.UNREACHABLE, text=text)
+            return Answer(AnswerKind.UNREACHABLE, text=f"it cannot be reached: {_why(error)}")
         except httpx.TimeoutException as error:
             return Answer(AnswerKind.BROKEN, text=f"no answer in time ({type(error).__name__})")
         except httpx.HTTPError as error:
-            return Answer(AnswerKind.BROKEN, text=f"the connection broke: {error or type(error).__name__}")
+            return Answer(AnswerKind.BROKEN, text=f"the connection broke: {_why(error)}")
 
     def get(self, path: str) -> Reply | Answer:
         """Ask for something, to see whether somebody answers."""
@@ -141,7 +140,7 @@ class Poster:
         try:
             answer = self._client.get(self._url + path)
         except httpx.HTTPError as error:
-            return Answer(AnswerKind.UNREACHABLE, text=f"it cannot be reached: {error or type(error).__name__}")
+            return Answer(AnswerKind.UNREACHABLE, text=f"it cannot be reached: {_why(error)}")
         found = answer.headers
         return Reply(answer.status_code, answer.content[:_LONGEST_ANSWER], found.get("content-type", ""),
                      location=found.get("location", ""))  # fmt: skip
@@ -150,6 +149,16 @@ class Poster:
         """Close the connection. Another thread may do so too, to have a `post` fail."""
         with contextlib.suppress(RuntimeError, OSError):
             self._client.close()
+
+
+def _why(error: BaseException) -> str:
+    """Return what went wrong as the system says it, if it is among the causes."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, ssl.SSLError):
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__
 
 
 def pieces_of(path: str) -> Iterator[bytes]:

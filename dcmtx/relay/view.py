@@ -41,7 +41,13 @@ def _destination(name: str, state: dict[str, Any], names: Names | None) -> dict[
     if names is not None:
         for each in held:
             each["names"] = names(name, each["id"])
-    return {**state, "held": held, "held_count": len(state["held"])}
+    return {**state, "state": word(state), "held": held, "held_count": len(state["held"])}
+
+
+def word(destination: dict[str, Any]) -> str:
+    """Return the state of a destination as people should read it: one that was never called is not known to be up."""
+    called = destination["delivered"] or destination["refused"]
+    return "idle" if destination["state"] == "up" and not called else str(destination["state"])
 
 
 def _receives(state: dict[str, Any], spool: SpoolConfig | None) -> bool:
