@@ -453,7 +453,7 @@ def damaged(whole: bytes, chance: random.Random) -> bytes:
     data = bytearray(whole)
     for _ in range(chance.choice((1, 1, 2, 5))):
         # Most of it is pixels, of which a byte means nothing.
-        at = chance.randrange(min(len(data), 1200))
+        at = chance.randrange(max(1, min(len(data), 1200)))
         kind = chance.randrange(5)
         if kind == 0:
             data[at] = chance.randrange(256)
