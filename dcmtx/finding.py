@@ -65,6 +65,7 @@ CODES: dict[str, str] = {
     "N_NO_PIXEL_DATA": "an image without Pixel Data",
     "N_NO_PREAMBLE": "the file begins with its File Meta Information",
     "N_NO_SYNTAX": "the file names no transfer syntax; its data set shows one",
+    "N_ONE_LIBRARY": "there is no second library to cross-check with",
     "N_PADDING": "zeros behind the last element were dropped",
     "N_PIXEL_PADDING": "zeros behind the last frame were dropped",
     "N_PLANAR": "Planar Configuration is absent, or 1 where pixels cannot be by plane",

@@ -222,6 +222,7 @@ class Policy(Record):
     assume: str | None = None
     ignore_errors: bool = False
     verify: Verify = Verify.SAMPLED
+    cross_check: bool = False
     force: bool = False
     clobber: bool = True
     sync: Sync = Sync.BATCH
@@ -525,6 +526,12 @@ _TABLE: tuple[Option, ...] = (
         "one; strict: every frame by another library than the encoder's; none: leave it out.",
         kind=_CHOICE, choices=Verify, default=Verify.SAMPLED, flags=("--verify",), bare="sampled",
         denial="--no-verify", denied="none",
+    ),
+    Option(
+        "cross_check", _CARE,
+        "Decode each frame of SRC by a second library too, and verify each encoded frame by another one than the "
+        "encoder's; a difference is an error. What has no second library is told.",
+        default=False,
     ),
     Option("decoder", _WORK, "Decode by this backend; `dcmtx syntaxes` names them.", kind=_TEXT, metavar="NAME"),
     Option("encoder", _WORK, "Encode by this backend.", kind=_TEXT, metavar="NAME"),

@@ -36,6 +36,10 @@ def _annotated(namespace: dict[str, Any]) -> tuple[str, ...]:
         return tuple(library.call_annotate_function(annotate, library.Format.FORWARDREF))
 
 
+# Sets a field of a record, which refuses to be changed otherwise.
+_fill = object.__setattr__
+
+
 class _RecordType(type):
     """Turns annotations into slots, and their values into defaults."""
 
@@ -59,19 +63,21 @@ class Record(metaclass=_RecordType):
 
     def __init__(self, *values: Any, **named: Any) -> None:
         fields = self._fields
-        if len(values) > min(len(fields), MOST_POSITIONAL):
+        count = len(values)
+        if count > MOST_POSITIONAL or count > len(fields):
             raise TypeError(
                 f"{type(self).__name__} has {len(fields)} fields, and takes {min(len(fields), MOST_POSITIONAL)} by "
-                f"position; {len(values)} were given"
+                f"position; {count} were given"
             )
-        fill = object.__setattr__
         for field, value in zip(fields, values, strict=False):
-            fill(self, field, value)
-        for field in fields[len(values) :]:
+            _fill(self, field, value)
+        if count == len(fields) and not named:
+            return
+        for field in fields[count:]:
             if field in named:
-                fill(self, field, named.pop(field))
+                _fill(self, field, named.pop(field))
             elif field in self._defaults:
-                fill(self, field, self._defaults[field])
+                _fill(self, field, self._defaults[field])
             else:
                 raise TypeError(f"{type(self).__name__} needs {field!r}")
         if named:
@@ -79,7 +85,13 @@ class Record(metaclass=_RecordType):
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed."""
-        return type(self)(**{field: getattr(self, field) for field in self._fields} | changes)
+        kind = type(self)
+        changed = object.__new__(kind)
+        for field in kind._fields:
+            _fill(changed, field, changes.pop(field) if field in changes else getattr(self, field))
+        if changes:
+            raise TypeError(f"{kind.__name__} takes no {', '.join(map(repr, changes))}")
+        return changed
 
     def items(self) -> list[tuple[str, Any]]:
         """Return the names of the fields with their values, in order."""
@@ -106,4 +118,7 @@ class Record(metaclass=_RecordType):
 
 def _restore(kind: type[Record], *values: Any) -> Record:
     """Return a record with these values, for unpickling."""
-    return kind(**dict(zip(kind._fields, values, strict=True)))
+    record = object.__new__(kind)
+    for field, value in zip(kind._fields, values, strict=True):
+        _fill(record, field, value)
+    return record

@@ -1,9 +1,9 @@
 """Make the man pages of this directory from the commands: `python man/make.py`; `--check` says whether they are stale.
 
-One page per command of `dcmtx.cli.COMMANDS`, dcmtx.1, dcmtx-api.7 of the package's public names, the scripts that have
-shells complete, and two tables in README.md: transfer syntaxes, exit statuses. What a page says stands in docstrings,
-options and epilogs, and in the tables of transfer syntaxes and backends; there is no date, so the same code gives the
-same page.
+One page per command of `dcmtx.cli.COMMANDS`, dcmtx.1, dcmtx-api.7 of the package's public names, dcmtx-relay.toml.5 of
+the keys of a relay, the scripts that have shells complete, and two tables in README.md: transfer syntaxes, exit
+statuses. What a page says stands in docstrings, options and epilogs, and in the tables of transfer syntaxes and
+backends; there is no date, so the same code gives the same page.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from dcmtx.peers.catalog import MODULES, load
 from dcmtx.peers.table import Option as PeerOption
 from dcmtx.peers.translate import explained
 from dcmtx.policy import OPTIONS
+from dcmtx.relay import keys
+from dcmtx.relay.example import key_help
 from dcmtx.rules.catalog import ENTRIES, Mend
 from dcmtx.syntax import FAMILIES, ROOT, SYNTAXES, Loss, Syntax
 
@@ -324,6 +326,7 @@ def see_also(page: Page) -> Iterator[str]:
     ours = [title for title in ("dcmtx", *(f"dcmtx-{name}" for name in COMMANDS)) if title != page.title]
     yield ".SH SEE ALSO"
     titles = [f"\\fB{literal(title)}\\fR(1)" for title in (*ours, *ELSEWHERE)]
+    titles += [f"\\fB{literal(title)}\\fR(5)" for title in FORMAT_PAGES]
     yield ",\n".join([*titles, *(f"\\fB{literal(title)}\\fR(7)" for title in sorted([*OTHER_PAGES, ORTHANC]))])
 
 
@@ -619,6 +622,72 @@ def _peer_option(option: PeerOption) -> str:
 OTHER_PAGES: dict[str, Callable[[], str]] = {API: api_page, MIGRATING: migrating_page}
 
 
+RELAY_TEXT = """
+What `dcmtx relay --config FILE` reads: TOML, with the tables below. `dcmtx relay --example` prints such a file with
+every key explained; with --check the relay looks at the file and tries the destinations. A key or a table that nobody
+knows is an error, which names the file, the table and the key.
+
+A time is a number of seconds, or text such as "500 ms", "30 s", "5 min", "24 h" or "2 d"; a size is a number of bytes,
+or text such as "500 MB" or "10 GiB". Where a list is taken, one value alone is a list of one. In patterns * is any text
+and ? any one character, as in queries (PS3.4 C.2.2.2.4); case matters.
+"""
+RELAY_ROUTES = """
+By their numbers, private elements can be compared too. There is no condition on what is in a sequence.
+"""
+
+
+def relay_toml_page() -> str:
+    """Return the page of the configuration of a relay, made from its tables of keys."""
+    lines = [
+        f'.TH {literal(RELAY_TOML.upper())} 5 "" "dcmtx {__version__}" "dcmtx"', ".nh", ".ad l",
+        ".SH NAME", f"{literal(RELAY_TOML)} \\- the configuration of a relay",
+        ".SH DESCRIPTION", *_docstring(RELAY_TEXT),
+    ]  # fmt: skip
+    for section in keys.SECTIONS:
+        lines += [f".SH {literal(section.header) if section.path else 'AT THE TOP'}"]
+        lines += [prose(section.help)] if section.help else []
+        lines += listing((f"{bold(key.name)} = {italic(key.example)}", prose(key_help(key))) for key in section.keys)
+        if section is keys.ROUTE:
+            lines += [".TP", bold("[routes.where]"), prose(keys.WHERE_HELP), ".IP", prose(RELAY_ROUTES)]
+    lines += [".SH EXAMPLE", *example(RELAY_EXAMPLE.strip().splitlines())]
+    lines += [".SH SEE ALSO", f"\\fB{literal('dcmtx-relay')}\\fR(1)"]
+    return '.\\" Made by man/make.py; change the tables of dcmtx/relay/keys.py instead.\n' + "\n".join(lines) + "\n"
+
+
+RELAY_EXAMPLE = """
+[listen]
+address = "0.0.0.0:11112"
+
+[spool]
+path = "/var/spool/dcmtx"
+
+[http]
+address = "127.0.0.1:8042"
+
+[[destinations]]
+name = "archive"
+address = "ARCHIVE@10.0.0.5:104"
+prefer = ["jpegls"]
+
+[[destinations]]
+name = "viewer"
+kind = "stow"
+address = "https://viewer.example.org/dicom-web"
+prefer = ["htj2k"]
+
+[[routes]]
+to = ["archive"]
+
+[[routes]]
+to = ["viewer"]
+where = { Modality = ["CT", "MR"], StationName = "!TEST*" }
+"""
+
+# Pages of section 5: name, and what makes it.
+RELAY_TOML = "dcmtx-relay.toml"
+FORMAT_PAGES: dict[str, Callable[[], str]] = {RELAY_TOML: relay_toml_page}
+
+
 # Pages that are written by hand, for no command says what they say.
 ORTHANC = "dcmtx-orthanc"
 BY_HAND = frozenset([f"{ORTHANC}.7"])
@@ -640,6 +709,7 @@ def render(page: Page) -> str:
 def all_pages() -> dict[str, str]:
     """Return every page and script by file name."""
     made = {f"{page.title}.1": render(page) for page in pages()}
+    made |= {f"{name}.5": make() for name, make in FORMAT_PAGES.items()}
     return made | {f"{name}.7": make() for name, make in OTHER_PAGES.items()} | scripts()
 
 
@@ -649,7 +719,7 @@ def scripts() -> dict[str, str]:
 
 
 def _there(directory: Path) -> list[Path]:
-    found = [*directory.glob("*.[17]"), *directory.glob("completion/*")]
+    found = [*directory.glob("*.[157]"), *directory.glob("completion/*")]
     return sorted(path for path in found if path.name not in BY_HAND)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from typing import Any
 import dicom
 import numpy as np
 import pytest
-from conftest import ROOT, Ran, old_file
+from conftest import PATIENCE, ROOT, Ran, old_file
 
 from dcmtx import transcode
-from dcmtx.errors import CodecError
+from dcmtx.errors import CodecError, DcmtxError, VerifyError
 from dcmtx.transcoding import engine
+from dcmtx.transcoding.coders import Asking, Steps
+from dcmtx.transcoding.frame import EncodedFrame
 
 Command = Callable[..., Ran]
 
@@ -122,3 +125,110 @@ def test_a_process_that_is_killed_before_the_next_frame_is_submitted() -> None:
         [sys.executable, "-c", KILLED], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
     )
     assert (ran.stdout, ran.stderr, ran.returncode) == ("E_CRASH 6 BrokenProcessPool 1\n", "", 0)
+
+
+# --- the last frames, step by step -------------------------------------------------------------------------------
+
+
+class Stepwise:
+    """Work on frames of two steps, which notes what was done, and begins when all frames were submitted."""
+
+    batch = 1
+    processes = False
+
+    def __init__(self, *, failing: dict[str, BaseException] | None = None) -> None:
+        self.done: list[str] = []
+        self.whole: list[int] = []
+        self.all_there = threading.Event()
+        self._failing = failing or {}
+
+    def begin(self, number: int) -> Steps:
+        return Steps(number, self._steps(number))
+
+    def _steps(self, number: int) -> Asking:
+        for step in ("encode", "verify"):
+            yield Noting(self.done, f"{step} {number}", self._failing, self.all_there), number
+        return EncodedFrame(bytes([number]))
+
+    def code(self, numbers: list[int]) -> list[EncodedFrame | DcmtxError]:
+        self.whole += numbers
+        return [EncodedFrame(bytes(numbers))]
+
+    def warm(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Noting:
+    """A coder that notes that it was called."""
+
+    def __init__(
+        self, done: list[str], what: str, failing: dict[str, BaseException], all_there: threading.Event
+    ) -> None:
+        self._done, self._what, self._failing, self._all_there = done, what, failing, all_there
+
+    def one(self, frame: int) -> int:
+        assert self._all_there.wait(PATIENCE)
+        self._done.append(self._what)
+        if self._what in self._failing:
+            raise self._failing[self._what]
+        return frame
+
+
+def with_one_thread(work: Stepwise, frames: int, cores: int, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Have frames coded as on several cores, by one thread, so that there is an order."""
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+            submitted = super().submit(function, *arguments, **named)
+            self.count = getattr(self, "count", 0) + 1
+            if self.count == frames:
+                work.all_there.set()
+            return submitted
+
+    monkeypatch.setattr(engine, "_pool", lambda *_: engine._Workers(Pool(1), work.code, work.begin))
+    return [bytes(frame.data) for frame in engine.run(work, frames, cores, lambda: cores)]
+
+
+def test_a_core_that_finds_no_frame_verifies_one_that_another_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Stepwise()
+    assert with_one_thread(work, 3, 2, monkeypatch) == [b"\0", b"\1", b"\2"]
+    assert work.done == [f"{step} {number}" for step in ("encode", "verify") for number in range(3)]
+    assert work.whole == []
+
+
+def test_of_many_frames_only_the_last_are_done_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Stepwise()
+    work.all_there.set()
+    assert with_one_thread(work, 50, 2, monkeypatch) == [bytes([number]) for number in range(50)]
+    assert work.whole == list(range(46))
+
+
+@pytest.mark.parametrize("step", ["encode", "verify"])
+def test_a_step_that_fails_names_its_frame(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Stepwise(failing={f"{step} 1": VerifyError("it differs")})
+    with pytest.raises(VerifyError) as raised:
+        with_one_thread(work, 3, 2, monkeypatch)
+    assert raised.value.frame == 1
+
+
+def test_a_bug_in_a_step_is_raised_where_the_frame_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Stepwise(failing={"encode 0": ZeroDivisionError()})
+    with pytest.raises(ZeroDivisionError):
+        with_one_thread(work, 3, 2, monkeypatch)
+
+
+def test_frames_that_are_copied_or_rewrapped_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in.dcm").write_bytes(dicom.Image(PIXELS, 8, 8, frames=FRAMES).encode())
+    for target in ("rle", "jpegls", "j2k"):
+        transcode(tmp_path / "in.dcm", tmp_path / f"{target}.dcm", to=target)
+    monkeypatch.setattr("dcmtx.transcoding.coders.Coder.one", None)
+    monkeypatch.setattr("dcmtx.transcoding.coders.Coder.code", None)
+    for target in ("rle", "jpegls", "j2k"):
+        transcode(tmp_path / f"{target}.dcm", tmp_path / "copy.dcm", to=target)
+        outcome = transcode(tmp_path / f"{target}.dcm", tmp_path / "new.dcm", to=target, offset_table="extended")
+        assert outcome.frames == FRAMES
+    with pytest.raises(TypeError):
+        transcode(tmp_path / "rle.dcm", tmp_path / "raw.dcm", to="explicit")

@@ -272,7 +272,7 @@ def test_an_encoder_that_returns_no_codestream_is_blamed_not_the_source(
 # --- 1: a bug --------------------------------------------------------------------------------------------------
 
 PLACES = [
-    "dcmtx.transcoding.conversion.make",
+    "dcmtx.transcoding.conversion.planner",
     "dcmtx.transcoding.writer.edited",
     "dcmtx.transcoding.pixels.Layout",
     "dcmtx.place.atomic.AtomicSink.commit",

@@ -885,6 +885,8 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
             return [done.replace(data=Frame(bytes(done.data)))]
 
         monkeypatch.setattr(FrameCoder, "code", code)
+        # The last ones too, as a whole.
+        monkeypatch.setattr(FrameCoder, "begin", None)
 
     return plant
 

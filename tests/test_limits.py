@@ -357,7 +357,7 @@ def test_a_file_that_fails_when_it_is_opened_leaves_no_descriptor(
 PLACES = [
     "dcmtx.transcoding.job.peek",
     "dcmtx.transcoding.conversion.open_source",
-    "dcmtx.transcoding.conversion.make",
+    "dcmtx.transcoding.conversion.planner",
     "dcmtx.transcoding.writer.Writer.write",
 ]
 

@@ -29,7 +29,7 @@ sys.modules["make_man"] = make
 _spec.loader.exec_module(make)
 
 PAGES = make.pages()
-each_file = pytest.mark.parametrize("path", sorted(DIRECTORY.glob("*.[17]")), ids=lambda path: path.stem)
+each_file = pytest.mark.parametrize("path", sorted(DIRECTORY.glob("*.[157]")), ids=lambda path: path.stem)
 each_page = pytest.mark.parametrize("page", [pytest.param(page, id=page.title) for page in PAGES])
 
 
@@ -88,8 +88,9 @@ def test_the_table_in_readme_is_what_the_registries_say(tmp_path, monkeypatch, c
 
 
 def test_there_is_a_page_for_every_command():
-    assert {path.stem for path in DIRECTORY.glob("*.[17]")} == {
+    assert {path.stem for path in DIRECTORY.glob("*.[157]")} == {
         *make.OTHER_PAGES,
+        *make.FORMAT_PAGES,
         make.ORTHANC,
         "dcmtx",
         *(f"dcmtx-{name}" for name in COMMANDS),

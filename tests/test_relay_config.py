@@ -367,13 +367,15 @@ def test_every_key_is_in_the_example_under_its_table_and_explained(section):
 
 
 def test_every_key_of_the_example_is_read_as_it_stands_there():
-    stow = '[[destinations]]\nname = "web"\nkind = "stow"\naddress = "https://h"'
+    (proxy,) = [line for line in _uncommented(keys.DESTINATION) if line.startswith("proxy = ")]
+    stow = f'[[destinations]]\nname = "web"\nkind = "stow"\naddress = "https://h"\n{proxy}'
     parts: list[Any] = [
         *_uncommented(keys.TOP),
         "[listen]", *_uncommented(keys.LISTEN), "[[listen.accept]]", *_uncommented(keys.ACCEPT),
         "[listen.tls]", *_uncommented(keys.LISTEN_TLS), "[spool]", *_uncommented(keys.SPOOL),
         "[http]", *_uncommented(keys.HTTP),
-        "[[destinations]]", *_uncommented(keys.DESTINATION, "prefer"), 'prefer = ["jpeg", "j2k", "htj2k", "jpegls"]',
+        "[[destinations]]", *_uncommented(keys.DESTINATION, "prefer", "proxy"),
+        'prefer = ["jpeg", "j2k", "htj2k", "jpegls", "jpegxl"]',
         "[destinations.lossy]",
         # ratio and psnr exclude one another, and the predictor is of a syntax without loss.
         *_uncommented(keys.LOSSY, "psnr", "predictor", *NEWER),
@@ -385,7 +387,7 @@ def test_every_key_of_the_example_is_read_as_it_stands_there():
     found = read("\n".join(parts))
     assert found.listen.artim == 5.0
     assert found.destinations[0].lossy is not None
-    assert found.destinations[0].lossy.subsampling == "422"
+    assert found.destinations[0].lossy.subsampling == "444"
 
 
 def _newer() -> tuple[str, ...]:

@@ -59,6 +59,8 @@ def plan_lines(outcome: Outcome, name: str) -> list[str]:
 def steps(plan: Plan) -> list[str]:
     """Return what happens to the pixels, step by step."""
     table = [f"offset table: {plan.table.value}"] if plan.table is not OffsetTable.EMPTY else []
+    if plan.fragment_size is not None:
+        table.append(f"fragments: of {plan.fragment_size} bytes at most")
     return [f"route: {plan.route.describe()}", *(step.describe() for step in plan.steps), *table]
 
 

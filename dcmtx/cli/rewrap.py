@@ -55,6 +55,7 @@ def rewrap(paths: tuple[str, ...], **options: Any) -> int:
     dcmtx rewrap odd.dcm good.dcm
     dcmtx rewrap archive fixed --offset-table extended
     dcmtx rewrap j2k.dcm lossless.dcm --relabel j2k-lossless
+    dcmtx rewrap j2k.dcm split.dcm --fragment-size 65536
     """
     relabel = options.pop("relabel")
 

@@ -35,6 +35,8 @@ class Judges(Record):
 
 
 NOBODY = Judges()
+# Libraries whose irreversible frames wrap around where the values overshoot, which others clamp.
+_WRAPPING = frozenset(["OpenJPH"])
 
 
 def _name(row: Row) -> str:
@@ -54,6 +56,29 @@ def choose(syntax: Syntax, fmt: PixelFormat, encoder: Row, verify: Verify) -> Ju
     if fmt.frames == 1:
         return Judges(judge)
     return Judges(judge, next((row for row in _usable(syntax, fmt) if row.backend in encoder.checkers), None))
+
+
+def second(syntax: Syntax, fmt: PixelFormat, decoder: Row, *, reversible: bool) -> Row | None:
+    """Return the decoder of another library that sees what `decoder` decodes, or None if there is none here.
+
+    `fmt` is the format in the file, `reversible` tells whether its codestreams are.
+    """
+    for row in _usable(syntax, fmt):
+        wraps = row.library in _WRAPPING and not reversible
+        if row.library != decoder.library and row.native and not wraps:
+            return row
+    return None
+
+
+def choose_both(syntax: Syntax, fmt: PixelFormat, encoder: Row, verify: Verify) -> tuple[Judges, bool]:
+    """Return the decoders that verify every frame by another library than the encoder's, and whether there is one.
+
+    Where there is none, they are those of `verify`, of the encoder's own library.
+    """
+    try:
+        return choose(syntax, fmt, encoder, Verify.STRICT), True
+    except UnsupportedError:
+        return choose(syntax, fmt, encoder, Verify.SAMPLED if verify is Verify.STRICT else verify), False
 
 
 def _usable(syntax: Syntax, fmt: PixelFormat) -> list[Row]:

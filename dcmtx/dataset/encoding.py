@@ -151,11 +151,15 @@ def _top_level(
         yield from Rewriting(reader, element.start, element.end, source, target, context).pieces()
         return
     vr = fitting(vr, element.length)
-    yield element_header(element.tag, vr, element.length, target)
+    header = element_header(element.tag, vr, element.length, target)
     unit = SWAP_UNIT.get(vr, 1) if source.big_endian != target.big_endian else 1
+    if unit == 1 and element.length <= _SMALL:
+        yield header + _read(reader, element.value, element.end)
+        return
+    yield header
     if unit > 1:
         yield from _swapped(reader, _Swapped(element.value, element.end, unit))
-    elif element.length:
+    else:
         yield Span(element.value, element.end)
 
 
@@ -633,14 +637,22 @@ class _Finder:
         return first < len(self._found) and self._found[first] < stop
 
 
-def append_item(sequence: bytes, tag: int, item: bytes) -> bytes:
-    """Return a sequence in Explicit VR Little Endian with one item appended; empty bytes make a new sequence."""
+def append_item(sequence: bytes, tag: int, item: bytes, encoding: Encoding = EXPLICIT_LITTLE) -> bytes:
+    """Return a sequence with one item appended; empty bytes make a new sequence.
+
+    The sequence is in this encoding, and so is the result. The item is in Explicit VR Little Endian.
+    """
     added = _header(ITEM, NO_VR, len(item), EXPLICIT_LITTLE) + item
+    new = element_header(tag, b"SQ", len(added), EXPLICIT_LITTLE) + added
+    if encoding != EXPLICIT_LITTLE:
+        new = rewrite(new, EXPLICIT_LITTLE, encoding, Context())
     if not sequence:
-        return element_header(tag, b"SQ", len(added), EXPLICIT_LITTLE) + added
-    if int.from_bytes(sequence[8:12], "little") == UNDEFINED:
+        return new
+    start = 8 if encoding.implicit else 12
+    added = new[start:]
+    if int.from_bytes(sequence[start - 4 : start], "big" if encoding.big_endian else "little") == UNDEFINED:
         return sequence[:-8] + added + sequence[-8:]
-    return element_header(tag, b"SQ", len(sequence) - 12 + len(added), EXPLICIT_LITTLE) + sequence[12:] + added
+    return element_header(tag, b"SQ", len(sequence) - start + len(added), encoding) + sequence[start:] + added
 
 
 def _header(tag: int, vr: bytes, length: int, encoding: Encoding) -> bytes:

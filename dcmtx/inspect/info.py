@@ -22,7 +22,7 @@ from dcmtx.pixel.tables import Truth
 from dcmtx.place.bytes import Reader
 from dcmtx.place.places import SourcePlace, open_reader, path_of
 from dcmtx.record import Record
-from dcmtx.rules import history, image, lossy, meta, objects, overlay, photometric, values, wrapping
+from dcmtx.rules import derivation, history, image, lossy, meta, objects, overlay, photometric, values, wrapping
 from dcmtx.syntax import Syntax, find
 from dcmtx.transcoding.decode import decoder_of, decoding_job
 from dcmtx.transcoding.fragments import FragmentReader
@@ -157,7 +157,7 @@ def _described(info: Info, opened: Opened) -> Info:
         basic=basic,
         extended=extended,
         streams=found,
-        image_type=header.text(lossy.IMAGE_TYPE),
+        image_type=header.text(derivation.IMAGE_TYPE),
         loss_flag=header.text(image.LOSSY_IMAGE_COMPRESSION),
         losses=lossy.read_history(header),
         overlays=tuple(overlay.describe(header)),

@@ -6,6 +6,7 @@ from typing import Any
 
 from dcmtx.errors import RefusedError, UsageError
 from dcmtx.planning.request import Target, Way
+from dcmtx.policy import OPTIONS
 from dcmtx.rules.relabel import RELABELS
 from dcmtx.syntax import BY_UID, find, find_family
 from dcmtx.transcoding.job import Job, job
@@ -13,7 +14,9 @@ from dcmtx.transcoding.job import Job, job
 _SAME = Target("same", ())
 
 
-def rewrap_job(src: str, dst: str, *, relabel: str | None = None, **options: Any) -> Job:
+def rewrap_job(
+    src: str, dst: str, *, relabel: str | None = None, fragment_size: int | None = None, **options: Any
+) -> Job:
     """Return the job that wraps the codestreams of `src` anew in `dst`; `relabel` names another transfer syntax.
 
     `options` are those of `transcode` that are not about coding. Raises UsageError for a name that is none, and
@@ -22,7 +25,9 @@ def rewrap_job(src: str, dst: str, *, relabel: str | None = None, **options: Any
     # Checked against any target with fragments; the real one is known when the file is open.
     base = job(src, dst, to="encapsulated", **options)
     target = _SAME if relabel is None else _named(relabel)
-    return base.replace(request=base.request.replace(target=target, way=Way.REWRAP))
+    # Only the source knows whether its frames may have several fragments.
+    policy = base.request.policy.replace(fragment_size=OPTIONS["fragment_size"].checked(fragment_size))
+    return base.replace(request=base.request.replace(target=target, policy=policy, way=Way.REWRAP))
 
 
 def _named(name: str) -> Target:

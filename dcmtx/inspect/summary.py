@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dcmtx.errors import DcmtxError
 from dcmtx.finding import Finding, Severity
 from dcmtx.inspect.info import Info, look
-from dcmtx.place.atomic import is_temporary
+from dcmtx.place.temporary import is_temporary
 
 _EXAMPLES = 3
 _ORDER = [Severity.ERROR, Severity.WARNING, Severity.NOTE]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dcmtx.errors import UsageError
 from dcmtx.peers.dcmtk_groups import (
+    AUTO_PLANES,
     BY_PIXEL,
     BY_PLANE,
     COLOUR_DECODING,
     COLOUR_OF_SOURCE,
     FRAGMENTS,
+    FRAGMENTS_OF_RLE,
     GENERAL,
     GROUP_LENGTHS,
     INPUT_FILE,
@@ -42,6 +44,8 @@ _NO_PIXELS = (
 )
 # DCMTK's default.
 _SELECTION_VALUE = "6"
+# Beyond, DCMTK makes one fragment of a frame.
+_LARGEST_KBYTES = 1 << 22
 _P14 = "jpeg-lossless-p14"
 
 
@@ -60,8 +64,17 @@ def _log(settings: Settings) -> Settings:
     return asked
 
 
+def _fragments(settings: Settings) -> Settings:
+    """Turn DCMTK's size of a fragment, in units of 1024 bytes, into ours."""
+    asked = dict(settings)
+    size = asked.pop("kbytes", "")
+    if size and not (size.isdecimal() and 1 <= int(size) < _LARGEST_KBYTES):
+        raise UsageError(f"+fs {size}: a fragment has from 1 to {_LARGEST_KBYTES - 1} times 1024 bytes")
+    return asked | ({"fragment-size": str(int(size) * 1024)} if size else {})
+
+
 def _finish_jpeg(settings: Settings) -> Settings:
-    asked = {"target": "jpeg-lossless", **_log(settings)}
+    asked = {"target": "jpeg-lossless", **_fragments(_log(settings))}
     if asked["target"] == _P14:
         asked.setdefault("predictor", _SELECTION_VALUE)
     elif "predictor" in asked:
@@ -76,7 +89,7 @@ def _finish_jpeg(settings: Settings) -> Settings:
 
 
 def _finish_jpegls(settings: Settings) -> Settings:
-    asked = {"target": "jpegls", **_log(settings)}
+    asked = {"target": "jpegls", **_fragments(_log(settings))}
     if "near" in asked and not asked.get("lossy"):
         raise UsageError("dcmcjpls: +md goes with +en (--encode-nearlossless) alone", advice="add +en")
     if asked.get("lossy"):
@@ -170,7 +183,7 @@ _DCMDJPEG = Peer(
     groups=(
         GENERAL, INPUT_FILE, COLOUR_DECODING,
         Group("Planar configuration", (
-            ignored("+pa --planar-auto", "what is decoded is by pixel, what is not compressed stays"),
+            done("+pa --planar-auto", AUTO_PLANES, planar=""),
             BY_PIXEL, BY_PLANE,
         )),
         Group("Bits stored, in versions after 3.6.7", (
@@ -227,8 +240,8 @@ _DCMDJPLS = Peer(
     groups=(
         GENERAL, INPUT_FILE,
         Group("Planar configuration", (
-            ignored("+pr --planar-restore", "what is decoded is by pixel, what is not compressed stays"),
-            ignored("+pa --planar-auto", "what is decoded is by pixel, what is not compressed stays"),
+            done("+pr --planar-restore", AUTO_PLANES, planar=""),
+            done("+pa --planar-auto", AUTO_PLANES, planar=""),
             BY_PIXEL, BY_PLANE,
         )),
         UID_KEPT,
@@ -248,7 +261,8 @@ _DCMCRLE = Peer(
     grammar=Grammar.DCMTK,
     finish=_finish_rle,
     groups=(
-        GENERAL, INPUT_FILE, INPUT_SYNTAX, FRAGMENTS, SOP_CLASS, UID_OF_RLE, NEW_VRS, GROUP_LENGTHS, LENGTHS, PADDING,
+        GENERAL, INPUT_FILE, INPUT_SYNTAX, FRAGMENTS_OF_RLE, SOP_CLASS, UID_OF_RLE, NEW_VRS, GROUP_LENGTHS, LENGTHS,
+        PADDING,
     ),
     remarks=(_ENCODED, _NO_PIXELS),
 )  # fmt: skip

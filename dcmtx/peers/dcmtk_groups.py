@@ -74,11 +74,19 @@ NATIVE_OUTPUT = Group("Output transfer syntax", (
     done("+ti --write-xfer-implicit", target="implicit"),
 ))  # fmt: skip
 
-FRAGMENTS = Group("Encapsulation", (
-    ignored("+ff --fragment-per-frame", _ALWAYS),
-    refused("+fs --fragment-size", "leave it out: a frame is one fragment", values="KBYTES"),
+_TABLES = (
     done("+ot --offset-table-create", "a Basic Offset Table; an extended one where 32 bits may not do"),
     done("-ot --offset-table-empty", **{"offset-table": "empty"}),
+)
+FRAGMENTS = Group("Encapsulation", (
+    done("+ff --fragment-per-frame", "dcmtx does that by default", kbytes=""),
+    done("+fs --fragment-size", "As `--fragment-size` with N times 1024", values="KBYTES", kbytes="{}"),
+    *_TABLES,
+))  # fmt: skip
+FRAGMENTS_OF_RLE = Group("Encapsulation", (
+    ignored("+ff --fragment-per-frame", _ALWAYS),
+    refused("+fs --fragment-size", "leave it out: in RLE a frame is one fragment (PS3.5 A.4.2)", values="KBYTES"),
+    *_TABLES,
 ))  # fmt: skip
 
 SOP_CLASS = Group("SOP Class UID", (
@@ -102,7 +110,10 @@ UID_OF_RLE = Group("SOP Instance UID", (
     done("+ua --uid-always", uid="new"),
 ))  # fmt: skip
 
-_COLOUR = "leave it out: YCbCr of lossy JPEG becomes RGB, and colours that were encoded without loss stay"
+_COLOUR = (
+    "leave it out: YCbCr of lossy JPEG becomes RGB, and colours that were encoded without loss stay; `dcmtx convert "
+    "--photometric` asks for others"
+)
 _YCBCR = "YCbCr of lossy JPEG becomes RGB; colours that were encoded without loss stay"
 COLOUR_NAMES = ("+cl --conv-lossy", "+cg --conv-guess", "+cgl --conv-guess-lossy", "+ca --conv-always",
                 "+cn --conv-never")  # fmt: skip
@@ -123,8 +134,10 @@ WORKAROUNDS = Group("Workarounds", (
     refused("+wc --workaround-cornell", _DAMAGED),
 ))  # fmt: skip
 
-BY_PIXEL = ignored("+px --color-by-pixel", "what is decoded is by pixel")
-BY_PLANE = refused("+pl --color-by-plane", "leave it out: what is decoded is by pixel")
+_PLANES = "what is not compressed too, which DCMTK leaves"
+AUTO_PLANES = "what is decoded is by pixel, what is not compressed stays"
+BY_PIXEL = done("+px --color-by-pixel", _PLANES, planar="0")
+BY_PLANE = done("+pl --color-by-plane", _PLANES, planar="1")
 WINDOWS = Group("VOI windows, scaling and rescaling", (
     ignored("-W --no-windowing", _ALWAYS),
     refused("+Wi --use-window", _WINDOW, values="N"),

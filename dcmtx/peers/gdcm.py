@@ -6,8 +6,8 @@ from dcmtx.errors import UsageError
 from dcmtx.peers.table import HELP, LOUD, QUIET, VERSION, Grammar, Group, Peer, Settings, done, ignored, refused
 
 _PLAIN = "only with -Y (--lossy); without, gdcmconv ignores it too"
-_PALETTE = "leave it out: palettes are kept as they are"
-_ICON = "leave it out: icons that are there are kept valid, none is made"
+_PALETTE = "use -l: the RGB that it makes has as many bits as the palette"
+_ICON = "leave it out: an icon shows the first window of the image, or all values from the least to the greatest"
 
 
 def _finish(settings: Settings) -> Settings:
@@ -23,6 +23,9 @@ def _finish(settings: Settings) -> Settings:
             advice="leave one of the options out",
         )
     asked["target"] = codec or encoding or ("raw" if raw else "same")
+    if lossy and "photometric" in asked:
+        # Consent to colours that are rounded.
+        asked["lossy"] = "yes"
     if not codec:
         return asked
     # gdcmconv fails if there are no pixels.
@@ -70,10 +73,12 @@ _GROUPS = (
              retired="yes"),
     )),
     Group("Image only options", (
-        refused("-l --apply-lut", _PALETTE),
+        done("-l --apply-lut", "what is not PALETTE COLOR stays, where gdcmconv fails; a derived image, which has a "
+             "new SOP Instance UID", **{"apply-palette": "yes"}),
         refused("-8 --apply-lut8", _PALETTE),
-        refused("--decompress-lut", _PALETTE),
-        refused("-P --photometric-interpretation", "leave it out: it changes only as the target needs", values="PI"),
+        refused("--decompress-lut", "leave it out: a segmented palette is made linear only to be applied, by -l"),
+        done("-P --photometric-interpretation", "where that is exact; where colours are rounded, only with -Y; a "
+             "derived image has a new SOP Instance UID", values="PI", photometric="{}"),
         done("-w --raw", raw="yes"),
         done("-d --deflated", encoding="deflated"),
         done("-J --jpeg", codec="jpeg"),
@@ -81,13 +86,15 @@ _GROUPS = (
         done("-L --jpegls", codec="jpegls"),
         done("-R --rle", codec="rle"),
         done("-F --force", "only with a target that compresses, as in gdcmconv", force="yes"),
-        refused("--generate-icon", _ICON),
+        done("--generate-icon", "of at most 128x128 pixels; colours have a palette", icon="generate"),
         refused("--icon-minmax", _ICON, values="MIN,MAX"),
         refused("--icon-auto-minmax", _ICON),
         ignored("--compress-icon", "icons follow the transfer syntax of the file, as the standard wants, always"),
-        refused("--planar-configuration", "leave it out: it changes only as the target needs", values="0|1"),
-        done("-Y --lossy", "consent to loss; ignored by -w, -X, -M and -d, as gdcmconv does", lossy="yes"),
-        refused("-S --split", "leave it out: a frame is one fragment", values="SIZE"),
+        done("--planar-configuration", "only for targets that do not compress", values="0|1", planar="{}"),
+        done("-Y --lossy", "consent to loss; ignored by -w, -X, -M and -d, as gdcmconv does, but for colours that -P "
+             "rounds", lossy="yes"),
+        done("-S --split", "also of what is compressed by the same line, which gdcmconv does not split; refused where "
+             "a frame must be one fragment", values="SIZE", **{"fragment-size": "{}"}),
     )),
     Group("General options", (
         done("-V --verbose", **LOUD),

@@ -11,9 +11,9 @@ from dcmtx.syntax import EXPLICIT, ROOT, Loss, find
 # Settings that are options of `dcmtx convert` with the same name, followed by the value.
 _VALUES = (
     "quality", "ratio", "psnr", "near", "subsampling", "predictor", "resolutions", "uid", "offset-table", "no-pixels",
-    "jobs", "remove", "lengths", "charset", "assume",
+    "jobs", "remove", "lengths", "charset", "assume", "fragment-size", "icon", "photometric", "planar",
 )  # fmt: skip
-_FLAGS = ("lossy", "force", "dataset-only", "ignore-errors")
+_FLAGS = ("lossy", "force", "dataset-only", "ignore-errors", "apply-palette")
 # Targets that depend on the syntax of SRC.
 SAME, RAW = "same", "raw"
 _DEPENDS = (SAME, RAW)

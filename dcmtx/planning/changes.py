@@ -16,9 +16,9 @@ from dcmtx.pixel.palette import Palette
 from dcmtx.planning.case import Case
 from dcmtx.policy import EncodingParameters, UnusedBits
 from dcmtx.record import Record
-from dcmtx.rules import inversion, objects, palette, photometric
+from dcmtx.rules import derivation, inversion, objects, palette, photometric
 from dcmtx.rules.derivation import EXTREMES
-from dcmtx.syntax import CELLS, JPEG_BASELINE
+from dcmtx.syntax import CELLS, JPEG_BASELINE, Kind
 
 _PALETTE = "PALETTE COLOR"
 # What a coded colour is to the encoder that makes it.
@@ -93,6 +93,10 @@ def change(case: Case, decoded: PixelFormat) -> Change:
     wanted = case.policy.photometric
     if wanted is not None:
         made = _recoloured(case, made, wanted)
+    if made.what:
+        # The bits of a palette's entries are those of its colours, whatever indices have.
+        before = decoded.replace(allocated=0) if made.palette else decoded
+        derivation.check_derived(case.header, before, made.format)
     if made.what and any(tag in case.header for tag in objects.FUNCTIONAL_GROUPS):
         raise RefusedError(
             "it has functional groups, which have no code for a derivation like that (PS3.3 C.7.6.16.2.6)",
@@ -204,7 +208,8 @@ def settle_written(case: Case, given: PixelFormat, written: PixelFormat) -> Pixe
     if not _wants_planes(case, written):
         # What is written anew otherwise has colour by pixel; native pixels that stay native keep their order.
         declared = case.declared()
-        keeps = case.target.family in CELLS and not case.source.encapsulated and declared.samples == written.samples
+        both = case.source.kind is Kind.NATIVE and case.target.kind is Kind.NATIVE
+        keeps = both and declared.samples == written.samples
         return written.replace(planar=declared.planar) if keeps and not written.subsampled else written
     if written.subsampled and case.policy.planar == 1:
         raise RefusedError(

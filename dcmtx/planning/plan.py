@@ -40,17 +40,17 @@ class Plan(Record):
 
     `source_format` is the format of the source, `decoded_format` that of its decoded words, `encoder_format` that of
     the encoder's input, `target_format` that of the written file; `pixel_vr` is the VR of its pixel element. Rows are
-    None where nothing is coded; `judges` verify what is. `unused_bits` says what happens to words with content outside
-    Bits Stored; None means that the target holds whole words. `overlays` are extracted from the pixels. `irreversible`
-    says that this conversion is lossy, `lost` that the source already is; `exact` is the encoder for frames that loss
-    would not make smaller. `transform` is that of the first codestream, which all must share. `trim` drops what stands
-    behind codestreams that are wrapped anew. `word_bytes` is the word size of a big endian source where its VR does not
-    tell; `order_known` is False where it is unknown and not needed. `steps` are applied to every frame, in order.
-    `palette` is applied to the words, which then are RGB; `inverts` says that MONOCHROME1 and MONOCHROME2 change
-    places. `derived` says in words how the meaning of pixels changed, or is empty. `fragment_size` is the most bytes of
-    a fragment, None for one fragment per frame. `file_meta` is everything before the data set. `edits` are keyed by
-    tag; those inside sequences are Within. `instance` is a new SOP Instance UID. `details` are the resulting changes in
-    the data set; a dry run fills them in.
+    None where nothing is coded; `judges` verify what is; `second` decodes too, to be compared. `unused_bits` says what
+    happens to words with content outside Bits Stored; None means that the target holds whole words. `overlays` are
+    extracted from the pixels. `irreversible` says that this conversion is lossy, `lost` that the source already is;
+    `exact` is the encoder for frames that loss would not make smaller. `transform` is that of the first codestream,
+    which all must share. `trim` drops what stands behind codestreams that are wrapped anew. `word_bytes` is the word
+    size of a big endian source where its VR does not tell; `order_known` is False where it is unknown and not needed.
+    `steps` are applied to every frame, in order. `palette` is applied to the words, which then are RGB; `inverts` says
+    that MONOCHROME1 and MONOCHROME2 change places. `derived` says in words how the meaning of pixels changed, or is
+    empty. `fragment_size` is the most bytes of a fragment, None for one fragment per frame. `file_meta` is everything
+    before the data set. `edits` are keyed by tag; those inside sequences are Within. `instance` is a new SOP Instance
+    UID. `details` are the resulting changes in the data set; a dry run fills them in.
     """
 
     syntax: Syntax
@@ -64,6 +64,7 @@ class Plan(Record):
     decoder: Row | None = None
     encoder: Row | None = None
     judges: Judges = NOBODY
+    second: Row | None = None
     unused_bits: UnusedBits | None = None
     overlays: tuple[overlay.Embedded, ...] = ()
     palette: Palette | None = None

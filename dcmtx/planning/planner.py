@@ -168,6 +168,8 @@ def _steps(plan: Plan) -> Iterator[steps.Step]:
     source, decoded, given, target = plan.source_format, plan.decoded_format, plan.encoder_format, plan.target_format
     if plan.decoder and source and decoded:
         yield steps.Decode(plan.decoder.backend, source)
+        if plan.second is not None:
+            yield steps.CrossCheck(plan.second.backend)
         if decoded.photometric != source.photometric:
             yield steps.Recolour(source.photometric, decoded.photometric)
     if plan.word_bytes:

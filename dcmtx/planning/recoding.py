@@ -11,6 +11,7 @@ from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.dataset.edit import Remove
 from dcmtx.dataset.element import PIXEL_DATA
 from dcmtx.errors import RefusedError, UnsupportedError, UsageError
+from dcmtx.finding import Finding
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning import formats
 from dcmtx.planning.case import Case
@@ -120,6 +121,12 @@ def recode(case: Case) -> Plan:
     formats.check_resolutions(target, target_format, case.quality)
     formats.check_progression(target, case.quality)
     verified_by = judges.choose(target, target_format, encoder, case.policy.verify)
+    second: Row | None = None
+    unchecked: tuple[Finding, ...] = ()
+    if case.policy.cross_check:
+        from dcmtx.planning.crosscheck import settle
+
+        second, verified_by, unchecked = settle(case, source_format, decoder, target_format, encoder)
     check_signatures(header, case.policy)
     overlays = _find_overlays(case, declared, settles=changed is not None and changed.settles)
     undeclared = undeclared_loss(case, declared)
@@ -143,6 +150,7 @@ def recode(case: Case) -> Plan:
         decoder=decoder,
         encoder=encoder,
         judges=verified_by,
+        second=second,
         unused_bits=unused,
         overlays=tuple(overlays),
         palette=changed.palette if changed else None,
@@ -160,6 +168,7 @@ def recode(case: Case) -> Plan:
         notes=colour.notes
         + (undeclared.notes if undeclared else ())
         + (changed.notes if changed else ())
+        + unchecked
         + formats.wide_note(target, target_format.allocated, vr),
     )
     if case.irreversible and undeclared:
@@ -203,8 +212,10 @@ def _derive(case: Case, plan: Plan, history: lossy.History) -> Plan:
 
     # The identity of libraries is only needed to derive a UID.
     decided_by = () if case.policy.uid is Uid.KEEP else deciders(plan)
+    if case.policy.photometric is not None:
+        decided_by = (*decided_by, case.policy.photometric)
     derivation = lossy.derive(
-        case.header, case.target, case.quality, case.policy, history, decided_by,
+        case.header, case.target, plan.parameters, case.policy, history, decided_by,
         # The VRs of these attributes hold 16 bits (PS3.6).
         measured=plan.judges.judge is not None and plan.encoder_format is not None and plan.encoder_format.stored <= 16,
         before=plan.derived,

@@ -120,6 +120,16 @@ class Encode(Record):
         return f"encode by {self.backend}, {loss}: {self.format.describe()}"
 
 
+class CrossCheck(Record):
+    """The frame is decoded by a second library too, and compared."""
+
+    backend: str
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        return f"decode by {self.backend} too, and compare"
+
+
 class Verify(Record):
     """The encoded frame is decoded and compared."""
 
@@ -132,5 +142,5 @@ class Verify(Record):
 
 Step = (
     Decode | Recolour | SwapWords | ExtractOverlays | LowerHighBit | SettleUnused | ApplyPalette | Invert | Widen
-    | Encode | Verify
+    | Encode | Verify | CrossCheck
 )  # fmt: skip

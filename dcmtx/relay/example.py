@@ -96,12 +96,12 @@ def _keys(section: Section) -> Iterator[str]:
     for number, key in enumerate(section.keys):
         if number:
             yield ""
-        yield from _comment(_help(key))
+        yield from _comment(key_help(key))
         line = f"{key.name} = {key.example}"
         yield line if key.set else f"# {line}"
 
 
-def _help(key: Key) -> str:
+def key_help(key: Key) -> str:
     """Return the help of a key, with the kinds of destinations that have it."""
     if len(key.kinds) == len(Kind):
         return key.help

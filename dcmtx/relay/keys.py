@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dcmtx.policy import Option
 from dcmtx.record import Record
 from dcmtx.relay import values
 from dcmtx.relay.config import (
@@ -96,7 +97,8 @@ LISTEN = Section(
             "How many associations at a time. More are rejected, and may try again.", example="64"),
         Key("maximum-pdu", values.whole(4096, 1 << 20), "The longest PDU that senders may send, in bytes.",
             example="131072"),
-        Key("artim", values.seconds(0.1, 600), "How long a connection may ask for no association.", example='"5 s"'),
+        Key("artim", values.seconds(0.1, 600), "How long a new connection may take to ask for an association.",
+            example='"5 s"'),
         Key("timeout", values.seconds(0.1, 86400), "How long an association may be silent.", example='"60 s"'),
     ), set=True,
 )  # fmt: skip
@@ -193,13 +195,21 @@ def _lossy_keys() -> tuple[Key, ...]:
     from dcmtx.policy import OPTIONS, EncodingParameters
 
     names = [name for name in EncodingParameters._fields if name != "lossy"]
-    examples = {"quality": "90", "ratio": "10", "psnr": "45", "near": "2", "subsampling": '"422"', "predictor": "1",
-                "resolutions": "6", "progression": '"RPCL"', "tile": "512", "code_block": "64",
-                "tile_parts": '"resolution"', "effort": "5"}  # fmt: skip
     return tuple(
-        Key(name.replace("_", "-"), _parameter(name), OPTIONS[name].describe(), example=examples[name])
+        Key(name.replace("_", "-"), _parameter(name), OPTIONS[name].describe(), example=_value(OPTIONS[name]))
         for name in names
     )
+
+
+# Of numbers, one that somebody might want.
+_NUMBERS = {"quality": 90, "ratio": 10, "psnr": 45, "near": 2, "resolutions": 6, "tile": 512, "code_block": 64}
+
+
+def _value(option: Option) -> str:
+    """Return a value of an option as TOML has it."""
+    if option.words:
+        return f'"{option.words[0]}"'
+    return str(_NUMBERS.get(option.name, int(option.least or 0)))
 
 
 def _parameter(name: str) -> Reader:

@@ -9,8 +9,8 @@ from dcmtx.relay.config import Kind, RelayConfig
 _LAST_PRIVILEGED = 1023
 _UNIT = """\
 # /etc/systemd/system/dcmtx-relay.service
-# useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin {user}
-# install --directory --owner {user} --mode 0700 {spool}
+# useradd -r -d /nonexistent -s /usr/sbin/nologin {user}
+# install -d -o {user} -m 0700 {spool}
 # systemctl enable --now dcmtx-relay
 [Unit]
 Description=dcmtx relay, which receives, transcodes and forwards DICOM instances

@@ -12,6 +12,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import selectors
 import socket
 import threading
 from collections.abc import Callable
@@ -74,7 +75,8 @@ class StatusPage:
         """Listen. Raises OSError."""
         self._server = _Server(settings, source)
         self.address: tuple[str, int] = self._server.server_address[:2]  # type: ignore[assignment]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="page", args=(0.2,), daemon=True)
+        self._woken, self._waker = os.pipe()
+        self._thread = threading.Thread(target=self._serve, name="page", daemon=True)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -82,10 +84,20 @@ class StatusPage:
 
     def close(self) -> None:
         """Answer no more."""
+        os.close(self._waker)
         if self._thread.is_alive():
-            self._server.shutdown()
             self._thread.join(_PATIENCE)
+        os.close(self._woken)
         self._server.server_close()
+        self._server.close_connections()
+
+    def _serve(self) -> None:
+        """Accept connections until `close`; sleep in between, without looking up now and then."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._woken, selectors.EVENT_READ)
+            selector.register(self._server, selectors.EVENT_READ)
+            while not any(key.fileobj == self._woken for key, _ in selector.select()):
+                self._server.handle_request()
 
 
 class _Server(ThreadingHTTPServer):
@@ -94,11 +106,14 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
+    # Of accepting: a client may be gone by then.
+    timeout = 0
 
     def __init__(self, settings: Http, source: Source) -> None:
         self.settings = settings
         self.source = source
         self._free = threading.BoundedSemaphore(_MOST)
+        self._open: set[socket.socket] = set()
         host = settings.host or "0.0.0.0"  # noqa: S104 - the user said: every address
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, settings.port), _Handler)
@@ -107,6 +122,7 @@ class _Server(ThreadingHTTPServer):
         """Bind, without asking a name server who this is."""
         self.allow_reuse_address = True
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.setblocking(False)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = self.settings.host, self.server_address[1]
@@ -124,10 +140,18 @@ class _Server(ThreadingHTTPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer one connection."""
+        self._open.add(request)
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self._open.discard(request)
             self._free.release()
+
+    def close_connections(self) -> None:
+        """Have those end that are open, and would be answered on."""
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a client that went away."""

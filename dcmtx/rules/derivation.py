@@ -14,9 +14,11 @@ from dcmtx.dataset.encoding import append_item
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.meta import SOP_CLASS_UID, SOP_INSTANCE_UID
 from dcmtx.finding import Finding, Severity
+from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters, Policy, Uid
 from dcmtx.record import Record
 from dcmtx.rules.identity import derived_uid
+from dcmtx.rules.objects import STORAGE, VL, Definition, check_rows
 from dcmtx.syntax import EXPLICIT_LITTLE, Syntax
 
 IMAGE_TYPE = 0x00080008
@@ -34,6 +36,27 @@ LONGEST_DESCRIPTION = 1024
 # PS3.16 CID 7202: what an image was to the one that was made from it.
 _PREDECESSOR = ("121320", "Uncompressed predecessor")
 _SOURCE = ("121322", "Source image for image processing operation")
+
+_GREY = frozenset(["MONOCHROME1", "MONOCHROME2"])
+_DARK = frozenset(["MONOCHROME2"])
+# What an image that is derived may be, beside DEFINITIONS. Only changes that are asked for are held against these:
+# what is there already is converted, whatever it is.
+DERIVED_DEFINITIONS: tuple[Definition, ...] = (
+    Definition((f"{STORAGE}.1",), "PS3.3 C.8.1.2", _GREY),
+    Definition(tuple(f"{STORAGE}.{last}" for last in ("1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1")),
+               "PS3.3 C.8.11.3", _GREY),
+    Definition((f"{STORAGE}.2",), "PS3.3 C.8.2.1", _GREY),
+    Definition((f"{STORAGE}.4",), "PS3.3 C.8.3.1", _GREY),
+    Definition((f"{STORAGE}.7.1", f"{STORAGE}.7.2", f"{STORAGE}.7.3"), "PS3.3 A.8", _DARK),
+    Definition((f"{STORAGE}.12.1", f"{STORAGE}.12.2"), "PS3.3 C.8.7.1", _DARK),
+    Definition((f"{STORAGE}.20",), "PS3.3 C.8.4.8", _DARK | {"PALETTE COLOR"}),
+    Definition((f"{STORAGE}.77.1.5.1", f"{STORAGE}.77.1.5.2"), "PS3.3 C.8.17.2", VL),
+    Definition((f"{STORAGE}.77.1.5.4",), "PS3.3 C.8.17.7", _DARK),
+    Definition((f"{STORAGE}.128",), "PS3.3 C.8.9.4", _DARK),
+    Definition((f"{STORAGE}.481.1",), "PS3.3 C.8.8.2", _DARK),
+    Definition((f"{STORAGE}.3.1", f"{STORAGE}.6.1"), "PS3.3 C.8.5.6.1", VL | {"PALETTE COLOR", "YBR_FULL"},
+               allocated=frozenset([8])),
+)  # fmt: skip
 
 
 class Derivation(Record):
@@ -65,6 +88,11 @@ def derive(
     if instance is not None:
         edits[SOURCE_IMAGES] = Append(SOURCE_IMAGES, source_item(header, *_SOURCE))
     return Derivation(edits, instance, kept_notes(policy))
+
+
+def check_derived(header: Header, declared: PixelFormat, changed: PixelFormat) -> None:
+    """Raise RefusedError, E_IOD, if the object's definition forbids what pixels are asked to become."""
+    check_rows(header, DERIVED_DEFINITIONS, declared, changed)
 
 
 def identified(header: Header, instance: str | None) -> dict[int, Edit]:

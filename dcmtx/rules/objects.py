@@ -23,13 +23,13 @@ FUNCTIONAL_GROUPS = (0x52009229, 0x52009230)
 
 WITHOUT_PIXELS = Finding("N_NO_PIXEL_DATA", "it is an image without Pixel Data", Severity.WARNING, tag=0x7FE00010)
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
-_STORAGE = "1.2.840.10008.5.1.4.1.1"
+STORAGE = "1.2.840.10008.5.1.4.1.1"
 # The pixel values of these are measurements or labels, so any change of a value changes the meaning.
 QUANTITATIVE: dict[str, str] = {
-    f"{_STORAGE}.66.4": "a Segmentation",
-    f"{_STORAGE}.66.7": "a Label Map Segmentation",
-    f"{_STORAGE}.30": "a Parametric Map",
-    f"{_STORAGE}.481.2": "an RT Dose",
+    f"{STORAGE}.66.4": "a Segmentation",
+    f"{STORAGE}.66.7": "a Label Map Segmentation",
+    f"{STORAGE}.30": "a Parametric Map",
+    f"{STORAGE}.481.2": "an RT Dose",
 }
 
 
@@ -50,15 +50,15 @@ class Definition(Record):
     allocated: frozenset[int] = frozenset()
 
 
-_VL = frozenset(["MONOCHROME2", "RGB", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_RCT", "YBR_ICT", "XYB"])
+VL = frozenset(["MONOCHROME2", "RGB", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_RCT", "YBR_ICT", "XYB"])
 DEFINITIONS: tuple[Definition, ...] = (
-    Definition((f"{_STORAGE}.2",), "PS3.3 C.8.2.1.1", allocated=frozenset([16])),
-    Definition((f"{_STORAGE}.4",), "PS3.3 C.8.3.1.1", allocated=frozenset([16])),
-    Definition((f"{_STORAGE}.128",), "PS3.3 C.8.9.4.1", allocated=frozenset([16])),
-    Definition((f"{_STORAGE}.7.3",), "PS3.3 A.8.4.4", allocated=frozenset([16])),
-    Definition((f"{_STORAGE}.7.4",), "PS3.3 A.8.5.4", _VL - {"MONOCHROME2"}),
-    Definition(tuple(f"{_STORAGE}.77.1.{last}" for last in ("1", "2", "3", "4", "7")), "PS3.3 C.8.12.1.1.1", _VL),
-    Definition((f"{_STORAGE}.77.1.6",), "PS3.3 C.8.12.4.1.5", _VL - {"YBR_PARTIAL_420"}),
+    Definition((f"{STORAGE}.2",), "PS3.3 C.8.2.1.1", allocated=frozenset([16])),
+    Definition((f"{STORAGE}.4",), "PS3.3 C.8.3.1.1", allocated=frozenset([16])),
+    Definition((f"{STORAGE}.128",), "PS3.3 C.8.9.4.1", allocated=frozenset([16])),
+    Definition((f"{STORAGE}.7.3",), "PS3.3 A.8.4.4", allocated=frozenset([16])),
+    Definition((f"{STORAGE}.7.4",), "PS3.3 A.8.5.4", VL - {"MONOCHROME2"}),
+    Definition(tuple(f"{STORAGE}.77.1.{last}" for last in ("1", "2", "3", "4", "7")), "PS3.3 C.8.12.1.1.1", VL),
+    Definition((f"{STORAGE}.77.1.6",), "PS3.3 C.8.12.4.1.5", VL - {"YBR_PARTIAL_420"}),
 )
 
 
@@ -67,7 +67,7 @@ def is_image(header: Header) -> bool:
     if ROWS in header and COLUMNS in header:
         return True
     uid = header.text(SOP_CLASS_UID)
-    return uid.startswith(f"{_STORAGE}.") and re.fullmatch(_IMAGES, uid[len(_STORAGE) + 1 :]) is not None
+    return uid.startswith(f"{STORAGE}.") and re.fullmatch(_IMAGES, uid[len(STORAGE) + 1 :]) is not None
 
 
 def is_signed(header: Header) -> bool:
@@ -106,18 +106,27 @@ def check_loss(header: Header, fmt: PixelFormat) -> None:
 
 def check_definition(header: Header, declared: PixelFormat, written: PixelFormat) -> None:
     """Raise RefusedError, E_IOD, if the object's definition forbids a value that the conversion would write."""
+    check_rows(header, DEFINITIONS, declared, written)
+
+
+def check_rows(
+    header: Header, definitions: tuple[Definition, ...], declared: PixelFormat, written: PixelFormat
+) -> None:
+    """Raise RefusedError, E_IOD, if one of these definitions is the object's, and forbids a value that is new."""
     before = {name: value for name, value, _ in _restricted(declared)}
-    for name, value, section in forbidden(header, written):
+    for name, value, section in forbidden(header, written, definitions):
         if before[name] != value:
             raise RefusedError(
                 f"{name} would become {value}, which its object definition does not allow ({section})", code="E_IOD"
             )
 
 
-def forbidden(header: Header, fmt: PixelFormat) -> Iterator[tuple[str, str | int, str]]:
+def forbidden(
+    header: Header, fmt: PixelFormat, definitions: tuple[Definition, ...] | None = None
+) -> Iterator[tuple[str, str | int, str]]:
     """Yield what the definition of the object forbids of a format: the attribute, its value, and the section."""
     uid = header.text(SOP_CLASS_UID)
-    for row in DEFINITIONS:
+    for row in DEFINITIONS if definitions is None else definitions:
         if uid in row.classes:
             for name, value, field in _restricted(fmt):
                 allowed = getattr(row, field)

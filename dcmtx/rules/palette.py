@@ -137,7 +137,7 @@ def _table(header: Header, colour: int, entries: int, bits: int) -> tuple[array[
     data = _bytes(header, _TABLES[colour])
     if entries <= len(data) <= entries + entries % 2 and (bits == 8 or len(data) != 2 * entries):
         # 8 bits, whatever the descriptor says (PS3.3 C.7.6.3.1.5 Note 1).
-        return array("H", data[:entries]), 8
+        return array("H", list(data[:entries])), 8
     if len(data) != 2 * entries:
         raise _damaged(f"{name} has {len(data)} bytes for {entries} entries of {bits} bits", _TABLES[colour])
     words = _words(data)

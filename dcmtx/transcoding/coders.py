@@ -217,6 +217,31 @@ def carry_out(numbers: list[int], asking: Callable[[int], Asking]) -> list[Any]:
     return [results[number] for number in numbers]
 
 
+class Steps:
+    """The work on one frame, one call of a codec at a time, so that another thread may do the next step."""
+
+    def __init__(self, number: int, work: Asking) -> None:
+        self._number = number
+        self._work = work
+        self._answer: Any = None
+
+    def step(self) -> list[Any] | None:
+        """Do the next step. After the last, return a list with the result of the frame, or its DcmtxError."""
+        answer, self._answer = self._answer, None
+        try:
+            failed_before = isinstance(answer, DcmtxError)
+            coder, frame = self._work.throw(answer) if failed_before else self._work.send(answer)
+        except StopIteration as done:
+            return [done.value]
+        except DcmtxError as error:
+            return [_of_frame(error, self._number)]
+        try:
+            self._answer = coder.one(frame)
+        except DcmtxError as error:
+            self._answer = error
+        return None
+
+
 def _alone(number: int, work: Asking) -> Any:
     """Return the result of one frame, or its DcmtxError."""
     try:

@@ -52,7 +52,7 @@ def convert(
     )
     try:
         if is_stream(file):
-            _check_ended(opened)
+            _check_ended(opened, forgiving=request.policy.ignore_errors)
         if untouched:
             return copy(job, file, opened.dataset.syntax)
         if stays:
@@ -64,14 +64,15 @@ def convert(
         opened.close()
 
 
-def _check_ended(opened: Opened) -> None:
+def _check_ended(opened: Opened, *, forgiving: bool) -> None:
     """Raise InputError if a stream may be only the beginning of a file.
 
     An odd file can be examined again. A stream whose writer died is lost, and its partial content must not be passed
-    on as the whole. So streams are checked more strictly than files, even if they are only copied.
+    on as the whole. So streams are checked more strictly than files, even if they are only copied. What is `forgiving`
+    wants no more than whole frames.
     """
     fragments = opened.frames.fragments
-    if fragments is not None and fragments.unended:
+    if fragments is not None and fragments.unended and not forgiving:
         raise InputError(
             "the Sequence Delimitation Item of Pixel Data is missing at its end; it is truncated", code="E_TRUNCATED"
         )

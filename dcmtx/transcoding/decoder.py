@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dcmtx.codec.row import Row
 from dcmtx.codec.table import DECODERS
@@ -14,17 +14,21 @@ from dcmtx.transcoding.coders import Asking, Coder
 from dcmtx.transcoding.codestreams import bare, read_colour
 from dcmtx.transcoding.frames import Frames
 
+if TYPE_CHECKING:
+    from dcmtx.pixel.scan import Taller
+
 _SOI = b"\xff\xd8"
-# Arbitrary entropy-coded data. It has no marker and starts with a zero, so that a preceding FF is no marker either.
-_OTHER_BYTES = bytes(range(250)) * 8
+# Arbitrary entropy-coded data without a marker. The first bits are not zeros, which libjpeg takes for what is missing.
+_OTHER_BYTES = b"\xaa\x55" + bytes(range(250)) * 8
 
 
 class FrameDecoder:
     """Decodes the frames of one file by one row. Safe to call from several threads.
 
     `held` is the format in the file, `shown` that of the words; `transform` is that of the first codestream, which all
-    must share. `scans` has JPEG scans checked for their end, which decodes twice. `option` is how messages call the
-    choice of another decoder. `threads` is over how many a frame is spread, where the row can.
+    must share. `scans` has JPEG scans checked for their end. `option` is how messages call the
+    choice of another decoder. `second` decodes each frame too, to be compared. `threads` is over how many a frame is
+    spread, where the row can.
     """
 
     def __init__(
@@ -38,8 +42,10 @@ class FrameDecoder:
         scans: bool,
         option: str = "--decoder",
         threads: int = 1,
+        second: Row | None = None,
     ) -> None:
         self.coder = Coder(DECODERS, row, held, made=shown, threads=threads)
+        self._second = Coder(DECODERS, second, held, made=shown) if second is not None else None
         self._frames = frames
         self._row = row
         self._transform = transform
@@ -55,21 +61,49 @@ class FrameDecoder:
             stream = read_colour(syntax, data, self._held)
             self._check(stream, len(data))
             data = bare(syntax, stream, data)
+        probe = None if stream is None else self._taller(data, stream)
+        complete = False
         try:
-            words = yield self.coder, data
+            words = yield self.coder, data if probe is None else probe.data
+            if probe is not None:
+                complete = probe.shows_whole(words)
+                words = words[: self._shown.rows]
             check_shape(words, self._shown, self._row)
         except CodecError as error:
             others = DECODERS.others(syntax.uid, self._held, self._row.backend)
             # None is tried automatically.
             error.advise(f"try {self._option} {' or '.join(others)}" if others else "")
             raise
+        if stream is not None and not complete and self._looks_at_scans(data, stream):
+            yield from self._check_scan(data, stream, words)
+        settled = self._settled(words, stream)
+        if self._second is not None:
+            yield from self._cross_check(self._second, data, stream, settled)
+        return settled
+
+    def _settled(self, words: Any, stream: Codestream | None) -> Any:
         if stream is None:
             return words
         from dcmtx.pixel import bits
 
-        if self._scans and stream.kind == "jpeg":
-            yield from self._check_scan(data, stream, words)
         return bits.settle(words, stream, self._shown)
+
+    def _cross_check(self, second: Coder, data: bytes, stream: Codestream | None, words: Any) -> Asking:
+        """Decode by a second library too. Raises VerifyError if it gives other pixels, or none."""
+        from dcmtx.transcoding import crosscheck
+
+        rows = (self._row, second.row)
+        try:
+            again = yield second, data
+        except (CodecError, InputError) as error:
+            raise crosscheck.refused(rows, error.what) from error
+        crosscheck.compare(words, self._settled(again, stream), stream, rows)
+
+    def close(self) -> None:
+        """Close the codecs."""
+        self.coder.close()
+        if self._second is not None:
+            self._second.close()
 
     def _check(self, stream: Codestream, size: int) -> None:
         """Refuse a stream that cannot hold its image or changes colour space, and a decoder that interpolates chroma.
@@ -91,20 +125,31 @@ class FrameDecoder:
                 code="E_LIMIT",
             )
 
+    def _looks_at_scans(self, data: bytes, stream: Codestream) -> bool:
+        """Tell whether the scan of a codestream must be checked: libjpeg fills in what it lacks silently."""
+        return self._scans and stream.kind == "jpeg" and self._row.backend == "imagecodecs" and data.startswith(_SOI)
+
+    def _taller(self, data: bytes, stream: Codestream) -> Taller | None:
+        """Return the codestream to decode instead, so that the decoder shows whether its scan is complete."""
+        if not self._looks_at_scans(data, stream):
+            return None
+        from dcmtx.pixel.scan import taller
+
+        return taller(data, stream)
+
     def _check_scan(self, data: bytes, stream: Codestream, words: Any) -> Asking:
-        """Raise InputError for JPEG whose scan ends before the image: libjpeg fills in the rest silently.
+        """Raise InputError for JPEG whose scan ends before the image.
 
         The test decodes again with extra bytes before EOI. A complete scan ignores them; a truncated one changes.
         """
-        if self._row.backend != "imagecodecs" or not data.startswith(_SOI):
-            return
         import numpy as np
 
         from dcmtx.pixel import ends
 
         # A search for the last EOI may find one in data that follows the codestream.
         end = (ends.in_scans(data, stream) or data.rfind(END) + len(END)) - len(END)
-        again = yield self.coder, data[:end] + _OTHER_BYTES + END
+        # FF before a marker is fill; before other bytes it would make one of them.
+        again = yield self.coder, data[:end].rstrip(b"\xff") + _OTHER_BYTES + END
         if not np.array_equal(again, words):
             raise InputError(
                 "its JPEG scan ends before the image does; the pixel data is truncated or damaged", code="E_TRUNCATED"

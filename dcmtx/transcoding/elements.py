@@ -57,7 +57,7 @@ def _resolve(
             from dcmtx.dataset.encoding import append_item, rewrite
 
             old = sequences.get(tag)
-            whole = append_item(old.whole() if old else b"", tag, edit.item)
+            whole = append_item(old.whole() if old else b"", tag, edit.item, encoding)
             if lengths is not Lengths.KEEP:
                 whole = rewrite(whole, encoding, encoding, context_of(dataset.header), lengths=lengths)
             resolved[tag] = Replace(tag, whole)

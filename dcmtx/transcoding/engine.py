@@ -1,7 +1,8 @@
 """Processes frames in an ordered window, on as many cores as are available.
 
 The window is bounded by cores and by memory: small frames keep every core busy; fewer large frames are held. Where
-codecs take several frames at once, the window holds batches.
+codecs take several frames at once, the window holds batches. The last frames are done step by step: a core that finds
+no frame verifies one that another has encoded.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def run(
                 continue
             if pool is None:
                 pool = _pool(work, most)
-            window.append(pool.submit(numbers))
+            last = together == 1 and frames - start < allowed * _WINDOW_PER_WORKER
+            window.append(pool.submit_in_steps(numbers[0]) if last else pool.submit(numbers))
             while len(window) > _waiting(allowed, most, share, frame_bytes * together):
                 yield from _each(_result(window.popleft()))
         while window:
@@ -139,11 +141,23 @@ def _ended() -> CodecError:
     return CodecError("the process of a codec ended unexpectedly; nothing was written", code="E_CRASH")
 
 
+def _not_started(error: Exception) -> CodecError:
+    return CodecError(f"no workers can be started for its frames ({error})", advice="use --jobs 1")
+
+
+class Steps(Protocol):
+    """The work on one frame, in steps."""
+
+    def step(self) -> list[EncodedFrame | DcmtxError] | None:
+        """Do the next step; after the last, return a list with the result."""
+
+
 class _Workers(Record):
-    """A pool and the function that is submitted to it."""
+    """A pool, the function that is submitted to it, and the one that begins the work on a frame in steps, if any."""
 
     pool: Any
     function: Any
+    begin: Callable[[int], Steps] | None = None
 
     def submit(self, numbers: list[int]) -> Any:
         """Submit frames for coding.
@@ -158,7 +172,34 @@ class _Workers(Record):
             raise _ended() from error
         except (OSError, RuntimeError) as error:
             # The first submission starts the workers: the system may have no process or thread left for them.
-            raise CodecError(f"no workers can be started for its frames ({error})", advice="use --jobs 1") from error
+            raise _not_started(error) from error
+
+    def submit_in_steps(self, number: int) -> Any:
+        """Submit a frame step by step: each step is queued behind those of other frames. Raises as `submit` does."""
+        if self.begin is None:
+            return self.submit([number])
+        from concurrent.futures import Future
+
+        result: Future[list[EncodedFrame | DcmtxError]] = Future()
+        steps = self.begin(number)
+
+        def step() -> None:
+            try:
+                done = steps.step()
+                if done is None:
+                    self.pool.submit(step)
+                else:
+                    result.set_result(done)
+            except BaseException as error:  # noqa: BLE001 - it is raised where the result is read
+                # If the result was cancelled, nobody reads it.
+                if not result.cancelled():
+                    result.set_exception(error)
+
+        try:
+            self.pool.submit(step)
+        except (OSError, RuntimeError) as error:
+            raise _not_started(error) from error
+        return result
 
     def close(self) -> None:
         """Wait for the workers to end."""
@@ -174,7 +215,7 @@ def _pool(work: Work, most: int) -> _Workers:
     from concurrent.futures import ThreadPoolExecutor
 
     work.warm()
-    return _Workers(ThreadPoolExecutor(most), work.code)
+    return _Workers(ThreadPoolExecutor(most), work.code, getattr(work, "begin", None))
 
 
 def _sendable(work: Work) -> Callable[[list[int]], list[EncodedFrame | DcmtxError]]:

@@ -20,7 +20,7 @@ from dcmtx.policy import JUDGED_EVERY, EncodingParameters, UnusedBits
 from dcmtx.record import Record
 from dcmtx.rules import relabel
 from dcmtx.syntax import Kind
-from dcmtx.transcoding.coders import Asking, Coder, call, carry_out, close_all
+from dcmtx.transcoding.coders import Asking, Coder, Steps, call, carry_out, close_all
 from dcmtx.transcoding.codestreams import bare, read_stream
 from dcmtx.transcoding.decoder import FrameDecoder, check_shape
 from dcmtx.transcoding.frames import Frames
@@ -59,6 +59,8 @@ class EncodedFrame(Record):
 
 # Codecs that hold every sample as a 32-bit number while they work.
 _WIDE_FAMILIES = frozenset(["j2k", "htj2k", "jpegxl"])
+# Memory per sample for changing colours: floating point numbers, or indices of a palette.
+_CHANGE_BYTES = 24
 # Memory per sample for measuring a loss: a 64-bit difference, its square, and its absolute value.
 _MEASURE_BYTES = 24
 
@@ -80,6 +82,8 @@ def frame_memory(plan: Plan, frames: Frames) -> int:
     total = encoded + decoded + 2 * settled
     if plan.judges.judge is not None:
         total += settled + (samples * _MEASURE_BYTES if plan.irreversible else samples)
+    if plan.derived:
+        total += samples * _CHANGE_BYTES
     wide = {plan.syntax.family, frames.syntax.family} & _WIDE_FAMILIES
     return total + (4 * samples if wide else 0)
 
@@ -126,6 +130,7 @@ class FrameCoder:
             shown=self._decoded_format,
             scans=plan.judges.judge is not None,
             threads=threads,
+            second=plan.second,
         )
         self._encode = Coder(
             ENCODERS,
@@ -140,7 +145,9 @@ class FrameCoder:
         self._checker = self._judging_coder(plan.judges.checker)
         # 1-bit native frames share bytes: `bits.BitPacker` packs them when they are written.
         self._packs = self._target_format.allocated == 1 and plan.syntax.kind is Kind.NATIVE
-        rows = [row for row in (plan.decoder, plan.encoder, plan.exact, *plan.judges.rows()) if row is not None]
+        rows = [
+            row for row in (plan.decoder, plan.second, plan.encoder, plan.exact, *plan.judges.rows()) if row is not None
+        ]
         self.batch = max(row.batch for row in rows)
         self.processes = frames.reader.forks and _in_processes(rows)
         self._keep_words = keep_words
@@ -151,6 +158,8 @@ class FrameCoder:
         """Call every codec of the plan once, before several threads call it."""
         plan = self._plan
         warm.decoder(self._decoder, self._source_format)
+        if plan.second is not None:
+            warm.decoder(plan.second, self._source_format)
         judges = plan.judges.rows()
         warm.encoder(self._encoder, self._encoder_format, self._target_format, plan.parameters, judges)
         if plan.exact is not None:
@@ -162,7 +171,8 @@ class FrameCoder:
 
     def close(self) -> None:
         """Close the codecs."""
-        close_all([self._decode.coder, self._encode, self._encode_exactly, self._judge, self._checker])
+        self._decode.close()
+        close_all([self._encode, self._encode_exactly, self._judge, self._checker])
 
     def code(self, numbers: list[int]) -> list[EncodedFrame | DcmtxError]:
         """Return each frame (0-based) as the encoder of the plan writes it, or its error.
@@ -170,6 +180,10 @@ class FrameCoder:
         The error is an InputError, RefusedError, CodecError or VerifyError with the frame's number.
         """
         return carry_out(numbers, self._coded)
+
+    def begin(self, number: int) -> Steps:
+        """Return the work on one frame in steps: to decode, to encode, to decode again and compare."""
+        return Steps(number, self._coded(number))
 
     def __call__(self, number: int) -> EncodedFrame:
         """Return one frame, or raise."""

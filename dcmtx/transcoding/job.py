@@ -189,6 +189,7 @@ def job(
     ignore_errors: bool = False,
     fallback: Iterable[str] = (),
     verify: bool | str | Verify = Verify.SAMPLED,
+    cross_check: bool = False,
     force: bool = False,
     clobber: bool = True,
     sync: str | Sync = Sync.BATCH,
@@ -225,6 +226,7 @@ def job(
         assume=assume,
         ignore_errors=ignore_errors,
         verify=verify,
+        cross_check=cross_check,
         force=force,
         clobber=clobber,
         sync=sync,
@@ -369,6 +371,7 @@ def transcode(
     ignore_errors: bool = False,
     fallback: Iterable[str] = (),
     verify: bool | str | Verify = Verify.SAMPLED,
+    cross_check: bool = False,
     force: bool = False,
     clobber: bool = True,
     sync: str | Sync = Sync.BATCH,
@@ -447,6 +450,7 @@ def transcode(
         ignore_errors=ignore_errors,
         fallback=fallback,
         verify=verify,
+        cross_check=cross_check,
         force=force,
         clobber=clobber,
         sync=sync,
@@ -498,6 +502,9 @@ def _run_open(job: Job, file: Reader, request: Request, cores: Cores, watch: Wat
     meta = peek(file)
     syntax = find(meta.syntax)
     stays = syntax is not None and _nothing_to_do(request, syntax)
+    if not stays and request.target.raw and syntax is not None and syntax.kind is Kind.NATIVE and not syntax.deflated:
+        # It is native already, and keeps its syntax whatever else is asked.
+        request = request.replace(target=Target(request.target.name, (syntax,), raw=True))
     untouched = stays and not request.parameters.lossy
     if syntax is not None and untouched and not is_stream(file):
         return copy(job, file, syntax)

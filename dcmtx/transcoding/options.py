@@ -60,6 +60,7 @@ class Options(TypedDict, total=False):
     ignore_errors: bool
     fallback: Iterable[str]
     verify: bool | str | Verify
+    cross_check: bool
     force: bool
     clobber: bool
     sync: str | Sync

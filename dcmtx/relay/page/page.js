@@ -8,6 +8,7 @@ const $ = (id) => document.getElementById(id);
 const cards = new Map();
 let last = 0;
 let readOnly = true;
+let asked = null;
 let timer = 0;
 
 // --- small things
@@ -69,7 +70,7 @@ function figures(list, rows) {
 
 // How many of what, the most first.
 function counted(table, names) {
-  return Object.entries(table).sort((a, b) => b[1] - a[1]).map(([key, count]) => `${number(count)} ${(names && names[key]) || key}`).join(" · ");
+  return Object.entries(table).sort((a, b) => b[1] - a[1]).map(([key, count]) => `${(names && names[key]) || key}: ${number(count)}`).join(" · ");
 }
 
 // --- the state
@@ -147,7 +148,7 @@ function showDestination(name, each, state) {
     ["Held", number(each.held_count), each.held_count ? "warn" : ""],
   ]);
   const delivered = counted(each.delivered, state.syntaxes);
-  put(parts.delivered, delivered ? `Delivered: ${delivered}` : "Nothing delivered yet");
+  put(parts.delivered, delivered ? `Delivered, by transfer syntax: ${delivered}` : "Nothing delivered yet");
   const refused = counted(each.refused);
   put(parts.refused, `Not taken, by status: ${refused}`);
   parts.refused.hidden = !refused;
@@ -192,7 +193,7 @@ function showReceived(state) {
   const not = counted(state.declined);
   const box = $("received");
   while (box.children.length < 2) box.append(make("p"));
-  put(box.children[0], from ? `From ${from}` : "Nothing received yet");
+  put(box.children[0], from ? `By calling AE title: ${from}` : "Nothing received yet");
   put(box.children[1], `Not accepted, by status: ${not}`);
   box.children[1].hidden = !not;
 }
@@ -207,10 +208,16 @@ function ask(verb, name, item) {
     : item ? "It goes back into the queue." : `The destination is tried now, and ${one} goes back into its queue.`);
   put($("which"), item ? item.instance || `file ${item.id}` : "");
   put($("yes"), verb === "drop" ? "Drop" : "Retry", verb);
-  $("ask").returnValue = "no";
-  $("ask").onclose = () => { if ($("ask").returnValue === "yes") act(verb, name, item); };
+  asked = [verb, name, item];
   $("ask").showModal();
 }
+
+$("yes").addEventListener("click", () => {
+  // Once, however often it is clicked before the question has gone.
+  const what = asked;
+  asked = null;
+  if (what) act(...what);
+});
 
 async function act(verb, name, item) {
   try {
