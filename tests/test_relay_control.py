@@ -167,7 +167,7 @@ def test_the_status_has_a_line_for_everything():
     for said in (
         "listens at 0.0.0.0:11112", "up for 3 d 4 h", "3 associations", "received 57331 (CT1 48211, MR2 9120)",
         "spool 812 MB, 91 GB free", "archive (dimse, ARCHIVE@10.0.0.5:104): up", "waiting: 37 (19 MB)",
-        "delivered: 48435 (jpegls-lossless 48123, explicit 312)", 
+        "delivered: 48435 (jpegls-lossless 48123, explicit 312)",
         "cloud (stow, https://pacs.example.org/dicom-web): DOWN",
         "connection refused; next try in 41 s", "the oldest for 1 h 30 min", "held: 2", f"{ID} 1.2.826.0.1.3680043",
         "for 2 d: status C000, cannot understand", "not taken, by status: (C000 9, 0122 1)",
