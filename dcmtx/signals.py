@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+# What stands behind `signal`, which makes enumerations of all its numbers: a millisecond of every start.
+import _signal  # type: ignore[import-not-found]
 import os
-import signal
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
 
 
 def handle_signals() -> None:
     """Make ending signals remove this process's temporary files first. Ignored signals stay ignored."""
     for number in ENDING:
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(number, _end)
+        if _signal.getsignal(number) in (_signal.SIG_DFL, _signal.default_int_handler):
+            _signal.signal(number, _end)
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

@@ -327,7 +327,7 @@ def see_also(page: Page) -> Iterator[str]:
     yield ".SH SEE ALSO"
     titles = [f"\\fB{literal(title)}\\fR(1)" for title in (*ours, *ELSEWHERE)]
     titles += [f"\\fB{literal(title)}\\fR(5)" for title in FORMAT_PAGES]
-    yield ",\n".join([*titles, *(f"\\fB{literal(title)}\\fR(7)" for title in sorted([*OTHER_PAGES, ORTHANC]))])
+    yield ",\n".join([*titles, *(f"\\fB{literal(title)}\\fR(7)" for title in sorted([*OTHER_PAGES, *HAND_WRITTEN]))])
 
 
 # --- transfer syntaxes -----------------------------------------------------------------------------------------
@@ -689,8 +689,8 @@ FORMAT_PAGES: dict[str, Callable[[], str]] = {RELAY_TOML: relay_toml_page}
 
 
 # Pages that are written by hand, for no command says what they say.
-ORTHANC = "dcmtx-orthanc"
-BY_HAND = frozenset([f"{ORTHANC}.7"])
+HAND_WRITTEN = ("dcmtx-orthanc", "dcmtx-security")
+BY_HAND = frozenset(f"{name}.7" for name in HAND_WRITTEN)
 
 
 # --- pages -----------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def test_there_is_a_page_for_every_command():
     assert {path.stem for path in DIRECTORY.glob("*.[157]")} == {
         *make.OTHER_PAGES,
         *make.FORMAT_PAGES,
-        make.ORTHANC,
+        *make.HAND_WRITTEN,
         "dcmtx",
         *(f"dcmtx-{name}" for name in COMMANDS),
     }

@@ -590,3 +590,21 @@ def test_damage_that_makes_a_segment_longer_is_not_cut(place: float, count: int,
     with pytest.raises(InputError) as caught:
         transcode(tmp_path / "in.dcm", tmp_path / "out.dcm", to="explicit", decoder=decoder)
     assert caught.value.code in ("E_CODESTREAM", "E_GEOMETRY")
+
+
+def test_predictive_jpeg_that_leaves_its_precision_is_damaged() -> None:
+    """Its differences are of 16 bits (T.81 H.1.2.2), so that one wrong bit can lead beyond the samples there are."""
+    data = bytearray((ROOT / "testdata" / "cr-jpeg-lossless.dcm").read_bytes())
+    scan = data.index(b"\xff\xda") + 10
+    refused = 0
+    for place in range(scan, scan + 400, 29):
+        harmed = bytearray(data)
+        harmed[place] ^= 0x40
+        try:
+            out = transcode(bytes(harmed), to="explicit")
+        except InputError as error:
+            refused += "bits decodes to" in error.what
+            continue
+        words = oracle.native(out)[0]
+        assert words.max() < 1 << oracle.attributes(dicom.walk(out)).stored
+    assert refused

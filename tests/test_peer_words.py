@@ -239,6 +239,18 @@ def test_what_is_refused_says_what_to_type_instead(peer, line, what, advice):
 
 
 @pytest.mark.parametrize(
+    ("line", "consents"),
+    [("-S 100", True), ("--generate-icon", True), ("--remove-gl", True), ("--remove-gl -l", False), ("", False),
+     ("-S 100 -P RGB", False), ("-S 100 -P RGB -Y", True)],
+)  # fmt: skip
+def test_codestreams_that_have_lost_something_are_kept_without_a_word(line, consents):
+    """--lossy is there where nothing is lost by it, and never where the line does not say it and pixels may change."""
+    asked = translate(PEERS["gdcmconv"], [*line.split(), "a", "b"])
+    assert ("--lossy" in asked.line("jpeg-baseline")) is consents
+    assert asked.line("jpeg-lossless").count("--lossy") == ("-Y" in line)
+
+
+@pytest.mark.parametrize(
     ("source", "raw"),
     [("", ""), (".1", ".1"), (".2", ".1"), (".1.99", ".1"), (".5", ".1"), (".4.70", ".1")],
 )  # fmt: skip
@@ -341,6 +353,118 @@ def test_a_lossy_line_gives_what_the_peer_gives(peer, options, file, near, tmp_p
     else:
         for pixels in (mine, his):
             assert np.abs(pixels.astype(int) - original.astype(int)).max() <= near
+
+
+# Peer, options, file: what changes pixels, their order or their fragments alone.
+PIXELS = [
+    ("gdcmconv", "-l", "us-palette-8"),
+    ("gdcmconv", "-l", "sc-palette-16"),
+    ("gdcmconv", "-P MONOCHROME1", "mr-big-endian"),
+    ("gdcmconv", "-w --planar-configuration 1", "us-rgb-by-pixel"),
+    ("gdcmconv", "-w --planar-configuration 0", "us-rgb-by-plane"),
+    ("gdcmconv", "-w --planar-configuration 1", "ct-jpegls"),
+    ("dcmdjpeg", "+pl", "us-jpeg-baseline"),
+    ("dcmdjpeg", "+px", "us-jpeg-baseline"),
+    ("dcmdjpeg", "+pl +pa", "us-jpeg-baseline"),
+    ("dcmdjpeg", "+ti +pl", "us-jpeg-baseline"),
+    ("gdcmconv", "-S 1000", "us-jpeg-baseline"),
+    ("gdcmconv", "-S 500", "ct-jpegls"),
+    ("dcmcjpeg", "+fs 1", "us-rgb-by-pixel"),
+    ("dcmcjpeg", "+fs 1 +ff", "us-rgb-by-pixel"),
+    ("dcmcjpls", "+fs 1", "us-rgb-by-pixel"),
+    ("dcmcjpls", "+fs 1 -ot", "ct-explicit"),
+]
+
+
+def fragments(dataset: pydicom.Dataset) -> list[int]:
+    """Return the lengths of the fragments of Pixel Data, without the table."""
+    if not dataset.file_meta.TransferSyntaxUID.is_compressed:
+        return []
+    return [len(part) for part in pydicom.encaps.generate_fragments(dataset.PixelData)][1:]
+
+
+@pytest.mark.filterwarnings("ignore:Expected explicit VR", "ignore:.*component IDs")
+@pytest.mark.parametrize(("peer", "options", "file"), PIXELS)
+def test_a_line_that_changes_pixels_gives_what_the_peer_gives(peer, options, file, tmp_path, command):
+    source, theirs, ours = DATA / f"{file}.dcm", tmp_path / "theirs.dcm", tmp_path / "ours.dcm"
+    assert run_peer(peer, options.split(), source, theirs) == 0
+    assert command("as", peer, *options.split(), source, ours).status == 0
+    expected, got, before = (pydicom.dcmread(path) for path in (theirs, ours, source))
+    assert got.file_meta.TransferSyntaxUID == expected.file_meta.TransferSyntaxUID
+    assert got.get("PlanarConfiguration") == expected.get("PlanarConfiguration")
+    # dcmtx has JPEG 2000 transform colours, without loss, and says so; gdcmconv does not.
+    photometric = got.PhotometricInterpretation.replace("YBR_RCT", "RGB")
+    assert photometric == expected.PhotometricInterpretation
+    mine, his = (pydicom.pixels.pixel_array(dataset, raw=photometric != "RGB") for dataset in (got, expected))
+    if his.dtype != mine.dtype or file == "us-palette-8":
+        # gdcmconv keeps the upper half of what repeats 8 bits, as dcmtx does.
+        assert (mine.dtype, his.dtype) == (np.uint8, np.uint8)
+    assert np.abs(mine.astype(int) - his.astype(int)).max() <= ("jpeg-baseline" in file and "-S" not in options)
+    size = {"-S": 1, "+fs": 1024}.get(options.split()[0], 0) * int(options.split()[1] if size_said(options) else 0)
+    if size and "+ff" not in options:
+        assert max(fragments(got)) <= size
+        assert max(fragments(expected)) <= size
+        assert len(fragments(got)) > 1
+    else:
+        assert len(fragments(got)) in (0, 1)
+    # What means something else is another instance, whatever the peers think of that.
+    assert (got.SOPInstanceUID == before.SOPInstanceUID) is (options[:2] not in ("-l", "-P"))
+
+
+def size_said(options: str) -> bool:
+    return options.split(maxsplit=1)[0] in ("-S", "+fs")
+
+
+def test_planes_of_jpeg_ls_are_those_of_dcmdjpls(tmp_path, command):
+    coded, theirs, ours = (tmp_path / name for name in ("coded", "theirs", "ours"))
+    assert run_peer("dcmcjpls", [], DATA / "us-rgb-by-pixel.dcm", coded) == 0
+    for option, planar in (("+pl", 1), ("+px", 0)):
+        assert run_peer("dcmdjpls", [option], coded, theirs) == 0
+        assert command("as", "dcmdjpls", option, coded, ours).status == 0
+        expected, got = pydicom.dcmread(theirs), pydicom.dcmread(ours)
+        assert got.PlanarConfiguration == expected.PlanarConfiguration == planar
+        assert got.PixelData == expected.PixelData
+
+
+def test_an_icon_is_made_where_gdcmconv_makes_one(tmp_path, command):
+    """It shows 16 bits by their whole range, dcmtx by the window; both are 8 bits of one sample, and as large."""
+    theirs, ours = tmp_path / "theirs.dcm", tmp_path / "ours.dcm"
+    line = ["-w", "--generate-icon"]
+    assert run_peer("gdcmconv", line, DATA / "ct-jpegls.dcm", theirs) == 0
+    assert command("as", "gdcmconv", *line, DATA / "ct-jpegls.dcm", ours).status == 0
+    (his,), (mine,) = (pydicom.dcmread(path).IconImageSequence for path in (theirs, ours))
+    for icon in (his, mine):
+        assert (icon.SamplesPerPixel, icon.BitsAllocated, icon.PhotometricInterpretation) == (1, 8, "MONOCHROME2")
+    assert mine.Rows / mine.Columns == his.Rows / his.Columns
+    assert len(set(mine.PixelData)) > len(set(his.PixelData))
+
+
+@pytest.mark.parametrize(
+    ("peer", "line", "file", "text"),
+    [
+        ("gdcmconv", "-P RGB", "sc-ybr-full-422", "say --lossy to consent"),
+        ("gdcmconv", "-P RGB", "ct-explicit", "MONOCHROME2 cannot become RGB"),
+        ("gdcmconv", "-P MONOCHROME1", "ct-explicit", "rescaled to other units"),
+        ("gdcmconv", "-J --planar-configuration 1", "us-rgb-by-pixel", "--planar does not go with jpeg"),
+        ("gdcmconv", "-w -S 1000", "ct-jpegls", "--fragment-size does not go with"),
+        ("gdcmconv", "-R -S 1000", "ct-jpegls", "one fragment per frame"),
+    ],
+)
+def test_pixels_that_cannot_change_so_are_refused(peer, line, file, text, tmp_path, command):
+    ran = command("as", peer, *line.split(), DATA / f"{file}.dcm", tmp_path / "out.dcm")
+    assert (ran.status, text in ran.line) == (1, True), ran.line
+    assert not (tmp_path / "out.dcm").exists()
+
+
+def test_colours_are_rounded_as_gdcmconv_does_with_consent(tmp_path, command):
+    theirs, ours = tmp_path / "theirs.dcm", tmp_path / "ours.dcm"
+    line = ["-P", "YBR_FULL", "-Y"]
+    assert run_peer("gdcmconv", line, DATA / "us-rgb-by-pixel.dcm", theirs) == 0
+    assert command("as", "gdcmconv", *line, DATA / "us-rgb-by-pixel.dcm", ours).status == 0
+    expected, got = read(theirs), read(ours)
+    assert got[0].PhotometricInterpretation == expected[0].PhotometricInterpretation == "YBR_FULL"
+    # gdcmconv rounds down.
+    assert np.abs(got[1].astype(int) - expected[1].astype(int)).max() <= 1
 
 
 def test_where_a_peer_is_not_lawful_dcmtx_is(tmp_path, command):

@@ -115,7 +115,7 @@ def kill_in(stage: str, seed: int, tmp_path: Path) -> None:
             assert not relay.held()
             assert not relay.events("bug")
             assert relay.end() == 0
-            assert not relay.leftovers()
+            wait_until(lambda: not relay.leftovers())
 
 
 @pytest.mark.parametrize("stage", [STAGES[0], STAGES[2]])
@@ -155,7 +155,7 @@ def test_sigterm_finishes_the_message_that_has_begun_and_leaves_the_queue(tmp_pa
             assert begun.read()[0] == 7
         assert relay.process.wait(PATIENCE) == 0
         assert len(relay.queued()) == 2
-        assert not relay.leftovers()
+        wait_until(lambda: not relay.leftovers())
         relay.start()
         assert relay.events("start")[-1]["waiting"] == 2
 
@@ -304,7 +304,7 @@ def test_a_full_disk_refuses_what_comes_and_keeps_what_it_has(small_disk):
             taken = [number for number, status in statuses.items() if status == 0]
             assert set(statuses.values()) == {0, 0xA700}
             assert 5 <= len(taken) <= 10
-            assert not relay.leftovers()
+            wait_until(lambda: not relay.leftovers())
             destination.port = port
             with destination:
                 relay.until_empty()
@@ -337,7 +337,7 @@ def test_below_the_reserve_nothing_is_received():
         with associate(relay.port, [(CT, EXPLICIT)]) as sender:
             assert sender.store(1, data_set(instance(1)), "1.2.3.1") == 0xA700
         assert not relay.queued()
-        assert not relay.leftovers()
+        wait_until(lambda: not relay.leftovers())
         (event,) = relay.until("declined")
         assert event["status"] == "A700"
 

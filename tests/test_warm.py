@@ -246,7 +246,9 @@ codings = [
     (grey, grey, EncodingParameters(lossy=True, ratio=4.0)),
     (colour, colour.replace(photometric="YBR_ICT"), EncodingParameters(lossy=True, ratio=4.0)),
 ]
-loaded = [ENCODERS.choose("1.2.840.10008.1.2.4.203", "", coded, quality=quality) for _, coded, quality in codings]
+loaded = [
+    ENCODERS.choose("1.2.840.10008.1.2.4.203", "", coded, "imagecodecs", quality) for _, coded, quality in codings
+]
 [ENCODERS.load(row).make() for row in loaded]
 sys.setswitchinterval(1e-5)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
@@ -150,9 +149,10 @@ def check_words(to: str | None, paths: tuple[str, ...], options: dict[str, Any])
 
     Raises click.UsageError.
     """
-    if to is not None and re.fullmatch(r"\d+,\d+", to):
+    width, comma, height = (to or "").partition(",")
+    if comma and width.isdecimal() and height.isdecimal():
         raise click.UsageError(
-            f"-t is --to, not gdcmconv's size of a tile; leave it out, or say --htj2k --tile {to.partition(',')[0]}"
+            f"-t is --to, not gdcmconv's size of a tile; leave it out, or say --htj2k --tile {width}"
         )
     if options["no_clobber"] and paths and paths[0].isdigit() and not os.path.lexists(paths[0]):
         raise click.UsageError(

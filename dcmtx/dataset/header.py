@@ -5,7 +5,6 @@ objects and written again: it is indexed, values are read on demand, and edits a
 spans stay in the file until they are needed. Standard library only.
 """
 
-import re
 import struct
 from collections.abc import Iterable, Iterator
 
@@ -35,7 +34,7 @@ _FIRST_TAG = 0x00030000
 _GROUP = 0xFFFF0000
 _PIECE = 1 << 20
 # PS3.5 6.2: an Integer String has at most 12 characters.
-_INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
+_MOST_DIGITS = 12
 
 
 class Header:
@@ -135,7 +134,8 @@ class Header:
         text = self.text(tag)
         if not text:
             return None
-        if not _INTEGER.fullmatch(text):
+        digits = text[1:] if text[0] in "+-" else text
+        if not (digits.isdecimal() and digits.isascii() and len(digits) <= _MOST_DIGITS):
             raise InputError(
                 f"{tag_text(tag)} is {text[:16]!r}, which is not an integer",
                 advice="correct it first",

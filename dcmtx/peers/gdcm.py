@@ -86,11 +86,13 @@ _GROUPS = (
         done("-L --jpegls", codec="jpegls"),
         done("-R --rle", codec="rle"),
         done("-F --force", "only with a target that compresses, as in gdcmconv", force="yes"),
-        done("--generate-icon", "of at most 128x128 pixels; colours have a palette", icon="generate"),
+        done("--generate-icon", "of at most 128x128 pixels; colours have a palette; gdcmconv makes one with -w or what "
+             "compresses alone", icon="generate"),
         refused("--icon-minmax", _ICON, values="MIN,MAX"),
         refused("--icon-auto-minmax", _ICON),
         ignored("--compress-icon", "icons follow the transfer syntax of the file, as the standard wants, always"),
-        done("--planar-configuration", "only for targets that do not compress", values="0|1", planar="{}"),
+        done("--planar-configuration", "only for targets that do not compress; gdcmconv does it with -w "
+             "alone", values="0|1", planar="{}"),
         done("-Y --lossy", "consent to loss; ignored by -w, -X, -M and -d, as gdcmconv does, but for colours that -P "
              "rounds", lossy="yes"),
         done("-S --split", "also of what is compressed by the same line, which gdcmconv does not split; refused where "
@@ -137,6 +139,7 @@ PEERS = (
             "-J -Y on RGB: gdcmconv writes YCbCr and calls it RGB. dcmtx writes YBR_FULL_422 and calls it that.",
             "-K -Y without -r and -q, and -L -Y without -e, lose nothing: the UID is kept; gdcmconv makes a new one.",
             "What lossy JPEG has in YCbCr becomes RGB when it is decoded; gdcmconv leaves it in YBR_FULL.",
+            "-l and -P: gdcmconv leaves what compresses beside them undone; dcmtx does both.",
             "GDCM_ROOT_UID is not read. A file that gdcmconv cannot read or write may be converted.",
         ),
     ),

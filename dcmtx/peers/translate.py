@@ -14,6 +14,9 @@ _VALUES = (
     "jobs", "remove", "lengths", "charset", "assume", "fragment-size", "icon", "photometric", "planar",
 )  # fmt: skip
 _FLAGS = ("lossy", "force", "dataset-only", "ignore-errors", "apply-palette")
+# Options for which a file is written anew though its codestreams stay, and those for which pixels may not.
+_KEEPING = frozenset(["--fragment-size", "--icon"])
+_CHANGING = frozenset(["--apply-palette", "--photometric", "--planar"])
 # Targets that depend on the syntax of SRC.
 SAME, RAW = "same", "raw"
 _DEPENDS = (SAME, RAW)
@@ -43,7 +46,9 @@ class Translation(Record):
             # With this option, a source in the target syntax is not copied: only its codestreams are.
             more = ["--offset-table", "basic"]
         syntax = find(target)
-        if self.rewrite and self.target == SAME and syntax is not None and syntax.loss is Loss.LOSSY:
+        asked = set(self.arguments)
+        rewrites = (self.rewrite or asked & _KEEPING) and not asked & {*_CHANGING, "--lossy"}
+        if rewrites and self.target == SAME and syntax is not None and syntax.loss is Loss.LOSSY:
             # Nothing is lost here, but a lossy target requires consent.
             more.append("--lossy")
         return ["--to", target, *self.arguments, *more, "--", *self.sources, self.destination]

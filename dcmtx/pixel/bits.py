@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dcmtx.errors import InputError
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat
 
@@ -59,6 +60,13 @@ def lower_high_bit(words: Words, fmt: PixelFormat) -> Words:
     return lowered
 
 
+def stored_values(words: Words, fmt: PixelFormat) -> Words:
+    """Return the values that the words hold: High Bit is the highest of Bits Stored, and above there is only fill."""
+    if fmt.high_bit != fmt.stored - 1:
+        words = lower_high_bit(words, fmt)
+    return clear_unused(words, fmt)
+
+
 def below_high_bit(words: Words, fmt: PixelFormat) -> int:
     """Return how many words have bits set below their lowest stored bit; lowering High Bit drops those bits."""
     return int(np.count_nonzero(_low_bits(words, fmt.high_bit + 1 - fmt.stored)))
@@ -70,8 +78,16 @@ def settle(samples: Words, stream: Codestream, fmt: PixelFormat) -> Words:
     If the stream's precision is at most Bits Stored, the sign is extended from that precision, never from Bits
     Allocated (PS3.5 8.2.1 Note 4). A stream of more precision than Bits Stored may hold content above it: then the
     words stay whole, and the caller decides.
+
+    Raises InputError for predictive JPEG that decodes to more than its precision: its differences are of 16 bits, so
+    that damage leads there, and no decoder minds.
     """
     target = np.dtype(fmt.dtype)
+    if stream.lossless_process and stream.precision < 8 * samples.dtype.itemsize and samples.max() >> stream.precision:
+        raise InputError(
+            f"its codestream of {stream.precision} bits decodes to {int(samples.max())}; the pixel data is damaged",
+            code="E_CODESTREAM",
+        )
     if stream.kind == "rle":
         # RLE has no precision of its own, only bytes of whole words (PS3.5 G.2).
         return _reinterpret(samples, stream.precision, target)

@@ -87,7 +87,7 @@ def parse_request(body: bytes) -> Requested:
             asynchronous="AsynchronousOperationsWindowSubItem" in kinds,
         )
     except Exception as error:
-        raise Malformed(f"the association request cannot be understood: {error}") from error
+        raise Malformed(f"the association request cannot be understood: {error!r}") from error
 
 
 def _maximum_length(items: Iterable[Any]) -> int:
@@ -106,7 +106,7 @@ def _decoded(name: str, kind: Pdu, body: bytes) -> Any:
     try:
         pdu.decode(_HEADER.pack(kind, len(body)) + body)
     except Exception as error:
-        raise Malformed(f"the PDU cannot be understood: {error}") from error
+        raise Malformed(f"the PDU cannot be understood: {error!r}") from error
     return pdu
 
 
@@ -122,7 +122,7 @@ def parse_grant(body: bytes) -> Granted:
         }
         return Granted(syntaxes, _maximum_length(items))
     except Exception as error:
-        raise Malformed(f"the answer to the association request cannot be understood: {error}") from error
+        raise Malformed(f"the answer to the association request cannot be understood: {error!r}") from error
 
 
 def encode_request(calling: str, called: str, contexts: Sequence[tuple[str, str]], maximum_length: int) -> bytes:

@@ -186,8 +186,8 @@ class Queue:
             entry.id, reason, time.time(), instance=self._instance(entry), size=self._spool.size_of(entry.id)
         )  # fmt: skip
         # A full disk has no room for the reason, and must not keep the instance in the way of others.
-        with contextlib.suppress(OSError), open(self._reason(entry.id), "w", encoding="utf-8") as file:
-            json.dump({"reason": reason, "since": held.since, "instance": held.instance}, file)
+        with contextlib.suppress(OSError):
+            self._write_reason(held)
         os.rename(entry.path, self._aside_path(entry.id))
         self._forget(entry.id)
         with self._changed:
@@ -205,6 +205,12 @@ class Queue:
 
     def _reason(self, identifier: str) -> str:
         return os.path.join(self._aside, identifier + _REASON)
+
+    def _write_reason(self, held: Held) -> None:
+        path = self._reason(held.id)
+        with open(path + ".part", "w", encoding="utf-8") as file:
+            json.dump({"reason": held.reason, "since": held.since, "instance": held.instance}, file)
+        os.replace(path + ".part", path)
 
     def _read_reason(self, identifier: str, size: int) -> Held:
         try:

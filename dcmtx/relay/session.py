@@ -19,9 +19,10 @@ from dcmtx.relay.association import (
     encode_acceptance,
     parse_request,
 )
+from dcmtx.relay.message import Message, Wrong
 from dcmtx.relay.negotiation import ACCEPTANCE, answer_contexts
 from dcmtx.relay.patterns import matches, matches_any
-from dcmtx.relay.reception import MISMATCH, NO_OPERATION, NOT_SUPPORTED, SUCCESS, Verdict
+from dcmtx.relay.reception import Reception, Verdict
 from dcmtx.relay.routing import Caller
 from dcmtx.relay.wire import RELEASE_RP, AbortReason, Ended, Pdu, Wire, reject_pdu, sendable
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from dcmtx.relay.acceptor import Acceptor
     from dcmtx.relay.reception import Reception
 
-# A command set is a few hundred bytes.
-_LONGEST_COMMAND = 1 << 16
 # How long a peer may take to read that its association was aborted.
 _LINGER = 1.0
 # Some peers count the header of a PDU as part of it.
@@ -39,14 +38,6 @@ _TOLERANCE = 128
 # A-ASSOCIATE-RJ (PS3.8 Table 9-21): result, source, reason.
 _UNKNOWN_CALLER, _UNKNOWN_TITLE, _UNKNOWN_APPLICATION = (1, 1, 3), (1, 1, 7), (1, 1, 2)
 _LOCAL_LIMIT = (2, 3, 2)
-
-
-class _Wrong(Exception):  # noqa: N818 - an event of the protocol
-    """The peer has sent what does not belong there; the association is aborted."""
-
-    def __init__(self, reason: AbortReason, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
 
 
 class _Rejected(Exception):  # noqa: N818 - an event of the protocol
@@ -85,8 +76,8 @@ class Session:
                 self._acceptor.leave(self)
         except _Rejected:
             wire.close()
-        except (_Wrong, Malformed) as error:
-            reason = error.reason if isinstance(error, _Wrong) else AbortReason.INVALID_PARAMETER
+        except (Wrong, Malformed) as error:
+            reason = error.reason if isinstance(error, Wrong) else AbortReason.INVALID_PARAMETER
             self._note("aborted", str(error))
             wire.abort(reason, linger=_LINGER)
         except TimeoutError:
@@ -113,9 +104,9 @@ class Session:
         kind, length = self.wire.header()
         if kind != Pdu.ASSOCIATE_RQ:
             reason = AbortReason.UNEXPECTED if 1 <= kind <= Pdu.ABORT else AbortReason.UNRECOGNIZED
-            raise _Wrong(reason, "it did not ask for an association")
+            raise Wrong(reason, "it did not ask for an association")
         if length > LONGEST_NEGOTIATION:
-            raise _Wrong(AbortReason.INVALID_PARAMETER, f"its association request claims {length} bytes")
+            raise Wrong(AbortReason.INVALID_PARAMETER, f"its association request claims {length} bytes")
         return parse_request(self.wire.take(length))
 
     def _answer(self, requested: Requested) -> None:
@@ -182,7 +173,7 @@ class Session:
 
     def _transfer(self) -> None:
         """Take messages until the association is released."""
-        message = _Message(self)
+        message = Message(self)
         try:
             while True:
                 if message.is_new:
@@ -199,9 +190,9 @@ class Session:
                     return
                 if kind != Pdu.P_DATA:
                     reason = AbortReason.UNEXPECTED if 1 <= kind <= Pdu.ABORT else AbortReason.UNRECOGNIZED
-                    raise _Wrong(reason, f"a PDU of type {kind} has no place here")
+                    raise Wrong(reason, f"a PDU of type {kind} has no place here")
                 if self._listen.maximum_pdu and length > self._listen.maximum_pdu + _TOLERANCE:
-                    raise _Wrong(AbortReason.INVALID_PARAMETER, f"a PDU of {length} bytes is longer than agreed on")
+                    raise Wrong(AbortReason.INVALID_PARAMETER, f"a PDU of {length} bytes is longer than agreed on")
                 message.read(length)
         finally:
             message.abort()
@@ -210,7 +201,7 @@ class Session:
         """Return the presentation context of this id."""
         found = self._accepted.get(identifier)
         if found is None:
-            raise _Wrong(AbortReason.INVALID_PARAMETER, f"there is no presentation context {identifier}")
+            raise Wrong(AbortReason.INVALID_PARAMETER, f"there is no presentation context {identifier}")
         return found
 
     def begin(self, context: Accepted, command: dimse.Command) -> Reception | None:
@@ -223,101 +214,3 @@ class Session:
         """Answer a request."""
         answer = dimse.response(command, verdict.status, verdict.comment)
         self.wire.send(dimse.p_data(context.id, answer, self._most))
-
-
-class _Message:
-    """The message that is being received: its command set, then its data set, from any number of PDVs."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._wire = session.wire
-        self._clear()
-
-    def _clear(self) -> None:
-        self._parts = bytearray()
-        self._context: Accepted | None = None
-        self._command: dimse.Command | None = None
-        self._reception: Reception | None = None
-
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing of it has come."""
-        return self._context is None
-
-    def abort(self) -> None:
-        """Forget what was received of it."""
-        if self._reception is not None:
-            self._reception.abort()
-
-    def read(self, left: int) -> None:
-        """Read the PDVs of a PDU of so many bytes."""
-        while left:
-            length, identifier, control = self._wire.unpack(dimse.PDV)
-            left -= length + 4
-            length -= 2
-            if left < 0 or length < 0:
-                raise _Wrong(AbortReason.INVALID_PARAMETER, "the lengths in a PDU contradict one another")
-            context = self._session.context(identifier)
-            if self._context is not None and context.id != self._context.id:
-                raise _Wrong(AbortReason.INVALID_PARAMETER, "a message changes its presentation context")
-            self._context = context
-            is_last = bool(control & dimse.LAST)
-            if control & dimse.COMMAND:
-                self._take_command(length, is_last=is_last)
-            else:
-                self._take_data(length, is_last=is_last)
-
-    def _take_command(self, length: int, *, is_last: bool) -> None:
-        if self._command is not None or len(self._parts) + length > _LONGEST_COMMAND:
-            raise _Wrong(AbortReason.INVALID_PARAMETER, "a command set has no place here, or no end")
-        self._parts += self._wire.take(length)
-        if not is_last:
-            return
-        context = self._context
-        assert context is not None
-        try:
-            command = dimse.Command(bytes(self._parts))
-            field, has_data_set = command.number(dimse.FIELD), command.has_data_set
-            if field & dimse.RESPONSE or field == dimse.Field.CANCEL_RQ:
-                # Nothing was asked, and nothing goes on that could be cancelled.
-                self._clear()
-                return
-            command.number(dimse.MESSAGE)
-            if has_data_set:
-                self._command = command
-                self._reception = self._session.begin(context, command)
-                return
-        except ValueError as error:
-            raise _Wrong(AbortReason.INVALID_PARAMETER, str(error)) from error
-        self._clear()
-        self._session.reply(context, command, _verdict_without_data_set(context, field))
-
-    def _take_data(self, length: int, *, is_last: bool) -> None:
-        if self._command is None or self._context is None:
-            raise _Wrong(AbortReason.UNEXPECTED, "a data set came without a command")
-        while length:
-            piece = self._wire.some(length)
-            length -= len(piece)
-            if self._reception is not None:
-                self._reception.write(piece)
-        if is_last:
-            context, command, reception = self._context, self._command, self._reception
-            verdict = _verdict_on_the_unknown(context, command) if reception is None else reception.finish()
-            self._clear()
-            self._session.reply(context, command, verdict)
-
-
-def _verdict_without_data_set(context: Accepted, field: int) -> Verdict:
-    if field == dimse.Field.ECHO_RQ:
-        return Verdict(SUCCESS)
-    if field != dimse.Field.STORE_RQ:
-        return Verdict(NO_OPERATION)
-    if context.abstract == dimse.VERIFICATION:
-        return Verdict(NOT_SUPPORTED)
-    return Verdict(MISMATCH, "there is no data set")
-
-
-def _verdict_on_the_unknown(context: Accepted, command: dimse.Command) -> Verdict:
-    if command.number(dimse.FIELD) == dimse.Field.STORE_RQ:
-        return Verdict(NOT_SUPPORTED, f"nothing is stored by context {context.id}")
-    return Verdict(NO_OPERATION)

@@ -32,7 +32,7 @@ _DESCRIBING = frozenset(
 # Families of frames that may be by plane (PS3.5 8.2): all but codestreams of interleaved components.
 _BY_PLANE = frozenset(["native", "deflate", "rle"])
 # Invalid values of Number of Frames that can only mean 1.
-_ONE = re.compile(r"0+|\+?0*1\.0*|\+?0*1(\\\+?0*1)+")
+_ONE = r"0+|\+?0*1\.0*|\+?0*1(\\\+?0*1)+"
 
 
 def correct(header: Header, holds: Callable[[PixelFormat], bool]) -> list[Finding]:
@@ -55,7 +55,8 @@ def correct(header: Header, holds: Callable[[PixelFormat], bool]) -> list[Findin
             )
         )
     declared = header.text(NUMBER_OF_FRAMES)
-    if _ONE.fullmatch(declared):
+    # Compiled when there is something to match: most files have no Number of Frames.
+    if declared and re.fullmatch(_ONE, declared):
         header.corrections[NUMBER_OF_FRAMES] = Set(NUMBER_OF_FRAMES, b"IS", b"1 ")
         if _describes(header, holds):
             notes.append(

@@ -249,6 +249,20 @@ class PlannedDecoder:
             raise result
         return result.astype(self.format.dtype, copy=False)
 
+    def reduced(self, number: int, least: int) -> NDArray[Any] | None:
+        """Return the words of one frame (0-based), halved as often as leaves the longer side `least` pixels.
+
+        None where that is not once, for other codestreams than JPEG 2000 and HTJ2K, and where the library cannot.
+        Raises InputError or CodecError with the number of the frame.
+        """
+        if self.held.syntax.family not in ("j2k", "htj2k"):
+            return None
+        try:
+            return self._decode.reduced(self.held.frame(number), least)
+        except DcmtxError as error:
+            error.frame = number
+            raise
+
     def _decoded(self, number: int) -> Asking:
         words = yield from self._decode.words(self.held.frame(number))
         return words

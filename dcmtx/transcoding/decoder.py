@@ -10,7 +10,7 @@ from dcmtx.errors import CodecError, InputError, UnsupportedError
 from dcmtx.pixel.codestream import END, KINDS, Codestream, Transform
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.pixel.promise import check_promise
-from dcmtx.transcoding.coders import Asking, Coder
+from dcmtx.transcoding.coders import Asking, Coder, call
 from dcmtx.transcoding.codestreams import bare, read_colour
 from dcmtx.transcoding.frames import Frames
 
@@ -104,6 +104,29 @@ class FrameDecoder:
         self.coder.close()
         if self._second is not None:
             self._second.close()
+
+    def reduced(self, data: bytes, least: int) -> Any | None:
+        """Return the words of a frame of JPEG 2000 or HTJ2K, halved as often as leaves its longer side `least` pixels.
+
+        None where that is not once, or where the library cannot. Raises InputError or CodecError.
+        """
+        stream = read_colour(self._frames.syntax, data, self._held)
+        self._check(stream, len(data))
+        halvings = 0
+        while halvings < stream.levels and max(stream.rows, stream.columns) >> (halvings + 1) >= least:
+            halvings += 1
+        if not halvings:
+            return None
+        from dcmtx.codec import reduced
+        from dcmtx.pixel import bits
+
+        samples = call(reduced.decode, self._row, bare(self._frames.syntax, stream, data), halvings)
+        if samples is None:
+            return None
+        rows, columns = (-(-side >> halvings) for side in (stream.rows, stream.columns))
+        fmt = self._shown.replace(rows=rows, columns=columns)
+        check_shape(samples, fmt, self._row)
+        return bits.settle(samples, stream, fmt)
 
     def _check(self, stream: Codestream, size: int) -> None:
         """Refuse a stream that cannot hold its image or changes colour space, and a decoder that interpolates chroma.

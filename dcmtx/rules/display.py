@@ -1,0 +1,134 @@
+"""How a data set wants its pixels shown: modality, VOI, palette (PS3.3 C.11.1, C.11.2, C.7.6.3.1.5, C.7.6.16.2).
+
+The first window counts; without one, the first VOI LUT; without that, the pixels' own range is for the caller to use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from dcmtx.dataset.element import swap
+from dcmtx.dataset.encoding import Item
+from dcmtx.dataset.header import Header
+from dcmtx.dataset.items import items_in, items_of
+from dcmtx.errors import InputError, UnsupportedError
+from dcmtx.pixel.format import PixelFormat
+from dcmtx.pixel.transform import Display, Function, Lut, Window
+from dcmtx.rules.objects import FUNCTIONAL_GROUPS
+
+_CENTER, _WIDTH, _INTERCEPT, _SLOPE, _FUNCTION = 0x00281050, 0x00281051, 0x00281052, 0x00281053, 0x00281056
+_MODALITY_LUT, _VOI_LUT, _DESCRIPTOR, _DATA = 0x00283000, 0x00283010, 0x00283002, 0x00283006
+_FRAME_VOI, _FRAME_VALUES = 0x00289132, 0x00289145
+_SHAPE = 0x20500020
+_PALETTE = ((0x00281101, 0x00281201), (0x00281102, 0x00281202), (0x00281103, 0x00281203))
+_SEGMENTED = 0x00281221
+_LARGEST_LUT = 1 << 17
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def read(header: Header, fmt: PixelFormat, frame: int) -> Display:
+    """Return how a frame (0-based) is shown.
+
+    Raises InputError where a table is damaged, UnsupportedError for a segmented palette.
+    """
+    if fmt.photometric == "PALETTE COLOR":
+        return Display(palette=_palette(header))
+    if fmt.samples > 1:
+        return Display()
+    slope, intercept, window = 1.0, 0.0, None
+    for text in _values_of(header, frame):
+        slope = _number(text(_SLOPE)) or slope
+        found = _number(text(_INTERCEPT))
+        intercept = intercept if found is None else found
+    for text in _windows_of(header, frame):
+        window = _window(text) or window
+    modality = _lut(next(items_of(header, _MODALITY_LUT), None), fmt)
+    # The first value of the descriptor of a VOI LUT is one of the modality transform's, which may be negative.
+    voi = None if window else _lut(next(items_of(header, _VOI_LUT), None), fmt, signed=intercept < 0)
+    inverse = fmt.photometric == "MONOCHROME1" or header.text(_SHAPE) == "INVERSE"
+    return Display(slope, intercept, modality, window=window, voi=voi, inverse=inverse)
+
+
+Text = Callable[[int], str]
+
+
+def _values_of(header: Header, frame: int) -> Iterator[Text]:
+    """Yield what may have the modality transform, the most special last."""
+    yield header.text
+    yield from _group_items(header, frame, _FRAME_VALUES)
+
+
+def _windows_of(header: Header, frame: int) -> Iterator[Text]:
+    yield header.text
+    yield from _group_items(header, frame, _FRAME_VOI)
+
+
+def _group_items(header: Header, frame: int, tag: int) -> Iterator[Text]:
+    """Yield the first item of a macro in the functional groups, shared and of this frame."""
+    shared, per_frame = FUNCTIONAL_GROUPS
+    for number, group in enumerate(items_of(header, shared)):
+        if number == 0:
+            yield from _first(header, group, tag)
+    for number, group in enumerate(items_of(header, per_frame)):
+        if number == frame:
+            yield from _first(header, group, tag)
+            return
+
+
+def _first(header: Header, group: Item, tag: int) -> Iterator[Text]:
+    for item in items_in(header.reader, group, tag):
+        yield item.text
+        return
+
+
+def _number(text: str) -> float | None:
+    """Return the first of several numbers, or None."""
+    first = text.partition("\\")[0].strip()
+    return float(first) if _NUMBER.fullmatch(first) else None
+
+
+def _window(text: Text) -> Window | None:
+    """Return the first window, or None; a width that no window can have makes it none (PS3.3 C.11.2.1.2)."""
+    center, width = _number(text(_CENTER)), _number(text(_WIDTH))
+    name = text(_FUNCTION)
+    function = next((one for one in Function if one.value == name), Function.LINEAR)
+    if center is None or width is None or width < (1 if function is Function.LINEAR else 1e-9):
+        return None
+    return Window(center, width, function)
+
+
+# --- tables ----------------------------------------------------------------------------------------------------
+
+
+def _lut(item: Item | None, fmt: PixelFormat, *, signed: bool = False) -> Lut | None:
+    """Return the table of an item of a LUT sequence."""
+    if item is None or item.find(_DESCRIPTOR) is None:
+        return None
+    big = item.encoding.big_endian
+    return _table(item.value(_DESCRIPTOR), item.value(_DATA), big_endian=big, signed=signed or fmt.signed)
+
+
+def _palette(header: Header) -> tuple[Lut, ...]:
+    if _SEGMENTED in header:
+        raise UnsupportedError("its palette is segmented, which is not expanded", code="E_PALETTE", tag=_SEGMENTED)
+    big = header.encoding.big_endian
+    return tuple(
+        _table(header.value(descriptor), header.value(data, _LARGEST_LUT), big_endian=big, signed=False)
+        for descriptor, data in _PALETTE
+    )
+
+
+def _table(descriptor: bytes, data: bytes, *, big_endian: bool, signed: bool) -> Lut:
+    """Return a table by its descriptor: number of entries, first value, bits (PS3.3 C.7.6.3.1.5, C.11.1.1)."""
+    if big_endian:
+        descriptor, data = swap(descriptor, 2), swap(data, 2)
+    numbers = [int.from_bytes(descriptor[at : at + 2], "little") for at in (0, 2, 4)]
+    entries = numbers[0] or 1 << 16
+    first = numbers[1] - (1 << 16) if signed and numbers[1] >= 1 << 15 else numbers[1]
+    narrow = len(data) < 2 * entries and numbers[2] <= 8
+    if len(descriptor) < 6 or not 1 <= numbers[2] <= 16 or len(data) < (entries if narrow else 2 * entries):
+        raise InputError(
+            f"a look-up table has {len(data)} bytes, and its descriptor says otherwise", code="E_INCONSISTENT"
+        )
+    return Lut(first, numbers[2], data[: entries if narrow else 2 * entries], narrow=narrow)
