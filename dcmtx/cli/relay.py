@@ -110,6 +110,8 @@ def _check_options(action: str | None, options: dict[str, Any]) -> None:
             raise UsageError(f"{strange[0]} is not for {action}")
     elif options["as_json"] and not options["check"]:
         raise UsageError("--json is for status, hold, retry, drop and --check")
+    if options["show_names"] and options["http"] is None and options["config"] is None:
+        raise UsageError("--show-names is for the page of --http")
     if options["config"] is not None:
         if options["spool"] is not None:
             words.insert(0, "--spool")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dcmtx._version import __version__
+from dcmtx.errors import InputError
 from dcmtx.record import Record
 from dcmtx.relay.answers import Answer, AnswerKind, Undeliverable
 from dcmtx.relay.tls import client_context
@@ -91,16 +92,14 @@ class Poster:
         try:
             context: Any = client_context(destination.tls) if destination.tls else ssl.create_default_context()
             headers = {"User-Agent": f"dcmtx/{__version__}"} | _authorization(destination.login)
-        except (OSError, ValueError) as error:
-            said = getattr(error, "strerror", None) or str(error)
-            name = getattr(error, "filename", None)
-            text = f"{name or 'its certificate or login'} cannot be read: {said}"
-            raise Undeliverable(Answer(AnswerKind.UNREACHABLE, text=text)) from error
+            basic = _basic(destination.login)
+        except InputError as error:
+            raise Undeliverable(Answer(AnswerKind.UNREACHABLE, text=f"{error.path}: {error}")) from error
         self._url = destination.url
         self._client = httpx.Client(
             verify=context,
             headers=headers,
-            auth=_basic(destination.login),
+            auth=basic,
             timeout=httpx.Timeout(timeouts.network, connect=timeouts.acse, read=timeouts.dimse),
             proxy=destination.proxy or None,
             # What the environment says of proxies and passwords is nobody's configuration.
@@ -183,6 +182,11 @@ def _authorization(login: Login | None) -> dict[str, str]:
 
 
 def _secret(path: str) -> str:
-    """Return the first line of a file."""
-    with open(path, encoding="utf-8") as file:
-        return file.readline(_LONGEST_SECRET).strip("\r\n")
+    """Return the first line of a file. Raises InputError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.readline(_LONGEST_SECRET).strip("\r\n")
+    except OSError as error:
+        raise InputError(f"it cannot be read: {error.strerror or error}", path=path) from error
+    except UnicodeDecodeError as error:
+        raise InputError("it is not text in UTF-8", path=path) from error
