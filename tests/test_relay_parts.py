@@ -267,7 +267,7 @@ def test_those_who_wait_for_the_disk_share_a_turn(spool, monkeypatch):
     begun.wait(30)
     for thread in threads[1:]:
         thread.start()
-    wait_until(lambda: queue._asked == 6)
+    wait_until(lambda: queue.durable.asked == 6)
     assert len(calls) == 1
     go.set()
     for thread in threads:
@@ -275,11 +275,12 @@ def test_those_who_wait_for_the_disk_share_a_turn(spool, monkeypatch):
     assert len(calls) == 2
 
 
-def test_if_a_shared_turn_fails_each_tries_for_itself(spool, monkeypatch):
+def test_if_a_shared_turn_fails_it_fails_for_all_who_shared_it(spool, monkeypatch):
     queue = spool.queue("a")
-    begun, go, failed = threading.Event(), threading.Event(), []
+    begun, go, failed, calls = threading.Event(), threading.Event(), [], []
 
     def fails(_: int) -> None:
+        calls.append(1)
         begun.set()
         go.wait(30)
         raise OSError(5, "Input/output error")
@@ -294,10 +295,14 @@ def test_if_a_shared_turn_fails_each_tries_for_itself(spool, monkeypatch):
     for thread in threads:
         thread.start()
     begun.wait(30)
+    wait_until(lambda: queue.durable.asked == 4)
     go.set()
     for thread in threads:
         thread.join(30)
     assert len(failed) == 4
+    assert len(calls) == 2
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    queue.sync()
 
 
 def test_queues_of_unknown_destinations_stay_and_are_told(spool, tmp_path):

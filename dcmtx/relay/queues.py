@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dcmtx.record import Record
+from dcmtx.relay.durable import DurableDirectory
 from dcmtx.relay.entry import Entry, received_at
 
 if TYPE_CHECKING:
@@ -54,11 +55,8 @@ class Queue:
         self._held: dict[str, Held] = {}
         self._bytes = 0
         self._stopped = False
-        self._syncing = threading.Condition()
-        self._under_way = False
-        self._asked = self._synced = 0
         self._load()
-        self._descriptor = os.open(self._directory, os.O_RDONLY | os.O_CLOEXEC)
+        self.durable = DurableDirectory(self._directory)
 
     def _load(self) -> None:
         for identifier, size in _listed(self._directory):
@@ -74,7 +72,7 @@ class Queue:
 
     def close(self) -> None:
         """Close the directory."""
-        os.close(self._descriptor)
+        self.durable.close()
 
     def path_of(self, identifier: str) -> str:
         """Return the path of an entry's file."""
@@ -92,27 +90,8 @@ class Queue:
             os.unlink(self.path_of(identifier))
 
     def sync(self) -> None:
-        """Have the links outlast a crash of the machine. Those who come during one turn of the disk share the next."""
-        with self._syncing:
-            self._asked += 1
-            mine = self._asked
-            while self._under_way and self._synced < mine:
-                self._syncing.wait()
-            if self._synced >= mine:
-                return
-            self._under_way = True
-            # All that were linked until now.
-            mine = self._asked
-        try:
-            os.fsync(self._descriptor)
-        except OSError:
-            mine = 0
-            raise
-        finally:
-            with self._syncing:
-                self._under_way = False
-                self._synced = max(self._synced, mine)
-                self._syncing.notify_all()
+        """Have the links outlast a crash of the machine."""
+        self.durable.sync()
 
     def add(self, identifier: str, size: int) -> None:
         """Let an entry be taken."""
