@@ -250,6 +250,61 @@ def test_the_file_and_the_directories_are_synced_before_it_counts(spool, monkeyp
     assert order[2][1].endswith("queue/a")
 
 
+def test_those_who_wait_for_the_disk_share_a_turn(spool, monkeypatch):
+    """While one sync of the directory is under way, five more are asked for; one does for all of them."""
+    queue = spool.queue("a")
+    begun, go = threading.Event(), threading.Event()
+    calls = []
+
+    def slow(_: int) -> None:
+        calls.append(1)
+        begun.set()
+        go.wait(30)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    threads = [threading.Thread(target=queue.sync) for _ in range(6)]
+    threads[0].start()
+    begun.wait(30)
+    for thread in threads[1:]:
+        thread.start()
+    wait_until(lambda: queue.durable.asked == 6)
+    assert len(calls) == 1
+    go.set()
+    for thread in threads:
+        thread.join(30)
+    assert len(calls) == 2
+
+
+def test_if_a_shared_turn_fails_it_fails_for_all_who_shared_it(spool, monkeypatch):
+    queue = spool.queue("a")
+    begun, go, failed, calls = threading.Event(), threading.Event(), [], []
+
+    def fails(_: int) -> None:
+        calls.append(1)
+        begun.set()
+        go.wait(30)
+        raise OSError(5, "Input/output error")
+
+    def sync() -> None:
+        with pytest.raises(OSError, match="Input/output"):
+            queue.sync()
+        failed.append(1)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    threads = [threading.Thread(target=sync) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    begun.wait(30)
+    wait_until(lambda: queue.durable.asked == 4)
+    go.set()
+    for thread in threads:
+        thread.join(30)
+    assert len(failed) == 4
+    assert len(calls) == 2
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    queue.sync()
+
+
 def test_queues_of_unknown_destinations_stay_and_are_told(spool, tmp_path):
     put(spool)
     spool.close()

@@ -214,6 +214,23 @@ def test_a_rejected_association_is_tried_again(answer, lasting, reason, relay, w
         assert (counted[1] - counted[0] >= 0.45) == lasting
 
 
+def test_a_destination_of_one_association_is_not_down_for_the_others_that_it_rejects():
+    def one_at_a_time(connection: socket.socket) -> bool:
+        return destination.open > 1 and rejects(2, 3, 2)(connection)
+
+    with (
+        Destination(on_request=one_at_a_time) as destination,
+        RelayProcess({"address": destination.address, "associations": 4}) as relay,
+    ):
+        destination.answer = lambda *_: time.sleep(0.01) or 0
+        send(relay, Way("d1", 0, "ANY"), *range(60))
+        wait_until(lambda: len(destination.taken()) == 60)
+        assert relay.events("crowded")
+        # But for the first moment, when none is open yet.
+        assert len(relay.events("down")) <= 1
+        assert len(destination.received) == 60
+
+
 def aborts(connection: socket.socket) -> bool:
     connection.sendall(pdu(ABORT, bytes(4)))
     return True

@@ -121,6 +121,7 @@ class Acceptor:
     def stop(self, patience: float) -> None:
         """Accept nothing more, let messages that have begun be answered, and end all associations."""
         self.stopping = True
+        self.desk.ended.set()
         # What is blocked in accept() is woken by this alone.
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)

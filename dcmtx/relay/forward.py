@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ class Forwarder:
         self.log = log
         self.pace = pace
         self.state = Health(pace)
-        self.stopping = False
+        self.ended = threading.Event()
         # What the destination takes, by SOP class and syntax of the source.
         self.learnt: dict[tuple[str, str], frozenset[str] | None] = {}
         self._senders = [Sender(self) for _ in range(max(1, destination.associations))]
@@ -55,9 +56,18 @@ class Forwarder:
 
     def stop(self) -> None:
         """Send nothing more but what is being sent. `join` waits for that."""
-        self.stopping = True
+        self.ended.set()
         self.queue.stop()
         self.state.wake()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing more is sent."""
+        return self.ended.is_set()
+
+    def is_open_but_for(self, sender: Sender) -> bool:
+        """Tell whether another of the threads has an association."""
+        return any(each.is_open for each in self._senders if each is not sender)
 
     def join(self, until: float) -> None:
         """Wait for the threads until this time of `time.monotonic()`, then break what they do."""

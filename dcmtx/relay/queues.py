@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dcmtx.record import Record
+from dcmtx.relay.durable import DurableDirectory
 from dcmtx.relay.entry import Entry, received_at
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Queue:
         self._bytes = 0
         self._stopped = False
         self._load()
-        self._descriptor = os.open(self._directory, os.O_RDONLY | os.O_CLOEXEC)
+        self.durable = DurableDirectory(self._directory)
 
     def _load(self) -> None:
         for identifier, size in _listed(self._directory):
@@ -71,7 +72,7 @@ class Queue:
 
     def close(self) -> None:
         """Close the directory."""
-        os.close(self._descriptor)
+        self.durable.close()
 
     def path_of(self, identifier: str) -> str:
         """Return the path of an entry's file."""
@@ -90,7 +91,7 @@ class Queue:
 
     def sync(self) -> None:
         """Have the links outlast a crash of the machine."""
-        os.fsync(self._descriptor)
+        self.durable.sync()
 
     def add(self, identifier: str, size: int) -> None:
         """Let an entry be taken."""

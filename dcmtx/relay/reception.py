@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -28,6 +29,8 @@ SUCCESS, NOT_AUTHORIZED, NOT_SUPPORTED, NO_OPERATION = 0x0000, 0x0124, 0x0122, 0
 OUT_OF_RESOURCES, MISMATCH = 0xA700, 0xA900
 # Elements up to SOP Instance UID are at the very beginning of a data set.
 _BEGINNING = 1 << 13
+# How long a message waits for room, looking again and again; most senders wait for 30 s.
+_PATIENCE, _BREATH = 3.0, 0.1
 # After so many bytes of one instance the free space is looked at again.
 _LOOK_AGAIN = 64 << 20
 
@@ -47,6 +50,8 @@ class Desk:
         self.router = router
         self.counters = counters
         self.log = log
+        # Set when the relay ends.
+        self.ended = threading.Event()
         self._reserve = config.reserve
         self._high_water = config.high_water
 
@@ -60,6 +65,14 @@ class Desk:
             return self.spool.free() > self._reserve
         except OSError:
             return False
+
+    def await_room(self) -> bool:
+        """Wait a moment for room, if there is none: a sender that waits is better off than one that is refused."""
+        until = time.monotonic() + _PATIENCE
+        while not self.has_room():
+            if time.monotonic() >= until or self.ended.wait(_BREATH):
+                return False
+        return True
 
     def receive(self, context: Accepted, command: dimse.Command, caller: Caller) -> Reception:
         """Begin to receive the data set of a C-STORE."""
@@ -83,7 +96,7 @@ class Reception:
         self._try(self._begin)
 
     def _begin(self) -> None:
-        if not self._desk.has_room():
+        if not self._desk.await_room():
             raise OSError(errno.ENOSPC, "the disk of the spool is full")
         self._incoming = self._desk.spool.receive()
         self._incoming.write(new_file_meta(self._sop_class, self._instance, self._syntax, self._caller.calling))

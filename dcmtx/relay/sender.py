@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections import deque
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # What the contexts of a new association are proposed for: so many of the queue.
 _UPCOMING = 200
+# Errors that say nothing of the file they come with.
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _DOWN = (AnswerKind.UNREACHABLE, AnswerKind.REJECTED)
 
 
@@ -32,7 +35,13 @@ class Sender:
         self._most = max(1, -(-self._destination.window // max(1, self._destination.associations)))
         self._ahead: deque[Parcel] = deque()
         self._delivery: Delivery | None = None
+        self._rest = 0.0
         self.thread = threading.Thread(target=self._run, name=f"to {self._destination.name}", daemon=True)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has an association, or what it is with others."""
+        return self._delivery is not None
 
     def interrupt(self) -> None:
         """Break what is being sent."""
@@ -84,6 +93,9 @@ class Sender:
             # Somebody has removed it.
             entry.drop()
         except (OSError, DcmtxError) as error:
+            if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
+                entry.again(self._of.pace.first)
+                return
             self._of.hold_one(entry, f"its file cannot be read: {error}", "unreadable")
         else:
             parcel = Parcel(entry, self._destination, self._of.transcoder, directory=self._of.work)
@@ -120,11 +132,25 @@ class Sender:
                 self._delivery = open_delivery(self._destination, entries)
             except Undeliverable as error:
                 self._of.counters.count("refused", self._destination.name, error.answer.kind.value)
-                self._of.down(error.answer)
+                if self._of.is_open_but_for(self):
+                    self._stand_back(error.answer)
+                else:
+                    self._of.down(error.answer)
                 return False
+            self._rest = 0.0
         for each in self._ahead:
             self._learn(each)
         return True
+
+    def _stand_back(self, answer: Answer) -> None:
+        """Leave everything to the others: the destination takes no more associations than it has."""
+        pace = self._of.pace
+        self._rest = min(max(2 * self._rest, pace.first), pace.most)
+        self._of.log.write("crowded", f"{self._destination.name}: {answer.text}; others are open",
+                           destination=self._destination.name, reason=answer.text,
+                           retry_seconds=round(self._rest, 1))  # fmt: skip
+        self._flush()
+        self._of.ended.wait(self._rest)
 
     def _learn(self, parcel: Parcel) -> None:
         assert self._delivery is not None
@@ -146,10 +172,23 @@ class Sender:
         try:
             answer = self._delivery.send(parcel.entry, ready.path, ready.syntax)
         except (OSError, DcmtxError) as error:
-            self._of.hold_one(parcel.entry, f"its file cannot be read: {error}", "unreadable")
-            self._done(parcel)
+            self._cannot_read(parcel, ready, error)
             return
         self._obey(parcel, ready, answer, time.monotonic() - began)
+
+    def _cannot_read(self, parcel: Parcel, ready: Ready, error: OSError | DcmtxError) -> None:
+        """Do what is right for a file that cannot be read: it is gone, or damaged, or nothing can be read now."""
+        if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
+            self._of.down(Answer(AnswerKind.AGAIN, text=f"nothing can be read: {error.strerror}"))
+        elif isinstance(error, FileNotFoundError) and ready.path != parcel.entry.path:
+            # What was made of it: it is made again.
+            parcel.discard()
+        elif isinstance(error, FileNotFoundError):
+            parcel.entry.drop()
+            self._done(parcel)
+        else:
+            self._of.hold_one(parcel.entry, f"its file cannot be read: {error}", "unreadable")
+            self._done(parcel)
 
     def _obey(self, parcel: Parcel, ready: Ready, answer: Answer, seconds: float) -> None:
         """Do what the answer says."""
