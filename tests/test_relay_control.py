@@ -166,7 +166,9 @@ def test_that_no_relay_runs_is_told(make, said, tmp_path):
 
 
 def test_the_status_has_a_line_for_everything():
-    text = "\n".join(status_lines(busy().state()))
+    relay = busy()
+    relay.now["strangers"] = ["old"]
+    text = "\n".join(status_lines(relay.state()))
     for said in (
         "listens at 0.0.0.0:11112", "up for 3 d 4 h", "3 associations", "received 57331 (CT1 48211, MR2 9120)",
         "spool 812 MB, 91 GB free", "archive (dimse, ARCHIVE@10.0.0.5:104): up", "waiting: 37 (19 MB)",
@@ -174,6 +176,7 @@ def test_the_status_has_a_line_for_everything():
         "cloud (stow, https://pacs.example.org/dicom-web): DOWN",
         "connection refused; next try in 41 s", "the oldest for 1 h 30 min", "held: 2", f"{ID} 1.2.826.0.1.3680043",
         "for 2 d: status C000, cannot understand", "not taken, by status: (C000 9, 0122 1)",
+        "instances wait for old, which is no destination of this relay",
     ):  # fmt: skip
         assert said in text, said
 

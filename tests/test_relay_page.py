@@ -331,8 +331,10 @@ def colours_of_png(data: bytes) -> int:
     return len({raw[start : start + 16] for start in range(0, len(raw), 16)})
 
 
-@pytest.mark.parametrize("width", [360, 390, 768, 1200], ids=["a small phone", "a phone", "a tablet", "a desktop"])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "dark"), [(360, False), (390, True), (768, False), (1200, True), (1200, False)],
+    ids=["a small phone", "a phone, dark", "a tablet", "a desktop, dark", "a desktop"],
+)  # fmt: skip
 def test_the_page_shows_all_there_is_at_every_width(browser, width, dark):
     with page(busy()) as where, browser.open(f"http://{where}/", width, dark=dark) as shown:
         shown.until("document.querySelectorAll('article').length === 3")
@@ -389,6 +391,18 @@ def test_a_relay_where_all_is_well_says_so(browser):
         assert "● all is well" in shown.text()
         assert shown.run("document.title") == "dcmtx relay"
         assert not shown.run("[...document.querySelectorAll('button')].some(b => b.offsetHeight)")
+
+
+def test_what_waits_for_a_destination_that_was_is_told(browser):
+    relay = FakeRelay(archive=destination())
+    relay.now["strangers"] = ["old archive"]
+    assert health(relay.state())["status"] == "look"
+    with page(relay) as where, browser.open(f"http://{where}/") as shown:
+        shown.until("document.querySelectorAll('article').length === 1")
+        assert "Instances wait for old archive, which is no destination of this relay." in shown.text()
+        assert "instances of nobody" in shown.run("document.title")
+        # It was never called, so that nobody knows whether it is up.
+        assert "not called yet" in shown.text()
 
 
 def test_drop_asks_first_and_cancel_changes_nothing(browser):

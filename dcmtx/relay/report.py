@@ -28,6 +28,8 @@ def status_lines(state: dict[str, Any]) -> Iterator[str]:
     )
     if state["declined"]:
         yield f"not accepted, by status:{_counts(state['declined'])}"
+    for name in state["strangers"]:
+        yield f"instances wait for {name}, which is no destination of this relay; they stay until it is one"
     for name, each in state["destinations"].items():
         yield ""
         yield from _destination(name, each)

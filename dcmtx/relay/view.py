@@ -65,13 +65,15 @@ def health(state: dict[str, Any], spool: SpoolConfig | None = None) -> dict[str,
     """
     destinations = state["destinations"]
     troubled = {name: each["state"] for name, each in destinations.items() if each["state"] in ("down", "held")}
+    strangers = state["strangers"]
     held = sum(len(each["held"]) for each in destinations.values())
     receiving = _receives(state, spool)
-    word = "full" if not receiving else "look" if troubled or held else "ok"
+    word = "full" if not receiving else "look" if troubled or held or strangers else "ok"
     return {
         "status": word,
         "receiving": receiving,
         "held": held,
         "queue": sum(each["queue"] for each in destinations.values()),
         "destinations": troubled,
+        "strangers": strangers,
     }

@@ -90,6 +90,9 @@ function show(state) {
   if (down) troubles.push(`${down} down`);
   if (paused) troubles.push(`${paused} paused`);
   if (held) troubles.push(`${number(held)} held`);
+  if (state.strangers.length) troubles.push("instances of nobody");
+  put($("strangers"), `Instances wait for ${state.strangers.join(", ")}, which is no destination of this relay. They stay until it is one.`);
+  $("strangers").hidden = !state.strangers.length;
   const grave = down || !state.receiving;
   put($("overall"), troubles.length ? `${grave ? "▲" : "■"} ${troubles.join(", ")}` : "● all is well", `chip ${grave ? "bad" : troubles.length ? "warn" : "good"}`);
   document.title = troubles.length ? `${troubles.join(", ")} – dcmtx relay` : "dcmtx relay";
