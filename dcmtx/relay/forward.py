@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dcmtx.relay.answers import Answer, AnswerKind
 from dcmtx.relay.health import Health, Pace
 from dcmtx.relay.sender import Sender
+from dcmtx.syntax import BY_UID
 
 if TYPE_CHECKING:
     from dcmtx.relay.config import Destination
@@ -107,9 +108,9 @@ class Forwarder:
             self.counters.observe("transcode_seconds", parcel.seconds, name)
         note = answer.text if answer.status else ready.note
         head = parcel.entry.head
-        self.log.write("delivered", f"{head.instance} to {name} in {ready.syntax}{f' ({note})' if note else ''}",
-                       destination=name, id=parcel.entry.id, instance=head.instance, syntax=ready.syntax,
-                       seconds=round(seconds, 4), note=note)  # fmt: skip
+        text = f"delivered {head.instance} to {name} in {label(ready.syntax)}{f' ({note})' if note else ''}"
+        self.log.write("delivered", text, destination=name, id=parcel.entry.id, instance=head.instance,
+                       syntax=ready.syntax, seconds=round(seconds, 4), note=note)  # fmt: skip
         parcel.entry.delivered()
 
     def refused(self, entry: Entry, answer: Answer) -> None:
@@ -187,3 +188,9 @@ class Forwarder:
         """Note that the destination has answered."""
         if self.state.well():
             self.log.write("up", f"{self.destination.name} is up again", destination=self.destination.name)
+
+
+def label(uid: str) -> str:
+    """Return the name of a transfer syntax that people know, or the UID of one that nobody knows."""
+    row = BY_UID.get(uid)
+    return uid if row is None else row.label

@@ -174,12 +174,13 @@ class Reception:
         if verdict.status == SUCCESS:
             names, new, identifier = self._committed
             counters.count("received", calling)
-            log.write("received", f"{self._instance} from {calling} for {', '.join(names)}", **about,
-                      id=identifier, syntax=self._syntax, to=names, again=len(new) < len(names))  # fmt: skip
+            again = "" if len(new) == len(names) else "; the very same waits already"
+            log.write("received", f"received {self._instance} from {calling} for {', '.join(names)}{again}", **about,
+                      id=identifier, syntax=self._syntax, to=names, again=bool(again))  # fmt: skip
             return
         counters.count("declined", f"{verdict.status:04X}")
-        log.write("declined", f"{self._instance} from {calling} with {verdict.status:04X}: {verdict.comment}", **about,
-                  status=f"{verdict.status:04X}", reason=verdict.comment)  # fmt: skip
+        text = f"declined {self._instance} from {calling} with {verdict.status:04X}: {verdict.comment}"
+        log.write("declined", text, **about, status=f"{verdict.status:04X}", reason=verdict.comment)  # fmt: skip
 
     def abort(self) -> None:
         """Forget it: the sender has gone, or it was refused. A second call does nothing."""
