@@ -118,9 +118,9 @@ function card(name) {
   const parts = {
     chip: make("p", "chip"), address: make("p", "quiet"), trouble: make("p", "trouble"), list: make("dl", "figures"),
     delivered: make("p", "quiet counts"), refused: make("p", "quiet"), held: make("div", "held"), title: make("h4"),
-    again: make("button", "", "Retry now"), every: make("button", "", "Retry all"), items: make("ul"), more: make("p", "quiet"), shown: "",
+    again: make("button", "", "Retry now"), every: make("button", "", "Retry all"), items: make("ul"), reasons: make("p", "quiet why"), more: make("p", "quiet"), shown: "",
   };
-  parts.held.append(make("div", "bar", parts.title, parts.every), parts.items, parts.more);
+  parts.held.append(make("div", "bar", parts.title, parts.every), parts.reasons, parts.items, parts.more);
   parts.root = make("article", "card", make("div", "bar", make("h3", "", name), make("div", "bar", parts.chip, parts.again)), parts.address, parts.trouble, parts.list,
     parts.delivered, parts.refused, parts.held);
   parts.again.addEventListener("click", () => ask("retry", name, null));
@@ -162,6 +162,9 @@ function showHeld(name, each, parts) {
   parts.held.hidden = !each.held_count;
   put(parts.title, `${plural(each.held_count, "instance", "instances")} held`);
   parts.every.hidden = readOnly || each.held_count < 2;
+  // Of many, why most of them are: one fault of a destination, or many of instances.
+  put(parts.reasons, each.reasons.map(([reason, count]) => `${number(count)} × ${reason}`).join(" · "));
+  parts.reasons.hidden = each.held_count < 6;
   const key = JSON.stringify([readOnly, each.held]);
   if (key !== parts.shown) {
     parts.shown = key;
