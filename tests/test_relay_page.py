@@ -425,9 +425,33 @@ def test_what_waits_for_a_destination_that_was_is_told(browser):
     with page(relay) as where, browser.open(f"http://{where}/") as shown:
         shown.until("document.querySelectorAll('article').length === 1")
         assert "Instances wait for old archive, which is no destination of this relay." in shown.text()
-        assert "instances of nobody" in shown.run("document.title")
+        assert "unclaimed instances" in shown.run("document.title")
         # It was never called, so that nobody knows whether it is up.
         assert "not called yet" in shown.text()
+
+
+def test_a_page_with_every_trouble_at_once_fits_a_small_phone(browser):
+    relay = busy()
+    relay.now["strangers"] = ["an-archive-that-was-here-until-last-year", "x" * 60]
+    relay.now["spool_free"] = 0
+    relay.now["destinations"]["archive"].update(state="held", error="e" * 300)
+    relay.now["destinations"]["n" * 100] = destination(address="/" + "d" * 200, held=[held(9, "r" * 500)])
+    with page(relay, spool=SpoolConfig("/s")) as where, browser.open(f"http://{where}/", 360) as shown:
+        shown.until("document.querySelectorAll('article').length === 4")
+        assert "disk full, 1 down, 1 paused, 4 held, unclaimed instances" in shown.text()
+        assert shown.run("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_destination_that_is_paused_goes_on_when_somebody_says_so(browser):
+    relay = FakeRelay(archive=destination(state="held", queue=3))
+    with page(relay) as where, browser.open(f"http://{where}/") as shown:
+        shown.until("document.querySelectorAll('article').length === 1")
+        assert "Paused: nothing is sent to it" in shown.text()
+        shown.click("article .bar .bar button")
+        shown.until("document.querySelector('dialog').open")
+        assert "Go on sending to archive?" in shown.text()
+        shown.click("#yes")
+        wait_until(lambda: relay.asked == [("retry", "archive", "all")])
 
 
 def test_drop_asks_first_and_cancel_changes_nothing(browser):

@@ -90,7 +90,7 @@ function show(state) {
   if (down) troubles.push(`${down} down`);
   if (paused) troubles.push(`${paused} paused`);
   if (held) troubles.push(`${number(held)} held`);
-  if (state.strangers.length) troubles.push("instances of nobody");
+  if (state.strangers.length) troubles.push("unclaimed instances");
   put($("strangers"), `Instances wait for ${state.strangers.join(", ")}, which is no destination of this relay. They stay until it is one.`);
   $("strangers").hidden = !state.strangers.length;
   const grave = down || !state.receiving;
@@ -133,11 +133,12 @@ function card(name) {
 function showDestination(name, each, state) {
   const parts = card(name);
   const [word, kind] = WORDS[each.state] || [each.state, ""];
+  parts.state = each.state;
   put(parts.chip, word, `chip ${kind}`);
   parts.root.className = `card ${each.state === "down" ? "bad" : each.state === "held" || each.held_count ? "warn" : ""}`;
   put(parts.address, `${each.kind} · ${each.address}`);
   let trouble = "";
-  if (each.state === "held") trouble = "Paused: nothing is sent until somebody says retry.";
+  if (each.state === "held") trouble = "Paused: nothing is sent to it until somebody lets it go on.";
   else if (each.error) trouble = each.error + (each.retry_seconds > 0 ? ` · next try in ${age(each.retry_seconds + 1)}` : "");
   put(parts.trouble, trouble, each.state === "down" ? "trouble" : "trouble warn");
   parts.trouble.hidden = !trouble;
@@ -207,13 +208,13 @@ function showReceived(state) {
 // --- what changes something, and asks before it does
 
 function ask(verb, name, item) {
-  const one = item ? "this instance" : "everything that is held";
-  put($("question"), verb === "drop" ? `Drop this instance for ${name}?` : item ? `Send this instance to ${name} again?` : `Try ${name} again now?`);
+  const paused = cards.get(name).state === "held";
+  put($("question"), verb === "drop" ? `Drop this instance for ${name}?` : item ? `Send this instance to ${name} again?` : paused ? `Go on sending to ${name}?` : `Try ${name} again now?`);
   put($("explained"), verb === "drop"
     ? `It is removed from the spool, and ${name} will never get it. This cannot be undone.`
-    : item ? "It goes back into the queue." : `The destination is tried now, and ${one} goes back into its queue.`);
+    : item ? "It goes back into its queue." : "The destination is tried now, and everything that is held goes back into its queue.");
   put($("which"), item ? item.instance || `file ${item.id}` : "");
-  put($("yes"), verb === "drop" ? "Drop" : "Retry", verb);
+  put($("yes"), verb === "drop" ? "Drop" : paused && !item ? "Go on" : "Retry", verb);
   asked = [verb, name, item];
   $("ask").showModal();
 }
