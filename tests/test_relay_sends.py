@@ -17,7 +17,7 @@ from relays import RelayProcess, free_port, instance
 
 EXPLICIT, IMPLICIT = dicom.EXPLICIT, dicom.IMPLICIT
 # Titles of senders, each of which has a destination of its own.
-COUNT = 40
+COUNT = 44
 
 
 class Way(NamedTuple):
@@ -284,11 +284,27 @@ def test_without_an_answer_the_same_instance_comes_again_by_a_new_association(fa
         assert order == ["1", "2", "2", "2", "3"]
 
 
+def test_a_destination_that_ends_an_idle_association_is_not_taken_for_broken(relay, way):
+    """It is closed, or aborted, between two instances."""
+    for number, last in ((1, b""), (2, pdu(ABORT, bytes(4)))):
+        with Destination(port=way.port) as destination:
+            send(relay, way, number)
+            arrives(destination, number)
+            for connection in list(destination._connections):
+                connection.sendall(last)
+                connection.shutdown(socket.SHUT_RDWR)
+            wait_until(lambda: destination.open == 0)
+            send(relay, way, number + 10)
+            arrives(destination, number + 10)
+            assert len(destination.requests) == 2
+    assert not [event for event in relay.events("broken") if event["destination"] == way.name]
+
+
 def test_one_instance_that_breaks_every_association_does_not_keep_the_others(relay, way):
     with Destination(port=way.port, answer=lambda uid, _: ABORTS if uid == "1.2.3.1" else 0) as destination:
         send(relay, way, 1, 2, 3)
         arrives(destination, 2, 3)
-        assert len(relay.queued(way.name)) == 1
+        wait_until(lambda: len(relay.queued(way.name)) == 1)
         assert not relay.held(way.name)
 
 
