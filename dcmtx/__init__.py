@@ -75,6 +75,11 @@ if TYPE_CHECKING:
     from dcmtx.errors import VerifyError as VerifyError
     from dcmtx.finding import Finding as Finding
     from dcmtx.finding import Severity as Severity
+    from dcmtx.inspect.compare import Comparison as Comparison
+    from dcmtx.inspect.compare import compare as compare
+    from dcmtx.inspect.info import Info as Info
+    from dcmtx.inspect.info import look as look
+    from dcmtx.inspect.render import render as render
     from dcmtx.planning.plan import Plan as Plan
     from dcmtx.transcoding.api import plan as plan
     from dcmtx.transcoding.decode import frames as frames
@@ -87,9 +92,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CodecError",
+    "Comparison",
     "DcmtxError",
     "ExitStatus",
     "Finding",
+    "Info",
     "InputError",
     "Job",
     "Outcome",
@@ -103,10 +110,13 @@ __all__ = [
     "UsageError",
     "VerifyError",
     "__version__",
+    "compare",
     "convert_many",
     "frames",
     "job_from_json",
+    "look",
     "plan",
+    "render",
     "syntaxes",
     "transcode",
     "transcode_dataset",
@@ -115,6 +125,11 @@ __all__ = [
 # A public name, and the module that it is loaded from.
 _HOMES = {
     "CodecError": "dcmtx.errors",
+    "Comparison": "dcmtx.inspect.compare",
+    "Info": "dcmtx.inspect.info",
+    "compare": "dcmtx.inspect.compare",
+    "look": "dcmtx.inspect.info",
+    "render": "dcmtx.inspect.render",
     "DcmtxError": "dcmtx.errors",
     "ExitStatus": "dcmtx.errors",
     "Finding": "dcmtx.finding",

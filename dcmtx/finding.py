@@ -41,7 +41,8 @@ class Finding(Record):
     @classmethod
     def of_error(cls, error: DcmtxError) -> Self:
         """Return the finding that an error of a file is; its code is that of the error."""
-        bad = error.status is ExitStatus.INPUT
+        # What is not supported, or refused, is nobody's fault; a codec fails on damage.
+        bad = error.status in (ExitStatus.INPUT, ExitStatus.CODEC)
         severity = Severity.ERROR if bad else Severity.WARNING
         return cls(error.code, error.what, severity, tag=error.tag, frame=error.frame)
 
@@ -113,6 +114,7 @@ CODES: dict[str, str] = {
     "N_NO_PIXELS": "without pixels, it cannot have the target's transfer syntax",
     "N_PADDING_VALUE": "pixels of Pixel Padding Value may have another value now",
     "N_PALETTE": "the entries of a palette have 8 bits, which are stored in 16",
+    "N_REFERENCES": "references to other files of the batch follow their new UIDs",
     "N_REMOVED": "private or retired elements were left out, as asked for",
     "N_RETIRED": "the transfer syntax is retired",
     "N_SIGNATURES": "digital signatures that would not be valid any more were removed",

@@ -126,12 +126,13 @@ class WordOrder(Enum):
 
 
 class Removal(Enum):
-    """Which elements are left out: none, private ones, retired ones, or both, at every depth."""
+    """Which elements are left out, at every depth; invalid ones are those of groups that nobody may have."""
 
     NONE = "none"
     PRIVATE = "private"
     RETIRED = "retired"
     BOTH = "private,retired"
+    INVALID = "invalid"
 
     @property
     def private(self) -> bool:
@@ -352,7 +353,7 @@ FAMILY_NAMES = {"jpeg": "JPEG", "jpegls": "JPEG-LS", "j2k": "JPEG 2000", "htj2k"
 
 _TARGET, _LOSS, _CODING, _RULE, _CARE, _WORK, _BATCH, _LIBRARY = Group
 _CHOICE, _WHOLE, _NUMBER, _TEXT = Kind.CHOICE, Kind.WHOLE, Kind.NUMBER, Kind.TEXT
-_NEWER = ", by imagecodecs 2026.10.10 or newer"
+_NEWER = ", with Python 3.12 or newer"
 
 # In the order in which they are shown.
 _TABLE: tuple[Option, ...] = (
@@ -472,7 +473,7 @@ _TABLE: tuple[Option, ...] = (
         "photometric", _RULE,
         "Photometric Interpretation to write, where that is exact, or with --lossy; an image whose pixels change is a "
         "derived one.",
-        kind=_CHOICE, metavar="PI", choices=PHOTOMETRIC, otherwise="as the target needs",
+        kind=_CHOICE, choices=PHOTOMETRIC, otherwise="as the target needs",
     ),
     Option(
         "planar", _RULE,
@@ -487,8 +488,8 @@ _TABLE: tuple[Option, ...] = (
     ),
     Option(
         "remove", _RULE,
-        "Elements to leave out, in sequences too: private ones, and those that the dictionary calls retired, but none "
-        "that the image needs to be read.",
+        "Elements to leave out, in sequences too: private ones; those that the dictionary calls retired, but none that "
+        "the image needs to be read; or of invalid groups (0001, 0003, 0005, 0007, FFFF).",
         kind=_CHOICE, choices=Removal, default=Removal.NONE,
     ),
     Option(

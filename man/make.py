@@ -28,6 +28,8 @@ from dcmtx.codec.row import OWN
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import ExitStatus
 from dcmtx.finding import CODES
+from dcmtx.inspect import record as info_record
+from dcmtx.inspect import told
 from dcmtx.peers.catalog import MODULES, load
 from dcmtx.peers.table import Option as PeerOption
 from dcmtx.peers.translate import explained
@@ -370,9 +372,25 @@ def findings(page: Page) -> Iterator[str]:
         mend = entry.mend.value.format(syntax="SYNTAX", other="explicit")
         yield from (".TP", bold(code), prose(f"{meaning[:1].upper()}{meaning[1:]} ({entry.section})."))
         if mend:
-            yield prose(f"Mended by `{mend}`" + (", or jpegls." if entry.mend is Mend.RECODE else "."))
+            yield prose(f"Mended by `{mend}`{_OR.get(entry.mend, '')}.")
 
 
+def records(page: Page) -> Iterator[str]:
+    """Yield the fields of the objects that --json writes, on the pages of commands that look at files."""
+    fields = {"info": info_record.MEANINGS, "compare": told.MEANINGS}.get(page.name)
+    if fields is None:
+        return
+    yield ".SH RECORDS"
+    yield prose("With --json there is an object on one line. It has every field always, null where one does not apply.")
+    for name, meaning in fields.items():
+        yield from (".TP", bold(name), prose(f"{meaning[:1].upper()}{meaning[1:]}."))
+
+
+# What else mends, for pixels that are not in fragments.
+_OR = {
+    Mend.RECODE: ", or jpegls",
+    Mend.WRAP: "; of pixels without fragments by `dcmtx convert SRC DST --to SYNTAX --offset-table basic`",
+}
 # What the errors mean that are findings too.
 _ERRORS = {
     "E_CODESTREAM": "the bytes of a frame are no codestream of the transfer syntax, or a damaged one",
@@ -689,13 +707,29 @@ FORMAT_PAGES: dict[str, Callable[[], str]] = {RELAY_TOML: relay_toml_page}
 
 
 # Pages that are written by hand, for no command says what they say.
-HAND_WRITTEN = ("dcmtx-orthanc", "dcmtx-security")
+HAND_WRITTEN = (
+    "dcmtx-drop",
+    "dcmtx-orthanc",
+    "dcmtx-security",
+    "dcmtx-sending",
+)
 BY_HAND = frozenset(f"{name}.7" for name in HAND_WRITTEN)
 
 
 # --- pages -----------------------------------------------------------------------------------------------------
 
-SECTIONS = (heading, description, commands, options, findings, transfer_syntaxes, exit_status, examples, see_also)
+SECTIONS = (
+    heading,
+    description,
+    commands,
+    options,
+    records,
+    findings,
+    transfer_syntaxes,
+    exit_status,
+    examples,
+    see_also,
+)
 
 
 def render(page: Page) -> str:

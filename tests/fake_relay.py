@@ -27,7 +27,8 @@ def state(**destinations: dict[str, Any]) -> dict[str, Any]:
     return {
         "version": "0.1.0", "pid": 1, "uptime_seconds": 275_000.0, "listens": "0.0.0.0:11112", "associations": 3,
         "spool": "/var/spool/dcmtx", "spool_bytes": 812_000_000, "spool_free": 91_000_000_000,
-        "received": {"CT1": 48211, "MR2": 9120}, "declined": {}, "receive_rate": 4.2, "destinations": destinations,
+        "received": {"CT1": 48211, "MR2": 9120}, "declined": {}, "receive_rate": 4.2, "strangers": [],
+        "destinations": destinations,
     }  # fmt: skip
 
 

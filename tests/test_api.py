@@ -194,6 +194,15 @@ def test_an_outcome_does_not_change_and_goes_between_processes(src: Path, dst: P
     assert "frames=3" in repr(outcome)
 
 
+def test_jobs_of_one_request_share_it_between_processes_and_others_are_not_mixed_up(src: Path, dst: Path) -> None:
+    one, other = (transcoding.job(src, dst, to=name) for name in ("rle", "jpegls"))
+    for _ in range(2):
+        sent = [pickle.dumps(each) for each in (one, other, one, one.replace(dst="elsewhere"), other)]
+        received = [pickle.loads(each) for each in sent]
+        assert received == [one, other, one, one.replace(dst="elsewhere"), other]
+        assert received[2].request is received[3].request
+
+
 PATHS: dict[str, Callable[[Path], str | os.PathLike[str]]] = {
     "a path": lambda path: path,
     "a string": str,

@@ -260,7 +260,7 @@ def test_a_report_in_parquet_has_what_the_lines_have(dcmtx, tmp_path):
         assert dcmtx(tmp_path / "old", tmp_path / "new", *words).status == 9
     lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     rows = rows_of(tmp_path / "r.parquet")
-    keep = ("source", "status", "frames", "bytes_out", "pixels_sha256", "pixels_sha256_out", "error")
+    keep = ("source", "status", "frames", "bytes_out", "pixels_sha256", "pixels_sha256_out", "verified", "error")
     assert sorted(map(str, ([row[key] for key in keep] for row in rows))) == sorted(
         map(str, ([line[key] for key in keep] for line in lines))
     )

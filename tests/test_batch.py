@@ -556,6 +556,7 @@ def test_a_record_says_what_was_done(tree: Path, out: Path, tmp_path: Path) -> N
         assert len(given.digest) / sum(map(len, pixels[1:])) <= ratio
         assert ratio <= len(given.digest) / (sum(map(len, pixels[1:])) - given.frames)
         assert seconds > 0
+        assert sum(record["verified"].values()) == given.frames
         assert record == {
             "version": 2,
             "source": str(tree / name),
@@ -570,6 +571,8 @@ def test_a_record_says_what_was_done(tree: Path, out: Path, tmp_path: Path) -> N
             "bytes_out": (out / name).stat().st_size,
             "psnr": None,
             "pixels_sha256": sha256(given.digest),
+            "pixels_sha256_out": sha256(given.digest),
+            "verified": record["verified"],
             "sop_instance_in": f"1.2.3.{number}",
             "sop_instance_out": f"1.2.3.{number}",
             "notes": [],

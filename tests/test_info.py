@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import random
 import struct
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from rle.rle import encode_frame
 from dcmtx.errors import DcmtxError, InputError
 from dcmtx.finding import Severity
 from dcmtx.inspect.info import look
-from dcmtx.inspect.record import as_record
+from dcmtx.inspect.record import MEANINGS, as_record
 from dcmtx.inspect.summary import look_below
 from dcmtx.inspect.text import finding_line, lines
 from dcmtx.rules import catalog
@@ -196,11 +198,11 @@ FILES: dict[str, Bad] = {
     ),
     "N_ZLIB": (W_, zlib_wrapped, lambda: grey(syntax=dicom.DEFLATED).encode()),
     "N_BASIC_TABLE": (
-        W_, lambda: frames(table=struct.pack("<2I", 0, 5)).encode(),
+        E_, lambda: frames(table=struct.pack("<2I", 0, 5)).encode(),
         lambda: frames(table=struct.pack("<2I", 0, 8 + len(JLS) + len(JLS) % 2)).encode(),
     ),
     "N_EXTENDED_TABLE": (
-        W_, lambda: extended([0, 5], [len(JLS)] * 2).encode(),
+        E_, lambda: extended([0, 5], [len(JLS)] * 2).encode(),
         lambda: extended([0, 8 + len(JLS) + len(JLS) % 2], [len(JLS)] * 2).encode(),
     ),
     "N_TWO_TABLES": (
@@ -354,8 +356,9 @@ def test_what_is_said_to_mend_a_finding_mends_it(code, src, dst, command):
     src.write_bytes(FILES[code][1]())
     info = look(str(src))
     mend = catalog.mend(code, info.syntax)
-    assert mend.startswith("dcmtx convert SRC DST ")
-    ran = command("convert", src, dst, *mend.split()[4:])
+    program, verb, *places = mend.split()
+    assert (program, *places[:2]) == ("dcmtx", "SRC", "DST")
+    ran = command(verb, src, dst, *places[2:])
     assert ran.status == 0, ran
     assert code not in codes(dst.read_bytes())
 
@@ -572,6 +575,7 @@ def test_json_has_an_object_a_file_whose_names_are_stable(tmp_path, command):
     found = [json.loads(line) for line in ran.out.splitlines()]
     assert [Path(record["path"]).name for record in found] == ["0.dcm", "1.dcm"]
     for record in found:
+        assert list(record) == list(MEANINGS)
         assert list(record) == [
             "version", "path", "bytes", "syntax", "meta", "sop_class", "sop_instance", "pixels", "encapsulation",
             "codestream", "loss", "overlays", "icons", "signatures", "frames", "findings", "error",
@@ -617,3 +621,38 @@ def test_no_file_of_pydicom_is_too_much_and_errors_are_those_that_were_looked_at
 def test_no_real_file_is_too_much(folder):
     found = [one.code for one in look_below(str(need_real(folder))) if isinstance(one, DcmtxError)]
     assert set(found) <= {"E_NOT_DICOM", "E_EMPTY"}
+
+
+# --- codecs that crash -----------------------------------------------------------------------------------------
+
+CRASHING = """
+import os, signal, sys
+from dcmtx.transcoding import decode
+decode.PlannedDecoder.__call__ = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)
+from dcmtx.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        pytest.param(["info", "--decode", "in.dcm"], 0, "error       E_CRASH", id="info of a file"),
+        pytest.param(["info", "--decode", "--strict", "in.dcm"], 3, "error       E_CRASH", id="strict"),
+        pytest.param(["info", "--decode", "."], 0, "error E_CRASH in 2 files", id="info of a directory"),
+        pytest.param(["compare", "in.dcm", "in.dcm"], 6, "dcmtx: in.dcm: the process", id="compare"),
+        pytest.param(["compare", ".", "."], 9, "0 equal, 0 different, 0 without a partner, 2 failed", id="directories"),
+        pytest.param(["render", "in.dcm", "out.png"], 6, "dcmtx: in.dcm: the process", id="render"),
+    ],
+)
+def test_what_a_codec_does_to_its_process_is_told(arguments, status, said, tmp_path):
+    for name in ("in.dcm", "other.dcm"):
+        (tmp_path / name).write_bytes(jls().encode())
+    ran = subprocess.run(
+        [sys.executable, "-c", CRASHING, *arguments],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "DCMTX_SOCKET": ""},
+    )  # fmt: skip
+    assert ran.returncode == status, ran
+    assert said in ran.stdout + ran.stderr
+    assert not (tmp_path / "out.png").exists()

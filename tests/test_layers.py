@@ -48,7 +48,9 @@ LIBRARIES = {
     "numpy": {"pixel", "codec", "transcoding"},
     "isal": {"codec", "place"},
     **{library: {"wing"} for library in ("pynetdicom", "prometheus_client", "httpx")},  # of the relay alone, see below
+    "matplotlib": {"wing"},
     "pyarrow": {"place"},
+    "zstandard": {"place"},
     **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS", "ojph")},
 }
 # Modules of rooms with NumPy that do without it: the ones that every start needs.
@@ -407,6 +409,11 @@ def test_a_file_in_the_target_syntax_is_copied_without_anything_heavy(source, tm
         imported = run(source, tmp_path / "out.dcm", target)
         assert (tmp_path / "out.dcm").read_bytes() == source.read_bytes()
         assert not imported & (HEAVY | OTHER_PLACES)
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--strict",)], ids=lambda words: " ".join(words) or "plain")
+def test_looking_at_files_needs_no_codec(options, source):
+    assert not run("info", *options, source, ROOT / "testdata") & HEAVY
 
 
 def test_explicit_to_jpeg_ls_needs_no_pydicom(source, tmp_path):

@@ -98,6 +98,17 @@ def test_dciodvfy_and_dcmdump_read_it(name, tmp_path):
     assert dump.count("(7fe0,0010) OB") == 1
 
 
+@pytest.mark.parametrize("to", ["explicit", "implicit", "big-endian"])
+def test_it_has_the_lengths_that_are_asked_for(to):
+    source = (DATA / "us-rgb-by-pixel.dcm").read_bytes()
+    plain = dicom.walk(dcmtx.transcode(source, to=to, icon="generate")).elements[ICON]
+    ended = dicom.walk(dcmtx.transcode(source, to=to, icon="generate", lengths="undefined")).elements[ICON]
+    assert (plain.length < dicom.UNDEFINED, ended.length) == (True, dicom.UNDEFINED)
+    assert {tag: found.raw for tag, found in ended.items[0].items()} == {
+        tag: found.raw for tag, found in plain.items[0].items()
+    }
+
+
 def test_the_rest_of_the_file_stays():
     source = (DATA / "ct-explicit.dcm").read_bytes()
     before, after = dicom.walk(source), dicom.walk(dcmtx.transcode(source, to="raw", icon="generate"))

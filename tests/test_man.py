@@ -153,7 +153,7 @@ def test_no_line_of_the_synopsis_or_the_table_is_wider_than_a_terminal(page):
 @each_page
 def test_the_sections_are_in_their_order(page):
     found = re.findall(r"^\.SH (.*)$", text(page.title), re.MULTILINE)
-    order = ["NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "OPTIONS", "FINDINGS", "TRANSFER SYNTAXES",
+    order = ["NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "OPTIONS", "RECORDS", "FINDINGS", "TRANSFER SYNTAXES",
              "KNOWN BY NAME ONLY", "EXIT STATUS", "EXAMPLES", "SEE ALSO"]  # fmt: skip
     assert found == [name for name in order if name in found]
     assert {"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "SEE ALSO"} <= set(found)

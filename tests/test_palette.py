@@ -13,7 +13,7 @@ import numpy as np
 import oracle
 import pydicom
 import pytest
-from conftest import ROOT, need_tool
+from conftest import ROOT, need_real, need_tool
 from pydicom.pixels import apply_color_lut, pixel_array
 
 import dcmtx
@@ -418,6 +418,9 @@ def test_segments_make_entries(segments, bits, made):
         ([0, 1, 1, 2, 1, 6, 0], "an indirect segment points to another one"),
         ([0, 1, 1, 1, 60000, 9], "more than 4 entries"),
         ([0, 1, 1], "make 1 entries, not 4"),
+        ([0, 0, 1, 0], "a segment has no length"),
+        ([0, 1, 1, 1, 0, 9], "a segment has no length"),
+        ([0, 1, 1, *[2, 65535, 0, 0] * 9], "an indirect segment points to another one"),
         ([0, 1, 1, 2, 65535, 0, 0], "an indirect segment points to another one"),
     ],
 )
@@ -433,3 +436,23 @@ def test_every_tag_of_a_palette_has_its_name():
         "SegmentedRedPaletteColorLookupTableData",
     ]  # fmt: skip
     assert tag_text(0x00281199) == "(0028,1199)"
+
+
+# --- real images ---------------------------------------------------------------------------------------------------
+
+
+def test_segments_of_an_ultrasound_scanner_in_big_endian_are_those_of_gdcm_and_pydicom(tmp_path):
+    """65536 entries from segments of words that big endian swaps; DCMTK does not read segments."""
+    source, made, theirs = need_real("pydicom-data/gdcm-US-ALOKA-16_big.dcm"), tmp_path / "made", tmp_path / "theirs"
+    dcmtx.transcode(source, made, to="explicit", apply_palette=True)
+    subprocess.run([need_tool("gdcmconv"), "-l", str(source), str(theirs)], check=True, timeout=60)
+    mine = rgb(made.read_bytes()).astype(np.uint16) * 257
+    np.testing.assert_array_equal(mine, pixel_array(pydicom.dcmread(theirs)))
+    np.testing.assert_array_equal(mine, expected(source.read_bytes()))
+
+
+def test_a_supplemental_palette_of_a_scanner_is_refused(tmp_path):
+    with pytest.raises(RefusedError, match="colours only some of its pixels"):
+        dcmtx.transcode(
+            need_real("pydicom-data/eCT_Supplemental.dcm"), tmp_path / "made.dcm", to="explicit", apply_palette=True
+        )

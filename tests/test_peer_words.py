@@ -126,6 +126,7 @@ LINES = [
     ("dcmconv", "-f -ti +te a b", "--to explicit --assume implicit -- a b"),
     ("dcmconv", "-f a b", "--to same -- a b"),
     ("dcmconv", "+te -F -e +U8 a b", "--to explicit --dataset-only --lengths undefined --charset utf-8 -- a b"),
+    ("dcmconv", "-ig a b", "--to same --remove invalid -- a b"),
     ("dcmcrle", "+e a b", "--to rle --lengths explicit -- a b"),
     ("gdcmconv", "--remove-private-tags a b", "--to same --remove private -- a b"),
     (

@@ -222,12 +222,46 @@ def _by_the_standard(frame: np.ndarray, before: str, stored: int) -> np.ndarray:
     return np.clip(np.rint(np.stack(made, axis=-1)), 0, top).astype(int)
 
 
+@pytest.mark.parametrize("to", ["explicit", "encapsulated", "deflated-frames"])
+@pytest.mark.parametrize("fmt", [RGB, YBR], ids=str)
+def test_chroma_is_shared_with_consent(fmt, to):
+    source = picture(fmt)
+    made = dcmtx.transcode(source, to=to, photometric="YBR_FULL_422", lossy=True)
+    assert described(made) == ("YBR_FULL_422", 0)
+    walked = dicom.walk(made).elements
+    assert walked[0x00082111].text == f"{fmt.photometric} to YBR_FULL_422, rounded"
+    native = dcmtx.transcode(made, to="explicit")
+    pairs = np.frombuffer(dicom.walk(native).elements[dicom.PIXEL_DATA].value, np.uint8).reshape(-1, 4).astype(int)
+    full = colours(source)
+    if fmt is RGB:
+        full = np.stack([convert_color_space(frame, "RGB", "YBR_FULL") for frame in full])
+    full = full.reshape(-1, 2, 3).astype(int)
+    slack = int(fmt is RGB)
+    assert np.abs(pairs[:, :2] - full[..., 0]).max() <= slack
+    assert np.abs(pairs[:, 2:] - (full[:, 0, 1:] + full[:, 1, 1:] + 1) // 2).max() <= slack
+
+
+def test_shared_chroma_of_native_pixels_stays_exact_under_another_syntax():
+    source = SHARED.read_bytes()
+    made = dcmtx.transcode(source, to="deflated-frames", photometric="YBR_FULL_422")
+    assert dicom.walk(made).elements[0x00080018].text == dicom.walk(source).elements[0x00080018].text
+    back = dcmtx.transcode(made, to="explicit")
+    assert dicom.walk(back).elements[dicom.PIXEL_DATA].value == dicom.walk(source).elements[dicom.PIXEL_DATA].value
+
+
 def test_rounding_is_recorded_before_a_loss(tmp_path):
     made = tmp_path / "made.dcm"
     dcmtx.transcode(SHARED, made, to="j2k", lossy=True, ratio=5, photometric="YBR_ICT")
     dataset = pydicom.dcmread(made)
     assert dataset.PhotometricInterpretation == "YBR_ICT"
     assert dataset.DerivationDescription.startswith("YBR_FULL to RGB, rounded; JPEG 2000 lossy compression, ratio ")
+
+
+def test_consent_holds_under_a_target_to_fall_back_to():
+    """JPEG holds no 12 bits in colour; what is rounded is so all the same."""
+    source = picture(Format("YBR_FULL", 16, 12))
+    made = dcmtx.transcode(source, to="jpeg-baseline", lossy=True, photometric="RGB", fallback=["explicit"])
+    assert (dicom.walk(made).syntax, described(made)) == (dicom.EXPLICIT, ("RGB", 0))
 
 
 def test_consent_holds_where_loss_turns_out_needless(tmp_path):
@@ -251,8 +285,14 @@ REFUSED: dict[str, tuple[bytes | Any, dict[str, Any], str, str]] = {
     "a transform where there is none": (picture, {"photometric": "YBR_RCT"}, "E_PI", "would be RGB, not YBR_RCT"),
     "loss of a transform that has none": (picture, {"photometric": "YBR_ICT", "to": "j2k"}, "E_PI",
                                           "would be YBR_RCT, not YBR_ICT"),
-    "shared chroma of whole": (lambda: picture(YBR), {"photometric": "YBR_FULL_422"}, "E_PI",
-                               "would be YBR_FULL, not YBR_FULL_422"),
+    "shared chroma of whole": (lambda: picture(YBR), {"photometric": "YBR_FULL_422"}, "E_LOSSY",
+                               "YBR_FULL becomes YBR_FULL_422 by rounding"),
+    "shared chroma of an odd number": (
+        lambda: images.image(YBR, images.make_frames(YBR, 4, 7)).encode(),
+        {"photometric": "YBR_FULL_422", "lossy": True}, "E_PI", "7 columns cannot share chroma"),
+    "shared chroma of 16 bits": (
+        lambda: picture(Format("YBR_FULL", 16, 12)), {"photometric": "YBR_FULL_422", "lossy": True}, "E_BITS",
+        "YBR_FULL_422"),
     "RGB of shared chroma": (picture, {"photometric": "RGB", "to": "jpeg", "lossy": True, "subsampling": "420"},
                              "E_PI", "--subsampling 420 shares chroma"),
     "YBR_FULL in JPEG Baseline": (lambda: picture(YBR), {"photometric": "YBR_FULL", "to": "jpeg", "lossy": True},

@@ -180,7 +180,8 @@ def test_it_is_listed_with_its_distribution(place: Place) -> None:
     own, *_, toy = rle["encode"]
     assert (own["distribution"], own["runs"], own["batch"]) == ("dcmtx", "threads", 1)
     assert toy == {
-        "backend": "toy", "package": "toy-codec", "installed": True, "needs": None, "runs": "device", "batch": 2,
+        "backend": "toy", "library": "toy", "package": "toy-codec", "installed": True, "needs": None, "runs": "device",
+        "batch": 2,
         "distribution": "toy-codec",
     }  # fmt: skip
     (line,) = [line for line in place.run("syntaxes").out.splitlines() if line.startswith(f"{dicom.RLE}\t")]

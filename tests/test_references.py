@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -237,6 +238,27 @@ def test_signatures_are_kept_or_removed_as_the_policy_says(tree, out, command):
     assert 0xFFFAFFFA not in read(out / "s.dcm")
 
 
+@pytest.mark.parametrize(
+    ("code", "fail_fast", "failures"), [("E_DISK_FULL", False, 1), ("E_OUTPUT", False, 2), ("E_OUTPUT", True, 1)]
+)
+def test_a_destination_that_cannot_be_replaced_is_told_and_stays(code, fail_fast, failures, tree, out, monkeypatch):
+    study(tree)
+
+    def fail(path: str, *_: object) -> int:
+        raise dcmtx.OutputError("it cannot be written", code=code, path=path)
+
+    monkeypatch.setattr("dcmtx.transcoding.references.update", fail)
+    (tree / "1.dcm").unlink()
+    results = list(
+        dcmtx.convert_many(tree, out, to="rle", uid="new", update_references=True, workers=1, fail_fast=fail_fast)
+    )
+    errors = [result for result in results if isinstance(result, dcmtx.OutputError)]
+    assert [type(result) for result in results[:2]] == [dcmtx.Outcome] * 2
+    assert len(errors) == failures
+    assert all(error.what == "its references could not be updated: it cannot be written" for error in errors)
+    assert references(out / "2.dcm") == references(tree / "2.dcm")
+
+
 @pytest.mark.parametrize("to", ["rle", "explicit"])
 def test_sources_must_stay(to, tree, command):
     study(tree)
@@ -261,6 +283,23 @@ def test_the_library_does_it_too(tree, out):
     assert sorted(references(out / "3.dcm")) == sorted(expected(uids(out))["3.dcm"])
     with pytest.raises(dcmtx.UsageError):
         list(dcmtx.convert_many(tree, tree, to="rle", uid="new", update_references=True, workers=1))
+
+
+def test_records_say_how_long_a_file_is_now_and_an_audit_believes_them(tree, out, tmp_path, command):
+    study(tree)
+    report = tmp_path / "report.jsonl"
+    line = ("convert", tree, out, "--to", "rle", "--uid", "new", "--update-references", "--report", report)
+    assert command(*line).status == 0
+    records = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [record["status"] for record in records] == ["converted"] * 3 + ["updated"] * 2
+    for record in records[3:]:
+        assert record["bytes_out"] == os.path.getsize(record["destination"])
+        assert record["notes"][0]["code"] == "N_REFERENCES"
+    (made,) = [one for one in records[:3] if one["destination"] == records[3]["destination"]]
+    assert made["bytes_out"] != records[3]["bytes_out"]
+    assert command("audit", report).status == 0
+    (out / "3.dcm").write_bytes((out / "3.dcm").read_bytes() + bytes(2))
+    assert command("audit", report).status != 0
 
 
 def test_verbose_says_where(tree, out, command):

@@ -272,7 +272,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "a certificate without its key": (MINIMAL + 'tls = {certificate = "/a"}', "tls has one of certificate and key"),
     "a syntax that is none": (MINIMAL + 'prefer = "jpegxs"', 'prefer has "jpegxs", which is no transfer syntax'),
     "a syntax that nothing encodes": (MINIMAL + 'prefer = "1.2.840.10008.1.2.4.102"', "which dcmtx cannot encode"),
-    "a lossy syntax without consent": (MINIMAL + 'prefer = "jpeg-baseline"', "consent by a table lossy"),
+    "a lossy syntax without consent": (MINIMAL + 'prefer = "jpeg-baseline"', "consent in a file, by a table lossy"),
     "consent where nothing can lose": (MINIMAL + 'prefer = "rle"\nlossy = true', "nothing that it prefers can lose"),
     "a parameter of another family": (MINIMAL + 'prefer = "jpeg"\nlossy = {near = 3}', "lossy has near, which nothing"),
     "a parameter out of range": (MINIMAL + 'prefer = "jpeg"\nlossy = {quality = 200}',

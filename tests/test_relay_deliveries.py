@@ -250,7 +250,7 @@ def test_a_file_of_the_configuration_that_is_gone_is_named(missing, file, tmp_pa
     with pytest.raises(Undeliverable) as caught:
         send(Kind.STOW, file, url="https://127.0.0.1:1", **settings)
     assert caught.value.answer.kind is AnswerKind.UNREACHABLE
-    assert missing == "tls" or gone in caught.value.answer.text
+    assert caught.value.answer.text == f"{gone}: it cannot be read: No such file or directory"
 
 
 def test_tls_is_checked_and_shows_a_certificate(file, tmp_path):
@@ -461,6 +461,28 @@ def test_one_instance_goes_to_every_kind_of_destination(tmp_path):
             (tmp_path / "there.dcm").write_bytes(each)
             assert np.array_equal(pixels(tmp_path / "there.dcm"), pixels(path))
     assert len({(event["destination"], event["instance"]) for event in delivered}) == 16
+
+
+def test_what_lost_something_arrives_under_its_new_uid(tmp_path):
+    files = write_instances(tmp_path / "in", range(2), before=ids(), size=96)
+    (tmp_path / "out").mkdir()
+    lossy = {"prefer": ["jpegls"], "lossy": {"near": 3}}
+    with (
+        StowServer() as server,
+        RelayProcess(
+            {"name": "stow", "kind": "stow", "address": server.url, **lossy},
+            {"name": "directory", "kind": "directory", "address": str(tmp_path / "out"), **lossy},
+        ) as relay,
+    ):
+        assert storescu(relay.port, files).returncode == 0
+        relay.until("delivered", 4)
+        relay.until_empty("stow", "directory")
+        assert not relay.held("stow")
+    there = {path.stem: path.read_bytes() for path in (tmp_path / "out").rglob("*.dcm")}
+    assert server.stored == there
+    assert len(there) == 2
+    assert not {"1.2.3.0", "1.2.3.1"} & set(there)
+    assert {dicom.walk(data).elements[0x00080018].text for data in there.values()} == set(there)
 
 
 def test_a_web_server_that_fails_gets_everything_in_the_end(tmp_path):

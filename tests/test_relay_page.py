@@ -17,8 +17,9 @@ from conftest import PATIENCE, wait_until
 from fake_relay import FakeRelay, busy, destination, held
 
 from dcmtx.relay.config import Http, SpoolConfig
+from dcmtx.relay.request import page_file
 from dcmtx.relay.view import MOST_HELD, health, view
-from dcmtx.relay.web import Source, StatusPage, page_file
+from dcmtx.relay.web import Source, StatusPage
 
 JPEGLS = "1.2.840.10008.1.2.4.80"
 PAGES = ["/", "/page.css", "/page.js", "/icon.svg", "/state", "/metrics", "/health"]
@@ -118,6 +119,17 @@ def test_a_host_that_is_not_its_own_is_refused(host, status):
             answer = ask(where, path, host=asked)
             assert answer.status == status
         assert status == 200 or answer.json["advice"].startswith("call it by its address")
+
+
+@pytest.mark.parametrize(
+    ("listens", "asked"), [("", "127.0.0.1"), ("::", "127.0.0.1"), ("::1", "[::1]")],
+    ids=["at every address", "at every address, IPv6 too", "IPv6"],
+)  # fmt: skip
+def test_wherever_it_listens_it_knows_its_own_address(listens, asked):
+    with page(busy(), host=listens) as where:
+        host = f"{asked}:{where.rpartition(':')[2]}"
+        assert ask(host, "/state").status == 200
+        assert ask(host, "/state", host=f"10.0.0.1:{where.rpartition(':')[2]}").status == 421
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
@@ -273,10 +285,14 @@ def test_names_are_shown_only_where_they_may_be():
     assert ("research", found["id"]) in asked
 
 
+def many_held() -> FakeRelay:
+    return FakeRelay(a=destination(held=[held(number, f"reason {number % 2}") for number in range(MOST_HELD + 51)]))
+
+
 def test_of_many_held_the_first_are_told_and_all_are_counted():
-    relay = FakeRelay(a=destination(held=[held(number) for number in range(MOST_HELD + 50)]))
-    shown = view(relay.state(), Http())["destinations"]["a"]
-    assert (len(shown["held"]), shown["held_count"]) == (MOST_HELD, MOST_HELD + 50)
+    shown = view(many_held().state(), Http())["destinations"]["a"]
+    assert (len(shown["held"]), shown["held_count"]) == (MOST_HELD, MOST_HELD + 51)
+    assert shown["reasons"] == [("reason 0", 76), ("reason 1", 75)]
 
 
 def test_the_page_knows_nothing_of_processes_and_paths_and_names_syntaxes():
@@ -331,8 +347,10 @@ def colours_of_png(data: bytes) -> int:
     return len({raw[start : start + 16] for start in range(0, len(raw), 16)})
 
 
-@pytest.mark.parametrize("width", [360, 390, 768, 1200], ids=["a small phone", "a phone", "a tablet", "a desktop"])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "dark"), [(360, False), (390, True), (768, False), (1200, True), (1200, False)],
+    ids=["a small phone", "a phone, dark", "a tablet", "a desktop, dark", "a desktop"],
+)  # fmt: skip
 def test_the_page_shows_all_there_is_at_every_width(browser, width, dark):
     with page(busy()) as where, browser.open(f"http://{where}/", width, dark=dark) as shown:
         shown.until("document.querySelectorAll('article').length === 3")
@@ -389,6 +407,51 @@ def test_a_relay_where_all_is_well_says_so(browser):
         assert "● all is well" in shown.text()
         assert shown.run("document.title") == "dcmtx relay"
         assert not shown.run("[...document.querySelectorAll('button')].some(b => b.offsetHeight)")
+
+
+def test_of_many_held_the_page_shows_why_and_how_many_more_there_are(browser):
+    with page(many_held()) as where, browser.open(f"http://{where}/") as shown:
+        shown.until(f"document.querySelectorAll('li').length === {MOST_HELD}")
+        text = shown.text()
+        assert "151 instances held" in text
+        assert "76 \u00d7 reason 0 · 75 \u00d7 reason 1" in text
+        assert "51 more; dcmtx relay status lists all of them." in text
+
+
+def test_what_waits_for_a_destination_that_was_is_told(browser):
+    relay = FakeRelay(archive=destination())
+    relay.now["strangers"] = ["old archive"]
+    assert health(relay.state())["status"] == "look"
+    with page(relay) as where, browser.open(f"http://{where}/") as shown:
+        shown.until("document.querySelectorAll('article').length === 1")
+        assert "Instances wait for old archive, which is no destination of this relay." in shown.text()
+        assert "unclaimed instances" in shown.run("document.title")
+        # It was never called, so that nobody knows whether it is up.
+        assert "not called yet" in shown.text()
+
+
+def test_a_page_with_every_trouble_at_once_fits_a_small_phone(browser):
+    relay = busy()
+    relay.now["strangers"] = ["an-archive-that-was-here-until-last-year", "x" * 60]
+    relay.now["spool_free"] = 0
+    relay.now["destinations"]["archive"].update(state="held", error="e" * 300)
+    relay.now["destinations"]["n" * 100] = destination(address="/" + "d" * 200, held=[held(9, "r" * 500)])
+    with page(relay, spool=SpoolConfig("/s")) as where, browser.open(f"http://{where}/", 360) as shown:
+        shown.until("document.querySelectorAll('article').length === 4")
+        assert "disk full, 1 down, 1 paused, 4 held, unclaimed instances" in shown.text()
+        assert shown.run("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_destination_that_is_paused_goes_on_when_somebody_says_so(browser):
+    relay = FakeRelay(archive=destination(state="held", queue=3))
+    with page(relay) as where, browser.open(f"http://{where}/") as shown:
+        shown.until("document.querySelectorAll('article').length === 1")
+        assert "Paused: nothing is sent to it" in shown.text()
+        shown.click("article .bar .bar button")
+        shown.until("document.querySelector('dialog').open")
+        assert "Go on sending to archive?" in shown.text()
+        shown.click("#yes")
+        wait_until(lambda: relay.asked == [("retry", "archive", "all")])
 
 
 def test_drop_asks_first_and_cancel_changes_nothing(browser):

@@ -108,6 +108,22 @@ def test_gdcmconv_leaves_the_same_elements(option, file, tmp_path):
     assert mine.PixelData == his.PixelData
 
 
+def test_elements_of_invalid_groups_go_as_from_dcmconv(tmp_path):
+    groups = [0x00010001, 0x00030010, 0x00040010, 0x00050010, 0x00070010, 0x00090010, 0x00110010]
+    more = {tag: dicom.element(tag, "LO", "x") for tag in groups}
+    last = dicom.element(0xFFFF0010, "LO", "x")
+    more[REFERENCES] = dicom.sequence(REFERENCES, [b"".join(more.values()) + last])
+    source, theirs = tmp_path / "in.dcm", tmp_path / "theirs.dcm"
+    source.write_bytes(dicom.Image(bytes(128), before=more, behind=[last]).encode())
+    subprocess.run([need_tool("dcmconv"), "-q", "-ig", "+te", source, theirs], check=True, timeout=60)
+    outcome = dcmtx.transcode(source, made := io.BytesIO(), to="explicit", remove="invalid")
+    (note,) = [note.text for note in outcome.notes if note.code == "N_REMOVED"]
+    assert note == "left out 10 elements of invalid groups, 5 of them inside sequences"
+    his = [int(element.tag) for element in pydicom.dcmread(theirs).iterall()]
+    assert tags(made.getvalue()) == his
+    assert 0x00090010 in his
+
+
 def test_notes_say_how_many(command, tmp_path):
     path = tmp_path / "in.dcm"
     path.write_bytes(write())
@@ -119,6 +135,25 @@ def test_notes_say_how_many(command, tmp_path):
     assert "left out 7 retired elements, 3 of them inside sequences" in ran.err
     ran = command("convert", DATA / "ct-explicit.dcm", tmp_path / "out.dcm", "-X", "--remove", "private")
     assert "left out 0 private elements\n" in ran.err
+
+
+@pytest.mark.parametrize("kept", [1 << 12, 1 << 22], ids=["made twice", "kept"])
+def test_what_is_too_long_to_be_kept_is_made_twice_and_counted_once(kept, monkeypatch):
+    item = dicom.element(0x00081155, "UI", "1.2.3.4.5") + dicom.element(0x00090010, "LO", "T" * 60)
+    item += dicom.element(0x00100010, "PN", b"J\xb1r") + dicom.element(0x00400280, "UN", b"")
+    charset = dicom.element(0x00080005, "CS", "ISO_IR 100")
+    unknown = dicom.element(0x00420011, "UN", b"??")
+    deep = dicom.sequence(0x00081199, [charset.replace(b"100", b"101") + item, unknown + item], undefined=True)
+    more = {REFERENCES: dicom.sequence(REFERENCES, [deep + item] * 300), 0x00080005: charset}
+    monkeypatch.setattr("dcmtx.dataset.encoding._KEPT", kept)
+    source = dicom.Image(bytes(128), before=more).encode()
+    outcome = dcmtx.transcode(source, made := io.BytesIO(), to="explicit", remove="private", charset="utf-8")
+    assert [note.text for note in outcome.notes] == ["left out 900 private elements, 900 of them inside sequences"]
+    data = made.getvalue()
+    assert b"TTTT" not in data
+    # The first item inside has a character set of its own, and the next one has not.
+    assert [data.count(name.encode()) for name in ("J\u0105r", "J\u00b1r")] == [300, 600]
+    assert len(pydicom.dcmread(io.BytesIO(data))[REFERENCES].value) == 300
 
 
 def test_a_signature_is_of_what_it_signed():

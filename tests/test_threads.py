@@ -21,6 +21,8 @@ from dcmtx.policy import LOSSLESS, EncodingParameters
 from dcmtx.transcoding.job import job, run
 
 SIDES = (300, 260)
+# Enough for eight threads.
+LARGE = (800, 700)
 GREY, COLOUR, FEW = Format("MONOCHROME2", 16, 12), Format("RGB", 8, 8), Format("MONOCHROME2", 8, 3)
 each_format = pytest.mark.parametrize("fmt", [GREY, COLOUR, FEW, Format("MONOCHROME2", 16, 12, signed=True)], ids=str)
 
@@ -57,7 +59,7 @@ def test_so_it_is_with_loss(fmt: Format, asked: dict[str, float]) -> None:
 @pytest.mark.parametrize("to", ["j2k", "htj2k"])
 def test_a_file_is_the_same_however_many_workers_it_has(to: str, tmp_path: Path) -> None:
     source, out = tmp_path / "in.dcm", tmp_path / "out.dcm"
-    source.write_bytes(images.image(GREY, images.make_frames(GREY, *SIDES)).encode())
+    source.write_bytes(images.image(GREY, images.make_frames(GREY, 600, 500)).encode())
     written = set()
     for workers in (1, 2, 4):
         transcode(source, out, to=to, workers=workers)
@@ -76,7 +78,7 @@ _asked: list[tuple[str, int]] = []
 def encode(words: Any, given: PixelFormat, coded: PixelFormat, parameters: Any, threads: int = 1) -> bytes:
     from dcmtx.codec import rle
 
-    if coded.rows == SIDES[0]:
+    if coded.rows > 200:
         _asked.append(("encode", threads))
     return rle.encode_imagecodecs(words, given, coded, parameters)
 
@@ -84,7 +86,7 @@ def encode(words: Any, given: PixelFormat, coded: PixelFormat, parameters: Any, 
 def decode(data: bytes, coded: PixelFormat, plain: PixelFormat, threads: int = 1) -> Any:
     from dcmtx.codec import rle
 
-    if coded.rows == SIDES[0]:
+    if coded.rows > 200:
         _asked.append(("decode", threads))
     return rle.decode_imagecodecs(data, coded, plain)
 
@@ -101,9 +103,9 @@ def asked() -> Iterator[list[tuple[str, int]]]:
     DECODERS.remove(decoders)
 
 
-def rle_file(tmp_path: Path, frames: int) -> Path:
+def native_file(tmp_path: Path, frames: int, sides: tuple[int, int] = LARGE) -> Path:
     source = tmp_path / "in.dcm"
-    source.write_bytes(images.image(GREY, images.make_frames(GREY, *SIDES, frames)).encode())
+    source.write_bytes(images.image(GREY, images.make_frames(GREY, *sides, frames)).encode())
     return source
 
 
@@ -114,10 +116,10 @@ def rle_file(tmp_path: Path, frames: int) -> Path:
 def test_cores_that_would_idle_take_part_in_each_frame(
     frames: int, workers: int, threads: int, tmp_path: Path, asked: list[tuple[str, int]]
 ) -> None:
-    transcode(rle_file(tmp_path, frames), tmp_path / "rle.dcm", to="rle", workers=workers)
+    transcode(native_file(tmp_path, frames), tmp_path / "rle.dcm", to="rle", workers=workers)
     assert sorted(asked) == sorted([("decode", threads), ("encode", threads)] * frames)
     asked.clear()
-    transcode(tmp_path / "rle.dcm", tmp_path / "out.dcm", to="jpegls", workers=workers)
+    transcode(tmp_path / "rle.dcm", tmp_path / "out.dcm", to="explicit", workers=workers)
     assert asked == [("decode", threads)] * frames
 
 
@@ -126,12 +128,20 @@ def test_one_of_several_jobs_takes_no_more_than_its_share(
     share: int, threads: int, tmp_path: Path, asked: list[tuple[str, int]]
 ) -> None:
     """The workers of a batch divide the cores."""
-    todo = job(rle_file(tmp_path, 1), tmp_path / "out.dcm", to="rle", workers=4)
+    todo = job(native_file(tmp_path, 1), tmp_path / "out.dcm", to="rle", workers=4)
     run(todo, cores=lambda: share)
+    assert asked == [("encode", threads), ("decode", threads)]
+
+
+@pytest.mark.parametrize(("sides", "threads"), [((300, 260), 1), ((300, 600), 2), (LARGE, 8)])
+def test_a_small_frame_is_not_worth_many_threads(
+    sides: tuple[int, int], threads: int, tmp_path: Path, asked: list[tuple[str, int]]
+) -> None:
+    transcode(native_file(tmp_path, 1, sides), tmp_path / "out.dcm", to="rle", workers=16)
     assert asked == [("encode", threads), ("decode", threads)]
 
 
 def test_a_codec_that_does_not_spread_is_not_told(tmp_path: Path) -> None:
     """Its function has no such argument."""
-    outcome = transcode(rle_file(tmp_path, 1), tmp_path / "out.dcm", to="rle", workers=8)
+    outcome = transcode(native_file(tmp_path, 1), tmp_path / "out.dcm", to="rle", workers=8)
     assert (outcome.encoder, outcome.verified) == ("imagecodecs", (("imagecodecs", 1),))

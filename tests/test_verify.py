@@ -20,6 +20,7 @@ from dcmtx.codec import judges
 from dcmtx.codec.row import Row, Runs
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import UnsupportedError, UsageError, VerifyError
+from dcmtx.pixel import bits, codestream
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import JUDGED_EVERY, EncodingParameters, Verify, make_policy
 from dcmtx.syntax import BY_UID
@@ -39,8 +40,8 @@ FAST = find_spec("ojph") is not None
 
 # Syntax; the judge and the checker that are sampled by, the judge that is strict, each by library.
 CHOSEN: dict[str, tuple[str, str, str | None, str | None]] = {
-    "HTJ2K": (dicom.HTJ2K_LOSSLESS, "OpenJPEG", "OpenJPH" if FAST else None, "OpenJPEG"),
-    "HTJ2K RPCL": (dicom.HTJ2K_RPCL, "OpenJPEG", "OpenJPH" if FAST else None, "OpenJPEG"),
+    "HTJ2K": (dicom.HTJ2K_LOSSLESS, "OpenJPEG", "OpenJPH", "OpenJPEG"),
+    "HTJ2K RPCL": (dicom.HTJ2K_RPCL, "OpenJPEG", "OpenJPH", "OpenJPEG"),
     "deflated frames": (DEFLATED, "zlib", "ISA-L", "zlib"),
     "JPEG-LS": (dicom.JPEGLS, "CharLS", None, "libjpeg"),
     "JPEG lossless": (dicom.JPEG_SV1, "libjpeg-turbo", None, "libjpeg"),
@@ -98,9 +99,9 @@ def test_every_judge_and_checker_that_a_row_names_is_a_decoder_of_its_syntaxes()
     named = 0
     for uid in BY_UID:
         for row in ENCODERS.rows(uid):
-            backends = [one.backend for one in DECODERS.rows(uid)]
             named += len(row.checkers)
-            assert set(row.checkers) | ({row.judge} - {""}) <= set(backends)
+            assert {row.judge} - {""} <= {one.backend for one in DECODERS.rows(uid)}
+            assert set(row.checkers) <= {one.backend for one in judges.checkers(BY_UID[uid])}
     assert named
 
 
@@ -203,13 +204,67 @@ def test_a_native_frame_of_single_bits_is_judged_too(tmp_path: Path) -> None:
                           dicom.walk((tmp_path / "in.dcm").read_bytes()).elements[dicom.PIXEL_DATA].value)  # fmt: skip
 
 
-@pytest.mark.skipif(not FAST, reason="ojph is for Python 3.12 and newer")
 @pytest.mark.parametrize("workers", [1, 3])
 def test_openjpeg_judges_what_openjph_wrote_and_openjph_checks_the_rest(
     workers: int, source: Path, tmp_path: Path
 ) -> None:
     outcome = transcode(source, tmp_path / "out.dcm", to="htj2k", workers=workers)
-    assert (outcome.encoder, dict(outcome.verified)) == ("ojph", {"OpenJPEG": SAMPLED, "OpenJPH": FRAMES - SAMPLED})
+    assert outcome.encoder == ("ojph" if FAST else "imagecodecs")
+    assert dict(outcome.verified) == {"OpenJPEG": SAMPLED, "OpenJPH": FRAMES - SAMPLED}
+
+
+@pytest.mark.parametrize("checker", judges.checkers(BY_UID[dicom.HTJ2K_LOSSLESS]), ids=lambda row: row.backend)
+def test_a_checker_decodes_every_format_that_is_encoded_exactly(checker: Row, tmp_path: Path) -> None:
+    """As the judge does: a frame that it gets wrong would be refused, or a fault passed over."""
+    if not (checker.is_installed() and checker.at_hand()):
+        pytest.skip(f"{checker.package} is not installed")
+    decoder, done = DECODERS.load(checker), 0
+    syntax = BY_UID[dicom.HTJ2K_LOSSLESS]
+    for number, fmt in enumerate(images.formats(syntax.legal + syntax.one_bit)):
+        if fmt.stored > 16:
+            continue
+        frames = images.make_frames(fmt, *images.SHAPES[number % len(images.SHAPES)], len(images.CONTENTS))
+        rows, columns = frames[0].shape[:2]
+        given = GREY.replace(
+            rows=rows, columns=columns, samples=fmt.samples, photometric=fmt.photometric, allocated=fmt.allocated,
+            stored=fmt.stored, high_bit=fmt.stored - 1, signed=fmt.signed,
+        )  # fmt: skip
+        coded = given.replace(photometric="YBR_RCT") if fmt.photometric == "RGB" else given
+        encoder = ENCODERS.load(ENCODERS.choose(syntax.uid, "", coded))
+        for frame in frames:
+            stream = encoder.once(frame, given, coded)
+            back = bits.settle(decoder.once(stream, coded, given), codestream.inspect("htj2k", stream), given)
+            assert np.array_equal(back, frame), fmt
+            done += 1
+    assert done > 100
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda _: b"", lambda _: b"no codestream", lambda stream: stream[:70], lambda stream: stream[: len(stream) // 2]],
+    ids=["nothing", "text", "a header", "a half"],
+)
+def test_what_is_no_codestream_is_never_given_to_a_checker(
+    change: Callable[[bytes], bytes], source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some do not stand it. Here it is the fourth frame, which a checker has."""
+    encoder = ENCODERS.choose(dicom.HTJ2K_LOSSLESS, "", GREY)
+    module, _, function = encoder.call.partition(":")
+    encode = getattr(importlib.import_module(module), function)
+
+    def harming(words: Words, *rest: Any) -> bytes:
+        stream: bytes = encode(words, *rest)
+        return change(stream) if words.flat[0] == 3 else stream
+
+    monkeypatch.setattr(f"{module}.{function}", harming)
+    with pytest.raises(VerifyError, match=f"{encoder.backend} encoded it wrongly: ") as caught:
+        transcode(source, tmp_path / "out.dcm", to="htj2k")
+    assert caught.value.frame == 3
+
+
+def test_a_decoder_that_only_checks_is_none_to_be_asked_for(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no decoder 'imagecodecs-openjph'"):
+        transcode(source, tmp_path / "out.dcm", to="htj2k", decoder="imagecodecs-openjph")
 
 
 # --- what is told ----------------------------------------------------------------------------------------------
@@ -221,6 +276,18 @@ def test_what_is_not_encoded_is_not_verified(source: Path, tmp_path: Path) -> No
     assert transcode(source, out, to="explicit").verified == ()
     assert transcode(source, out, to="rle", verify=False).verified == ()
     assert transcode(source, out, to="rle", dry_run=True).verified == ()
+
+
+def test_a_jpeg_stream_that_is_recompressed_is_restored_and_compared(tmp_path: Path) -> None:
+    """By libjxl, which alone can; nothing is encoded where it is restored for good."""
+    fmt = Format("RGB", 8, 8)
+    source, packed = tmp_path / "in.dcm", tmp_path / "packed.dcm"
+    source.write_bytes(images.image(fmt, images.make_frames(fmt, 24, 20, 3)).encode())
+    transcode(source, source, to="jpeg", lossy=True)
+    assert transcode(source, packed, to="jpegxl-jpeg").verified == (("libjxl", 3),)
+    assert transcode(packed, tmp_path / "out.dcm", to="jpeg-baseline", lossy=True).verified == ()
+    with pytest.raises(UnsupportedError, match="--verify strict: no library but libjxl"):
+        transcode(source, packed, to="jpegxl-jpeg", verify="strict")
 
 
 def test_the_report_says_how_many_frames_each_library_judged(source: Path, tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from dcmtx.batch.walk import Found, Root, plan_roots, walk
 from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID, SOP_CLASS, peek
 from dcmtx.errors import DcmtxError, UsageError
+from dcmtx.place.archive import Scratch, Unpacked, is_packed
 from dcmtx.place.atomic import Postponing
 from dcmtx.place.bytes import open_bytes
-from dcmtx.place.places import is_same
+from dcmtx.place.places import directory_of, is_same, open_reader
 from dcmtx.place.temporary import remove_stale, sweep, temporary_name
 from dcmtx.planning.routes import Route
 from dcmtx.policy import Sync
@@ -38,7 +39,7 @@ _PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
 class Done(Record):
     """The result for one file: an outcome, an error, or the reason why it was skipped.
 
-    `references` is how many references follow in a file that is done already.
+    `references` is how many references follow in a file that is done already, `size` how many bytes it has then.
     """
 
     src: str
@@ -47,6 +48,7 @@ class Done(Record):
     error: DcmtxError | None = None
     skip: str = ""
     references: int = 0
+    size: int = 0
 
 
 class Options(Record):
@@ -107,24 +109,46 @@ def convert(
 
     Raises UsageError if the sources cannot go to the destination together, or if options contradict each other.
     """
-    roots = plan_roots(sources, destination)
-    check_options(options, roots)
-    alone = len(roots) == 1 and roots[0].target == destination and not roots[0].is_directory
-    options = options.replace(job=options.job.replace(parents=not alone))
     stop = stop or Stop()
     with ExitStack() as stack:
         if executor is None:
             executor = stack.enter_context(local_pool(options))
         stop.wake = executor.wake
         try:
-            results = _run(executor, walk(roots, destination, options.report), options, stop)
+            if is_packed(destination):
+                from dcmtx.batch.archives import pack
+
+                yield from pack(sources, destination, options, stop, executor)
+            else:
+                yield from convert_below(sources, destination, options, stop, executor=executor)
+        finally:
+            stop.wake = None
+
+
+def convert_below(
+    sources: Sequence[str],
+    destination: str,
+    options: Options,
+    stop: Stop,
+    *,
+    executor: Executor[Task, Done],
+    seen: Callable[[Iterator[Found]], Iterator[Found]] = lambda found: found,
+) -> Generator[Done, None, None]:
+    """Do what `convert` does, to files. What is found passes through `seen`."""
+    roots = plan_roots(sources, destination)
+    check_options(options, roots)
+    alone = len(roots) == 1 and roots[0].target == destination and roots[0].is_one_file
+    options = options.replace(job=options.job.replace(parents=not alone))
+    with closing(Scratch(directory_of(destination))) as scratch:
+        try:
+            found = seen(walk(roots, destination, options.report, scratch))
+            results = _run(executor, found, options, stop)
             if options.update_references and not options.job.dry_run:
                 from dcmtx.batch.references import followed
 
                 results = followed(results, options, stop)
             yield from results
         finally:
-            stop.wake = None
             for task in executor.stop():
                 _remove_temporary(task)
 
@@ -187,7 +211,9 @@ def _results(executor: Executor[Task, Done], found: Iterator[Found], options: Op
         if one.fault is not None or one.skip:
             yield Done(one.src, one.dst, error=one.fault, skip=one.skip)
             continue
-        executor.submit(Task(options.job.replace(src=one.src, dst=one.dst), options.resume, one.named))
+        executor.submit(
+            Task(options.job.replace(src=one.src, dst=one.dst, source=one.source), options.resume, one.named)
+        )
         for task, result in executor.results():
             yield _done(task, result)
     # The stop may have been requested during an earlier wait.
@@ -242,7 +268,7 @@ def _perform(task: Task, cores: Cores) -> Done:
 
 def _reason_to_skip(job: Job) -> str:
     """Return why a batch skips a file, or an empty string: a DICOMDIR would describe files that have changed."""
-    with closing(open_bytes(job.src)) as file:
+    with closing(open_reader(job.source_place)) as file:
         if peek(file).text(SOP_CLASS) == MEDIA_STORAGE_DIRECTORY:
             return "a DICOMDIR, which would not be valid any more; make a new one"
     return ""
@@ -288,6 +314,8 @@ def _sweep_once(directory: str) -> None:
 
 def _done(task: Task, result: Done | DcmtxError) -> Done:
     """Return the result of a task. If its worker died, remove its temporary file."""
+    if isinstance(task.job.source, Unpacked):
+        task.job.source.remove()
     if isinstance(result, Done):
         return result
     _remove_temporary(task)

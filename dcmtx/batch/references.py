@@ -6,6 +6,7 @@ its UID. So no reference ever names an instance that was not made.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,6 @@ from dcmtx.transcoding.job import Outcome, Status
 if TYPE_CHECKING:
     from dcmtx.batch.convert import Done, Options, Stop
 
-_DONE_BEFORE = "done before"
 _MADE = frozenset([Status.CONVERTED, Status.COPIED, Status.UNCHANGED])
 
 
@@ -56,15 +56,20 @@ def followed(results: Iterator[Done], options: Options, stop: Stop) -> Iterator[
         if stop.requested:
             return
         result = _update(src, dst, changed, options)
-        if result is not None:
-            yield result
+        if result is None:
+            continue
+        yield result
+        if result.error is not None and (options.fail_fast or result.error.code == "E_DISK_FULL"):
+            return
 
 
 def _instances(done: Done, options: Options) -> tuple[str, str] | DcmtxError | None:
     """Return the SOP Instance UIDs of a file that was made, old and new; None if none was made."""
     if done.outcome is not None:
         return _uids(done.outcome)
-    if done.skip != _DONE_BEFORE:
+    from dcmtx.batch.convert import DONE_BEFORE
+
+    if done.skip != DONE_BEFORE:
         return None
     from dcmtx.transcoding.references import instance_of
 
@@ -92,4 +97,6 @@ def _update(src: str, dst: str, changed: dict[str, str], options: Options) -> Do
         error.what = f"its references could not be updated: {error.what}"
         error.path = error.path or dst
         return Done(src, dst, error=error)
-    return Done(src, dst, references=count) if count else None
+    if not count:
+        return None
+    return Done(src, dst, references=count, size=os.path.getsize(dst))

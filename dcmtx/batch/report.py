@@ -132,6 +132,7 @@ COLUMNS: dict[str, Any] = {
     **dict.fromkeys(_FIELDS, "string"),
     **dict.fromkeys(("version", "frames", "bytes_in", "bytes_out"), "int64"),
     **dict.fromkeys(("ratio", "psnr", "seconds"), "float64"),
+    "verified": ("string", "int64"),
     "notes": [_NOTE],
     "error": _ERROR,
     "plan": {"steps": ["string"], "changes": ["string"]},
@@ -145,6 +146,17 @@ def skip_record(src: str, dst: str, why: str) -> dict[str, Any]:
         "destination": dst,
         "status": "skipped",
         "notes": [_note(Finding("N_DONE_BEFORE", why) if why == DONE_BEFORE else Finding("N_SKIPPED", why))],
+    }
+
+
+def references_record(src: str, dst: str, count: int, size: int) -> dict[str, Any]:
+    """Return the record of a file that was made before, in which references were updated; `size` is its new one."""
+    return _FIELDS | {
+        "source": src,
+        "destination": dst,
+        "status": "updated",
+        "bytes_out": size,
+        "notes": [_note(Finding("N_REFERENCES", references_line(count)))],
     }
 
 

@@ -12,9 +12,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
 from operator import itemgetter
+from typing import Any
 
 from dcmtx.dataset.meta import peek
 from dcmtx.errors import DcmtxError, InputError, OutputError, UsageError
+from dcmtx.place.archive import (
+    Kind,
+    Scratch,
+    bare_name,
+    entries,
+    is_archive,
+    is_packed,
+    kind_of,
+    member_path,
+)
 from dcmtx.place.bytes import open_bytes
 from dcmtx.place.temporary import is_temporary
 from dcmtx.record import Record
@@ -23,7 +34,8 @@ from dcmtx.record import Record
 class Found(Record):
     """One thing that a walk found: where it is, and where it goes.
 
-    `fault` is why it cannot be converted, `skip` why it is skipped; `named` says that the user named it.
+    `fault` is why it cannot be converted, `skip` why it is skipped; `named` says that the user named it. `source` is
+    its place where that is no path, but a member of an archive.
     """
 
     src: str
@@ -31,14 +43,21 @@ class Found(Record):
     fault: DcmtxError | None = None
     skip: str = ""
     named: bool = False
+    source: Any = None
 
 
 class Root(Record):
-    """One source of the command line: a file, or a directory whose contents go to `target`."""
+    """One source of the command line: a file, or a directory or an archive whose contents go to `target`."""
 
     path: str
     target: str
     is_directory: bool
+    is_archive: bool = False
+
+    @property
+    def is_one_file(self) -> bool:
+        """Whether this is one file, not the contents of a directory or an archive."""
+        return not self.is_directory and not self.is_archive
 
 
 def plan_roots(sources: Sequence[str], destination: str) -> list[Root]:
@@ -51,24 +70,31 @@ def plan_roots(sources: Sequence[str], destination: str) -> list[Root]:
     """
     if "-" in (*sources, destination):
         raise UsageError("standard input and output are for one file, without --timeout and --resume")
-    if len(sources) == 1 and not os.path.isdir(sources[0]) and not os.path.isdir(destination):
+    packs = is_packed(destination)
+    one_file = len(sources) == 1 and not os.path.isdir(sources[0]) and not is_archive(sources[0])
+    if one_file and not os.path.isdir(destination) and not packs:
         return [Root(sources[0], destination, is_directory=False)]
-    if os.path.exists(destination) and not os.path.isdir(destination):
+    if os.path.exists(destination) and not os.path.isdir(destination) and not packs:
         raise UsageError(f"several files need a directory to go into, and {destination} is a file")
     roots = []
     for source in sources:
         is_directory = os.path.isdir(source)
         name = os.path.basename(os.path.normpath(os.path.abspath(source)))
-        alone = is_directory and len(sources) == 1
-        roots.append(Root(source, destination if alone else os.path.join(destination, name), is_directory))
+        packed = not is_directory and is_archive(source)
+        alone = (is_directory or packed) and len(sources) == 1
+        target = destination if alone else os.path.join(destination, bare_name(name) if packed else name)
+        roots.append(Root(source, target, is_directory, is_archive=packed))
     return roots
 
 
-def walk(roots: Sequence[Root], destination: str, report: str | None = None) -> Iterator[Found]:
+def walk(
+    roots: Sequence[Root], destination: str, report: str | None = None, scratch: Scratch | None = None
+) -> Iterator[Found]:
     """Yield every file below the roots, and where it goes, as it is found.
 
     Symbolic links to files are followed, links to directories are not. The destination is not walked, and the report
-    is neither read as a source nor overwritten. Directories with the same target are walked together.
+    is neither read as a source nor overwritten. Directories with the same target are walked together. What must be
+    unpacked goes into `scratch`; without one, compressed tar archives are not walked.
     """
     taken = _Taken(roots, report)
     together: dict[str, list[Root]] = {}
@@ -79,9 +105,26 @@ def walk(roots: Sequence[Root], destination: str, report: str | None = None) -> 
         if root.is_directory:
             for found in _walk_directories(together.pop(root.target, []), destination):
                 yield taken.check(found)
+        elif root.is_archive:
+            for found in _walk_archive(root, scratch):
+                yield taken.check(found)
         else:
             yield taken.check(Found(root.path, root.target, named=True))
             taken.add(root)
+
+
+def _walk_archive(root: Root, scratch: Scratch | None) -> Iterator[Found]:
+    """Yield the members of an archive. One that cannot be read is a fault."""
+    if scratch is None and kind_of(root.path) not in (Kind.ZIP, Kind.TAR):
+        return
+    try:
+        for entry in entries(root.path, scratch or Scratch(None)):
+            shown = f"{root.path}: {entry.name}"
+            target = member_path(root.target, entry.name) if entry.fault is None else root.target
+            yield Found(shown, target, entry.fault, skip=entry.skip, source=entry.place)
+    except DcmtxError as error:
+        error.path = error.path or root.path
+        yield Found(root.path, root.target, error, named=True)
 
 
 def _walk_directories(roots: Sequence[Root], destination: str) -> Iterator[Found]:

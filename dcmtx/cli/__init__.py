@@ -25,6 +25,7 @@ from dcmtx.signals import handle_signals  # noqa: E402
 COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("dcmtx.cli.convert:convert", "Convert DICOM files to another transfer syntax."),
     "info": ("dcmtx.cli.info:info", "Say what DICOM files are, and what is wrong with them."),
+    "compare": ("dcmtx.cli.compare:compare", "Compare two DICOM files, or two directories."),
     "render": ("dcmtx.cli.render:render", "Make a picture of one frame, a PNG file."),
     "rewrap": ("dcmtx.cli.rewrap:rewrap", "Wrap codestreams anew, without decoding any."),
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),

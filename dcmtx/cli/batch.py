@@ -18,6 +18,7 @@ from dcmtx.batch.summary import Summary
 from dcmtx.batch.walk import Found, plan_roots, walk
 from dcmtx.cli import bar, error_line, say, shown
 from dcmtx.cli.output import Output
+from dcmtx.place.archive import is_packed
 from dcmtx.transcoding.job import Job
 
 
@@ -34,7 +35,7 @@ def convert_many(
 ) -> int:
     """Convert many files and return the exit status."""
     # One file whose destination is one too is a batch only for the sake of the options of batches.
-    single = len(sources) == 1 and not os.path.isdir(sources[0])
+    single = plan_roots(sources, destination)[0].is_one_file and len(sources) == 1 and not is_packed(destination)
     roots = plan_roots(sources, destination)
     if output.report is not None:
         from dcmtx.cli.reports import check_roots
@@ -110,6 +111,7 @@ def _stop_on_signals(stop: Stop) -> Iterator[list[int]]:
 def _tell(done: Done, output: Output) -> None:
     """Tell of one file: its record, and a line if there is something to say."""
     if done.references:
+        output.record_references(done.src, done.dst, done.references, done.size)
         if output.verbose:
             say(f"dcmtx: {shown(done.dst)}: {references_line(done.references)}")
     elif done.error is not None:
@@ -178,7 +180,9 @@ def _progress(sources: Sequence[str], destination: str, report: str | None) -> A
         )
         with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as shown_bar:
             task = shown_bar.add_task("", total=None, size="", rate="")
-            found = walk(plan_roots(sources, destination), destination, report)
+            roots = plan_roots(sources, destination)
+            # Archives would be unpacked for it.
+            found = iter(()) if any(root.is_archive for root in roots) else walk(roots, destination, report)
             counter = threading.Thread(target=_count, args=(shown_bar, task, found), daemon=True)
             counter.start()
             watched = _Watched(shown_bar, task)
@@ -193,4 +197,5 @@ def _progress(sources: Sequence[str], destination: str, report: str | None) -> A
 
 def _count(shown_bar: Any, task: Any, found: Iterator[Found]) -> None:
     """Count the files there are, so that there is a total to be measured by."""
-    shown_bar.update(task, total=sum(1 for _ in found))
+    total = sum(1 for _ in found)
+    shown_bar.update(task, total=total or None)

@@ -43,6 +43,11 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     directory DST under their names; the contents of a directory go into DST, mirrored. Nothing is lost unless --lossy
     consents.
 
+    With --update-references, references among the files that were converted follow the instances that got a new UID;
+    those to others stay as they are. It is done last, when it is known which instances were made. A batch that is
+    stopped before updates none of them; the same line with --resume does. Each such file has one more record in
+    --report and --json, with its new size.
+
     \b
     dcmtx convert ct.dcm small.dcm --to jpegls
     dcmtx convert small.dcm ct.dcm --raw
@@ -50,6 +55,8 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     dcmtx convert us.dcm us-jpeg.dcm --to jpeg --lossy -q 85
     dcmtx convert mg.dcm mg-j2k.dcm --to j2k --lossy --ratio 20
     dcmtx convert - - --to jpegls < ct.dcm > small.dcm
+    dcmtx convert study copy --to jpegls --uid new --update-references
+    dcmtx convert a.dcm b.dcm --explicit --remove private --charset utf-8
     """
     source, named = options.pop("source"), options.pop("named")
     check_words(to, paths, options)

@@ -67,9 +67,10 @@ class _Output:
     def file(self, path: str, *, decode: bool) -> None:
         """Describe one file."""
         from dcmtx.inspect.info import look
+        from dcmtx.inspect.isolated import look_decoding
 
         try:
-            self._describe(self._counted(look(path, decode=decode)))
+            self._describe(self._counted(look_decoding(path) if decode else look(path)))
         except DcmtxError as error:
             self._fail(path, error)
 

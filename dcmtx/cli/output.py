@@ -87,6 +87,13 @@ class Output:
 
             self._write(skip_record(src, dst, why))
 
+    def record_references(self, src: str, dst: str, count: int, size: int) -> None:
+        """Write the record of a file whose references were updated."""
+        if self.wants_records:
+            from dcmtx.batch.report import references_record
+
+            self._write(references_record(src, dst, count, size))
+
     def _write(self, record: dict[str, Any]) -> None:
         import json
 

@@ -65,7 +65,8 @@ def relay(action: str | None, destination: str | None, ids: tuple[str, ...], **o
 
     status shows what waits, what is held and why. hold sends nothing more to a destination, but receives on. retry
     tries it again at once, with everything that is held for it, or with the instances named by their ids. drop forgets
-    the instances named: they are never delivered. They ask the relay that runs with this spool, as its own user.
+    the instances named: they are never delivered. They ask the relay that runs with this spool, as its own user. A
+    destination has the name that the file gives it; one of `--to` is called by its whole address.
 
     SIGTERM ends it: messages that were begun are finished, the queue stays. One line for each event goes to standard
     error.
@@ -110,6 +111,8 @@ def _check_options(action: str | None, options: dict[str, Any]) -> None:
             raise UsageError(f"{strange[0]} is not for {action}")
     elif options["as_json"] and not options["check"]:
         raise UsageError("--json is for status, hold, retry, drop and --check")
+    if options["show_names"] and options["http"] is None and options["config"] is None:
+        raise UsageError("--show-names is for the page of --http")
     if options["config"] is not None:
         if options["spool"] is not None:
             words.insert(0, "--spool")

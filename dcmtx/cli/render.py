@@ -37,13 +37,18 @@ def render(file: str, out: str, frame: int, size: int | None, bits: str) -> int:
         raise UsageError(f"OUT.png is {out}, whose name does not end in .png; this writes nothing but PNG")
     if is_same(file, out):
         raise UsageError(f"{out} is FILE itself")
-    from dcmtx.inspect.render import render as rendered
+    from dcmtx.cli.isolated import isolated
 
-    data = rendered(file, frame=frame, size=size, bits=int(bits))
-    with open_sink(out, out) as sink:
-        sink.write(data)
-        sink.commit()
-    return ExitStatus.OK
+    def run() -> int:
+        from dcmtx.inspect.render import render as rendered
+
+        data = rendered(file, frame=frame, size=size, bits=int(bits))
+        with open_sink(out, out) as sink:
+            sink.write(data)
+            sink.commit()
+        return ExitStatus.OK
+
+    return isolated(run, file)
 
 
 __all__: list[Any] = ["render"]

@@ -52,6 +52,9 @@ def serve(path: str | None, jobs: int | None, log_format: str, **options: Any) -
     text is UTF-8. A caller that goes away has its job stop, and nothing is left behind. `DCMTX_SOCKET` names the socket
     for server and callers; where it is empty, callers do their work themselves.
 
+    A caller takes some 9 ms of CPU, and 4 more where an old pip wrote its script: a newer pip that installs dcmtx again
+    writes a shorter one.
+
     SIGTERM ends it once the jobs that were begun are done; a second one ends these too. One line for each job goes to
     standard error.
 

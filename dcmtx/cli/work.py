@@ -28,6 +28,8 @@ def carry_out(paths: Sequence[str], options: dict[str, Any], make: Callable[...,
         raise click.UsageError("--quiet and --verbose exclude each other")
     if len(paths) < 2:
         raise click.UsageError(f"no {'DST' if paths else 'SRC and no DST'}; name the file or directory to write")
+    from dcmtx.place.archive import is_archive, is_packed
+
     *sources, destination = paths
     isolate = options.pop("isolate")
     resume, fail_fast, timeout = options.pop("resume"), options.pop("fail_fast"), options.pop("timeout")
@@ -38,6 +40,7 @@ def carry_out(paths: Sequence[str], options: dict[str, Any], make: Callable[...,
     if output.as_json and destination == "-":
         raise click.UsageError("--json writes to standard output, where the file goes; use --report")
     several = len(sources) > 1 or (sources[0] != "-" and os.path.isdir(sources[0]))
+    several = several or is_archive(sources[0]) or is_packed(destination)
     options["clobber"] = not options.pop("no_clobber")
     if not several and sources[0] != "-" and destination != "-" and os.path.isdir(destination):
         destination = os.path.join(destination, os.path.basename(sources[0]))

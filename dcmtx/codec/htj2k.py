@@ -1,7 +1,7 @@
 """HTJ2K encoding by OpenJPH inside imagecodecs (PS3.5 8.2.14, 10.18). Decoding is in jpeg2k, and in openjph.
 
-What imagecodecs makes of OpenJPH's own decoder is not used: values that lossy coding moves out of range wrap around
-(256 becomes 0), also in 2026.10.10, and older releases crash on damaged streams.
+What imagecodecs makes of OpenJPH's own decoder only checks what was encoded without loss: values that lossy coding
+moves out of range wrap around (256 becomes 0), also in 2026.10.10, and older releases crash on damaged streams.
 """
 
 from __future__ import annotations
@@ -69,6 +69,14 @@ def streamed(quality: EncodingParameters) -> EncodingParameters:
     if quality.tile_parts is not None or quality.tile is not None:
         return quality
     return quality.replace(tile_parts=BY_RESOLUTION)
+
+
+def check_imagecodecs(data: bytes, coded: PixelFormat, plain: PixelFormat) -> Words:
+    """Return one frame that was encoded without loss by this process, colour by pixel. Never for other streams."""
+    import imagecodecs
+
+    frame: Words = imagecodecs.htj2k_decode(data, planar=False if coded.samples > 1 else None)
+    return frame
 
 
 def _layout(coded: PixelFormat, quality: EncodingParameters) -> dict[str, Any]:

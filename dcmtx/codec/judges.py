@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dcmtx.codec.row import Row
-from dcmtx.codec.table import DECODERS
+from dcmtx.codec.table import CHECKERS, DECODERS
 from dcmtx.errors import UnsupportedError
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import JUDGED_EVERY, Verify
@@ -55,7 +55,7 @@ def choose(syntax: Syntax, fmt: PixelFormat, encoder: Row, verify: Verify) -> Ju
     judge = DECODERS.choose(syntax.uid, syntax.label, fmt, encoder.judge or None)
     if fmt.frames == 1:
         return Judges(judge)
-    return Judges(judge, next((row for row in _usable(syntax, fmt) if row.backend in encoder.checkers), None))
+    return Judges(judge, _checker(syntax, fmt, encoder))
 
 
 def second(syntax: Syntax, fmt: PixelFormat, decoder: Row, *, reversible: bool) -> Row | None:
@@ -81,11 +81,24 @@ def choose_both(syntax: Syntax, fmt: PixelFormat, encoder: Row, verify: Verify) 
         return choose(syntax, fmt, encoder, Verify.SAMPLED if verify is Verify.STRICT else verify), False
 
 
+def checkers(syntax: Syntax) -> tuple[Row, ...]:
+    """Return the decoders that may check frames of a syntax, with those that may decode no others."""
+    return (*DECODERS.rows(syntax.uid), *CHECKERS.rows(syntax.uid))
+
+
+def _checker(syntax: Syntax, fmt: PixelFormat, encoder: Row) -> Row | None:
+    """Return the first checker of an encoder's row that there is here."""
+    rows = {row.backend: row for row in checkers(syntax)} if encoder.checkers else {}
+    return next((rows[backend] for backend in encoder.checkers if backend in rows and _fits(rows[backend], fmt)), None)
+
+
 def _usable(syntax: Syntax, fmt: PixelFormat) -> list[Row]:
     """Return the decoders that are installed and take the format, preferred first."""
-    return [
-        row for row in DECODERS.rows(syntax.uid) if not row.limits.reason(fmt) and row.is_installed() and row.at_hand()
-    ]
+    return [row for row in DECODERS.rows(syntax.uid) if _fits(row, fmt)]
+
+
+def _fits(row: Row, fmt: PixelFormat) -> bool:
+    return not row.limits.reason(fmt) and row.is_installed() and row.at_hand()
 
 
 def _other(syntax: Syntax, fmt: PixelFormat, encoder: Row) -> Row:

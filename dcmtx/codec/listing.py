@@ -14,9 +14,9 @@ def syntaxes() -> list[dict[str, Any]]:
     """Return a record of every transfer syntax, as `dcmtx syntaxes --json` prints them.
 
     A record has `uid`, `name`, `keyword`, `aliases`, `kind`, `loss`, `retired`, `section` (of PS3.5, or where it is
-    defined), and `decode` and `encode`: lists of backends, preferred first. Each has `backend`, `package`, `installed`
-    (true or false), `needs` (the version of the package that does more than the installed one, or None), `runs` (where
-    it runs), `batch` (frames per batch) and `distribution` (what adds it).
+    defined), and `decode` and `encode`: lists of backends, preferred first. Each has `backend`, `library` (whose code
+    it is), `package`, `installed` (true or false), `needs` (the version of the package that does more than the
+    installed one, or None), `runs` (where it runs), `batch` (frames per batch) and `distribution` (what adds it).
 
     >>> import dcmtx
     >>> found = {record["keyword"]: record for record in dcmtx.syntaxes()}
@@ -51,6 +51,7 @@ def _backends(registry: Registry, syntax: Syntax) -> list[dict[str, Any]]:
     for row in registry.every_row(syntax.uid):
         found = {
             "backend": row.backend,
+            "library": row.library,
             "package": row.package,
             "installed": installed(row),
             "needs": None,

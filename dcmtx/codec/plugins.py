@@ -79,6 +79,7 @@ def _has_any(group: str) -> bool:
 
 _TYPES: dict[str, type] = {
     "backend": str, "call": str, "limits": Limits, "runs": Runs, "batch": int, "lossy": bool, "options": frozenset,
+    "core": str, "spreads": bool, "judge": str, "checkers": tuple,
 }  # fmt: skip
 
 

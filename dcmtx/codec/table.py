@@ -170,7 +170,22 @@ _LEVELS_TILE = frozenset(["resolutions", "tile", "tile_parts"])
 _LAYOUT = frozenset(["resolutions", "tile", "progression", "code_block", "tile_parts"])
 _RATE = frozenset(["ratio", "psnr"])
 # They check what OpenJPH wrote, between the frames that OpenJPEG judges.
-_OPENJPH = ("ojph",)
+_OPENJPH = ("ojph", "imagecodecs-openjph")
+
+# Decoders that only check what was encoded without loss a moment ago: they do not stand damage, or overshoot of loss.
+CHECKERS = Registry(
+    Direction.DECODE,
+    [
+        Row(
+            _HTJ2K,
+            "imagecodecs-openjph",
+            "dcmtx.codec.htj2k:check_imagecodecs",
+            needs=_IMAGECODECS,
+            limits=Limits(allocated=(8, 40)),
+            core="OpenJPH",
+        ),
+    ],
+)
 
 ENCODERS = Registry(
     Direction.ENCODE,

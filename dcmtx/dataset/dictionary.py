@@ -74,6 +74,11 @@ def _choose(tag: int, vr: bytes, length: int, context: Context) -> bytes:
     return b"OW"
 
 
+def name_of(tag: int) -> str:
+    """Return the name of an attribute; empty for one that the standard does not define."""
+    return _entry(tag)[2] if tag >> 16 & 1 == 0 else ""
+
+
 def is_retired(tag: int) -> bool:
     """Tell whether the dictionary calls an element of the standard retired (PS3.6)."""
     return tag >> 16 & 1 == 0 and _entry(tag)[3] == "Retired"

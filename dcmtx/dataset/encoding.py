@@ -75,7 +75,7 @@ class Item(Record):
     """An item inside a sequence, as a `Change` sees it.
 
     `path` holds the tags of the enclosing sequences, outermost first, 16 at most; `depth` counts all of them. `parts`
-    are its elements; their bytes are slices of `buffer`, encoded as `encoding`.
+    are its elements; their bytes are slices of `buffer`, encoded as `encoding`. `again` says that it was seen before.
     """
 
     path: tuple[int, ...]
@@ -83,6 +83,7 @@ class Item(Record):
     buffer: "Slices"
     encoding: Encoding
     depth: int = 1
+    again: bool = False
 
     def find(self, tag: int) -> Element | None:
         """Return the element of this tag, or None."""
@@ -114,7 +115,7 @@ class Item(Record):
 
 # Takes an item and returns its new elements by tag, in the target encoding; empty bytes remove an element. Items come
 # in the order of the file, each after the one around it. With a true attribute `everywhere`, it gets the items of
-# sequences that were written as UN too, and of those that other changes make.
+# sequences that were written as UN too, and of those that other changes make; it must be cheap, and do the same again.
 Change = Callable[[Item], Mapping[int, bytes]]
 
 
@@ -324,7 +325,10 @@ class Rewriting:
         self._cursor, self._ahead = Cursor(reader), Cursor(reader)
         # Ends of items and sequences of undefined length, by their starts, so that each is searched for only once.
         self._ends: dict[int, int] = {}
+        # What costs little is made twice, not kept: a sequence may have millions of items.
+        self._keeps_made = len(self._everywhere) < len(self._changes)
         self._made: dict[int, dict[int, bytes]] = {}
+        self.changed = False
         self._sizes: array[int] = array("Q")
         self._describing: _Finder | None = None
         self._pixels: _Finder | None = None
@@ -336,7 +340,6 @@ class Rewriting:
                 self._kept = None
                 self._drop()
         self.size = self._total
-        self.changed = bool(self._made)
         if self._kept is not None:
             self._kept = self._out
         self._measured = True
@@ -447,21 +450,24 @@ class Rewriting:
         self._open(item)
 
     def _changes_of(self, end: int | None, encoding: Encoding) -> Mapping[int, bytes]:
-        """Return the new elements of the item that starts here. They are computed only once."""
+        """Return the new elements of the item that starts here. What is not cheap is computed only once."""
         start = self._position
-        if self._measured:
+        if self._measured and self._keeps_made:
             return self._made.get(start, {})
         stop = end if end is not None else self._skip(encoding, in_item=True) - 8
         path = tuple(outer.tag for outer in self._levels[: 2 * _LONGEST_PATH] if outer.items)
         depth = self._depth + sum(outer.items for outer in self._levels)
-        view = Item(path, self._parse(start, stop, encoding), self._slices, encoding=encoding, depth=depth)
+        parts = self._parse(start, stop, encoding)
+        view = Item(path, parts, self._slices, encoding=encoding, depth=depth, again=self._measured)
         made: dict[int, bytes] = {}
         for change in self._changes:
             made.update(change(view))
         if made and (self._everywhere or self._lengths is not Lengths.KEEP):
             made = {tag: self._made_over(element, depth) for tag, element in made.items()}
         if made:
-            self._made[start] = made
+            self.changed = True
+            if self._keeps_made:
+                self._made[start] = made
         return made
 
     def _made_over(self, element: bytes, depth: int) -> bytes:
@@ -663,12 +669,14 @@ def _header(tag: int, vr: bytes, length: int, encoding: Encoding) -> bytes:
     return b"".join(number.to_bytes(size, order) for number, size in ((tag >> 16, 2), (tag & 0xFFFF, 2), (length, 4)))  # type: ignore[arg-type]
 
 
-def parse(reader: Reader, start: int, end: int, encoding: Encoding) -> list[Element]:
-    """Return the elements between two offsets, each sequence as one element.
+def parse(
+    reader: Reader, start: int, end: int, encoding: Encoding, ends: dict[int, int] | None = None
+) -> list[Element]:
+    """Return the elements between two offsets, each sequence as one element; `ends` is that of `skip_items`.
 
     Raises InputError if an element extends beyond `end`.
     """
-    return _elements(Cursor(reader), start, end, encoding, {})
+    return _elements(Cursor(reader), start, end, encoding, {} if ends is None else ends)
 
 
 def _elements(cursor: Cursor, start: int, end: int, encoding: Encoding, ends: dict[int, int]) -> list[Element]:

@@ -20,17 +20,28 @@ def items_of(header: Header, tag: int) -> Iterator[Item]:
     """
     element = header.get(tag)
     if element is not None:
-        yield from _items(header.reader, element, header.encoding, ())
+        yield from items_of_element(header.reader, element, header.encoding)
 
 
 def items_in(reader: Reader, item: Item, tag: int) -> Iterator[Item]:
     """Yield the items of a sequence inside an item of the same reader."""
     element = item.find(tag)
     if element is not None:
-        yield from _items(reader, element, item.encoding, item.path)
+        yield from items_of_element(reader, element, item.encoding, item.path)
 
 
-def _items(reader: Reader, element: Element, encoding: Encoding, path: tuple[int, ...]) -> Iterator[Item]:
+def items_of_element(
+    reader: Reader,
+    element: Element,
+    encoding: Encoding,
+    path: tuple[int, ...] = (),
+    ends: dict[int, int] | None = None,
+) -> Iterator[Item]:
+    """Yield the items of a sequence, whatever its VR says; `path` has the tags of those that it is in.
+
+    Who walks deep gives the same `ends` at every level, so that nothing is scanned twice.
+    """
+    ends = {} if ends is None else ends
     here = nested_encoding(element.vr, encoding)
     position = element.value
     while position + _DELIMITER <= element.end:
@@ -42,8 +53,8 @@ def _items(reader: Reader, element: Element, encoding: Encoding, path: tuple[int
         cursor = Cursor(reader)
         behind = position + length
         if length == UNDEFINED:
-            behind = skip_items(cursor, position, here, element.tag, in_item=True)
+            behind = skip_items(cursor, position, here, element.tag, in_item=True, ends=ends)
         stop = behind - _DELIMITER if length == UNDEFINED else behind
         inside = item_encoding(cursor, position, stop, here)
-        yield Item((*path, element.tag), parse(reader, position, stop, inside), Slices(reader), encoding=inside)
+        yield Item((*path, element.tag), parse(reader, position, stop, inside, ends), Slices(reader), encoding=inside)
         position = behind

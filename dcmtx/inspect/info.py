@@ -97,6 +97,13 @@ def look(src: SourcePlace, *, decode: bool = False) -> Info:
     With `decode`, every frame is decoded, and what fails is a finding.
 
     Raises InputError for what is missing, cannot be read or is not DICOM, with the path.
+
+    >>> import dcmtx
+    >>> info = dcmtx.look("ct-jpegls.dcm")
+    >>> info.syntax.label, info.format.describe(), info.streams.first.near
+    ('jpegls-lossless', 'MONOCHROME2, Bits Allocated 16, Bits Stored 12, signed, 96x96', 0)
+    >>> [(finding.code, finding.severity.value) for finding in dcmtx.look("mr-overlay-bit-15.dcm").findings]
+    [('N_OVERLAY', 'note')]
     """
     path = path_of(src) or "-"
     try:

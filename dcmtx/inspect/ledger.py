@@ -17,6 +17,8 @@ from dcmtx.record import Record
 
 _VERSIONS = (1, 2)
 _NEEDED = frozenset(["version", "source", "destination", "status"])
+# A destination that was made before, whose references follow new UIDs now.
+_UPDATED = "updated"
 _MADE = ("converted", "copied", "unchanged")
 # The database is a scratch: nothing of it is synced, and little of it is held in memory.
 _SETTINGS = ("PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF", "PRAGMA cache_size=-8192", "PRAGMA temp_store=FILE")
@@ -72,6 +74,9 @@ class Ledger:
         """Take a record of a report. Raises InputError for what is none, or one of another version."""
         if not record.keys() >= _NEEDED or record["version"] not in _VERSIONS:
             raise InputError("it is no report of dcmtx, or one of another version", code="E_REPORT")
+        if record["status"] == _UPDATED:
+            self._resize(record["destination"], record.get("bytes_out"))
+            return
         before = _was_done_before(record)
         if record["status"] == "skipped" and not before:
             self.skipped += 1
@@ -84,6 +89,15 @@ class Ledger:
             _KEEP_OLD if before else _KEEP_NEW,
             (_key(promise.path), promise.made, said),
         )
+
+    def _resize(self, path: str, size: int | None) -> None:
+        """Have a promise be of a destination whose references were updated since."""
+        row = self._base.execute("SELECT said FROM promise WHERE path = ?", (_key(path),)).fetchone()
+        if row is not None:
+            said = dict(zip(Promise._fields[1:], json.loads(row[0]), strict=True)) | {"size": size}
+            self._base.execute(
+                "UPDATE promise SET said = ? WHERE path = ?", (json.dumps(list(said.values())), _key(path))
+            )
 
     def settle(self, path: str) -> None:
         """Mark the promise of a destination as proven before."""

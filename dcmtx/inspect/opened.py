@@ -71,7 +71,7 @@ class Pixels:
             raise UsageError(f"there is no frame {number + 1}; there are {frames}", path=self.path)
 
     def display(self, number: int) -> Display:
-        """Return how one frame is shown. Raises InputError for damaged tables, UnsupportedError for segmented ones."""
+        """Return how one frame is shown. Raises InputError for damaged tables."""
         assert self.format is not None
         try:
             return display.read(self.dataset.header, self.format, number)

@@ -15,6 +15,32 @@ from dcmtx.syntax import Syntax
 
 # The version of the records. It rises when a field changes its meaning or is removed.
 VERSION = 1
+# What each field means, for the man page.
+MEANINGS: dict[str, str] = {
+    "version": "1; it rises when a field changes its meaning or goes",
+    "path": "the file",
+    "bytes": "its size",
+    "syntax": "`uid`, `name`, `keyword`, `kind`, `loss`, `retired`, `deflated` and `section` of the transfer syntax; "
+    "`encoding` is how the data set really is encoded",
+    "meta": "whether it has a `preamble`, whether that makes it a `tiff` file too, and who wrote it: "
+    "`implementation_class`, `implementation_version`",
+    "sop_class": "SOP Class UID",
+    "sop_instance": "SOP Instance UID",
+    "pixels": "`tag` and `vr` of the pixels, the attributes of the Image Pixel Module, `native_bytes`, `coded_bytes`, "
+    "and `ratio`, counted from Bits Stored",
+    "encapsulation": "how many `fragments` there are, and what `basic_table` and `extended_table` are worth: absent, "
+    "empty, true or wrong",
+    "codestream": "what the first codestream says of itself; null is what its family does not have",
+    "loss": "`flag` is Lossy Image Compression, `history` has `method` and `ratio` of each loss, the oldest first; "
+    "`image_type` is Image Type",
+    "overlays": "`group`, `rows`, `columns`, and the `bit` of the pixels that holds it, null if it has data of its own",
+    "icons": "`rows`, `columns` and `photometric`",
+    "signatures": "how many digital signatures there are",
+    "frames": "with --decode: `frame` (from 1), `minimum`, `maximum`, and `sha256` of its words in little endian, "
+    "colour by pixel",
+    "findings": "`code`, `severity`, `tag`, `frame` (from 1), `text`, `section` and `mend`",
+    "error": "of what cannot be read or is not DICOM: `code`, `status`, `what` and `advice`",
+}
 _FIELDS: dict[str, Any] = {
     "version": VERSION, "path": None, "bytes": None, "syntax": None, "meta": None, "sop_class": None,
     "sop_instance": None, "pixels": None, "encapsulation": None, "codestream": None, "loss": None, "overlays": [],

@@ -20,6 +20,10 @@ def render(src: SourcePlace, *, frame: int = 1, size: int | None = None, bits: i
     pixels; JPEG 2000 and HTJ2K are then decoded at a lower resolution where the library at hand can.
 
     Raises what `dcmtx.frames` raises, and UsageError where there is no such frame.
+
+    >>> import dcmtx
+    >>> dcmtx.render("us-palette-8.dcm", size=64)[1:4]
+    b'PNG'
     """
     with Pixels(src) as pixels:
         if pixels.decoder is None:
@@ -27,8 +31,11 @@ def render(src: SourcePlace, *, frame: int = 1, size: int | None = None, bits: i
         return png.encode(picture(pixels, frame - 1, size=size, bits=bits))
 
 
-def picture(pixels: Pixels, number: int, *, size: int | None = None, bits: int = 8) -> Any:
-    """Return a frame (0-based) as it is shown: grey or RGB of 8 or 16 unsigned bits."""
+def picture(pixels: Pixels, number: int, *, size: int | None = None, bits: int = 8, like: Pixels | None = None) -> Any:
+    """Return a frame (0-based) as it is shown: grey or RGB of 8 or 16 unsigned bits.
+
+    Where its data set does not say how, it is shown over its own range, or over that of the same frame of `like`.
+    """
     from dcmtx.pixel.display import shown, smaller
 
     pixels.check(number)
@@ -41,5 +48,11 @@ def picture(pixels: Pixels, number: int, *, size: int | None = None, bits: int =
         words = pixels.decoder.reduced(number, _FINER * size)
     if words is None:
         words = pixels.frame(number)
-    image = shown(words, fmt, pixels.display(number), bits)
+    display = pixels.display(number)
+    if like is not None and fmt.samples == 1 and not (display.window or display.voi or display.palette):
+        from dcmtx.pixel.display import whole_range
+
+        assert like.format is not None
+        display = display.replace(window=whole_range(like.frame(number), like.format, like.display(number)))
+    image = shown(words, fmt, display, bits)
     return image if size is None else smaller(image, size)

@@ -11,6 +11,7 @@ from dcmtx.pixel.format import PixelFormat
 from dcmtx.record import Record
 from dcmtx.rules import stream as rule
 from dcmtx.rules import wrapping
+from dcmtx.rules.agreement import contradictions
 from dcmtx.transcoding.frames import Frames
 
 _TAIL = 64
@@ -97,7 +98,7 @@ def _header(frames: Frames, number: int, fmt: PixelFormat) -> tuple[Codestream, 
 
 
 def _check(frames: Frames, stream: Codestream, fmt: PixelFormat) -> None:
-    for error in rule.contradictions(frames.syntax, stream, fmt):
+    for error in contradictions(frames.syntax, stream, fmt):
         raise error
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dcmtx.errors import DcmtxError
 from dcmtx.finding import Finding, Severity
 from dcmtx.inspect.info import Info, look
+from dcmtx.inspect.isolated import look_decoding, prepare
 from dcmtx.place.temporary import is_temporary
 
 _EXAMPLES = 3
@@ -98,8 +99,10 @@ def files_below(path: str) -> Iterator[str]:
 
 def look_below(path: str, *, decode: bool = False) -> Iterator[Info | DcmtxError]:
     """Yield what each file below a directory is, or the error of one that cannot be read or is not DICOM."""
+    if decode:
+        prepare()
     for below in files_below(path):
         try:
-            yield look(below, decode=decode)
+            yield look_decoding(below) if decode else look(below)
         except DcmtxError as error:
             yield error

@@ -69,8 +69,7 @@ PEERS = (
                 refused("-Cd --discard-illegal", _FAITHFUL),
             )),
             Group("Other processing", (
-                refused("-ig --no-invalid-groups", "use `dcmtx convert --remove private`: it removes them, and all "
-                        "that is private"),
+                done("-ig --no-invalid-groups", remove="invalid"),
             )),
             Group(OUTPUT_FILE.title, (
                 ignored("+Fm --write-new-meta-info", _DEFAULT),

@@ -91,3 +91,13 @@ def to_ybr(rgb: Words, fmt: PixelFormat) -> Words:
     )
     clamped: Words = np.clip(np.rint(full), 0, top).astype(rgb.dtype)
     return clamped
+
+
+def with_shared_chroma(full: Words) -> Words:
+    """Return YBR_FULL in which each two pixels of a row have the mean of their chroma. Columns must be even."""
+    shared = full.copy()
+    chroma = full[..., 1:].astype(np.uint32)
+    mean = ((chroma[:, 0::2] + chroma[:, 1::2] + 1) // 2).astype(full.dtype)
+    shared[:, 0::2, 1:] = mean
+    shared[:, 1::2, 1:] = mean
+    return shared

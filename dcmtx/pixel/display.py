@@ -8,7 +8,7 @@ import numpy as np
 
 from dcmtx.pixel.color import to_rgb
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.pixel.transform import Display, Lut, Window
+from dcmtx.pixel.transform import Display, Function, Lut, Window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,18 +49,27 @@ def _voi(values: Words, fmt: PixelFormat, display: Display) -> Words:
     if display.voi is not None:
         table: Words = _looked_up(np.rint(values).astype(np.int64), display.voi) / ((1 << display.voi.bits) - 1)
         return table
+    return windowed(values, _range(values, fmt))
+
+
+def whole_range(words: Words, fmt: PixelFormat, display: Display) -> Window:
+    """Return the window from the least to the greatest value of a frame, behind its modality transform."""
+    return _range(_modality(words, display), fmt)
+
+
+def _range(values: Words, fmt: PixelFormat) -> Window:
     low, high = (0.0, 1.0) if fmt.stored == 1 else (float(values.min()), float(values.max()))
-    spread: Words = (values - low) / max(high - low, 1e-9)
-    return spread
+    # Of one value only, all are black.
+    return Window((low + high) / 2, high - low, Function.EXACT) if high > low else Window(low + 0.5, 1, Function.EXACT)
 
 
 def windowed(values: Words, window: Window) -> Words:
     """Return values through a window as numbers from 0 to 1 (PS3.3 C.11.2.1.2, C.11.2.1.3)."""
     center, width = window.center, window.width
     part: Words
-    if window.function.value == "SIGMOID":
+    if window.function is Function.SIGMOID:
         part = 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700)))
-    elif window.function.value == "LINEAR_EXACT":
+    elif window.function is Function.EXACT:
         part = (values - center) / width + 0.5
     elif width <= 1:
         part = (values > center - 0.5).astype(np.float64)
@@ -116,3 +125,24 @@ def _areas(image: Words, count: int, axis: int) -> Words:
     part = (bounds - whole).reshape(-1, *[1] * (lines.ndim - 1))
     upto = sums[whole] + part * lines[whole]
     return np.moveaxis(np.diff(upto, axis=0) * (count / length), 0, axis)
+
+
+def change(one: Words, other: Words) -> Words:
+    """Return the second frame minus the first, of colours the sample that differs most."""
+    error = other.astype(np.float64) - one
+    if error.ndim == 2:
+        return error
+    most = np.abs(error).argmax(axis=2)
+    chosen: Words = np.take_along_axis(error, most[..., None], axis=2)[..., 0]
+    return chosen
+
+
+def strongest(image: Words, most: int) -> Words:
+    """Return a grey image whose longer side has at most `most` pixels: each is the farthest from zero of its square."""
+    side = -(-max(image.shape) // most)
+    rows, columns = (-(-length // side) for length in image.shape)
+    padded = np.pad(image, [(0, rows * side - image.shape[0]), (0, columns * side - image.shape[1])])
+    squares = padded.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(rows, columns, side * side)
+    place = np.abs(squares).argmax(axis=2)
+    chosen: Words = np.take_along_axis(squares, place[..., None], axis=2)[..., 0]
+    return chosen

@@ -33,13 +33,13 @@ Data = bytes | memoryview
 WRONG_BASIC = Finding(
     "N_BASIC_TABLE",
     "the Basic Offset Table does not fit the fragments; rebuilt from the items",
-    Severity.WARNING,
+    Severity.ERROR,
     seen="the Basic Offset Table does not fit the fragments",
 )
 WRONG_EXTENDED = Finding(
     "N_EXTENDED_TABLE",
     "the Extended Offset Table does not fit the fragments; rebuilt from the items",
-    Severity.WARNING,
+    Severity.ERROR,
     tag=0x7FE00001,
     seen="the Extended Offset Table does not fit the fragments",
 )

@@ -54,6 +54,9 @@ def _expand(
         need = {_DISCRETE: length, _LINEAR: 1, _INDIRECT: width}.get(kind)
         if need is None:
             raise ValueError(f"a segment is of type {kind}, which there is not")
+        if kind != _INDIRECT and not length:
+            # So segments cannot be repeated for ever without making an entry.
+            raise ValueError("a segment has no length")
         if at + need > places.stop:
             raise ValueError("a segment goes beyond its end")
         if kind == _INDIRECT:

@@ -72,6 +72,12 @@ class AtomicSink(BufferedSink):
             self.abort()
             raise
 
+    def reopen(self) -> IO[bytes]:
+        """Return what was written until now, as a file to read. Raises OSError."""
+        assert self._file is not None
+        self._file.flush()
+        return open(self._temporary, "rb")
+
     def _check_target(self, clobber: bool) -> None:
         if self.path.endswith(os.sep) and not os.path.isdir(self._target):
             raise OutputError("there is no such directory", path=self.path)

@@ -90,6 +90,11 @@ def open_reader(place: object, spool_in: str | None = None) -> Reader:
             return open_bytes(place, spool_in)
         reader: Reader = _loaded(SCHEMES[scheme].reader, scheme, "read")(place, spool_in)
         return reader
+    # A place that opens itself, in whatever process: a member of an archive.
+    opener = getattr(place, "open_reader", None)
+    if opener is not None:
+        opened: Reader = opener(spool_in)
+        return opened
     from dcmtx.place.memory import open_object
 
     return open_object(place, spool_in)

@@ -74,7 +74,7 @@ def _read_parquet(path: str) -> Iterator[dict[str, Any]]:
     try:
         with arrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=_GROUP):
-                yield from batch.to_pylist()
+                yield from batch.to_pylist(maps_as_pydicts="strict")
     except arrow.ArrowException as error:
         raise InputError(f"it is no Parquet file: {error}", code="E_REPORT", path=path) from error
 
@@ -82,7 +82,8 @@ def _read_parquet(path: str) -> Iterator[dict[str, Any]]:
 def write_parquet(lines: str, path: str, columns: Mapping[str, Any]) -> None:
     """Make a Parquet file of a file of JSON lines. It is complete when it has its name.
 
-    `columns` gives the type of each field, in order: a name of Arrow's, a list of one, or a mapping for a structure.
+    `columns` gives the type of each field, in order: a name of Arrow's, a list of one, a pair for a
+    map, or a mapping for a structure.
     Raises InputError, UnsupportedError without pyarrow, OSError where the file cannot be written.
     """
     arrow = _arrow()
@@ -92,7 +93,7 @@ def write_parquet(lines: str, path: str, columns: Mapping[str, Any]) -> None:
     try:
         with arrow.parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
             for rows in _groups(read_records(lines)):
-                writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+                writer.write_table(arrow.Table.from_pylist([_with_maps(row, columns) for row in rows], schema=schema))
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -105,8 +106,16 @@ def _groups(records: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]
         yield rows
 
 
+def _with_maps(row: dict[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with its maps as Arrow takes them: a list of pairs."""
+    maps = [name for name, kind in columns.items() if isinstance(kind, tuple) and row.get(name) is not None]
+    return row | {name: list(row[name].items()) for name in maps} if maps else row
+
+
 def _type(arrow: Any, kind: Any) -> Any:
-    """Return the Arrow type: a name of one, a list of one, or a mapping of fields to types."""
+    """Return the Arrow type: a name of one, a list of one, a pair for a map, or a mapping of fields to types."""
+    if isinstance(kind, tuple):
+        return arrow.map_(*(_type(arrow, inner) for inner in kind))
     if isinstance(kind, Mapping):
         return arrow.struct([(name, _type(arrow, inner)) for name, inner in kind.items()])
     if isinstance(kind, list):

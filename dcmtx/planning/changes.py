@@ -28,9 +28,9 @@ _PLAIN = {"YBR_RCT": "RGB", "YBR_ICT": "RGB"}
 class Change(Record):
     """What happens to decoded words: `decoded` is their format, `format` that of the changed ones.
 
-    `palette` is applied, `inverts` turns values round; `what` says in words how their meaning changes, and is empty
-    where it does not. `settles` says that only Bits Stored may be in the words before. `quality` has the coding
-    parameters, with what the asked colour needs.
+    `palette` is applied, `inverts` turns values round, `shares` has each two pixels share their chroma; `what` says in
+    words how their meaning changes, and is empty where it does not. `settles` says that only Bits Stored may be in the
+    words before. `quality` has the coding parameters, with what the asked colour needs.
     """
 
     decoded: PixelFormat
@@ -40,6 +40,7 @@ class Change(Record):
     inverts: bool = False
     what: str = ""
     settles: bool = False
+    shares: bool = False
     edits: Mapping[int, Edit] = MappingProxyType({})
     notes: tuple[Finding, ...] = ()
 
@@ -146,19 +147,21 @@ def _recoloured(case: Case, made: Change, wanted: str) -> Change:
         raise _no_way(plain, wanted, "use --apply-palette, which makes RGB of it")
     if made.format.samples == 1 or wanted in MONOCHROME:
         raise _no_way(plain, wanted, "leave --photometric out")
-    needed = _needed(case, wanted, plain)
-    if needed == plain:
+    needed, shares = _needed(case, wanted, plain), _shares(case, wanted)
+    if needed == plain and not shares:
         return _with_parameters(case, made, wanted)
+    became = wanted if shares else needed
     if not case.consents:
         raise RefusedError(
-            f"{plain} becomes {needed} by rounding (PS3.3 C.7.6.3.1.2)",
+            f"{plain} becomes {became} by rounding (PS3.3 C.7.6.3.1.2)",
             advice="say --lossy to consent, or leave --photometric out",
             code="E_LOSSY",
         )
     stale = {tag: Remove(tag) for tag in EXTREMES if tag in case.header}
     made = made.replace(
         format=made.format.replace(photometric=needed),
-        what="; ".join(filter(None, [made.what, f"{plain} to {needed}, rounded"])),
+        what="; ".join(filter(None, [made.what, f"{plain} to {became}, rounded"])),
+        shares=shares,
         settles=True,
         edits={**made.edits, **stale},
     )
@@ -168,9 +171,30 @@ def _recoloured(case: Case, made: Change, wanted: str) -> Change:
 def _needed(case: Case, wanted: str, plain: str) -> str:
     """Return the colour that the encoder must be given for the one that is asked for."""
     if wanted == "YBR_FULL_422":
-        # JPEG transforms RGB by itself; native pixels share chroma only if they did before.
+        # JPEG transforms RGB by itself, and shares chroma.
         return plain if case.target is JPEG_BASELINE else "YBR_FULL"
     return _PLAIN.get(wanted, wanted)
+
+
+def _shares(case: Case, wanted: str) -> bool:
+    """Tell whether native pixels that have chroma of their own are asked to share it.
+
+    Raises RefusedError, E_PI, for an odd number of columns, which cannot be paired.
+    """
+    declared = case.declared()
+    if wanted != "YBR_FULL_422" or case.target.family not in CELLS or _shared_before(case, declared):
+        return False
+    if declared.columns % 2:
+        raise RefusedError(
+            f"{declared.columns} columns cannot share chroma in pairs (PS3.3 C.7.6.3.1.2)",
+            advice="use --photometric YBR_FULL",
+            code="E_PI",
+        )
+    return True
+
+
+def _shared_before(case: Case, declared: PixelFormat) -> bool:
+    return case.source.family in CELLS and declared.subsampled
 
 
 def _with_parameters(case: Case, made: Change, wanted: str) -> Change:
@@ -188,15 +212,17 @@ def _with_parameters(case: Case, made: Change, wanted: str) -> Change:
     return made
 
 
-def settle_written(case: Case, given: PixelFormat, written: PixelFormat) -> PixelFormat:
+def settle_written(case: Case, made: Change, given: PixelFormat, written: PixelFormat) -> PixelFormat:
     """Return the format of the file: in the colour and order that are asked for; `written` is without them.
 
     Raises RefusedError, E_PI, where the target cannot have them.
     """
     wanted = case.policy.photometric
-    if written.subsampled and case.target.family in CELLS and case.source.family not in CELLS:
+    if written.subsampled and case.target.family in CELLS and not _shared_before(case, case.declared()):
         # Only cells that shared chroma share it again without loss.
         written = written.replace(photometric=given.photometric)
+    if made.shares:
+        written = written.replace(photometric="YBR_FULL_422")
     if wanted is not None and wanted != written.photometric:
         if wanted != given.photometric:
             raise RefusedError(

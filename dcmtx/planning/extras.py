@@ -28,7 +28,7 @@ def extended(plan: Plan, dataset: DataSet, policy: Policy, *, inside: bool) -> P
         remover = Remover(policy.remove)
         changes += (remover,)
         elements = (*dataset.header.elements, *dataset.header.tail)
-        edits |= {element.tag: Remove(element.tag) for element in elements if remover.takes(element.tag)}
+        edits |= {tag: Remove(tag) for tag in remover.of_top_level(element.tag for element in elements)}
     if policy.charset is Charset.UTF_8:
         known = repertoire(dataset.header.value(SPECIFIC_CHARACTER_SET))
         utf_8 = Utf8(known, plan.syntax.encoding)

@@ -47,10 +47,11 @@ class Plan(Record):
     which all must share. `trim` drops what stands behind codestreams that are wrapped anew. `word_bytes` is the word
     size of a big endian source where its VR does not tell; `order_known` is False where it is unknown and not needed.
     `steps` are applied to every frame, in order. `palette` is applied to the words, which then are RGB; `inverts` says
-    that MONOCHROME1 and MONOCHROME2 change places. `derived` says in words how the meaning of pixels changed, or is
-    empty. `fragment_size` is the most bytes of a fragment, None for one fragment per frame. `file_meta` is everything
-    before the data set. `edits` are keyed by tag; those inside sequences are Within. `instance` is a new SOP Instance
-    UID. `details` are the resulting changes in the data set; a dry run fills them in.
+    that MONOCHROME1 and MONOCHROME2 change places, `shares` that each two pixels get the mean of their chroma.
+    `derived` says in words how the meaning of pixels changed, or is empty. `fragment_size` is the most bytes of a
+    fragment, None for one fragment per frame. `file_meta` is everything before the data set. `edits` are keyed by tag;
+    those inside sequences are Within. `instance` is a new SOP Instance UID. `details` are the resulting changes in the
+    data set; a dry run fills them in.
     """
 
     syntax: Syntax
@@ -69,6 +70,7 @@ class Plan(Record):
     overlays: tuple[overlay.Embedded, ...] = ()
     palette: Palette | None = None
     inverts: bool = False
+    shares: bool = False
     derived: str = ""
     parameters: EncodingParameters = EncodingParameters()
     irreversible: bool = False

@@ -200,3 +200,5 @@ def _colour_steps(plan: Plan, decoded: PixelFormat, given: PixelFormat) -> Itera
         yield steps.Invert(shown, given.photometric)
     elif given.photometric != shown:
         yield steps.Recolour(shown, given.photometric)
+    if plan.shares:
+        yield steps.Recolour(given.photometric, "YBR_FULL_422")

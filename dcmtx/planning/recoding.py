@@ -115,7 +115,7 @@ def recode(case: Case) -> Plan:
     if changed is not None:
         from dcmtx.planning.changes import settle_written
 
-        target_format = settle_written(case, encoder_format, target_format)
+        target_format = settle_written(case, changed, encoder_format, target_format)
     formats.check_result(header, target, case.policy, declared=declared, target_format=target_format)
     encoder = ENCODERS.choose(target.uid, target.label, target_format, case.backend.encoder, quality)
     formats.check_resolutions(target, target_format, case.quality)
@@ -155,6 +155,7 @@ def recode(case: Case) -> Plan:
         overlays=tuple(overlays),
         palette=changed.palette if changed else None,
         inverts=changed is not None and changed.inverts,
+        shares=changed is not None and changed.shares,
         derived=changed.what if changed else "",
         parameters=quality,
         irreversible=case.irreversible,

@@ -72,7 +72,9 @@ def resolve(name: str, parameters: EncodingParameters, *, consents: bool = False
 
 
 def check_policy(target: Target, policy: Policy) -> None:
-    """Raise UsageError for a choice that no syntax of the target leaves open."""
+    """Raise UsageError for a choice that there is not, or that no syntax of the target leaves open."""
+    for name in ("fragment_size", "photometric", "planar"):
+        OPTIONS[name].checked(getattr(policy, name))
     if policy.fragment_size is not None and not any(syntax.encapsulated for syntax in target.syntaxes):
         raise UsageError(f"--fragment-size does not go with {target.label}, which has no fragments")
     if policy.planar is not None and not any(syntax.family in CELLS for syntax in target.syntaxes):
@@ -187,3 +189,33 @@ class Request(Record):
     parameters: EncodingParameters = EncodingParameters()
     way: Way = Way.CONVERT
     rounds: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the request as bytes that all jobs of a batch share, since each job and each result has it."""
+        return _unpacked, (_packed(self),)
+
+
+# The last request that was pickled or unpickled here, and its bytes.
+_last: tuple[Request, bytes] | None = None
+
+
+def _packed(request: Request) -> bytes:
+    global _last  # noqa: PLW0603 - one that is replaced as a whole, so threads do no harm
+    last = _last
+    if last is None or last[0] is not request:
+        import pickle
+
+        last = _last = request, pickle.dumps([value for _, value in request.items()])
+    return last[1]
+
+
+def _unpacked(data: bytes) -> Request:
+    """Return the request of these bytes: the same object as long as they are the same."""
+    global _last  # noqa: PLW0603
+    last = _last
+    if last is None or last[1] != data:
+        import pickle
+
+        values = pickle.loads(data)  # noqa: S301 - part of what is unpickled already
+        last = _last = Request(**dict(zip(Request._fields, values, strict=True))), data
+    return last[0]

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 
-from dcmtx.errors import DcmtxError
+from dcmtx.errors import DcmtxError, InputError
 from dcmtx.record import Record
 from dcmtx.relay.answers import Answer, AnswerKind, Undeliverable
 from dcmtx.relay.config import Destination, Kind, RelayConfig, SpoolConfig, Tls
@@ -57,8 +57,8 @@ def _listener(name: str, host: str, port: int, *, tls: Tls | None, runs: bool) -
     try:
         if tls is not None:
             server_context(tls)
-    except OSError as error:
-        return Found(name, False, f"{where}: {_tls_text(error, tls)}")
+    except InputError as error:
+        return Found(name, False, f"{where}: {error.path}: {error}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -69,15 +69,6 @@ def _listener(name: str, host: str, port: int, *, tls: Tls | None, runs: bool) -
             return Found(name, True, f"{where}: the relay that runs with this spool may have it")
         return Found(name, False, f"{where}: {error.strerror or error}")
     return Found(name, True, f"{where} is free")
-
-
-def _tls_text(error: OSError, tls: Tls | None) -> str:
-    """Return what is wrong with the files of TLS, by name: the system's message has none."""
-    names = [] if tls is None else [path for path in (tls.certificate, tls.key, tls.authorities) if path]
-    missing = [path for path in names if not os.access(path, os.R_OK)]
-    if missing:
-        return f"{missing[0]} cannot be read"
-    return f"{' and '.join(names)} cannot be used: {error.strerror or error}"
 
 
 def _spool(spool: SpoolConfig, *, runs: bool) -> Found:
@@ -102,8 +93,8 @@ def _destination(destination: Destination) -> Found:
         answer = _TRIALS[destination.kind](destination)
     except Undeliverable as error:
         answer = error.answer
-    except OSError as error:
-        answer = Answer(AnswerKind.UNREACHABLE, text=str(error))
+    except InputError as error:
+        answer = Answer(AnswerKind.UNREACHABLE, text=f"{error.path}: {error}")
     well = answer.kind is AnswerKind.DELIVERED
     seconds = f" in {time.monotonic() - began:.2f} s" if well and destination.kind is not Kind.DIRECTORY else ""
     return Found(destination.name, well, f"{destination.address}: {answer.text}{seconds}")
@@ -113,10 +104,7 @@ def _echo(destination: Destination) -> Answer:
     from dcmtx.relay.requestor import echo
 
     if destination.tls is not None:
-        try:
-            client_context(destination.tls)
-        except OSError as error:
-            return Answer(AnswerKind.UNREACHABLE, text=_tls_text(error, destination.tls))
+        client_context(destination.tls)
     answer = echo(destination)
     return Answer(answer.kind, text="it answers C-ECHO") if answer.kind is AnswerKind.DELIVERED else answer
 

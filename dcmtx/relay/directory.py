@@ -13,6 +13,7 @@ from dcmtx.place.atomic import AtomicSink
 from dcmtx.place.bytes import open_bytes
 from dcmtx.relay.answers import Answer, AnswerKind, Undeliverable
 from dcmtx.relay.attributes import read_file
+from dcmtx.relay.entry import sent_head
 
 if TYPE_CHECKING:
     from dcmtx.relay.config import Destination
@@ -45,7 +46,7 @@ class DirectoryDelivery:
 
     def send(self, entry: Entry, path: str, syntax: str) -> Answer:  # noqa: ARG002 - the protocol's
         """Write a file."""
-        parts = names(path, entry.head.instance)
+        parts = names(path, sent_head(entry, path).instance)
         bad = next((part for part in parts if not _NAME.fullmatch(part)), None)
         if bad is not None:
             return Answer(AnswerKind.HOLD, text=f"{bad[:64]!r} is a UID that makes no name of a file")

@@ -49,6 +49,14 @@ def read_head(path: str) -> Head:
     return _head(meta, size)
 
 
+def sent_head(entry: Entry, path: str) -> Head:
+    """Return the head of what is sent for an entry: its own file, or what was made of it and may have another UID.
+
+    Raises OSError, and InputError if it is not DICOM.
+    """
+    return entry.head if path == entry.path else read_head(path)
+
+
 def _head(meta: FileMeta, size: int) -> Head:
     if not meta.syntax:
         raise InputError("it has no File Meta Information")

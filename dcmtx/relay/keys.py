@@ -141,7 +141,8 @@ SPOOL = Section(
 HTTP = Section(
     "http", Http, "A page that shows queues and what is held, /metrics for Prometheus, and /health.", keys=(
         Key("address", values.host_and_port,
-            "HOST:PORT, or a port alone, which is this machine's own. There is no password: who reaches it sees it.",
+            "HOST:PORT, or a port alone, which is this machine's own. There is no password: who reaches it sees it, "
+            "and may retry and drop.",
             example='"127.0.0.1:8042"', set=True, needed=True),
         Key("hosts", values.several(values.host),
             "Names by which browsers may call it, beside its address: those of a proxy before it, say.",

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dcmtx._version import __version__
+from dcmtx.errors import InputError
 from dcmtx.record import Record
 from dcmtx.relay.answers import Answer, AnswerKind, Undeliverable
 from dcmtx.relay.tls import client_context
@@ -91,16 +92,14 @@ class Poster:
         try:
             context: Any = client_context(destination.tls) if destination.tls else ssl.create_default_context()
             headers = {"User-Agent": f"dcmtx/{__version__}"} | _authorization(destination.login)
-        except (OSError, ValueError) as error:
-            said = getattr(error, "strerror", None) or str(error)
-            name = getattr(error, "filename", None)
-            text = f"{name or 'its certificate or login'} cannot be read: {said}"
-            raise Undeliverable(Answer(AnswerKind.UNREACHABLE, text=text)) from error
+            basic = _basic(destination.login)
+        except InputError as error:
+            raise Undeliverable(Answer(AnswerKind.UNREACHABLE, text=f"{error.path}: {error}")) from error
         self._url = destination.url
         self._client = httpx.Client(
             verify=context,
             headers=headers,
-            auth=_basic(destination.login),
+            auth=basic,
             timeout=httpx.Timeout(timeouts.network, connect=timeouts.acse, read=timeouts.dimse),
             proxy=destination.proxy or None,
             # What the environment says of proxies and passwords is nobody's configuration.
@@ -127,12 +126,11 @@ class Poster:
                     answer.status_code, body, found.get("content-type", ""), location=found.get("location", "")
                 )
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol) as error:
-            text = f"it cannot be reached: {error or type(error).__name__}"
-            return Answer(AnswerKind.UNREACHABLE, text=text)
+            return Answer(AnswerKind.UNREACHABLE, text=f"it cannot be reached: {_why(error)}")
         except httpx.TimeoutException as error:
             return Answer(AnswerKind.BROKEN, text=f"no answer in time ({type(error).__name__})")
         except httpx.HTTPError as error:
-            return Answer(AnswerKind.BROKEN, text=f"the connection broke: {error or type(error).__name__}")
+            return Answer(AnswerKind.BROKEN, text=f"the connection broke: {_why(error)}")
 
     def get(self, path: str) -> Reply | Answer:
         """Ask for something, to see whether somebody answers."""
@@ -141,7 +139,7 @@ class Poster:
         try:
             answer = self._client.get(self._url + path)
         except httpx.HTTPError as error:
-            return Answer(AnswerKind.UNREACHABLE, text=f"it cannot be reached: {error or type(error).__name__}")
+            return Answer(AnswerKind.UNREACHABLE, text=f"it cannot be reached: {_why(error)}")
         found = answer.headers
         return Reply(answer.status_code, answer.content[:_LONGEST_ANSWER], found.get("content-type", ""),
                      location=found.get("location", ""))  # fmt: skip
@@ -150,6 +148,16 @@ class Poster:
         """Close the connection. Another thread may do so too, to have a `post` fail."""
         with contextlib.suppress(RuntimeError, OSError):
             self._client.close()
+
+
+def _why(error: BaseException) -> str:
+    """Return what went wrong as the system says it, if it is among the causes."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, ssl.SSLError):
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__
 
 
 def pieces_of(path: str) -> Iterator[bytes]:
@@ -174,6 +182,11 @@ def _authorization(login: Login | None) -> dict[str, str]:
 
 
 def _secret(path: str) -> str:
-    """Return the first line of a file."""
-    with open(path, encoding="utf-8") as file:
-        return file.readline(_LONGEST_SECRET).strip("\r\n")
+    """Return the first line of a file. Raises InputError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.readline(_LONGEST_SECRET).strip("\r\n")
+    except OSError as error:
+        raise InputError(f"it cannot be read: {error.strerror or error}", path=path) from error
+    except UnicodeDecodeError as error:
+        raise InputError("it is not text in UTF-8", path=path) from error

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from dcmtx.relay.view import word
 from dcmtx.syntax import BY_UID
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
@@ -27,13 +28,15 @@ def status_lines(state: dict[str, Any]) -> Iterator[str]:
     )
     if state["declined"]:
         yield f"not accepted, by status:{_counts(state['declined'])}"
+    for name in state["strangers"]:
+        yield f"instances wait for {name}, which is no destination of this relay; they stay until it is one"
     for name, each in state["destinations"].items():
         yield ""
         yield from _destination(name, each)
 
 
 def _destination(name: str, state: dict[str, Any]) -> Iterator[str]:
-    yield f"{name} ({state['kind']}, {state['address']}): {_WORDS.get(state['state'], state['state'])}"
+    yield f"{name} ({state['kind']}, {state['address']}): {_WORDS[word(state)]}"
     if state["error"]:
         soon = f"; next try in {_age(state['retry_seconds'])}" if state["retry_seconds"] else ""
         yield f"  {state['error']}{soon}"

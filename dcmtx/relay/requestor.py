@@ -12,7 +12,7 @@ from dcmtx.errors import InputError
 from dcmtx.relay import dimse
 from dcmtx.relay.answers import Answer, AnswerKind, Undeliverable, answer_to_rejection, answer_to_status
 from dcmtx.relay.association import LONGEST_NEGOTIATION, Granted, Malformed, encode_request, parse_grant
-from dcmtx.relay.entry import read_head
+from dcmtx.relay.entry import sent_head
 from dcmtx.relay.negotiation import choices, offers
 from dcmtx.relay.tls import client_context, secure
 from dcmtx.relay.wire import RELEASE_RQ, AbortReason, Pdu, Wire, sendable
@@ -229,7 +229,7 @@ class StoreDelivery:
 
     def send(self, entry: Entry, path: str, syntax: str) -> Answer:
         """Send a file."""
-        head = entry.head if path == entry.path else read_head(path)
+        head = sent_head(entry, path)
         context = self._association.accepted.get((head.sop_class, syntax))
         if context is None or head.syntax != syntax:
             return Answer(AnswerKind.NO_CONTEXT, text=f"it does not take {head.sop_class} in {syntax}")

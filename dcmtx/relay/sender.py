@@ -195,9 +195,14 @@ class Sender:
     def _obey(self, parcel: Parcel, ready: Ready, answer: Answer, seconds: float) -> None:
         """Do what the answer says."""
         kind = answer.kind
+        if kind is AnswerKind.OTHER_SYNTAX:
+            # It stays the next one, and is made into what the delivery still believes to be taken.
+            self._of.counters.count("refused", self._destination.name, answer.code)
+            self._of.other_syntax(parcel.entry, ready, answer)
+            return
         if kind in _DOWN:
             self._close()
-            self._of.counters.count("refused", self._destination.name, kind.value)
+            self._of.counters.count("refused", self._destination.name, answer.code)
             self._of.down(answer)
             return
         if kind is AnswerKind.BROKEN:

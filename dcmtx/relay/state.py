@@ -17,7 +17,8 @@ def snapshot(relay: Relay) -> dict[str, Any]:
     `destinations` has by name `kind`, `address`, `state` (up, down, held), `queue`, `bytes`, `oldest_seconds`, `held`
     (a list of `id`, `instance`, `reason`, `since`), `delivered` by syntax, `refused` by status, `rate` (instances a
     second over the last minute), `error` (why it is down) and `retry_seconds` (until it is tried again). `received`
-    counts by calling AE title, `declined` what was not accepted, by status.
+    counts by calling AE title, `declined` what was not accepted, by status. `strangers` are names of
+    destinations that the configuration does not have (any more), and for which instances wait in the spool.
     """
     counters = relay.counters
     return {
@@ -32,6 +33,7 @@ def snapshot(relay: Relay) -> dict[str, Any]:
         "received": counters.table("received"),
         "declined": counters.table("declined"),
         "receive_rate": counters.rate("received"),
+        "strangers": relay.spool.strangers(),
         "destinations": {name: _destination(relay, name) for name in relay.spool.queues},
     }
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dcmtx.relay.answers import Answer, AnswerKind, answer_to_status
+from dcmtx.relay.entry import sent_head
 from dcmtx.relay.posting import Poster, Reply, answer_to_http, pieces_of, size_of
 from dcmtx.syntax import BY_UID
 
@@ -48,11 +49,12 @@ class StowDelivery:
 
     def send(self, entry: Entry, path: str, syntax: str) -> Answer:
         """Send a file."""
+        instance = sent_head(entry, path).instance
         answer = None
         if self._url not in _plain_only:
-            answer = self._post(entry, path, f"application/dicom; transfer-syntax={syntax}")
+            answer = self._post(instance, path, f"application/dicom; transfer-syntax={syntax}")
         if answer is None or (answer.http and answer.status in _PERHAPS_DISLIKED):
-            answer = self._post(entry, path, "application/dicom")
+            answer = self._post(instance, path, "application/dicom")
             if answer is not None and answer.kind is AnswerKind.DELIVERED:
                 _plain_only.add(self._url)
         if answer is None:
@@ -62,8 +64,8 @@ class StowDelivery:
             self._refused[sop_class] = self._refused.get(sop_class, frozenset()) | {syntax}
         return answer
 
-    def _post(self, entry: Entry, path: str, kind: str) -> Answer | None:
-        """Send a file as a part of this media type; None if the answer does not say what became of it."""
+    def _post(self, instance: str, path: str, kind: str) -> Answer | None:
+        """Send a file as a part of this media type; None if the answer does not say what became of the instance."""
         boundary = uuid.uuid4().hex
         begin = f"--{boundary}\r\nContent-Type: {kind}\r\n\r\n".encode("ascii")
         end = f"\r\n--{boundary}--\r\n".encode("ascii")
@@ -77,7 +79,7 @@ class StowDelivery:
                 "Accept": "application/dicom+json",
             },
         )
-        return reply if isinstance(reply, Answer) else read_reply(reply, entry.head.instance)
+        return reply if isinstance(reply, Answer) else read_reply(reply, instance)
 
     def close(self) -> None:
         """Close the connection."""

@@ -229,7 +229,7 @@ def preferred(names: tuple[str, ...], lossy: EncodingParameters | None) -> tuple
             if row.encapsulated and not list(ENCODERS.every_row(uid)):
                 raise UnfitError(f"has {row.label}, which dcmtx cannot encode; `dcmtx syntaxes` says what it can")
             if lossy is None and row.encapsulated and all(each.lossy for each in ENCODERS.every_row(uid)):
-                raise UnfitError(f"has {row.label}, which loses information; consent by a table lossy, or leave it out")
+                raise UnfitError(f"has {row.label}, which loses information; consent in a file, by a table lossy")
             found.setdefault(uid)
     return tuple(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from dcmtx.syntax import BY_UID
 
 # Of a destination; the command line lists all.
 MOST_HELD = 100
+MOST_REASONS = 5
 
 # Destination and id of what is held: what may be shown of it beside UIDs.
 Names = Callable[[str, str], str]
@@ -20,7 +22,8 @@ def view(
 ) -> dict[str, Any]:
     """Return what the page shows of a state: the first of what is held, with names if the settings allow them.
 
-    `syntaxes` has the names of the transfer syntaxes that occur.
+    `held_count` counts all that are held, `reasons` has the most frequent reasons with their counts, `syntaxes` has the
+    names of the transfer syntaxes that occur.
     """
     destinations = {
         name: _destination(name, each, names if settings.show_names else None)
@@ -41,7 +44,14 @@ def _destination(name: str, state: dict[str, Any], names: Names | None) -> dict[
     if names is not None:
         for each in held:
             each["names"] = names(name, each["id"])
-    return {**state, "held": held, "held_count": len(state["held"])}
+    reasons = Counter(each["reason"] for each in state["held"]).most_common(MOST_REASONS)
+    return {**state, "state": word(state), "held": held, "held_count": len(state["held"]), "reasons": reasons}
+
+
+def word(destination: dict[str, Any]) -> str:
+    """Return the state of a destination as people should read it: one that was never called is not known to be up."""
+    called = destination["delivered"] or destination["refused"]
+    return "idle" if destination["state"] == "up" and not called else str(destination["state"])
 
 
 def _receives(state: dict[str, Any], spool: SpoolConfig | None) -> bool:
@@ -59,13 +69,15 @@ def health(state: dict[str, Any], spool: SpoolConfig | None = None) -> dict[str,
     """
     destinations = state["destinations"]
     troubled = {name: each["state"] for name, each in destinations.items() if each["state"] in ("down", "held")}
+    strangers = state["strangers"]
     held = sum(len(each["held"]) for each in destinations.values())
     receiving = _receives(state, spool)
-    word = "full" if not receiving else "look" if troubled or held else "ok"
+    word = "full" if not receiving else "look" if troubled or held or strangers else "ok"
     return {
         "status": word,
         "receiving": receiving,
         "held": held,
         "queue": sum(each["queue"] for each in destinations.values()),
         "destinations": troubled,
+        "strangers": strangers,
     }

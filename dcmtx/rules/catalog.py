@@ -15,7 +15,8 @@ class Mend(Enum):
     """What mends a finding. The value is the command; `{syntax}` is the transfer syntax of the file."""
 
     NOTHING = ""  # only who made the file knows what is right
-    WRAP = "dcmtx convert SRC DST --to {syntax} --offset-table basic"  # the codestreams stay
+    WRAP = "dcmtx rewrap SRC DST"  # the codestreams stay
+    RELABEL = "dcmtx rewrap SRC DST --relabel htj2k-lossless"
     DECODE = "dcmtx convert SRC DST --to explicit"
     ENCODE = "dcmtx convert SRC DST --to jpegls"
     RECODE = "dcmtx convert SRC DST --to {other}"  # {other} is explicit, or jpegls for what is not compressed
@@ -28,6 +29,8 @@ class Entry(Record):
     mend: Mend = Mend.NOTHING
 
 
+# Native pixels have nothing that rewrap takes: any option has them written anew.
+_WRITE = "dcmtx convert SRC DST --to {syntax} --offset-table basic"
 _WRAP, _DECODE, _ENCODE, _RECODE = Mend.WRAP, Mend.DECODE, Mend.ENCODE, Mend.RECODE
 ENTRIES: dict[str, Entry] = {
     # The file.
@@ -53,7 +56,7 @@ ENTRIES: dict[str, Entry] = {
     "N_EMPTY_ITEM": Entry("PS3.5 A.4", _WRAP),
     "N_EXTENDED_TABLE": Entry("PS3.3 C.7.6.3.1.8", _WRAP),
     "N_FRAGMENTS": Entry("PS3.5 A.4", _WRAP),
-    "N_JUNK": Entry("PS3.5 A.4", _DECODE),
+    "N_JUNK": Entry("PS3.5 A.4", _WRAP),
     "N_ODD_ITEM": Entry("PS3.5 A.4", _WRAP),
     "N_PIXEL_PADDING": Entry("PS3.5 8.1.1", _WRAP),
     "N_PIXEL_VR": Entry("PS3.5 8.2, A.4", _RECODE),
@@ -76,11 +79,11 @@ ENTRIES: dict[str, Entry] = {
     "N_PRECISION": Entry("PS3.5 8.2", _DECODE),
     "N_PROCESS": Entry("PS3.5 A.4.1", _DECODE),
     "N_RETIRED": Entry("PS3.6 A", _DECODE),
-    "N_RPCL": Entry("PS3.5 10.18", _DECODE),
+    "N_RPCL": Entry("PS3.5 10.18", Mend.RELABEL),
     "N_SAMPLES": Entry("PS3.3 C.7.6.3.1.1", _WRAP),
     "N_SAMPLING": Entry("PS3.5 8.2.1", _DECODE),
     "N_SIGN": Entry("PS3.5 8.2.4", _DECODE),
-    "N_UNDECLARED_LOSS": Entry("PS3.3 C.7.6.1.1.5", _DECODE),
+    "N_UNDECLARED_LOSS": Entry("PS3.3 C.7.6.1.1.5", _WRAP),
     # Errors.
     "E_CODESTREAM": Entry("PS3.5 8.2"),
     "E_ENCAPSULATION": Entry("PS3.5 A.4"),
@@ -106,4 +109,5 @@ def mend(code: str, syntax: Syntax | None) -> str:
     found = ENTRIES.get(code, _UNKNOWN).mend
     if syntax is None or syntax.kind not in (Kind.NATIVE, Kind.FRAMES):
         return ""
-    return found.value.format(syntax=syntax.label, other="explicit" if syntax.encapsulated else "jpegls")
+    command = _WRITE if found is Mend.WRAP and not syntax.encapsulated else found.value
+    return command.format(syntax=syntax.label, other="explicit" if syntax.encapsulated else "jpegls")

@@ -229,7 +229,7 @@ class Utf8:
         self._known.append(known)
         made = {} if declared is None else {SPECIFIC_CHARACTER_SET: b""}
         for part in item.parts:
-            vr = self.text_vr(part, part.vr)
+            vr = self.text_vr(part, part.vr, again=item.again)
             if not vr:
                 continue
             value = item.buffer[part.value : part.end]
@@ -238,8 +238,10 @@ class Utf8:
                 made[part.tag] = element_bytes(part.tag, b"UN" if part.vr == b"UN" else vr, new, self._encoding)
         return made
 
-    def text_vr(self, element: Element, vr: bytes) -> bytes:
+    def text_vr(self, element: Element, vr: bytes, *, again: bool = False) -> bytes:
         """Return the VR of an element with text, by the dictionary where it has none; otherwise nothing.
+
+        One whose VR is not known is counted, if it is not asked about `again`.
 
         Raises RefusedError for text that is too long to be converted.
         """
@@ -247,7 +249,7 @@ class Utf8:
             return b""
         if vr in (NO_VR, b"UN"):
             vr = look_up(element.tag, element.length, Context())
-            self._unknown += vr == b"UN"
+            self._unknown += vr == b"UN" and not again
         if vr not in TEXT_VRS:
             return b""
         if element.length > LARGEST_TEXT:

@@ -12,7 +12,7 @@ from dcmtx.dataset.element import swap
 from dcmtx.dataset.encoding import Item
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.items import items_in, items_of
-from dcmtx.errors import InputError, UnsupportedError
+from dcmtx.errors import InputError
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.pixel.transform import Display, Function, Lut, Window
 from dcmtx.rules.objects import FUNCTIONAL_GROUPS
@@ -21,16 +21,13 @@ _CENTER, _WIDTH, _INTERCEPT, _SLOPE, _FUNCTION = 0x00281050, 0x00281051, 0x00281
 _MODALITY_LUT, _VOI_LUT, _DESCRIPTOR, _DATA = 0x00283000, 0x00283010, 0x00283002, 0x00283006
 _FRAME_VOI, _FRAME_VALUES = 0x00289132, 0x00289145
 _SHAPE = 0x20500020
-_PALETTE = ((0x00281101, 0x00281201), (0x00281102, 0x00281202), (0x00281103, 0x00281203))
-_SEGMENTED = 0x00281221
-_LARGEST_LUT = 1 << 17
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def read(header: Header, fmt: PixelFormat, frame: int) -> Display:
     """Return how a frame (0-based) is shown.
 
-    Raises InputError where a table is damaged, UnsupportedError for a segmented palette.
+    Raises InputError where a table is damaged.
     """
     if fmt.photometric == "PALETTE COLOR":
         return Display(palette=_palette(header))
@@ -110,13 +107,10 @@ def _lut(item: Item | None, fmt: PixelFormat, *, signed: bool = False) -> Lut | 
 
 
 def _palette(header: Header) -> tuple[Lut, ...]:
-    if _SEGMENTED in header:
-        raise UnsupportedError("its palette is segmented, which is not expanded", code="E_PALETTE", tag=_SEGMENTED)
-    big = header.encoding.big_endian
-    return tuple(
-        _table(header.value(descriptor), header.value(data, _LARGEST_LUT), big_endian=big, signed=False)
-        for descriptor, data in _PALETTE
-    )
+    from dcmtx.rules.palette import read_palette
+
+    palette, _ = read_palette(header)
+    return tuple(Lut(palette.first, palette.stored, table, narrow=palette.stored == 8) for table in palette.tables)
 
 
 def _table(descriptor: bytes, data: bytes, *, big_endian: bool, signed: bool) -> Lut:

@@ -35,6 +35,7 @@ class Follow:
     def __call__(self, item: Item) -> dict[int, bytes]:
         """Return what changes in an item."""
         made: dict[int, bytes] = {}
+        counted = self.count
         of_source = not _SOURCES.isdisjoint(item.path)
         for part in item.parts:
             if part.tag not in REFERENCES or part.length == UNDEFINED:
@@ -42,6 +43,8 @@ class Follow:
             new = self.followed(item.value(part.tag), of_source=of_source)
             if new is not None:
                 made[part.tag] = element_bytes(part.tag, b"UI", new, self._encoding)
+        if item.again:
+            self.count = counted
         return made
 
     def followed(self, value: bytes, *, of_source: bool = False) -> bytes | None:

@@ -5,6 +5,7 @@ Private elements have an odd group (PS3.5 7.8). Which elements are retired is wh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from dcmtx.dataset.dictionary import is_retired
@@ -23,12 +24,16 @@ _OF_PIXELS = (
 )  # fmt: skip
 
 
+# Groups that private elements must not have either (PS3.5 7.8).
+_INVALID = frozenset([0x0001, 0x0003, 0x0005, 0x0007, 0xFFFF])
+
+
 def goes(tag: int, removal: Removal) -> bool:
     """Tell whether an element is left out. Group lengths are not counted: they are left out always."""
     if tag & 0xFFFF == 0:
         return False
     if tag >> 16 & 1:
-        return removal.private
+        return removal.private or (removal is Removal.INVALID and tag >> 16 in _INVALID)
     return removal.retired and is_retired(tag) and not any(tag in kept for kept in _OF_PIXELS)
 
 
@@ -44,25 +49,32 @@ class Remover:
 
     def __call__(self, item: Item) -> dict[int, bytes]:
         """Return what changes in an item."""
-        found = [part.tag for part in item.parts if self.takes(part.tag)]
-        self._inside += len(found)
+        found = [part.tag for part in item.parts if goes(part.tag, self._removal)]
+        if not item.again:
+            self._inside += len(found)
+            self._count(found)
         return dict.fromkeys(found, b"")
 
-    def takes(self, tag: int) -> bool:
-        """Tell whether an element is left out, and count it."""
-        taken = goes(tag, self._removal)
-        if taken:
+    def of_top_level(self, tags: Iterable[int]) -> list[int]:
+        """Return those of the tags at top level whose elements are left out, and count them."""
+        found = [tag for tag in tags if goes(tag, self._removal)]
+        self._count(found)
+        return found
+
+    def _count(self, tags: list[int]) -> None:
+        for tag in tags:
             self._counts[bool(tag >> 16 & 1)] += 1
-        return taken
 
     def describe(self) -> str:
         """Return the change in a few words."""
-        return f"{self._removal.value.replace(',', ' and ')} elements are left out"
+        return f"elements are left out: {self._removal.value.replace(',', ' and ')}"
 
     def notes(self) -> tuple[Finding, ...]:
         """Return how many elements were left out."""
         kinds = [(self._removal.private, True, "private"), (self._removal.retired, False, "retired")]
         said = " and ".join(f"{self._counts[odd]} {name}" for asked, odd, name in kinds if asked)
         total = sum(self._counts.values())
+        what = f"element{'s' * (total != 1)}"
+        what = f"{said} {what}" if said else f"{total} {what} of invalid groups"
         inside = f", {self._inside} of them inside sequences" if self._inside else ""
-        return (Finding("N_REMOVED", f"left out {said} element{'s' * (total != 1)}{inside}"),)
+        return (Finding("N_REMOVED", f"left out {what}{inside}"),)

@@ -1,15 +1,14 @@
 """A codestream against the data set and the transfer syntax around it (PS3.5 8.2, A.4).
 
-`contradictions` are reasons not to decode; `findings` are all else that is not as the standard has it.
+What is reason not to decode is in `dcmtx.rules.agreement`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dcmtx.errors import InputError
 from dcmtx.finding import Finding, Severity
-from dcmtx.pixel.codestream import KINDS, NAMES, Codestream, Transform
+from dcmtx.pixel.codestream import Codestream, Transform
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.syntax import ROOT, Loss, Syntax
 
@@ -27,32 +26,6 @@ _PROCESSES: dict[str, frozenset[int]] = {
 _FIRST_ORDER, _RPCL = f"{ROOT}.4.70", f"{ROOT}.4.202"
 _PROGRESSION_RPCL, _LOWEST_RESOLUTION = 2, 64
 _SUBSAMPLED_422 = ((2, 1), (1, 1), (1, 1))
-
-
-def contradictions(syntax: Syntax, stream: Codestream, fmt: PixelFormat) -> Iterator[InputError]:
-    """Yield the errors of a codestream that contradicts the data set, the worst first; each is reason not to decode."""
-    if stream.kind not in KINDS[syntax.family]:
-        yield InputError(
-            f"its codestream is {NAMES[stream.kind]}, but the transfer syntax is {syntax.name}", code="E_CODESTREAM"
-        )
-    size = (stream.rows, stream.columns)
-    if size not in ((fmt.rows, fmt.columns), (0, 0)):
-        yield _contradicts(f"{size[0]}x{size[1]} pixels", f"{fmt.rows}x{fmt.columns}")
-    if stream.components != fmt.samples:
-        yield _contradicts(f"{stream.components} components", f"Samples per Pixel {fmt.samples}")
-    if syntax.family in _JPEG_2000 and any(factors != (1, 1) for factors in stream.sampling):
-        yield InputError(
-            "the components of its codestream are subsampled, which the decoders at hand do not give back exactly",
-            code="E_CODESTREAM",
-        )
-    if stream.precision > max(8, fmt.allocated):
-        yield _contradicts(f"{stream.precision} bits", f"Bits Allocated {fmt.allocated}")
-
-
-def _contradicts(stream: str, said: str) -> InputError:
-    return InputError(
-        f"its codestream has {stream}, the data set says {said}", advice="correct the data set first", code="E_GEOMETRY"
-    )
 
 
 def findings(syntax: Syntax, stream: Codestream, fmt: PixelFormat) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dcmtx.codec.table import DECODERS
 from dcmtx.pixel.codestream import Codestream, check_end, inspect
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.rules.stream import contradictions
+from dcmtx.rules.agreement import contradictions
 from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION, Syntax
 
 

@@ -105,7 +105,7 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
         instance_out=plan.instance or instance,
     )
     notes = (*dataset.notes, *frames.notes, *dataset.header.notes, *plan.notes)
-    if is_tiff(dataset.meta.preamble):
+    if is_tiff(dataset.meta.preamble) and not request.policy.dataset_only:
         notes += (
             Finding(
                 "N_TIFF",

@@ -12,7 +12,7 @@ from typing import Any
 from dcmtx.codec import warm
 from dcmtx.codec.row import Row, Runs
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.errors import DcmtxError, RefusedError, VerifyError
+from dcmtx.errors import DcmtxError, InputError, RefusedError, VerifyError
 from dcmtx.pixel.codestream import KINDS, Codestream, with_end
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.plan import Plan
@@ -231,7 +231,8 @@ class FrameCoder:
         judge = self._judge_of(number)
         if judge is not None:
             stream = self._as_written(data)
-            measure = self._verify(words, (yield judge, stream), stream, judge=judge.row, exact=exact)
+            header = self._header(stream)
+            measure = self._verify(words, (yield judge, stream), header, judge=judge.row, exact=exact)
         given = None if words is decoded or not self._keep_words else words
         return EncodedFrame(
             data,
@@ -323,7 +324,7 @@ class FrameCoder:
             words = color.to_rgb(words, decoded_format)
         if (shown, given) == ("RGB", "YBR_FULL"):
             words = color.to_ybr(words, decoded_format)
-        return words
+        return color.with_shared_chroma(words) if plan.shares else words
 
     def _settle_unused(self, words: Frame, policy: UnusedBits) -> tuple[Frame, int]:
         """Make High Bit legal, and clear or refuse content outside Bits Stored; return words and number changed."""
@@ -360,7 +361,24 @@ class FrameCoder:
                 code="E_SIGN",
             )
 
-    def _verify(self, words: Frame, back: Frame, data: Frame, *, judge: Row, exact: bool) -> Measure | None:
+    def _header(self, stream: Frame) -> Codestream | None:
+        """Return the header of a codestream that was encoded, before it is decoded; None where there is none.
+
+        A decoder that is fast may not stand what is no codestream. Raises VerifyError for that.
+        """
+        if self._plan.syntax.family not in KINDS:
+            return None
+        try:
+            return read_stream(self._plan.syntax, stream, self._target_format)
+        except InputError as error:
+            raise VerifyError(
+                f"{self._encoder.backend} encoded it wrongly: {error.what}; nothing was written, please report this "
+                "with the file"
+            ) from error
+
+    def _verify(
+        self, words: Frame, back: Frame, header: Codestream | None, *, judge: Row, exact: bool
+    ) -> Measure | None:
         """Compare the words with the decoded result; if it is lossy, measure the loss instead.
 
         Raises VerifyError where lossless words differ or the error exceeds NEAR.
@@ -369,10 +387,9 @@ class FrameCoder:
 
         from dcmtx.pixel import bits
 
-        target = self._plan.syntax
         check_shape(back, self._encoder_format, judge)
-        if target.family in KINDS:
-            back = bits.settle(back, read_stream(target, data, self._target_format), self._encoder_format)
+        if header is not None:
+            back = bits.settle(back, header, self._encoder_format)
         if self._plan.irreversible and not exact:
             return self._measure(words, back)
         if not np.array_equal(back, words):

@@ -488,7 +488,7 @@ def _with_fallbacks(job: Job, file: Reader, cores: Cores, watch: Watch | None) -
         lost = sorted(option_name(name) for name in job.request.parameters.asked() - parameters.asked())
         without = f" without {', '.join(lost)}, which it does not have" if lost else ""
         notes += (Finding("N_FALLBACK", f"{refused[-1]}; fell back to {fallback.label}{without}", Severity.WARNING),)
-        request = job.request.replace(target=fallback, parameters=parameters)
+        request = job.request.replace(target=fallback, parameters=parameters, rounds=job.request.parameters.lossy)
     try:
         outcome = _run_open(job, file, request, cores, watch)
     except (RefusedError, UnsupportedError) as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 from dcmtx.dataset.edit import Replace
 from dcmtx.dataset.element import PIXEL_DATA
+from dcmtx.dataset.encoding import Context, rewrite
 from dcmtx.finding import Finding, Severity
 from dcmtx.pixel import color
 from dcmtx.pixel import icon as small
@@ -13,6 +14,7 @@ from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.edits import check_order
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.request import Request
+from dcmtx.policy import Lengths
 from dcmtx.rules import icon, palette
 from dcmtx.transcoding.decode import decoded
 from dcmtx.transcoding.source import Opened
@@ -36,6 +38,9 @@ def with_icon(plan: Plan, opened: Opened, request: Request) -> Plan:
     words, fmt = decoded(opened, request, icon.frame_of(header, opened.frames.format.frames))
     picture = _picture(opened, words, fmt)
     element = icon.encoded(picture, plan.syntax.encoding)
+    if plan.lengths is not Lengths.KEEP:
+        encoding = plan.syntax.encoding
+        element = rewrite(element, encoding, encoding, Context(), lengths=plan.lengths)
     edits = {**plan.edits, icon.ICON_IMAGE_SEQUENCE: Replace(icon.ICON_IMAGE_SEQUENCE, element)}
     check_order(header, edits)
     return plan.replace(edits=edits)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from dcmtx.transcoding.frame import EncodedFrame, Frame
 
 _PIECE = 1 << 20
+# A thread takes a tenth of a millisecond to start, in which JPEG 2000 has a thousand samples coded, HTJ2K ten thousand.
+_SAMPLES_PER_THREAD = 1 << 16
 # Places to patch later, by key: offsets in the written file, and widths.
 Slots = dict[str, list[tuple[int, int]]]
 
@@ -84,9 +86,7 @@ class PixelWriter:
         from dcmtx.transcoding.routes import work_of
 
         frames = fmt.frames
-        # Where there are fewer frames than cores, the cores that would idle take part in each frame.
-        threads = max(1, min(self._window.cores(), self._window.most) // frames)
-        work = work_of(plan, self._frames, keep_words=self._digest is not None, threads=threads)
+        work = work_of(plan, self._frames, keep_words=self._digest is not None, threads=self._threads(fmt))
         size = frame_memory(plan, self._frames)
         window = run(work, frames, self._window.most, self._window.cores, memory=self._window.memory, frame_bytes=size)
         # Here and in the callers, `del` frees each written frame before the next is requested. Otherwise one frame
@@ -102,6 +102,11 @@ class PixelWriter:
                 self._write_overlay(index, plane)
             yield coded
             del coded
+
+    def _threads(self, fmt: PixelFormat) -> int:
+        """Return over how many threads a frame is spread: where frames are fewer than cores, as many as would idle."""
+        idle = min(self._window.cores(), self._window.most) // fmt.frames
+        return max(1, min(idle, fmt.pixels * fmt.samples // _SAMPLES_PER_THREAD))
 
     def _reserve_overlays(self) -> None:
         """Record where the data of each overlay goes."""

@@ -15,7 +15,7 @@ from dcmtx.place.sink import Sink
 from dcmtx.planning.edits import check_signatures, signature_edits
 from dcmtx.planning.inside import held, is_sequence, may_hold_items
 from dcmtx.planning.request import assumed
-from dcmtx.policy import Policy
+from dcmtx.policy import Policy, Sync
 from dcmtx.rules.references import REFERENCES, Follow
 from dcmtx.syntax import IMPLICIT_LITTLE
 from dcmtx.transcoding.elements import edited
@@ -54,7 +54,7 @@ def update(path: str, renamed: Mapping[str, str], policy: Policy) -> int:
                 check_signatures(dataset.header, policy)
                 pieces = edited(dataset, _elements(opened), edits | signed, dataset.encoding)
             count = follow.count
-            with open_sink(path) as sink:
+            with open_sink(path, sync=policy.sync is not Sync.NONE) as sink:
                 _write(file, opened, pieces, sink)
                 sink.commit()
             return count

@@ -142,7 +142,10 @@ def _decide(reader: Reader, meta: FileMeta, spool_in: str | None, assumed: Synta
     if not meta.preamble and meta.meta:
         notes += (
             Finding(
-                "N_NO_PREAMBLE", "the file has no preamble; read from its File Meta Information on", Severity.WARNING
+                "N_NO_PREAMBLE",
+                "the file has no preamble; read from its File Meta Information on",
+                Severity.WARNING,
+                seen="the file has no preamble",
             ),
         )
     if meta.declared is not None and meta.meta and meta.dataset != _declared_end(meta):
@@ -187,6 +190,7 @@ def _decide(reader: Reader, meta: FileMeta, spool_in: str | None, assumed: Synta
                 f"{'' if meta.syntax else ', as --assume says'}; read as it is",
                 Severity.ERROR,
                 tag=TRANSFER_SYNTAX,
+                seen=f"the data set is {_encoding_name(shown)}, but its transfer syntax is {syntax.name}",
             ),
         )
         encoding = shown

@@ -16,7 +16,7 @@ _dcmtx() {
     fi
     if ((COMP_CWORD > 1)); then
         case ${COMP_WORDS[1]} in
-            convert | info | render | rewrap | syntaxes | audit | serve | relay | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
+            convert | info | compare | render | rewrap | syntaxes | audit | serve | relay | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case $command:$before in
@@ -45,7 +45,7 @@ _dcmtx() {
         convert:--photometric) COMPREPLY=($(compgen -W "MONOCHROME1 MONOCHROME2 RGB YBR_FULL YBR_FULL_422 YBR_RCT YBR_ICT" -- "$word")); return ;;
         convert:--planar) return ;;
         convert:--no-pixels) COMPREPLY=($(compgen -W "native skip fail" -- "$word")); return ;;
-        convert:--remove) COMPREPLY=($(compgen -W "none private retired private,retired" -- "$word")); return ;;
+        convert:--remove) COMPREPLY=($(compgen -W "none private retired private,retired invalid" -- "$word")); return ;;
         convert:--lengths) COMPREPLY=($(compgen -W "keep explicit undefined" -- "$word")); return ;;
         convert:--charset) COMPREPLY=($(compgen -W "keep utf-8" -- "$word")); return ;;
         convert:--assume) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
@@ -60,6 +60,9 @@ _dcmtx() {
         convert:-i|convert:--input) _dcmtx_files "$word"; return ;;
         convert:-o|convert:--output) _dcmtx_files "$word"; return ;;
         convert:--report) _dcmtx_files "$word"; return ;;
+        compare:--by) COMPREPLY=($(compgen -W "path uid" -- "$word")); return ;;
+        compare:--image) return ;;
+        compare:--frame) return ;;
         render:--frame) return ;;
         render:--size) return ;;
         render:--bits) COMPREPLY=($(compgen -W "8 16" -- "$word")); return ;;
@@ -94,6 +97,7 @@ _dcmtx() {
         case $command in
             convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --uid --offset-table --fragment-size --overlays --icon --signatures --unused-bits --one-bit --word-order --apply-palette --photometric --planar --no-pixels --remove --lengths --charset --dataset-only --assume --ignore-errors --fallback -F --force --verify --no-verify --cross-check --decoder --encoder --sync -n --no-clobber -j --jobs --memory --resume --fail-fast --update-references --timeout --isolate --dry-run -i --input -o --output --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             info) COMPREPLY=($(compgen -W "--decode --json --strict -h --help" -- "$word")); ;;
+            compare) COMPREPLY=($(compgen -W "--by --json --values --image --frame -h --help" -- "$word")); ;;
             render) COMPREPLY=($(compgen -W "--frame --size --bits -h --help" -- "$word")); ;;
             rewrap) COMPREPLY=($(compgen -W "--relabel --offset-table --fragment-size --icon -n --no-clobber -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
@@ -111,6 +115,7 @@ _dcmtx() {
     case $command in
         convert) _dcmtx_files "$word"; ;;
         info) _dcmtx_files "$word"; ;;
+        compare) _dcmtx_files "$word"; ;;
         render) _dcmtx_files "$word"; ;;
         rewrap) _dcmtx_files "$word"; ;;
         syntaxes) ;;
@@ -122,7 +127,7 @@ _dcmtx() {
         completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")); ;;
         hook) COMPREPLY=($(compgen -W "orthanc-python orthanc-lua orthanc-c" -- "$word")); ;;
     esac
-    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info render rewrap syntaxes audit serve relay as link completion hook" -- "$word"))
+    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info compare render rewrap syntaxes audit serve relay as link completion hook" -- "$word"))
 }
 
 complete -F _dcmtx dcmtx

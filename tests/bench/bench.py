@@ -44,6 +44,7 @@ class Input:
     stored: int
     files: int = 1
     rgb: bool = False
+    kind: str = ""
 
 
 INPUTS = {
@@ -185,7 +186,7 @@ class Place:
         stem = self._stem(name)
         if not self.geometry(name).exists():
             made = INPUTS[name]
-            kind = "files" if made.files > 1 else "rgb" if made.rgb else "grey"
+            kind = made.kind or ("files" if made.files > 1 else "rgb" if made.rgb else "grey")
             count = self._count(name)
             words = [str(self.work), self.ct, stem, kind, str(count), str(made.stored)]
             self._call(sys.executable, str(HERE / "inputs.py"), *words)

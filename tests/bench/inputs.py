@@ -2,7 +2,8 @@
 
 CT is a file, or empty for a synthetic one. KIND is `grey` (one frame is the CT image itself, more are a Multi-frame
 Grayscale Word Secondary Capture of copies of it, each shifted and with noise of its own), `rgb` (an ultrasound loop of
-COUNT frames) or `files` (COUNT CT images, copies likewise, in a directory NAME). Beside NAME.dcm, Explicit VR Little
+COUNT frames), `files` (COUNT CT images, copies likewise, in a directory NAME), `small` (the same, cut to 64 by 64) or
+`cr` (COUNT CR images of 2048 by 2500). Beside NAME.dcm, Explicit VR Little
 Endian with Pixel Data last, NAME.geometry says what the bare script needs: rows, columns, frames, Bits Stored, Pixel
 Representation, and the offset of the pixels in bytes.
 """
@@ -23,6 +24,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 SIDE = 512
 NOISE = 24  # Hounsfield units, before smoothing
+SMALL = 64
+CR_ROWS, CR_COLUMNS = 2500, 2048
 
 
 def phantoms() -> ModuleType:
@@ -117,8 +120,14 @@ def write(directory: Path, ct: str, name: str, kind: str, count: int, stored: in
     dataset = real(ct) if ct else synthetic(make)
     # pydicom asks what the pixels are encoded in before it hands them out.
     dataset.file_meta = described()
-    if kind == "files":
-        geometry = write_files(directory / name, make, dataset, count, stored)
+    if kind in ("files", "small"):
+        image = unsigned(dataset)
+        middle = slice(SIDE // 2, SIDE // 2 + SMALL)
+        image = image[middle, middle] if kind == "small" else image
+        geometry = write_files(directory / name, make, copies(image, count), make.ct("ct", image, stored, signed=False))
+    elif kind == "cr":
+        image = radiograph(make)
+        geometry = write_files(directory / name, make, copies(image, count), make.cr("cr", image, stored))
     elif kind == "rgb":
         geometry = save(directory / f"{name}.dcm", ultrasound(make, count))
     else:
@@ -126,13 +135,19 @@ def write(directory: Path, ct: str, name: str, kind: str, count: int, stored: in
     (directory / f"{name}.geometry").write_text(",".join(map(str, geometry)), encoding="ascii")
 
 
-def write_files(directory: Path, make: ModuleType, ct: pydicom.Dataset, count: int, stored: int) -> list[int]:
-    """Write a directory of that many copies of a CT image, each an instance of its own."""
+def radiograph(make: ModuleType) -> NDArray[np.int32]:
+    """Return the pixels of a CR image of 12 bits: smooth, with noise in two neighbours."""
+    noise = np.random.default_rng(3).normal(0, NOISE, (CR_ROWS, CR_COLUMNS + 1))
+    smooth = make.scaled(CR_ROWS, CR_COLUMNS, 12) * 0.9 + (noise[:, 1:] + noise[:, :-1]) / 2
+    return smooth.round().astype(np.int32).clip(0, 4087) + 4
+
+
+def write_files(directory: Path, make: ModuleType, values: Iterator[bytes], dataset: pydicom.Dataset) -> list[int]:
+    """Write a directory with an image for each of these pixels, each an instance of its own."""
     directory.mkdir(exist_ok=True)
-    image = unsigned(ct)
     geometry: list[int] = []
-    for number, value in enumerate(copies(image, count)):
-        dataset = with_pixels(make.ct("ct", image, stored, signed=False), value, "OW")
+    for number, value in enumerate(values):
+        with_pixels(dataset, value, "OW")
         dataset.SOPInstanceUID = f"{make.make_uid('ct')[:55]}.{number + 1}"
         geometry = save(directory / f"{number:04}.dcm", dataset)
     return geometry

@@ -90,6 +90,9 @@ function show(state) {
   if (down) troubles.push(`${down} down`);
   if (paused) troubles.push(`${paused} paused`);
   if (held) troubles.push(`${number(held)} held`);
+  if (state.strangers.length) troubles.push("unclaimed instances");
+  put($("strangers"), `Instances wait for ${state.strangers.join(", ")}, which is no destination of this relay. They stay until it is one.`);
+  $("strangers").hidden = !state.strangers.length;
   const grave = down || !state.receiving;
   put($("overall"), troubles.length ? `${grave ? "▲" : "■"} ${troubles.join(", ")}` : "● all is well", `chip ${grave ? "bad" : troubles.length ? "warn" : "good"}`);
   document.title = troubles.length ? `${troubles.join(", ")} – dcmtx relay` : "dcmtx relay";
@@ -115,9 +118,9 @@ function card(name) {
   const parts = {
     chip: make("p", "chip"), address: make("p", "quiet"), trouble: make("p", "trouble"), list: make("dl", "figures"),
     delivered: make("p", "quiet counts"), refused: make("p", "quiet"), held: make("div", "held"), title: make("h4"),
-    again: make("button", "", "Retry now"), every: make("button", "", "Retry all"), items: make("ul"), more: make("p", "quiet"), shown: "",
+    again: make("button", "", "Retry now"), every: make("button", "", "Retry all"), items: make("ul"), reasons: make("p", "quiet why"), more: make("p", "quiet"), shown: "",
   };
-  parts.held.append(make("div", "bar", parts.title, parts.every), parts.items, parts.more);
+  parts.held.append(make("div", "bar", parts.title, parts.every), parts.reasons, parts.items, parts.more);
   parts.root = make("article", "card", make("div", "bar", make("h3", "", name), make("div", "bar", parts.chip, parts.again)), parts.address, parts.trouble, parts.list,
     parts.delivered, parts.refused, parts.held);
   parts.again.addEventListener("click", () => ask("retry", name, null));
@@ -130,11 +133,12 @@ function card(name) {
 function showDestination(name, each, state) {
   const parts = card(name);
   const [word, kind] = WORDS[each.state] || [each.state, ""];
+  parts.state = each.state;
   put(parts.chip, word, `chip ${kind}`);
   parts.root.className = `card ${each.state === "down" ? "bad" : each.state === "held" || each.held_count ? "warn" : ""}`;
   put(parts.address, `${each.kind} · ${each.address}`);
   let trouble = "";
-  if (each.state === "held") trouble = "Paused: nothing is sent until somebody says retry.";
+  if (each.state === "held") trouble = "Paused: nothing is sent to it until somebody lets it go on.";
   else if (each.error) trouble = each.error + (each.retry_seconds > 0 ? ` · next try in ${age(each.retry_seconds + 1)}` : "");
   put(parts.trouble, trouble, each.state === "down" ? "trouble" : "trouble warn");
   parts.trouble.hidden = !trouble;
@@ -159,6 +163,9 @@ function showHeld(name, each, parts) {
   parts.held.hidden = !each.held_count;
   put(parts.title, `${plural(each.held_count, "instance", "instances")} held`);
   parts.every.hidden = readOnly || each.held_count < 2;
+  // Of many, why most of them are: one fault of a destination, or many of instances.
+  put(parts.reasons, each.reasons.map(([reason, count]) => `${number(count)} × ${reason}`).join(" · "));
+  parts.reasons.hidden = each.held_count < 6;
   const key = JSON.stringify([readOnly, each.held]);
   if (key !== parts.shown) {
     parts.shown = key;
@@ -201,13 +208,13 @@ function showReceived(state) {
 // --- what changes something, and asks before it does
 
 function ask(verb, name, item) {
-  const one = item ? "this instance" : "everything that is held";
-  put($("question"), verb === "drop" ? `Drop this instance for ${name}?` : item ? `Send this instance to ${name} again?` : `Try ${name} again now?`);
+  const paused = cards.get(name).state === "held";
+  put($("question"), verb === "drop" ? `Drop this instance for ${name}?` : item ? `Send this instance to ${name} again?` : paused ? `Go on sending to ${name}?` : `Try ${name} again now?`);
   put($("explained"), verb === "drop"
     ? `It is removed from the spool, and ${name} will never get it. This cannot be undone.`
-    : item ? "It goes back into the queue." : `The destination is tried now, and ${one} goes back into its queue.`);
+    : item ? "It goes back into its queue." : "The destination is tried now, and everything that is held goes back into its queue.");
   put($("which"), item ? item.instance || `file ${item.id}` : "");
-  put($("yes"), verb === "drop" ? "Drop" : "Retry", verb);
+  put($("yes"), verb === "drop" ? "Drop" : paused && !item ? "Go on" : "Retry", verb);
   asked = [verb, name, item];
   $("ask").showModal();
 }
