@@ -6,6 +6,7 @@ They are written after the standard and know nothing of the relay's own code.
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import struct
 import threading
@@ -120,6 +121,26 @@ def receive(connection: socket.socket, length: int) -> bytes:
 def receive_pdu(connection: socket.socket) -> tuple[int, bytes]:
     kind, length = struct.unpack(">BxI", receive(connection, 6))
     return kind, receive(connection, length)
+
+
+def damaged(whole: bytes, chance: random.Random) -> bytes:
+    """Return a conversation with a few bytes changed, left out, doubled or cut off."""
+    data = bytearray(whole)
+    for _ in range(chance.choice((1, 1, 2, 5))):
+        # Most of it is pixels, of which a byte means nothing.
+        at = chance.randrange(max(1, min(len(data), 1200)))
+        kind = chance.randrange(5)
+        if kind == 0:
+            data[at] = chance.randrange(256)
+        elif kind == 1:
+            data[at : at + 4] = chance.choice((b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff"))
+        elif kind == 2:
+            del data[at : at + chance.randrange(1, 40)]
+        elif kind == 3:
+            data[at:at] = data[at : at + chance.randrange(1, 40)]
+        else:
+            del data[max(at, 10) :]
+    return bytes(data)
 
 
 # --- as sender -----------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from peers import (
     associate,
     command,
     contexts_of,
+    damaged,
     data_set,
     item,
     pdu,
@@ -179,6 +180,20 @@ def test_asynchronous_operations_are_answered_with_one_at_a_time(relay):
         sender.associate([(CT, [EXPLICIT])], item(0x58, struct.pack(">BBH", 1, 0, 3) + b"abc" + bytes(2)))
         # User identity is read, and needs no answer; nor is a window told that nobody asked for.
         assert not {0x53, 0x59} & set(user_items(sender.answer))
+
+
+def test_a_port_alone_is_listened_at_on_every_address(destination):
+    with RelayProcess({"address": destination.address}, address="0") as everywhere:
+        for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            with socket.socket(family) as connection:
+                try:
+                    connection.connect((host, everywhere.port))
+                except OSError:
+                    assert family == socket.AF_INET6, "there may be no version 6 here"
+                    continue
+                connection.sendall(b"rubbish, rubbish")
+                assert connection.recv(10)[0] == ABORT
+        assert everywhere.until("aborted")[0]["peer"] == "127.0.0.1"
 
 
 def test_the_longest_pdu_is_told(relay):
@@ -446,26 +461,6 @@ def test_a_sender_that_does_not_read_its_answers_is_ended(relay, numbers):
             return False
 
         wait_until(is_ended)
-
-
-def damaged(whole: bytes, chance: random.Random) -> bytes:
-    """Return a conversation with a few bytes changed, left out, doubled or cut off."""
-    data = bytearray(whole)
-    for _ in range(chance.choice((1, 1, 2, 5))):
-        # Most of it is pixels, of which a byte means nothing.
-        at = chance.randrange(max(1, min(len(data), 1200)))
-        kind = chance.randrange(5)
-        if kind == 0:
-            data[at] = chance.randrange(256)
-        elif kind == 1:
-            data[at : at + 4] = chance.choice((b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff"))
-        elif kind == 2:
-            del data[at : at + chance.randrange(1, 40)]
-        elif kind == 3:
-            data[at:at] = data[at : at + chance.randrange(1, 40)]
-        else:
-            del data[max(at, 10) :]
-    return bytes(data)
 
 
 def test_no_damage_to_a_conversation_harms_the_relay(relay, destination):

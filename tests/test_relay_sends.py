@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import struct
 import time
@@ -11,12 +12,12 @@ from typing import NamedTuple
 import dicom
 import pytest
 from conftest import wait_until
-from peers import ABORT, ABORTS, CT, RESETS, RJ, SILENT, Destination, associate, data_set, pdu
+from peers import ABORT, ABORTS, CT, RESETS, RJ, SILENT, Destination, associate, damaged, data_set, pdu
 from relays import RelayProcess, free_port, instance
 
 EXPLICIT, IMPLICIT = dicom.EXPLICIT, dicom.IMPLICIT
 # Titles of senders, each of which has a destination of its own.
-COUNT = 40
+COUNT = 44
 
 
 class Way(NamedTuple):
@@ -283,12 +284,66 @@ def test_without_an_answer_the_same_instance_comes_again_by_a_new_association(fa
         assert order == ["1", "2", "2", "2", "3"]
 
 
+def test_a_destination_that_ends_an_idle_association_is_not_taken_for_broken(relay, way):
+    """It is closed, or aborted, between two instances."""
+    for number, last in ((1, b""), (2, pdu(ABORT, bytes(4)))):
+        with Destination(port=way.port) as destination:
+            send(relay, way, number)
+            arrives(destination, number)
+            for connection in list(destination._connections):
+                connection.sendall(last)
+                connection.shutdown(socket.SHUT_RDWR)
+            wait_until(lambda: destination.open == 0)
+            send(relay, way, number + 10)
+            arrives(destination, number + 10)
+            assert len(destination.requests) == 2
+    assert not [event for event in relay.events("broken") if event["destination"] == way.name]
+
+
 def test_one_instance_that_breaks_every_association_does_not_keep_the_others(relay, way):
     with Destination(port=way.port, answer=lambda uid, _: ABORTS if uid == "1.2.3.1" else 0) as destination:
         send(relay, way, 1, 2, 3)
         arrives(destination, 2, 3)
-        assert len(relay.queued(way.name)) == 1
+        wait_until(lambda: len(relay.queued(way.name)) == 1)
         assert not relay.held(way.name)
+
+
+class Damaging(Destination):
+    """Damages half of what it sends."""
+
+    def _serve(self, connection: socket.socket) -> None:
+        chance = random.Random(len(self.requests))
+
+        class Connection:
+            def __getattr__(self, name: str) -> object:
+                return getattr(connection, name)
+
+            def sendall(self, data: bytes) -> None:
+                connection.sendall(damaged(data, chance) if chance.random() < 0.5 else data)
+
+            def __enter__(self) -> object:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                connection.close()
+
+        super()._serve(Connection())
+
+
+def test_no_damage_to_what_a_destination_says_harms_the_relay():
+    """Each instance ends as delivered or held, for what was said may say so."""
+    timeouts = dict.fromkeys(("acse", "dimse", "network"), "100 ms")
+    pace = {"first": 0.01, "most": 0.02, "tries": [0.01, 0.02]}
+    with (
+        Damaging() as destination,
+        RelayProcess({"address": destination.address, "timeouts": timeouts}, pace=pace) as relay,
+    ):
+        send(relay, Way("d1", 0, "ANY"), *range(15), size=8)
+        relay.until_empty()
+        assert len(relay.held()) + len(relay.events("delivered")) == 15
+        assert relay.events("broken")
+        assert relay.events("down")
+        assert not relay.events("bug")
 
 
 def test_a_destination_that_stops_reading_is_left(relay, way):

@@ -39,6 +39,7 @@ _PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
 class Done(Record):
     """The result for one file: an outcome, an error, or the reason why it was skipped.
 
+    `instances` are the SOP Instance UIDs, old and new, of one that was done before, if they are asked for.
     `references` is how many references follow in a file that is done already, `size` how many bytes it has then.
     """
 
@@ -47,6 +48,7 @@ class Done(Record):
     outcome: Outcome | None = None
     error: DcmtxError | None = None
     skip: str = ""
+    instances: tuple[str, ...] = ()
     references: int = 0
     size: int = 0
 
@@ -70,11 +72,15 @@ class Options(Record):
 
 
 class Task(Record):
-    """One file to convert. `named` says that the user named the file itself, not its directory."""
+    """One file to convert. `named` says that the user named the file itself, not its directory.
+
+    `references` says that the UIDs of one that was done before are asked for.
+    """
 
     job: Job
     resume: bool
     named: bool
+    references: bool = False
 
 
 class Stop:
@@ -212,7 +218,12 @@ def _results(executor: Executor[Task, Done], found: Iterator[Found], options: Op
             yield Done(one.src, one.dst, error=one.fault, skip=one.skip)
             continue
         executor.submit(
-            Task(options.job.replace(src=one.src, dst=one.dst, source=one.source), options.resume, one.named)
+            Task(
+                options.job.replace(src=one.src, dst=one.dst, source=one.source),
+                options.resume,
+                one.named,
+                references=options.update_references,
+            )
         )
         for task, result in executor.results():
             yield _done(task, result)
@@ -255,7 +266,7 @@ def _perform(task: Task, cores: Cores) -> Done:
         if reason:
             return Done(job.src, job.dst, skip=reason)
         if task.resume and _is_done(job):
-            return Done(job.src, job.dst, skip=DONE_BEFORE)
+            return Done(job.src, job.dst, skip=DONE_BEFORE, instances=_instances(job) if task.references else ())
         if not job.dry_run:
             _sweep_once(os.path.dirname(job.dst) or os.curdir)
         return Done(job.src, job.dst, run(job, cores))
@@ -264,6 +275,13 @@ def _perform(task: Task, cores: Cores) -> Done:
             return Done(job.src, job.dst, skip=_PASSED_OVER[error.code])
         error.path = error.path or job.src
         return Done(job.src, job.dst, error=error)
+
+
+def _instances(job: Job) -> tuple[str, str]:
+    """Return the SOP Instance UIDs of source and destination."""
+    from dcmtx.transcoding.references import instance_of
+
+    return instance_of(job.source_place, job.request.policy.assume), instance_of(job.dst)
 
 
 def _reason_to_skip(job: Job) -> str:

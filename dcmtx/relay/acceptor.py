@@ -53,9 +53,9 @@ class Acceptor:
                     time.sleep(0.1)
                 continue
             self._drop_oldest()
-            thread = threading.Thread(
-                target=self._serve, args=(connection, peer[0]), name=f"from {peer[0]}", daemon=True
-            )  # fmt: skip
+            # By a socket for both kinds of addresses, those of version 4 come as these.
+            host = peer[0].removeprefix("::ffff:")
+            thread = threading.Thread(target=self._serve, args=(connection, host), name=f"from {host}", daemon=True)
             with self._guard:
                 self._silent[id(connection)] = connection
                 self._threads.add(thread)

@@ -16,8 +16,8 @@ _MEDIUM = 0
 # PS3.7 Table E.1-1: (0000,0902) is LO.
 _LONGEST_COMMENT = 64
 
+# Bits of the message control header of a PDV (PS3.8 E.2).
 COMMAND, LAST = 1, 2
-"""Bits of the message control header of a PDV (PS3.8 E.2)."""
 
 _ELEMENT = struct.Struct("<HHI")
 PDV = struct.Struct(">IBB")
@@ -34,8 +34,8 @@ class Field(IntEnum):
     CANCEL_RQ = 0x0FFF
 
 
+# The bit of Command Field that makes it a response.
 RESPONSE = 0x8000
-"""The bit of Command Field that makes it a response."""
 
 
 class Command:

@@ -215,7 +215,9 @@ class StoreDelivery:
         return self._open
 
     def covers(self, entry: Entry) -> bool:
-        """Tell whether all contexts that this entry may need were proposed."""
+        """Tell whether all contexts that this entry may need were proposed, and the association is still there."""
+        if self._association.wire.is_disturbed():
+            return False
         head = entry.head
         wanted = {(head.sop_class, each.syntax) for each in choices(self._destination, head.syntax)}
         return wanted <= self._association.proposed

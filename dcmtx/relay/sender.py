@@ -138,8 +138,10 @@ class Sender:
                     self._of.down(error.answer)
                 return False
             self._rest = 0.0
-        for each in self._ahead:
-            self._learn(each)
+            for each in self._ahead:
+                self._learn(each)
+        elif isinstance(parcel.taken, Unknown):
+            self._learn(parcel)
         return True
 
     def _stand_back(self, answer: Answer) -> None:

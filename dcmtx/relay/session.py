@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -22,13 +21,12 @@ from dcmtx.relay.association import (
 from dcmtx.relay.message import Message, Wrong
 from dcmtx.relay.negotiation import ACCEPTANCE, answer_contexts
 from dcmtx.relay.patterns import matches, matches_any
-from dcmtx.relay.reception import Reception, Verdict
 from dcmtx.relay.routing import Caller
 from dcmtx.relay.wire import RELEASE_RP, AbortReason, Ended, Pdu, Wire, reject_pdu, sendable
 
 if TYPE_CHECKING:
     from dcmtx.relay.acceptor import Acceptor
-    from dcmtx.relay.reception import Reception
+    from dcmtx.relay.reception import Reception, Verdict
 
 # How long a peer may take to read that its association was aborted.
 _LINGER = 1.0
@@ -83,7 +81,7 @@ class Session:
         except TimeoutError:
             self._note("aborted", "it was silent for too long")
             wire.abort(AbortReason.NONE, linger=_LINGER)
-        except (Ended, ConnectionError, ssl.SSLError) as error:
+        except OSError as error:
             if self._acceptor.stopping:
                 wire.abort(AbortReason.NONE, linger=_LINGER)
             elif self._accepted:

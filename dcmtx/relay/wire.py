@@ -162,6 +162,21 @@ class Wire:
         """Tell whether something was received that is not taken yet."""
         return self._end > self._at
 
+    def is_disturbed(self) -> bool:
+        """Tell whether the peer has closed the connection, or said something that nobody has asked for.
+
+        Not known of TLS, which says things of its own.
+        """
+        if self._secure or self.waiting():
+            return self.waiting()
+        try:
+            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
+
     def _need(self, length: int) -> None:
         """Have at least so many bytes in the buffer, which has room for them."""
         while self._end - self._at < length:
