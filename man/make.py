@@ -649,16 +649,25 @@ BECOMES: dict[AnswerKind, str] = {
     AnswerKind.AGAIN: "Tried again, at longer and longer intervals of 1 second to 5 minutes; held after hold-after.",
     AnswerKind.FEW_TRIES: "Tried twice more within minutes, then held; others go on.",
     AnswerKind.HOLD: "Held at once.",
-    AnswerKind.OTHER_SYNTAX: """Sent in the next transfer syntax that it may be sent in; held if there is none. So is what
-        STOW-RS answers by failure reason C122.""",
-    AnswerKind.NO_CONTEXT: """No presentation context is accepted for its SOP class in a transfer syntax that it can have:
-        held at once.""",
-    AnswerKind.BROKEN: """The association or connection ends, or there is no answer in time: sent again over a new one, and
-        then at longer and longer intervals.""",
-    AnswerKind.UNREACHABLE: """No connection, no association, or rejected for now: tried again at intervals of 1 second to
-        5 minutes, by one probe at a time.""",
-    AnswerKind.REJECTED: """The association is rejected for good, or the web server wants something else: a probe every 5
-        minutes, and an error in the log.""",
+    AnswerKind.OTHER_SYNTAX: (
+        "Sent in the next transfer syntax that it may be sent in; held if there is none. So is what STOW-RS "
+        "answers by failure reason C122."
+    ),
+    AnswerKind.NO_CONTEXT: (
+        "No presentation context is accepted for its SOP class in a transfer syntax that it can have: held at once."
+    ),
+    AnswerKind.BROKEN: (
+        "The association or connection ends, or there is no answer in time: sent again over a new one, and then at "
+        "longer and longer intervals."
+    ),
+    AnswerKind.UNREACHABLE: (
+        "No connection, no association, or rejected for now: tried again at intervals of 1 second to 5 minutes, by "
+        "one probe at a time."
+    ),
+    AnswerKind.REJECTED: (
+        "The association is rejected for good, or the web server wants something else: a probe every 5 minutes, "
+        "and an error in the log."
+    ),
 }
 
 
@@ -700,9 +709,7 @@ def metrics(page: Page) -> Iterator[str]:
     }  # fmt: skip
     durations = {("store_seconds",): (1, 1.0), ("send_seconds", "x"): (1, 1.0), ("transcode_seconds", "x"): (1, 1.0)}
     lines = exposition(state, durations).decode().splitlines()
-    labels = {
-        name: labels for name, labels in re.findall(r"^(\w+?)(?:_count)?\{(.*?)\} ", "\n".join(lines), re.MULTILINE)
-    }
+    labels = dict(re.findall(r"^(\w+?)(?:_count)?\{(.*?)\} ", "\n".join(lines), re.MULTILINE))
     for line in lines:
         if line.startswith("# HELP "):
             _, _, name, text = line.split(" ", 3)
