@@ -317,8 +317,8 @@ def test_a_full_disk_refuses_what_comes_and_keeps_what_it_has(small_disk):
 
 
 def test_with_no_room_to_transcode_it_waits_for_room(small_disk):
-    """Two instances fit into the disk, with what is made of them they do not."""
-    with Destination() as destination, RelayProcess(
+    """The instance fits into the disk, with what must be made of it it does not."""
+    with Destination(takes=lambda _, syntax: syntax == EXPLICIT) as destination, RelayProcess(
         {"address": destination.address, "prefer": ["explicit"]}, spool=small_disk / "spool"
     ) as relay:  # fmt: skip
         ballast = small_disk / "ballast"
@@ -332,6 +332,23 @@ def test_with_no_room_to_transcode_it_waits_for_room(small_disk):
         ballast.unlink()
         wait_until(destination.taken)
         assert destination.received[0].syntax == EXPLICIT
+
+
+def test_with_no_room_to_transcode_for_long_it_goes_as_it_is_if_it_may(small_disk):
+    """Or a full disk would stay full."""
+    with (
+        Destination() as destination,
+        RelayProcess({"address": destination.address, "prefer": ["explicit"]}, spool=small_disk / "spool") as relay,
+    ):
+        (small_disk / "ballast").write_bytes(bytes(1 << 20))
+        image = instance(1, size=800, syntax=dicom.IMPLICIT)
+        with associate(relay.port, [(CT, dicom.IMPLICIT)]) as sender:
+            assert sender.store(1, data_set(image), image.sop_instance) == 0
+        wait_until(destination.taken)
+        assert destination.received[0].syntax == dicom.IMPLICIT
+        assert relay.events("down")
+        (event,) = relay.until("delivered")
+        assert "E_DISK_FULL" in event["note"] or "No space" in event["note"]
 
 
 def test_below_the_reserve_nothing_is_received():

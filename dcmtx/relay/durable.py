@@ -18,8 +18,9 @@ class DurableDirectory:
         self.asked = self._tried = self._failed = 0
 
     def close(self) -> None:
-        """Close it."""
-        os.close(self._descriptor)
+        """Close it. Who syncs after that fails, and does not sync what has its number then."""
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
 
     def sync(self) -> None:
         """Return when what is in the directory now will outlast a crash. Raises OSError if it may not.

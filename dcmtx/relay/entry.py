@@ -74,10 +74,11 @@ class Entry:
     """An instance that waits for a destination. Whoever took it from the queue ends it by one of its methods.
 
     `id` is the time it was received and orders entries; `tries` counts what its destination did not understand,
-    `breaks` the associations that ended while it was sent. `pressed` is when the destination first had no room for it.
+    `breaks` the associations that ended while it was sent, `starved` how often there was no room, or no process, to
+    transcode it. `pressed` is when the destination first had no room for it.
     """
 
-    __slots__ = ("_head", "_queue", "breaks", "id", "path", "pressed", "tries")
+    __slots__ = ("_head", "_queue", "breaks", "id", "path", "pressed", "starved", "tries")
 
     def __init__(self, queue: Queue, identifier: str) -> None:
         self._queue = queue
@@ -86,6 +87,7 @@ class Entry:
         self._head: Head | None = None
         self.tries = 0
         self.breaks = 0
+        self.starved = 0
         self.pressed: float | None = None
 
     @property

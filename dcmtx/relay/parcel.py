@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 
 _numbers = itertools.count(1)
+# So often it is waited for room and processes, where the instance may go as it is.
+_PATIENCE = 5
 
 
 class Unknown(Enum):
@@ -113,8 +115,11 @@ class Parcel:
         if isinstance(came, Transcoded):
             return Ready(self._target, came.syntax)
         if isinstance(came, OutputError):
-            # The disk, or the processes: nothing that is wrong with the instance.
-            return Unfit(_text(came), lasting=False)
+            # The disk, or the processes: nothing that is wrong with the instance. If that stays so, a full disk must
+            # be emptied.
+            self.entry.starved += 1
+            if self.entry.starved <= _PATIENCE or not self._way.untouched:
+                return Unfit(_text(came), lasting=False)
         if self._way.untouched:
             return Ready(self.entry.path, head.syntax, _text(came))
         return Unfit(f"it cannot be transcoded: {_text(came)}")

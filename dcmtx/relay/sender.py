@@ -138,8 +138,7 @@ class Sender:
                     self._of.down(error.answer)
                 return False
             self._rest = 0.0
-            for each in self._ahead:
-                self._learn(each)
+            self._learn_all()
         elif isinstance(parcel.taken, Unknown):
             self._learn(parcel)
         return True
@@ -153,6 +152,10 @@ class Sender:
                            retry_seconds=round(self._rest, 1))  # fmt: skip
         self._flush()
         self._of.ended.wait(self._rest)
+
+    def _learn_all(self) -> None:
+        for each in self._ahead:
+            self._learn(each)
 
     def _learn(self, parcel: Parcel) -> None:
         assert self._delivery is not None
@@ -199,6 +202,7 @@ class Sender:
             # It stays the next one, and is made into what the delivery still believes to be taken.
             self._of.counters.count("refused", self._destination.name, answer.code)
             self._of.other_syntax(parcel.entry, ready, answer)
+            self._learn_all()
             return
         if kind in _DOWN:
             self._close()
