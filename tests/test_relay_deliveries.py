@@ -244,6 +244,34 @@ def test_a_login_is_shown_from_its_file(login, file, tmp_path):
         assert send(Kind.STOW, file, url=server.url, login=shown).kind is AnswerKind.DELIVERED
 
 
+def test_a_token_is_read_anew_for_every_instance(file, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("first")
+    with (
+        StowServer(token="Bearer first") as server,
+        delivery(Kind.STOW, url=server.url, login=Login(token_file=str(secret))) as opened,
+    ):
+        assert opened.send(entry(file), str(file), dicom.EXPLICIT).kind is AnswerKind.DELIVERED
+        server.token = "Bearer second"
+        assert opened.send(entry(file), str(file), dicom.EXPLICIT).kind is AnswerKind.REJECTED
+        secret.write_text("second")
+        assert opened.send(entry(file), str(file), dicom.EXPLICIT).kind is AnswerKind.DELIVERED
+        secret.unlink()
+        found = opened.send(entry(file), str(file), dicom.EXPLICIT)
+        assert (found.kind, str(secret) in found.text) == (AnswerKind.UNREACHABLE, True)
+
+
+def test_a_proxy_is_gone_through(file, monkeypatch):
+    # What the environment says is not asked.
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with StowServer() as server:
+        assert send(Kind.STOW, file, url=server.url).kind is AnswerKind.DELIVERED
+        proxy = f"http://127.0.0.1:{server.port}"
+        found = send(Kind.STOW, file, url="http://pacs.example.org/dicom-web", proxy=proxy)
+        assert found.kind is AnswerKind.DELIVERED
+    assert server.requests[-1]["Host"] == "pacs.example.org"
+
+
 @pytest.mark.parametrize("missing", ["login", "tls"])
 def test_a_file_of_the_configuration_that_is_gone_is_named(missing, file, tmp_path):
     gone = str(tmp_path / "gone")
