@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import socket
 import struct
@@ -19,7 +20,8 @@ from dcmtx.errors import OutputError
 from dcmtx.policy import EncodingParameters
 from dcmtx.relay.answers import AnswerKind, answer_to_rejection, answer_to_status
 from dcmtx.relay.association import MOST_CONTEXTS
-from dcmtx.relay.config import Destination
+from dcmtx.relay.config import Destination, Listen, RelayConfig, SpoolConfig
+from dcmtx.relay.daemon import Relay
 from dcmtx.relay.dimse import Command, encode_command, p_data
 from dcmtx.relay.health import Health, Pace
 from dcmtx.relay.metrics import Counters, exposition
@@ -494,6 +496,21 @@ def test_a_long_command_set_goes_in_several_fragments():
         position += 6 + length
     assert joined == whole
     assert flags == [1] * (len(flags) - 1) + [3]
+
+
+# --- a relay that cannot be -----------------------------------------------------------------------------------------
+
+
+def test_a_relay_that_cannot_start_leaves_nothing_behind(tmp_path):
+    """Neither processes nor the lock of its spool: the port is taken."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = Listen("127.0.0.1", taken.getsockname()[1])
+        config = RelayConfig(listen, SpoolConfig(str(tmp_path / "spool")), (destination(host="127.0.0.1"),))
+        with pytest.raises(OutputError, match="it cannot listen at"):
+            Relay(config)
+        assert multiprocessing.active_children() == []
+        with Spool(str(tmp_path / "spool"), ["d"]):
+            pass
 
 
 # --- connections ---------------------------------------------------------------------------------------------------
