@@ -105,6 +105,7 @@ CODES: dict[str, str] = {
     "N_SIGN": "the codestream has another sign than Pixel Representation says",
     "N_JFIF": "the codestream is JFIF, and Photometric Interpretation RGB, which JFIF has not; taken as RGB",
     "N_NOT_UNDERSTOOD": "the attributes of the image make no sense; native pixels stay what they are",
+    "N_PASSED_OVER": "nothing is written, because an option or a rule of the site passes over such files",
     "N_PHOTOMETRIC": "Photometric Interpretation contradicts the codestream, which is believed",
     "N_UNDECLARED_LOSS": "the codestream is lossy, and the data set did not say so; it does now",
     # The conversion.
@@ -119,12 +120,14 @@ CODES: dict[str, str] = {
     "N_RETIRED": "the transfer syntax is retired",
     "N_SIGNATURES": "digital signatures that would not be valid any more were removed",
     "N_DONE_BEFORE": "the file was passed over, because its destination is what would be made",
+    "N_SMALLEST": "which codecs were tried, and what each made of the file",
     "N_SKIPPED": "the file was passed over",
     "N_TIFF": "the preamble made it a TIFF file too, which it is no longer",
     "N_UID_KEPT": "SOP Instance UID is kept, though the pixels differ",
     "N_UNUSED_BITS": "bits outside Bits Stored were cleared",
     "N_WIDE_WORDS": "more than 16 bits in big endian, which readers take differently",
     # Loss.
+    "N_LARGER": "the source is kept, because the converted file would not be smaller",
     "N_LOSSLESS": "coded without loss, though loss was allowed, and no loss is told of",
     "N_LOSSLESS_FRAMES": "some frames are coded without loss",
     "N_LOSSY": "how much was lost",

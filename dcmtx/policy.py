@@ -224,6 +224,9 @@ class Policy(Record):
     ignore_errors: bool = False
     verify: Verify = Verify.SAMPLED
     cross_check: bool = False
+    skip_lossy: bool = False
+    only_native: bool = False
+    keep_if_larger: bool = False
     force: bool = False
     clobber: bool = True
     sync: Sync = Sync.BATCH
@@ -568,6 +571,21 @@ _TABLE: tuple[Option, ...] = (
         "Convert one file in a process of its own, so that a codec that crashes is an error like others; batches and "
         "`dcmtx serve` do so always.",
         default=False,
+    ),
+    Option(
+        "skip_lossy", _CARE, "Pass over files whose pixels have lost something already; nothing is written for them.",
+        default=False,
+    ),
+    Option("only_native", _CARE, "Pass over files whose pixels are compressed already.", default=False),
+    Option(
+        "keep_if_larger", _CARE, "Write the bytes of SRC as they are where the converted file would not be smaller.",
+        default=False,
+    ),
+    Option(
+        "site", _WORK,
+        "Rules of a site, in TOML: which files become what, stay as they are, are passed over or refused; "
+        "dcmtx-policy(1) tells of them. A file that no rule is for goes to the target of the line.",
+        kind=_TEXT, flags=("--policy",), metavar="FILE",
     ),
     Option(
         "dry_run", _WORK, "Only print what would be done: route, backends, attributes that change.", default=False

@@ -34,8 +34,11 @@ from dcmtx.peers.catalog import MODULES, load
 from dcmtx.peers.table import Option as PeerOption
 from dcmtx.peers.translate import explained
 from dcmtx.policy import OPTIONS
-from dcmtx.relay import keys
+from dcmtx.relay import answers as answer_tables
+from dcmtx.relay import keys, posting
+from dcmtx.relay.answers import AnswerKind
 from dcmtx.relay.example import key_help
+from dcmtx.relay.metrics import exposition
 from dcmtx.rules.catalog import ENTRIES, Mend
 from dcmtx.syntax import FAMILIES, ROOT, SYNTAXES, Loss, Syntax
 
@@ -640,6 +643,80 @@ def _peer_option(option: PeerOption) -> str:
 OTHER_PAGES: dict[str, Callable[[], str]] = {API: api_page, MIGRATING: migrating_page}
 
 
+# What becomes of an instance by the answer of its destination.
+BECOMES: dict[AnswerKind, str] = {
+    AnswerKind.DELIVERED: "Delivered; a warning is in the log.",
+    AnswerKind.AGAIN: "Tried again, at longer and longer intervals of 1 second to 5 minutes; held after hold-after.",
+    AnswerKind.FEW_TRIES: "Tried twice more within minutes, then held; others go on.",
+    AnswerKind.HOLD: "Held at once.",
+    AnswerKind.OTHER_SYNTAX: (
+        "Sent in the next transfer syntax that it may be sent in; held if there is none. So is what STOW-RS "
+        "answers by failure reason C122."
+    ),
+    AnswerKind.NO_CONTEXT: (
+        "No presentation context is accepted for its SOP class in a transfer syntax that it can have: held at once."
+    ),
+    AnswerKind.BROKEN: (
+        "The association or connection ends, or there is no answer in time: sent again over a new one, and then at "
+        "longer and longer intervals."
+    ),
+    AnswerKind.UNREACHABLE: (
+        "No connection, no association, or rejected for now: tried again at intervals of 1 second to 5 minutes, by "
+        "one probe at a time."
+    ),
+    AnswerKind.REJECTED: (
+        "The association is rejected for good, or the web server wants something else: a probe every 5 minutes, "
+        "and an error in the log."
+    ),
+}
+
+
+def answers(page: Page) -> Iterator[str]:
+    """Yield what becomes of an instance by the answer of its destination, on the page of `dcmtx relay`."""
+    if page.name != "relay":
+        return
+    yield ".SH ANSWERS OF DESTINATIONS"
+    yield prose(
+        "Statuses are those of C-STORE (PS3.4 B.2.3), failure reasons of STOW-RS among them, and those of HTTP."
+    )
+    for kind, text in BECOMES.items():
+        stores = [(_hexadecimal(first, last), name) for first, last, of, name in answer_tables.STATUSES if of is kind]
+        webs = [(_decimal(first, last), name) for first, last, of, name in posting.STATUSES if of is kind]
+        yield from (".TP", bold(kind.value), prose(text))
+        if stores or webs:
+            yield from (".IP", prose("; ".join(f"{code}, {name}" for code, name in stores + webs) + "."))
+
+
+def _hexadecimal(first: int, last: int) -> str:
+    return f"{first:04X}" if first == last else f"{first:04X} to {last:04X}"
+
+
+def _decimal(first: int, last: int) -> str:
+    return f"HTTP {first}" if first == last else f"HTTP {first} to {last}"
+
+
+def metrics(page: Page) -> Iterator[str]:
+    """Yield the names of the metrics, on the page of `dcmtx relay`."""
+    if page.name != "relay":
+        return
+    yield ".SH METRICS"
+    yield prose("/metrics of the status page has, in the text format of Prometheus:")
+    table = {"x": 1}
+    destination = {"state": "up", "queue": 0, "held": [], "oldest_seconds": 0.0, "delivered": table, "refused": table}
+    state = {
+        "received": table, "declined": table, "associations": 0, "spool_bytes": 0, "spool_free": 0,
+        "destinations": {"x": destination},
+    }  # fmt: skip
+    durations = {("store_seconds",): (1, 1.0), ("send_seconds", "x"): (1, 1.0), ("transcode_seconds", "x"): (1, 1.0)}
+    lines = exposition(state, durations).decode().splitlines()
+    labels = dict(re.findall(r"^(\w+?)(?:_count)?\{(.*?)\} ", "\n".join(lines), re.MULTILINE))
+    for line in lines:
+        if line.startswith("# HELP "):
+            _, _, name, text = line.split(" ", 3)
+            of = re.findall(r"(\w+)=", labels.get(name, ""))
+            yield from (".TP", bold(name) + (f" by {', '.join(map(italic, of))}" if of else ""), prose(text))
+
+
 RELAY_TEXT = """
 What `dcmtx relay --config FILE` reads: TOML, with the tables below. `dcmtx relay --example` prints such a file with
 every key explained; with --check the relay looks at the file and tries the destinations. A key or a table that nobody
@@ -726,6 +803,8 @@ SECTIONS = (
     records,
     findings,
     transfer_syntaxes,
+    answers,
+    metrics,
     exit_status,
     examples,
     see_also,

@@ -184,6 +184,19 @@ def test_a_file_larger_than_the_bound_waits_alone(
     assert fates.found == {0: [], 1: []}
 
 
+@need_proc
+def test_without_a_thread_each_file_is_put_in_place_at_once(
+    placing: Committer, fates: Fates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("dcmtx.pool.committer._thread.start_new_thread", refuse)
+    for number in range(3):
+        placing.add(number, written(tmp_path / f"{number}"))
+        assert fates.found == {key: [] for key in range(number + 1)}
+
+
 FAULTS = {"the disk is full": (errno.ENOSPC, "E_DISK_FULL"), "the disk is broken": (errno.EIO, "E_OUTPUT")}
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tomllib
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -456,3 +459,43 @@ def test_a_wrong_word_is_told_by_its_option(words, said, tmp_path: Path):
     with pytest.raises(UsageError) as caught:
         from_words(**given)
     assert said in caught.value.message
+
+
+# --- whatever is written ---------------------------------------------------------------------------------------------
+
+ODD: list[Any] = [
+    0, -1, 1 << 70, 1.5, float("nan"), float("inf"), "", " ", "x" * 1000, "\0", "é", "*", "!", "[", "::", "@", True,
+    False, [], [[]], [1], [{}], {}, {"a": {}}, datetime(2026, 1, 2, tzinfo=UTC), ["x", 1], "http://[", "A@[", "1e999 s",
+    "-1 GiB",
+]  # fmt: skip
+
+
+def places(table: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the way to every value of a configuration, tables and lists too."""
+    for key, value in table.items() if isinstance(table, dict) else enumerate(table) if isinstance(table, list) else ():
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+def test_whatever_stands_at_a_key_is_read_or_told_and_never_more():
+    whole = tomllib.loads(example())
+    archive, web, _ = whole["destinations"]
+    archive |= {"tls": {"authorities": "/a"}, "timeouts": {"acse": 1}, "lossy": {"near": 1}, "accept": ["explicit"]}
+    web |= {"login": {"token-file": "/t"}, "proxy": "http://p"}
+    whole["listen"]["accept"] = [{"calling": "*", "syntaxes": ["rle"]}]
+    whole["listen"]["tls"] = {"certificate": "/c", "key": "/k"}
+    configuration(whole)
+    told = []
+    for place in list(places(whole)):
+        for odd in ODD:
+            spoiled = copy.deepcopy(whole)
+            inner = spoiled
+            for step in place[:-1]:
+                inner = inner[step]
+            inner[place[-1]] = odd
+            try:
+                configuration(spoiled)
+            except UsageError as error:
+                told.append(error.message)
+    assert len(told) > 1000
+    assert max(map(len, told)) < 400, max(told, key=len)

@@ -80,8 +80,9 @@ def test_what_makes_no_sense_is_told(asked, said, tmp_path):
 
 @pytest.mark.parametrize(
     "data",
-    [b"\n", b"{\n", b"[]\n", b'"status"\n', b'{"do": 1}\n', b'{"do": "status", "more": 1}\n', b"{}\n", b"x" * 70000],
-    ids=["nothing", "half", "a list", "text", "a number", "more", "no verb", "no end"],
+    [b"\n", b"{\n", b"[]\n", b'"status"\n', b'{"do": 1}\n', b'{"do": "status", "more": 1}\n', b"{}\n", b"x" * 70000,
+     b"[" * 50_000 + b"\n"],
+    ids=["nothing", "half", "a list", "text", "a number", "more", "no verb", "no end", "no bottom"],
 )  # fmt: skip
 def test_what_is_no_request_is_answered_as_that_and_others_are_served(data, tmp_path):
     with controlled(busy(), tmp_path) as spool:

@@ -117,6 +117,7 @@ ANSWERS: dict[str, tuple[int, Any, AnswerKind | None]] = {
     "503": (503, None, AnswerKind.AGAIN),
     "JSON that is none of DICOM": (200, {STORED: 5, FAILED: {"Value": "x"}}, None),
     "a list of nothing": (200, [], None),
+    "JSON without a bottom": (200, b"[" * 200_000, None),
 }  # fmt: skip
 
 

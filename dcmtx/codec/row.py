@@ -13,6 +13,8 @@ from dcmtx.record import Record
 OWN = "dcmtx"
 # How many times an image is halved whatever its size.
 _ALWAYS_HALVED = 5
+# The longer side that HTJ2K images are halved down to (PS3.5 10.18).
+_HALVED_TO = 64
 
 
 class Runs(Enum):
@@ -27,7 +29,7 @@ class Limits(Record):
     """The formats that a row can code. `stored` and `allocated` are ranges of bits, ends included.
 
     `halved_to` is the size in pixels that the longer side must be halved down to. More than five halvings are possible
-    only while the shorter side keeps at least one pixel.
+    only while the shorter side keeps at least one pixel. `tile_parts` is how many parts all tiles may have together.
     """
 
     stored: tuple[int, int] = (1, 16)
@@ -36,6 +38,7 @@ class Limits(Record):
     only_stored: tuple[int, ...] = ()
     smallest_side: int = 1
     halved_to: int | None = None
+    tile_parts: int | None = None
 
     def reason(self, fmt: PixelFormat) -> str:
         """Return why this format exceeds the limits, or an empty string."""
@@ -53,13 +56,28 @@ class Limits(Record):
             return self._halving(fmt, self.halved_to)
         return ""
 
+    def division(self, fmt: PixelFormat, parameters: EncodingParameters) -> str:
+        """Return why tiles and their parts exceed the limits, or an empty string."""
+        if self.tile_parts is None or parameters.tile is None:
+            return ""
+        parts = -(-fmt.rows // parameters.tile) * -(-fmt.columns // parameters.tile)
+        if parameters.tile_parts == "resolution":
+            parts *= parameters.resolutions or _levels(fmt, _HALVED_TO) + 1
+        return f"{parts} parts of tiles are more than {self.tile_parts}" if parts > self.tile_parts else ""
+
     def _halving(self, fmt: PixelFormat, lowest: int) -> str:
-        levels = 0
-        while max(fmt.rows, fmt.columns) > lowest << levels:
-            levels += 1
-        if levels <= _ALWAYS_HALVED or min(fmt.rows, fmt.columns) >> levels:
+        levels = _levels(fmt, lowest)
+        if levels == _ALWAYS_HALVED or min(fmt.rows, fmt.columns) >> levels:
             return ""
         return f"{fmt.rows}x{fmt.columns} is too thin to be halved until no side is above {lowest}"
+
+
+def _levels(fmt: PixelFormat, lowest: int) -> int:
+    """Return how many times an image is halved until no side is longer than `lowest`, and always."""
+    levels = _ALWAYS_HALVED
+    while max(fmt.rows, fmt.columns) > lowest << levels:
+        levels += 1
+    return levels
 
 
 class Needs(Record):
@@ -196,4 +214,4 @@ class Row(Record):
         missing = sorted(quality.asked() - self.options)
         if missing:
             return f"has no {', '.join(option_name(name) for name in missing)}"
-        return self.limits.reason(fmt)
+        return self.limits.reason(fmt) or self.limits.division(fmt, quality)

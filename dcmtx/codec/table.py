@@ -169,6 +169,8 @@ _LEVELS = frozenset(["resolutions"])
 _LEVELS_TILE = frozenset(["resolutions", "tile", "tile_parts"])
 _LAYOUT = frozenset(["resolutions", "tile", "progression", "code_block", "tile_parts"])
 _RATE = frozenset(["ratio", "psnr"])
+# Older releases of OpenJPH write one TLM, and it has room for so many tile-parts (T.800 A.7.1).
+_ONE_TLM = Limits(allocated=(8, 40), tile_parts=(65535 - 4) // 6)
 # They check what OpenJPH wrote, between the frames that OpenJPEG judges.
 _OPENJPH = ("ojph", "imagecodecs-openjph")
 
@@ -330,7 +332,7 @@ ENCODERS = Registry(
             "ojph",
             "dcmtx.codec.openjph:encode",
             needs=_OJPH,
-            limits=Limits(allocated=(8, 40)),
+            limits=_ONE_TLM,
             options=_LAYOUT,
             core="OpenJPH",
             checkers=_OPENJPH,
@@ -340,7 +342,7 @@ ENCODERS = Registry(
             "ojph",
             "dcmtx.codec.openjph:encode_streamed",
             needs=_OJPH,
-            limits=Limits(allocated=(8, 40)),
+            limits=_ONE_TLM,
             options=_LAYOUT,
             core="OpenJPH",
             checkers=_OPENJPH,
@@ -370,7 +372,7 @@ ENCODERS = Registry(
             "imagecodecs",
             "dcmtx.codec.htj2k:encode_imagecodecs",
             needs=_IMPRECISE,
-            limits=Limits(allocated=(8, 40)),
+            limits=_ONE_TLM,
             options=_LEVELS_TILE,
             core="OpenJPH",
             checkers=_OPENJPH,
@@ -380,7 +382,7 @@ ENCODERS = Registry(
             "imagecodecs",
             "dcmtx.codec.htj2k:encode_imagecodecs_imprecise_streamed",
             needs=_IMPRECISE,
-            limits=Limits(allocated=(8, 40)),
+            limits=_ONE_TLM,
             options=_LEVELS_TILE,
             core="OpenJPH",
             checkers=_OPENJPH,
@@ -400,7 +402,7 @@ ENCODERS = Registry(
             "imagecodecs",
             "dcmtx.codec.htj2k:encode_imagecodecs_lossy",
             needs=_IMPRECISE,
-            limits=Limits(stored=(2, 16), allocated=(8, 40)),
+            limits=_ONE_TLM.replace(stored=(2, 16)),
             lossy=True,
             options=_RATE | _LEVELS_TILE,
             core="OpenJPH",

@@ -31,12 +31,14 @@ class BackendChoice(Record):
 class Target(Record):
     """The requested target: the syntaxes that the name means, in order of preference.
 
-    `raw` means uncompressed; native files then keep their own syntax.
+    `raw` means uncompressed; native files then keep their own syntax. `smallest` means the one that makes the file
+    smallest.
     """
 
     name: str
     syntaxes: tuple[Syntax, ...]
     raw: bool = False
+    smallest: bool = False
 
     @property
     def label(self) -> str:
@@ -56,6 +58,8 @@ def resolve(name: str, parameters: EncodingParameters, *, consents: bool = False
     _check_consent(parameters)
     if name.lower() == "raw":
         target = Target("raw", (EXPLICIT,), raw=True)
+    elif name.lower().partition(":")[0] == "smallest":
+        target = _smallest(name)
     elif (family := find_family(name)) and not is_keyword(name):
         target = Target(
             family.name, tuple(BY_UID[uid] for uid in family.lossy if parameters.lossy) or (BY_UID[family.lossless],)
@@ -69,6 +73,33 @@ def resolve(name: str, parameters: EncodingParameters, *, consents: bool = False
         raise UsageError(f"--lossy does not go with {target.label}, which cannot lose anything")
     _check_parameters(target, parameters)
     return target
+
+
+# Lossless codecs, the fastest to decode first.
+_LOSSLESS = (
+    "rle",
+    "htj2k-lossless",
+    "jpegls-lossless",
+    "jpeg-lossless",
+    "jpegxl-lossless",
+    "j2k-lossless",
+)
+
+
+def _smallest(name: str) -> Target:
+    """Return the target of `smallest`, or of `smallest:jpegls,j2k`. Raises UsageError for what is not lossless."""
+    _, colon, listed = name.partition(":")
+    names = [part.strip() for part in listed.split(",")] if colon else [*_LOSSLESS]
+    syntaxes = []
+    for one in names:
+        family = find_family(one)
+        syntax = BY_UID[family.lossless] if family is not None and not is_keyword(one) else find(one)
+        if syntax is None or not syntax.encapsulated or not any(not row.lossy for row in ENCODERS.rows(syntax.uid)):
+            raise UsageError(f"{name!r} names {one!r}, which is no codec that loses nothing")
+        syntaxes.append(syntax)
+    known = [syntax.uid for syntax in map(find, _LOSSLESS) if syntax is not None]
+    syntaxes.sort(key=lambda syntax: known.index(syntax.uid) if syntax.uid in known else len(known))
+    return Target(name, tuple(dict.fromkeys(syntaxes)), smallest=True)
 
 
 def check_policy(target: Target, policy: Policy) -> None:

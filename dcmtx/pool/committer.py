@@ -59,10 +59,17 @@ class Committer:
             self._waiting.append((number, file))
             self._bytes += file.size
             self._hurry = False
+            alone = False
             if not self._running:
                 self._running = True
-                _thread.start_new_thread(self._run, ())
+                try:
+                    _thread.start_new_thread(self._run, ())
+                except RuntimeError:
+                    # The system has no thread left. Then the file is put in place before the next one begins.
+                    alone = self._hurry = True
             self._changed.notify_all()
+        if alone:
+            self._run()
 
     def hurry(self) -> None:
         """Sync directories as soon as no file waits: no other is going to be added soon."""

@@ -48,7 +48,7 @@ class Undeliverable(Exception):  # noqa: N818 - the answer says what it is
 _DELIVERED, _AGAIN, _FEW_TRIES, _HOLD = AnswerKind.DELIVERED, AnswerKind.AGAIN, AnswerKind.FEW_TRIES, AnswerKind.HOLD
 
 # First and last status of a range, what it means, and its name (PS3.4 Table B.2-1, PS3.7 Annex C).
-_STATUSES: tuple[tuple[int, int, AnswerKind, str], ...] = (
+STATUSES: tuple[tuple[int, int, AnswerKind, str], ...] = (
     (0x0000, 0x0000, _DELIVERED, "success"),
     (0x0001, 0x0001, _DELIVERED, "warning"),
     (0x0107, 0x0107, _DELIVERED, "attribute list warning"),
@@ -80,7 +80,7 @@ def answer_to_status(status: int, comment: str = "") -> Answer:
     ('again', 'few tries')
     """
     kind, name = next(
-        ((kind, name) for first, last, kind, name in _STATUSES if first <= status <= last),
+        ((kind, name) for first, last, kind, name in STATUSES if first <= status <= last),
         (_FEW_TRIES, "an unknown status"),
     )
     said = f", {comment!r}" if comment else ""

@@ -140,7 +140,7 @@ def _orthanc(reply: Reply) -> Answer:
     try:
         found = json.loads(reply.body)
         version = found["Version"] if "DicomAet" in found else None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         version = None
     if version is None:
         return Answer(AnswerKind.REJECTED, text="what answers there is no Orthanc")

@@ -17,6 +17,7 @@ _UID = re.compile(r"[0-9.*?]*")
 _NO_TEXT = frozenset({"SQ", "OB", "OW", "OD", "OF", "OL", "OV", "UN", "OB or OW"})
 # Behind these no attribute is looked at: they are in the header before the pixels.
 _PIXELS = 0x7FE00000
+_MOST_SHOWN = 60
 
 
 def conditions(where: dict[str, Any]) -> tuple[Condition, ...]:
@@ -28,7 +29,7 @@ def _condition(name: str, value: Any) -> Condition:
     try:
         found = values.matching(value)
     except values.UnfitError as error:
-        raise values.UnfitError(f"{name} {error}") from None
+        raise values.UnfitError(f"{name[:_MOST_SHOWN]} {error}") from None
     if name in ASSOCIATION:
         return Condition(name, None, found.patterns, unlike=found.unlike)
     patterns, unlike = found.patterns, found.unlike
@@ -47,7 +48,8 @@ def _tag(name: str) -> int:
         found = tag_for_keyword(name)
         if found is None:
             raise values.UnfitError(
-                f"{name} is no keyword of an attribute; write one such as Modality, or (GGGG,EEEE), or calling, called"
+                f"{name[:_MOST_SHOWN]} is no keyword of an attribute; write one such as Modality, or (GGGG,EEEE), or "
+                "calling, called"
             )
         tag = int(found)
         if dictionary_VR(tag) in _NO_TEXT:
@@ -67,5 +69,5 @@ def _class(word: str) -> str:
         if entry[4] == word:
             return uid
     raise values.UnfitError(
-        f'{SOP_CLASS} has "{word}", which is neither a UID nor a keyword; write one such as CTImageStorage'
+        f"{SOP_CLASS} has {values.shown(word)}, which is neither a UID nor a keyword; write one such as CTImageStorage"
     )

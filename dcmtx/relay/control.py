@@ -85,7 +85,7 @@ def read_request(data: bytes) -> Asked:
     """Return a request from its JSON. Raises UsageError if it is none."""
     try:
         given = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UsageError("the request is not JSON") from None
     if not isinstance(given, dict) or not set(given) <= set(Asked._fields) or "do" not in given:
         raise UsageError("the request is no request")

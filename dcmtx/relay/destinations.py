@@ -16,7 +16,7 @@ from dcmtx.relay.tables import Table
 def read_destination(raw: Any, title: str) -> Destination:
     """Return the destination of a table; `title` calls it unless it says otherwise. Raises UsageError."""
     known = raw.get("name") if isinstance(raw, dict) else None
-    label = f'[[destinations]] "{known}":' if isinstance(known, str) else "[[destinations]]"
+    label = f"[[destinations]] {values.shown(known)}:" if isinstance(known, str) else "[[destinations]]"
     table = Table(keys.DESTINATION, raw, label, inner=("lossy", "timeouts", "tls", "login"))
     found = table.values
     kind = found.setdefault("kind", Kind.DIMSE)

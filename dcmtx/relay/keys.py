@@ -221,7 +221,8 @@ def _parameter(name: str) -> Reader:
         try:
             return OPTIONS[name].checked(value)
         except UsageError as error:
-            raise values.UnfitError(error.what.partition(" ")[2]) from None
+            what = error.what.partition(" ")[2].replace(repr(value), values.shown(value))
+            raise values.UnfitError(what) from None
 
     return read
 

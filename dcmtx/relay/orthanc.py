@@ -80,6 +80,6 @@ def _message(reply: Reply) -> str:
 def _object(reply: Reply) -> dict[str, Any]:
     try:
         found = json.loads(reply.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

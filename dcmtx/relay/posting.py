@@ -26,7 +26,7 @@ _AGAIN, _FEW_TRIES, _HOLD = AnswerKind.AGAIN, AnswerKind.FEW_TRIES, AnswerKind.H
 _REJECTED, _OTHER_SYNTAX = AnswerKind.REJECTED, AnswerKind.OTHER_SYNTAX
 
 # First and last status of a range, what it means, and what a user should know (RFC 9110 15).
-_STATUSES: tuple[tuple[int, int, AnswerKind, str], ...] = (
+STATUSES: tuple[tuple[int, int, AnswerKind, str], ...] = (
     (300, 399, _REJECTED, "it is somewhere else now; write that address into the configuration"),
     (401, 401, _REJECTED, "it wants a login, or another one"),
     (403, 403, _REJECTED, "this relay may not store there"),
@@ -51,7 +51,7 @@ def answer_to_http(status: int, text: str = "") -> Answer:
     >>> answer_to_http(503).kind.value, answer_to_http(400).kind.value
     ('again', 'few tries')
     """
-    for first, last, kind, name in _STATUSES:
+    for first, last, kind, name in STATUSES:
         if first <= status <= last:
             return Answer(kind, status, f"HTTP status {status}, {name}{f' ({text})' if text else ''}", http=True)
     return Answer(_FEW_TRIES, status, f"HTTP status {status}, which says nothing of the instance", http=True)

@@ -140,7 +140,7 @@ class Request(BaseHTTPRequestHandler):
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "what is posted has no length, or too much of it")
         try:
             given = json.loads(self.rfile.read(int(length)))
-        except ValueError:
+        except (ValueError, RecursionError):
             given = None
         if not isinstance(given, dict) or not set(given) <= set(Asked._fields) - {"do"}:
             raise _Refused(HTTPStatus.BAD_REQUEST, "what is posted is no request")

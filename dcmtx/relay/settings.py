@@ -116,7 +116,9 @@ def _route(raw: Any, number: int, names: list[str]) -> Route:
     to = table.values["to"]
     for name in to:
         if name not in names:
-            raise table.wrong(f'to has "{name}", and there is no such destination', f"there are {', '.join(names)}")
+            raise table.wrong(
+                f"to has {values.shown(name)}, and there is no such destination", f"there are {', '.join(names)}"
+            )
     if not to:
         raise table.wrong("to is empty", f"write names of destinations: {', '.join(names)}")
     where = table.table("where")

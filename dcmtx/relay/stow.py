@@ -131,7 +131,7 @@ def _read(body: bytes) -> dict[str, Any]:
     """Return a body that is DICOM JSON (PS3.18 F), an object or a list with one; else nothing."""
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if isinstance(found, list):
         found = found[0] if found else {}

@@ -33,7 +33,7 @@ class Table:
             if name not in known and name not in self.inner:
                 close = difflib.get_close_matches(name, [*known, *self.inner], 1)
                 advice = f"did you mean {close[0]}?" if close else f"there are {', '.join([*known, *self.inner])}"
-                raise self.wrong(f"there is no key {name}", advice)
+                raise self.wrong(f"there is no key {values.shown(name)[1:-1]}", advice)
 
     def read(self, name: str, reader: Callable[[Any], Any]) -> Any:
         """Return the value of a key. Raises UsageError that names the key."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -34,6 +35,7 @@ from dcmtx.planning.request import (
     parameters_for,
     resolve,
 )
+from dcmtx.planning.site import SitePolicy
 from dcmtx.policy import (
     MEMORY,
     OPTIONS,
@@ -72,7 +74,8 @@ class Job(Record):
 
     `fallbacks` are targets to try in order when the first is refused; `dry_run` only plans; `digest` hashes the decoded
     pixels; `parents` makes missing directories; `memory` is how many bytes all frames in progress may take; `brief`
-    makes a dry run omit changes inside sequences.
+    makes a dry run omit changes inside sequences. `site` has the rules of a site; the first one that holds
+    decides.
 
     `source` and `target` are places without a name: bytes, binary file objects, an InMemory. Then `src` and `dst` are
     only names for messages, and the job is bound to this process: it cannot be sent to another or converted to JSON.
@@ -88,6 +91,7 @@ class Job(Record):
     parents: bool = False
     memory: int = MEMORY
     brief: bool = False
+    site: SitePolicy | None = None
     source: Any = None
     target: Any = None
 
@@ -126,7 +130,8 @@ class Outcome(Record):
     `psnr` is in decibels. `digest` is the hexadecimal SHA-256 of the source's decoded pixels, if it was requested and
     they were decoded: that of Pixel Data in Explicit VR Little Endian, colour by pixel, without the pad byte.
     `digest_out` is that of the destination's, which differ where chroma, overlays or unused bits were changed; None
-    after loss. `verified` has the libraries that decoded what was encoded and compared it, and how many frames each.
+    after loss. `rule` is the name of the rule of a site that
+    decided. `verified` has the libraries that decoded what was encoded and compared it, and how many frames each.
     """
 
     job: Job
@@ -146,6 +151,7 @@ class Outcome(Record):
     psnr: float | None = None
     digest: str | None = None
     verified: tuple[tuple[str, int], ...] = ()
+    rule: str = ""
     digest_out: str | None = None
     notes: tuple[Finding, ...] = ()
 
@@ -190,6 +196,9 @@ def job(
     fallback: Iterable[str] = (),
     verify: bool | str | Verify = Verify.SAMPLED,
     cross_check: bool = False,
+    skip_lossy: bool = False,
+    only_native: bool = False,
+    keep_if_larger: bool = False,
     force: bool = False,
     clobber: bool = True,
     sync: str | Sync = Sync.BATCH,
@@ -197,6 +206,7 @@ def job(
     encoder: str | None = None,
     workers: int | None = None,
     memory: int | str | None = None,
+    site: str | os.PathLike[str] | SitePolicy | None = None,
     dry_run: bool = False,
     digest: bool = False,
 ) -> Job:
@@ -227,6 +237,9 @@ def job(
         ignore_errors=ignore_errors,
         verify=verify,
         cross_check=cross_check,
+        skip_lossy=skip_lossy,
+        only_native=only_native,
+        keep_if_larger=keep_if_larger,
         force=force,
         clobber=clobber,
         sync=sync,
@@ -267,6 +280,7 @@ def job(
         dry_run=dry_run,
         digest=digest,
         memory=MEMORY if memory is None else memory_size(memory),
+        site=_site(site),
         source=src if source is None else None,
         target=_object(dst) if destination is None else None,
     )
@@ -305,7 +319,7 @@ def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Out
     try:
         file = open_reader(job.source_place, directory_of(job.target_place))
         try:
-            outcome = _with_fallbacks(job, file, cores or (lambda: job.workers), watch)
+            outcome = _whole(job)(job, file, cores or (lambda: job.workers), watch)
         finally:
             file.close()
     except DcmtxError as error:
@@ -372,6 +386,9 @@ def transcode(
     fallback: Iterable[str] = (),
     verify: bool | str | Verify = Verify.SAMPLED,
     cross_check: bool = False,
+    skip_lossy: bool = False,
+    only_native: bool = False,
+    keep_if_larger: bool = False,
     force: bool = False,
     clobber: bool = True,
     sync: str | Sync = Sync.BATCH,
@@ -379,6 +396,7 @@ def transcode(
     encoder: str | None = None,
     workers: int | None = None,
     memory: int | str | None = None,
+    site: str | os.PathLike[str] | SitePolicy | None = None,
     dry_run: bool = False,
     digest: bool = False,
 ) -> Outcome | bytes:
@@ -451,6 +469,9 @@ def transcode(
         fallback=fallback,
         verify=verify,
         cross_check=cross_check,
+        skip_lossy=skip_lossy,
+        only_native=only_native,
+        keep_if_larger=keep_if_larger,
         force=force,
         clobber=clobber,
         sync=sync,
@@ -458,6 +479,7 @@ def transcode(
         encoder=encoder,
         workers=workers,
         memory=memory,
+        site=site,
         dry_run=dry_run,
         digest=digest,
     )
@@ -473,8 +495,28 @@ def _bytes(job: Job, outcome: Outcome) -> bytes:
     return written
 
 
-def _with_fallbacks(job: Job, file: Reader, cores: Cores, watch: Watch | None) -> Outcome:
-    """Try the targets in order. Only a refusal leads to the next, and every refusal is reported."""
+def _whole(job: Job) -> Callable[[Job, Reader, Cores, Watch | None], Outcome]:
+    """Return what does the job: it decides about the file first, if there is anything to decide."""
+    policy = job.request.policy
+    decides = policy.skip_lossy or policy.only_native or job.request.target.smallest
+    if job.site is None and not decides:
+        return run_open
+    from dcmtx.transcoding.choosing import chosen
+
+    return chosen
+
+
+def _site(site: str | os.PathLike[str] | SitePolicy | None) -> SitePolicy | None:
+    """Return the rules of a site, read if they are named. Raises UsageError."""
+    if site is None or isinstance(site, SitePolicy):
+        return site
+    from dcmtx.planning.site_file import read
+
+    return read(os.fspath(site))
+
+
+def run_open(job: Job, file: Reader, cores: Cores, watch: Watch | None) -> Outcome:
+    """Do a job with an open file. Targets are tried in order: only a refusal leads to the next, and is reported."""
     notes: tuple[Finding, ...] = ()
     refused: list[str] = []
     request = job.request

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from os import PathLike
 from typing import TypedDict
 
+from dcmtx.planning.site import SitePolicy
 from dcmtx.policy import (
     Charset,
     Icon,
@@ -61,6 +63,9 @@ class Options(TypedDict, total=False):
     fallback: Iterable[str]
     verify: bool | str | Verify
     cross_check: bool
+    skip_lossy: bool
+    only_native: bool
+    keep_if_larger: bool
     force: bool
     clobber: bool
     sync: str | Sync
@@ -68,5 +73,6 @@ class Options(TypedDict, total=False):
     encoder: str | None
     workers: int | None
     memory: int | str | None
+    site: str | PathLike[str] | SitePolicy | None
     dry_run: bool
     digest: bool
