@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
+import socket
+import struct
 import threading
 import time
 
@@ -16,7 +20,8 @@ from dcmtx.errors import OutputError
 from dcmtx.policy import EncodingParameters
 from dcmtx.relay.answers import AnswerKind, answer_to_rejection, answer_to_status
 from dcmtx.relay.association import MOST_CONTEXTS
-from dcmtx.relay.config import Destination
+from dcmtx.relay.config import Destination, Listen, RelayConfig, SpoolConfig
+from dcmtx.relay.daemon import Relay
 from dcmtx.relay.dimse import Command, encode_command, p_data
 from dcmtx.relay.health import Health, Pace
 from dcmtx.relay.metrics import Counters, exposition
@@ -24,6 +29,7 @@ from dcmtx.relay.negotiation import choices, offers
 from dcmtx.relay.parcel import find_way
 from dcmtx.relay.reception import identity
 from dcmtx.relay.spool import Spool
+from dcmtx.relay.wire import Ended, Wire
 
 EXPLICIT, IMPLICIT = dicom.EXPLICIT, dicom.IMPLICIT
 JPEG, JPEGLS, NEAR, J2K, J2KL, RLE = (
@@ -490,6 +496,131 @@ def test_a_long_command_set_goes_in_several_fragments():
         position += 6 + length
     assert joined == whole
     assert flags == [1] * (len(flags) - 1) + [3]
+
+
+# --- a relay that cannot be -----------------------------------------------------------------------------------------
+
+
+def test_a_relay_that_cannot_start_leaves_nothing_behind(tmp_path):
+    """Neither processes nor the lock of its spool: the port is taken."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = Listen("127.0.0.1", taken.getsockname()[1])
+        config = RelayConfig(listen, SpoolConfig(str(tmp_path / "spool")), (destination(host="127.0.0.1"),))
+        with pytest.raises(OutputError, match="it cannot listen at"):
+            Relay(config)
+        assert multiprocessing.active_children() == []
+        with Spool(str(tmp_path / "spool"), ["d"]):
+            pass
+
+
+# --- connections ---------------------------------------------------------------------------------------------------
+
+
+class Recording(socket.socket):
+    """A socket that notes which options are set, and when something is received."""
+
+    def __init__(self, other: socket.socket) -> None:
+        super().__init__(fileno=other.detach())
+        self.noted: list[object] = []
+
+    def setsockopt(self, *arguments: object) -> None:
+        self.noted.append(arguments[1:])
+        super().setsockopt(*arguments)
+
+    def recv_into(self, *arguments: object) -> int:
+        self.noted.append("received")
+        return super().recv_into(*arguments)
+
+
+@pytest.fixture
+def pair():
+    """Return a Wire, its socket, and the other end."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        other = socket.create_connection(listening.getsockname())
+        here = Recording(listening.accept()[0])
+    with other, here:
+        yield Wire(here), here, other
+
+
+def test_nothing_waits_for_an_acknowledgement_that_is_held_back(pair):
+    wire, here, other = pair
+    assert here.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    for _ in range(3):
+        other.sendall(b"abc")
+        assert wire.take(3) == b"abc"
+    assert here.noted[-6:] == ["received", (socket.TCP_QUICKACK, 1)] * 3
+
+
+def test_bytes_come_as_they_are_asked_for(pair):
+    wire, _, other = pair
+    sent = bytes(range(256)) * 5000
+    thread = threading.Thread(target=other.sendall, args=(sent,))
+    thread.start()
+    got = wire.take(3)
+    got += wire.take(100_000)
+    wire.widen()
+    got += bytes(wire.some(10)) + wire.take(20_000)
+    assert wire.unpack(struct.Struct(">BB")) == (sent[len(got)], sent[len(got) + 1])
+    got += sent[len(got) : len(got) + 2] + wire.take(len(sent) - len(got) - 2)
+    thread.join()
+    assert got == sent
+    assert not wire.waiting()
+    other.close()
+    with pytest.raises(Ended):
+        wire.take(1)
+
+
+def test_a_peer_that_says_nothing_or_too_slowly_is_not_waited_for(pair):
+    wire, _, other = pair
+    wire.limit(0.05, 0.05)
+    with pytest.raises(TimeoutError):
+        wire.take(1)
+    wire.limit(10, 10)
+    wire.deadline(0.1)
+    ended = threading.Event()
+
+    def drip() -> None:
+        with contextlib.suppress(OSError):
+            while not ended.wait(0.01):
+                other.send(b"a")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    with pytest.raises(TimeoutError):
+        wire.take(100_000)
+    ended.set()
+    thread.join()
+
+
+def test_a_peer_that_takes_nothing_is_not_waited_for(pair):
+    wire, _, _ = pair
+    wire.limit(0.05, 0.05)
+    with pytest.raises(TimeoutError):
+        wire.send(*[bytes(1 << 20)] * 100)
+
+
+def test_what_is_sent_in_many_parts_arrives_in_one_piece(pair):
+    wire, _, other = pair
+    parts = [bytes([number % 256]) * (number % 700) for number in range(3000)]
+    thread = threading.Thread(target=wire.send, args=parts)
+    thread.start()
+    whole = b"".join(parts)
+    got = b""
+    while len(got) < len(whole):
+        got += other.recv(1 << 16)
+    thread.join()
+    assert got == whole
+
+
+def test_it_is_seen_when_the_peer_has_gone_or_spoken(pair):
+    wire, _, other = pair
+    assert not wire.is_disturbed()
+    other.sendall(b"a")
+    wait_until(wire.is_disturbed)
+    assert wire.take(1) == b"a"
+    assert not wire.is_disturbed()
+    other.close()
+    wait_until(wire.is_disturbed)
 
 
 # --- metrics -------------------------------------------------------------------------------------------------------

@@ -35,6 +35,10 @@ class Acceptor:
         self._socket = _listen(listen.host, listen.port)
         self.address = self._socket.getsockname()[:2]
 
+    def close(self) -> None:
+        """Listen no more."""
+        self._socket.close()
+
     def start(self) -> None:
         """Accept connections from now on."""
         threading.Thread(target=self._accept, name="accept", daemon=True).start()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcmtx.errors import OutputError
 from dcmtx.relay.acceptor import Acceptor
-from dcmtx.relay.config import RelayConfig
+from dcmtx.relay.config import Destination, RelayConfig
 from dcmtx.relay.forward import Forwarder
 from dcmtx.relay.front import Front
 from dcmtx.relay.health import Pace
@@ -71,22 +71,31 @@ class Relay:
             if each.tls is not None:
                 # What is wrong with a file is told now, and not when the first instance is to be sent.
                 client_context(each.tls)
-        # First, while nothing here would be harmed by a fork.
-        self._transcoder = Transcoder(config.jobs, transcoding, modules)
-        self.spool = Spool(config.spool.path, [each.name for each in config.destinations])
-        desk = Desk(self.spool, Router(config), config.spool, counters=self.counters, log=self.log)
+        with contextlib.ExitStack() as undo:
+            # First, while nothing here would be harmed by a fork.
+            self._transcoder = Transcoder(config.jobs, transcoding, modules)
+            undo.callback(self._transcoder.stop)
+            self.spool = Spool(config.spool.path, [each.name for each in config.destinations])
+            undo.callback(self.spool.close)
+            self._acceptor = self._listen()
+            undo.callback(self._acceptor.close)
+            self.forwarders = {each.name: self._forwarder(each, pace or Pace()) for each in config.destinations}
+            self._front = Front(self)
+            undo.pop_all()
+
+    def _listen(self) -> Acceptor:
+        listen, spool = self.config.listen, self.config.spool
+        desk = Desk(self.spool, Router(self.config), spool, counters=self.counters, log=self.log)
         try:
-            self._acceptor = Acceptor(config.listen, desk)
+            return Acceptor(listen, desk)
         except OSError as error:
-            where = f"{config.listen.host or '*'}:{config.listen.port}"
+            where = f"{listen.host or '*'}:{listen.port}"
             raise OutputError(f"it cannot listen at {where}: {error.strerror or error}") from error
-        self.forwarders = {
-            each.name: Forwarder(
-                each, self.spool, self._transcoder, counters=self.counters, log=self.log, pace=pace or Pace()
-            )
-            for each in config.destinations
-        }
-        self._front = Front(self)
+
+    def _forwarder(self, destination: Destination, pace: Pace) -> Forwarder:
+        return Forwarder(
+            destination, self.spool, self._transcoder, counters=self.counters, log=self.log, pace=pace
+        )  # fmt: skip
 
     @property
     def address(self) -> str:
