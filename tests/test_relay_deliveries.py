@@ -20,7 +20,7 @@ import dicom
 import numpy as np
 import pytest
 import trustme
-from conftest import PATIENCE, need_tool
+from conftest import PATIENCE, need_tool, wait_until
 from orthancs import Orthanc
 from relays import CT, RelayProcess, instance, pixels, storescu, write_instances
 from stow_server import StowServer
@@ -513,6 +513,30 @@ def test_what_lost_something_arrives_under_its_new_uid(tmp_path):
     assert len(there) == 2
     assert not {"1.2.3.0", "1.2.3.1"} & set(there)
     assert {dicom.walk(data).elements[0x00080018].text for data in there.values()} == set(there)
+
+
+def test_a_relay_that_is_killed_while_it_delivers_delivers_all_of_it_whole(tmp_path):
+    files = write_instances(tmp_path / "in", range(16), before=ids())
+    (tmp_path / "out").mkdir()
+    with (
+        StowServer() as server,
+        RelayProcess(
+            {"name": "stow", "kind": "stow", "address": server.url, "prefer": ["rle"], "associations": 2},
+            {"name": "directory", "kind": "directory", "address": str(tmp_path / "out"), "prefer": ["rle"]},
+        ) as relay,
+    ):
+        assert storescu(relay.port, files).returncode == 0
+        wait_until(lambda: len(server.stored) >= 5, relay.said)
+        relay.kill()
+        relay.start()
+        relay.until_empty("stow", "directory")
+        assert not relay.held("stow") + relay.held("directory")
+    there = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert {path.stem: path.read_bytes() for path in there} == server.stored
+    assert len(server.stored) == 16
+    for number, path in enumerate(files):
+        (tmp_path / "there.dcm").write_bytes(server.stored[f"1.2.3.{number}"])
+        assert np.array_equal(pixels(tmp_path / "there.dcm"), pixels(path))
 
 
 def test_a_web_server_that_fails_gets_everything_in_the_end(tmp_path):
