@@ -210,6 +210,16 @@ def test_a_server_that_passes_over_parameters_is_sent_none_any_more(file):
     assert ["transfer-syntax" in part for part in server.parts] == [True, False, False]
 
 
+def test_a_server_that_takes_parameters_is_sent_what_it_refuses_once(file):
+    with StowServer() as server, delivery(Kind.STOW, url=server.url) as opened:
+        assert opened.send(entry(file), str(file), dicom.EXPLICIT).kind is AnswerKind.DELIVERED
+        server.plan = [400]
+        assert opened.send(entry(file), str(file), dicom.EXPLICIT).kind is AnswerKind.FEW_TRIES
+        server.plan = ["unnamed"]
+        assert opened.send(entry(file), str(file), dicom.EXPLICIT).kind is AnswerKind.FEW_TRIES
+    assert len(server.requests) == 3
+
+
 def test_a_server_that_does_not_answer_is_left(file):
     with StowServer() as server:
         server.plan = ["silent"]

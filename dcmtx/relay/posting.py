@@ -6,7 +6,7 @@ import contextlib
 import os
 import ssl
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dcmtx._version import __version__
 from dcmtx.errors import InputError
@@ -90,7 +90,7 @@ class Poster:
 
         timeouts = destination.timeouts
         try:
-            context: Any = client_context(destination.tls) if destination.tls else ssl.create_default_context()
+            context = _context(destination)
             _authorization(destination.login)
             basic = _basic(destination.login)
         except InputError as error:
@@ -162,6 +162,14 @@ def _why(error: BaseException) -> str:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__
+
+
+def _context(destination: Destination) -> ssl.SSLContext | bool:
+    """Return the TLS for a destination; for one without, nothing that takes time to be made. Raises InputError."""
+    if destination.tls is not None:
+        return client_context(destination.tls)
+    secure = destination.url.startswith("https:") or destination.proxy.startswith("https:")
+    return ssl.create_default_context() if secure else False
 
 
 def pieces_of(path: str) -> Iterator[bytes]:

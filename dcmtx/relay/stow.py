@@ -37,6 +37,7 @@ class StowDelivery:
         self._url = destination.url
         self._poster = Poster(destination)
         self._refused: dict[str, frozenset[str]] = {}
+        self._takes_parameters = False
 
     def covers(self, entry: Entry) -> bool:  # noqa: ARG002 - the protocol's
         """Tell that any entry may be sent."""
@@ -45,7 +46,7 @@ class StowDelivery:
     def accepted(self, entry: Entry) -> frozenset[str] | None:
         """Return the syntaxes that were not refused for the entry's class; None: none was."""
         refused = self._refused.get(entry.head.sop_class)
-        return None if refused is None else frozenset(BY_UID) - refused
+        return None if refused is None else frozenset((*BY_UID, entry.head.syntax)) - refused
 
     def send(self, entry: Entry, path: str, syntax: str) -> Answer:
         """Send a file."""
@@ -53,7 +54,9 @@ class StowDelivery:
         answer = None
         if self._url not in _plain_only:
             answer = self._post(instance, path, f"application/dicom; transfer-syntax={syntax}")
-        if answer is None or (answer.http and answer.status in _PERHAPS_DISLIKED):
+            self._takes_parameters |= answer is not None and answer.kind is AnswerKind.DELIVERED
+        disliked = answer is None or (answer.http and answer.status in _PERHAPS_DISLIKED)
+        if disliked and not self._takes_parameters:
             answer = self._post(instance, path, "application/dicom")
             if answer is not None and answer.kind is AnswerKind.DELIVERED:
                 _plain_only.add(self._url)
