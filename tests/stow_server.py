@@ -72,7 +72,8 @@ class StowServer:
             return
         if self.token and request.headers.get("Authorization") != self.token:
             order = 401
-        if request.path != "/dicom-web/studies":
+        # A proxy is asked for all of an address.
+        if request.path.removeprefix("http://pacs.example.org") != "/dicom-web/studies":
             order = 404
         if isinstance(order, int):
             self._answer(request, order, b"it was told to", "text/plain")

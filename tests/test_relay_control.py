@@ -413,6 +413,8 @@ def test_the_unit_of_a_file_may_write_where_its_destinations_are(tmp_path):
     text = unit(config, "dcmtx", ["--config", "/etc/relay.toml"])
     assert "ReadWritePaths=/var/spool/dcmtx\nReadWritePaths=/srv/100%%\n" in text
     assert "AmbientCapabilities" not in text
+    # Others than the relay read what is there.
+    assert "UMask=0027\n" in text
 
 
 METRICS = ["received_total", "delivered_total", "queue", "held", "oldest_seconds", "spool_bytes", "associations",

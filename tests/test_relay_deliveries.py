@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 import tracemalloc
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -242,6 +243,34 @@ def test_a_login_is_shown_from_its_file(login, file, tmp_path):
     with StowServer(token=expected) as server:
         assert send(Kind.STOW, file, url=server.url).kind is AnswerKind.REJECTED
         assert send(Kind.STOW, file, url=server.url, login=shown).kind is AnswerKind.DELIVERED
+
+
+def test_a_token_is_read_anew_for_every_instance(file, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("first")
+    with (
+        StowServer(token="Bearer first") as server,
+        delivery(Kind.STOW, url=server.url, login=Login(token_file=str(secret))) as opened,
+    ):
+        assert opened.send(entry(file), str(file), dicom.EXPLICIT).kind is AnswerKind.DELIVERED
+        server.token = "Bearer second"
+        assert opened.send(entry(file), str(file), dicom.EXPLICIT).kind is AnswerKind.REJECTED
+        secret.write_text("second")
+        assert opened.send(entry(file), str(file), dicom.EXPLICIT).kind is AnswerKind.DELIVERED
+        secret.unlink()
+        found = opened.send(entry(file), str(file), dicom.EXPLICIT)
+        assert (found.kind, str(secret) in found.text) == (AnswerKind.UNREACHABLE, True)
+
+
+def test_a_proxy_is_gone_through(file, monkeypatch):
+    # What the environment says is not asked.
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with StowServer() as server:
+        assert send(Kind.STOW, file, url=server.url).kind is AnswerKind.DELIVERED
+        proxy = f"http://127.0.0.1:{server.port}"
+        found = send(Kind.STOW, file, url="http://pacs.example.org/dicom-web", proxy=proxy)
+        assert found.kind is AnswerKind.DELIVERED
+    assert server.requests[-1]["Host"] == "pacs.example.org"
 
 
 @pytest.mark.parametrize("missing", ["login", "tls"])
@@ -500,10 +529,26 @@ def test_a_web_server_that_fails_gets_everything_in_the_end(tmp_path):
         assert set(server.stored) == {"1.2.3.0", "1.2.3.1", "1.2.3.2"}
 
 
-def test_what_a_web_server_never_takes_is_held_with_its_reason(tmp_path):
-    files = write_instances(tmp_path / "in", range(2), before=ids())
-    with StowServer() as server, RelayProcess({"name": "d1", "kind": "stow", "address": server.url}) as relay:
+@pytest.mark.parametrize("shows_names", [False, True], ids=["without names", "with names"])
+def test_what_a_web_server_never_takes_is_held_with_its_reason_and_shown(shows_names, tmp_path):
+    named = {0x00100010: ("PN", "Doe^Jane"), 0x00100020: ("LO", "PID-0815"), 0x00081030: ("LO", "CT HEAD")}
+    elements = ids() | {tag: dicom.element(tag, vr, value) for tag, (vr, value) in named.items()}
+    files = write_instances(tmp_path / "in", range(2), before=elements)
+    top = {"http": {"address": "127.0.0.1:0", "show-names": shows_names}}
+    with StowServer() as server, RelayProcess({"kind": "stow", "address": server.url}, top=top) as relay:
         server.refuses = {dicom.EXPLICIT: 0x0122, dicom.IMPLICIT: 0x0122}
         assert storescu(relay.port, files).returncode == 0
         relay.until("held", 2)
         assert all("0122" in held["reason"] for held in relay.held())
+        host, port = relay.events("start")[-1]["page"]
+        with urllib.request.urlopen(f"http://{host}:{port}/state", timeout=PATIENCE) as answer:
+            shown = answer.read().decode()
+        log = relay.said()
+    (first, second) = json.loads(shown)["destinations"]["d1"]["held"]
+    assert [first["instance"], second["instance"]] == ["1.2.3.0", "1.2.3.1"]
+    if shows_names:
+        assert first["names"] == "Doe^Jane · PID-0815 · CT HEAD"
+    else:
+        assert not [text for text in ("Doe", "PID", "HEAD") if text in shown]
+    # Nor does the log ever.
+    assert not [text for text in ("Doe", "PID", "HEAD") if text in log]

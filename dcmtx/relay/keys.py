@@ -259,7 +259,7 @@ LOGIN = Section(
         Key("user", values.text, "A user, whose password is in the file below.", example='"relay"'),
         Key("password-file", values.path, "A file that has the password in its first line.",
             example='"/etc/dcmtx/password"'),
-        Key("token-file", values.path, "Or a file that has a bearer token in its first line.",
+        Key("token-file", values.path, "Or a file that has a bearer token in its first line, read for every instance.",
             example='"/run/dcmtx/token"'),
     ),
 )  # fmt: skip

@@ -94,14 +94,15 @@ class Poster:
         timeouts = destination.timeouts
         try:
             context: Any = client_context(destination.tls) if destination.tls else ssl.create_default_context()
-            headers = {"User-Agent": f"dcmtx/{__version__}"} | _authorization(destination.login)
+            _authorization(destination.login)
             basic = _basic(destination.login)
         except InputError as error:
             raise Undeliverable(Answer(AnswerKind.UNREACHABLE, text=f"{error.path}: {error}")) from error
         self._url = destination.url
+        self._login = destination.login
         self._client = httpx.Client(
             verify=context,
-            headers=headers,
+            headers={"User-Agent": f"dcmtx/{__version__}"},
             auth=basic,
             timeout=httpx.Timeout(timeouts.network, connect=timeouts.acse, read=timeouts.dimse),
             proxy=destination.proxy or None,
@@ -116,7 +117,10 @@ class Poster:
         """
         import httpx
 
-        sent = {**headers, "Content-Length": str(length)}
+        try:
+            sent = {**headers, **_authorization(self._login), "Content-Length": str(length)}
+        except InputError as error:
+            return Answer(AnswerKind.UNREACHABLE, text=f"{error.path}: {error}")
         try:
             with self._client.stream("POST", self._url + path, content=pieces, headers=sent) as answer:
                 body = b""
@@ -140,7 +144,7 @@ class Poster:
         import httpx
 
         try:
-            answer = self._client.get(self._url + path)
+            answer = self._client.get(self._url + path, headers=_authorization(self._login))
         except httpx.HTTPError as error:
             return Answer(AnswerKind.UNREACHABLE, text=f"it cannot be reached: {_why(error)}")
         found = answer.headers
@@ -180,7 +184,7 @@ def _basic(login: Login | None) -> tuple[str, str] | None:
 
 
 def _authorization(login: Login | None) -> dict[str, str]:
-    """Return the header that shows a bearer token, read anew for every connection: tokens are renewed."""
+    """Return the header that shows a bearer token, read anew for every request: tokens are renewed."""
     return {"Authorization": f"Bearer {_secret(login.token_file)}"} if login is not None and login.token_file else {}
 
 

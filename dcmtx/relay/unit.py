@@ -19,7 +19,7 @@ After=network-online.target
 
 [Service]
 User={user}
-UMask=0077
+UMask={umask}
 Environment=LANG=C.UTF-8
 ExecStart={command}
 # SIGTERM: messages that were begun are finished; the queue stays and goes on at the next start.
@@ -61,6 +61,8 @@ def unit(config: RelayConfig, user: str, arguments: list[str]) -> str:
         user=user,
         spool=config.spool.path,
         command=" ".join(map(_word, words)),
+        # The spool is the relay's alone anyhow.
+        umask="0027" if any(each.kind is Kind.DIRECTORY for each in config.destinations) else "0077",
         capability="AmbientCapabilities=CAP_NET_BIND_SERVICE\n" if privileged else "",
         home="read-only" if at_home else "yes",
         writable="\n".join(f"ReadWritePaths={_word(path)}" for path in writable),
