@@ -19,7 +19,7 @@ def destination(**more: Any) -> dict[str, Any]:
 def held(identifier: int, reason: str = "status C000, cannot understand", **more: Any) -> dict[str, Any]:
     """Return the state of a held instance."""
     return {"id": f"{identifier:020d}", "instance": f"1.2.826.0.1.3680043.2.1125.{identifier}", "reason": reason,
-            "since": NOW - 7200, "bytes": 526_000, **more}  # fmt: skip
+            "said": "", "since": NOW - 7200, "bytes": 526_000, **more}  # fmt: skip
 
 
 def state(**destinations: dict[str, Any]) -> dict[str, Any]:

@@ -257,12 +257,12 @@ class Destination:
     """An SCP that answers as it is told.
 
     `takes(abstract, syntax)` says which contexts it accepts; `answer(instance, times)` returns a status, or what is
-    done instead. `on_request(connection)` may do something else in the place of an answer to an association request,
-    and returns True if it did. With `reads` False it reads nothing behind a command.
+    done instead, or bytes that are sent instead. `on_request(connection)` may do something else in the place of an
+    answer to an association request, and returns True if it did. With `reads` False it reads nothing behind a command.
     """
 
     takes: Callable[[str, str], bool] = lambda *_: True
-    answer: Callable[[str, int], int | str] = lambda *_: 0
+    answer: Callable[[str, int], int | str | bytes] = lambda *_: 0
     on_request: Callable[[socket.socket], bool] = lambda _: False
     reads: bool = True
     maximum: int = 16384
@@ -384,6 +384,11 @@ class Destination:
             return False
         if answer == SILENT:
             self._ended.wait(PATIENCE)
+            return False
+        if isinstance(answer, bytes):
+            connection.sendall(answer)
+            while connection.recv(1 << 16):
+                pass
             return False
         self._reply(connection, identifier, commands, answer)
         return True

@@ -163,7 +163,7 @@ def test_an_answer_of_orthanc_means_what_its_row_says(status, body, kind):
     data = b"<html>" if body is None else json.dumps(body).encode()
     found = read_orthanc(Reply(status, data, "application/json"))
     assert found.kind is kind
-    assert body is None or "Message" not in body or "Bad file format: no DICOM" in found.text
+    assert body is None or "Message" not in body or found.said == "Bad file format: no DICOM"
 
 
 # --- STOW-RS ---------------------------------------------------------------------------------------------------------

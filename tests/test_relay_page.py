@@ -285,6 +285,15 @@ def test_names_are_shown_only_where_they_may_be():
     assert ("research", found["id"]) in asked
 
 
+def test_what_a_destination_said_itself_is_shown_only_where_names_may_be():
+    relay = FakeRelay(a=destination(held=[held(1, "status C000, cannot understand", said="no such patient: Doe^Jane")]))
+    with page(relay) as where:
+        assert "Doe" not in ask(where, "/state").body.decode()
+    with page(relay, names=lambda *_: "", show_names=True) as where:
+        (found,) = ask(where, "/state").json["destinations"]["a"]["held"]
+    assert found["reason"] == "status C000, cannot understand, 'no such patient: Doe^Jane'"
+
+
 def many_held() -> FakeRelay:
     return FakeRelay(a=destination(held=[held(number, f"reason {number % 2}") for number in range(MOST_HELD + 51)]))
 

@@ -12,12 +12,28 @@ from typing import NamedTuple
 import dicom
 import pytest
 from conftest import wait_until
-from peers import ABORT, ABORTS, CT, RESETS, RJ, SILENT, Destination, associate, damaged, data_set, pdu
+from peers import (
+    ABORT,
+    ABORTS,
+    CT,
+    DATA,
+    RELEASE,
+    RESETS,
+    RJ,
+    SILENT,
+    Destination,
+    associate,
+    command,
+    damaged,
+    data_set,
+    pdu,
+    pdv,
+)
 from relays import RelayProcess, free_port, instance
 
 EXPLICIT, IMPLICIT = dicom.EXPLICIT, dicom.IMPLICIT
 # Titles of senders, each of which has a destination of its own.
-COUNT = 44
+COUNT = 60
 
 
 class Way(NamedTuple):
@@ -111,7 +127,9 @@ def test_these_are_tried_three_times_and_then_held_while_others_go_on(status, re
         relay.until_empty(way.name)
         assert answers(destination, 1) == [status] * 3
         assert f"{status:04X}" in held["reason"]
-        assert "no such thing" in held["reason"]
+        # What it says itself may be about a patient: it is not in the log.
+        assert held["said"] == "no such thing"
+        assert "no such thing" not in relay.said()
         assert held["instance"] == "1.2.3.1"
         # What is held is the instance, whole.
         (kept,) = (relay.spool / "held" / way.name).glob("*.dcm")
@@ -282,6 +300,31 @@ def test_without_an_answer_the_same_instance_comes_again_by_a_new_association(fa
         assert answers(destination, 2) == [failure, failure, 0]
         order = [each.instance[-1] for each in destination.received]
         assert order == ["1", "2", "2", "2", "3"]
+
+
+def response(*more: tuple[int, int | str], message: int = 1, field: int = 0x8001) -> bytes:
+    return pdu(DATA, pdv(1, 3, command((2, CT), (0x100, field), (0x120, message), (0x800, 0x101), *more)))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pdu(RELEASE, bytes(4)), pdu(1, bytes(80)), pdu(2, bytes(80)), pdu(RJ, bytes(4)), pdu(6, bytes(4)),
+        pdu(0x42, bytes(4)), struct.pack(">BxI", DATA, 0xFFFFFFFF), pdu(DATA, pdv(1, 3, b"rubbish")),
+        pdu(DATA, struct.pack(">IBB", 900, 1, 3)), pdu(DATA, pdv(1, 1, bytes(60_000)) * 2), response(),
+        response((0x900, 0), message=7), response((0x900, 0), field=0x0001),
+    ],
+    ids=["a release", "a request", "an acceptance", "a rejection", "a release's answer", "an unknown PDU",
+         "a PDU of 4 GB", "a command set of rubbish", "a PDV longer than its PDU", "a command set without end",
+         "an answer without status", "the answer to another message", "a request"],
+)  # fmt: skip
+def test_what_is_no_answer_is_not_taken_for_one(said, relay, way):
+    """Above all not for a success; the instance comes again by a new association."""
+    with Destination(port=way.port, answer=lambda _, times: said if times == 1 else 0) as destination:
+        send(relay, way, 1)
+        arrives(destination, 1)
+        relay.until_empty(way.name)
+        assert answers(destination, 1) == [said, 0]
 
 
 def test_a_destination_that_ends_an_idle_association_is_not_taken_for_broken(relay, way):

@@ -22,12 +22,21 @@ class AnswerKind(Enum):
 
 
 class Answer(Record):
-    """One answer. `status` is that of C-STORE, or with `http` of HTTP; None if there was none. `text` is for people."""
+    """One answer. `status` is that of C-STORE, or with `http` of HTTP; None if there was none. `text` is for people.
+
+    `said` is what the destination says itself. There may be a patient's name in it, so it comes into no log.
+    """
 
     kind: AnswerKind
     status: int | None = None
     text: str = ""
     http: bool = False
+    said: str = ""
+
+    @property
+    def whole(self) -> str:
+        """The text, and what the destination says itself."""
+        return with_said(self.text, self.said)
 
     @property
     def code(self) -> str:
@@ -83,8 +92,12 @@ def answer_to_status(status: int, comment: str = "") -> Answer:
         ((kind, name) for first, last, kind, name in STATUSES if first <= status <= last),
         (_FEW_TRIES, "an unknown status"),
     )
-    said = f", {comment!r}" if comment else ""
-    return Answer(kind, status, f"status {status:04X}, {name}{said}")
+    return Answer(kind, status, f"status {status:04X}, {name}", said=comment)
+
+
+def with_said(text: str, said: str) -> str:
+    """Return a reason, and what the destination said itself."""
+    return f"{text}, {said!r}" if said else text
 
 
 # A-ASSOCIATE-RJ (PS3.8 Table 9-21): source and reason, as a user reads them.

@@ -111,9 +111,9 @@ class Entry:
         """Remove it from the queue: nobody wants it."""
         self._queue.remove(self)
 
-    def hold(self, reason: str) -> None:
-        """Put it aside for a person, with the reason."""
-        self._queue.hold(self, reason)
+    def hold(self, reason: str, said: str = "") -> None:
+        """Put it aside for a person, with the reason, and what the destination said itself."""
+        self._queue.hold(self, reason, said)
 
     def again(self, seconds: float = 0.0) -> None:
         """Put it back into the queue, to be sent in so many seconds."""

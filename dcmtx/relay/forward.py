@@ -129,7 +129,7 @@ class Forwarder:
             _, seconds = self.state.ill(answer.kind, answer.text)
             self._again(entry, answer, seconds)
             return
-        self.hold_one(entry, answer.text, status)
+        self.hold_one(entry, answer.text, status, said=answer.said)
 
     def broken(self, entry: Entry, answer: Answer) -> bool:
         """Note that an association ended while an entry was sent; return whether that is to be sent next again."""
@@ -157,11 +157,11 @@ class Forwarder:
                        reason=answer.text, retry_seconds=round(seconds, 1))  # fmt: skip
         entry.again(seconds)
 
-    def hold_one(self, entry: Entry, reason: str, status: str) -> None:
+    def hold_one(self, entry: Entry, reason: str, status: str, said: str = "") -> None:
         """Put an entry aside."""
         name = self.destination.name
         try:
-            entry.hold(reason)
+            entry.hold(reason, said)
         except OSError as error:
             entry.again(self.pace.most)
             self.log.write("not held", f"{name}: {entry.id} cannot be held: {error}", destination=name, id=entry.id,

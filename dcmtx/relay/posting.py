@@ -53,7 +53,10 @@ def answer_to_http(status: int, text: str = "") -> Answer:
     """
     for first, last, kind, name in STATUSES:
         if first <= status <= last:
-            return Answer(kind, status, f"HTTP status {status}, {name}{f' ({text})' if text else ''}", http=True)
+            # Of one that has moved it is the place, which is no secret.
+            where = f" ({text})" if text and status // 100 == 3 else ""
+            said = "" if where else text
+            return Answer(kind, status, f"HTTP status {status}, {name}{where}", http=True, said=said)
     return Answer(_FEW_TRIES, status, f"HTTP status {status}, which says nothing of the instance", http=True)
 
 

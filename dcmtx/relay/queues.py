@@ -25,13 +25,14 @@ _PAUSED = "paused"
 
 
 class Held(Record):
-    """An instance that is held: its id, why, and since when (seconds since 1970)."""
+    """An instance that is held: its id, why, and since when (seconds since 1970); what its destination said itself."""
 
     id: str
     reason: str
     since: float
     instance: str = ""
     size: int = 0
+    said: str = ""
 
 
 class Queue:
@@ -181,10 +182,10 @@ class Queue:
 
     # --- what is held
 
-    def hold(self, entry: Entry, reason: str) -> None:
+    def hold(self, entry: Entry, reason: str, said: str = "") -> None:
         """Put an entry aside with the reason, durably."""
         held = Held(
-            entry.id, reason, time.time(), instance=self._instance(entry), size=self._spool.size_of(entry.id)
+            entry.id, reason, time.time(), instance=self._instance(entry), size=self._spool.size_of(entry.id), said=said
         )  # fmt: skip
         # A full disk has no room for the reason, and must not keep the instance in the way of others.
         with contextlib.suppress(OSError):
@@ -210,14 +211,16 @@ class Queue:
     def _write_reason(self, held: Held) -> None:
         path = self._reason(held.id)
         with open(path + ".part", "w", encoding="utf-8") as file:
-            json.dump({"reason": held.reason, "since": held.since, "instance": held.instance}, file)
+            known = {"reason": held.reason, "since": held.since, "instance": held.instance, "said": held.said}
+            json.dump(known, file)
         os.replace(path + ".part", path)
 
     def _read_reason(self, identifier: str, size: int) -> Held:
         try:
             with open(self._reason(identifier), encoding="utf-8") as file:
-                said = json.load(file)
-            return Held(identifier, str(said["reason"]), float(said["since"]), instance=said["instance"], size=size)
+                known = json.load(file)
+            reason, since = str(known["reason"]), float(known["since"])
+            return Held(identifier, reason, since, instance=known["instance"], size=size, said=known["said"])
         except (OSError, ValueError, KeyError, TypeError):
             return Held(identifier, "the reason was lost", received_at(identifier), size=size)
 

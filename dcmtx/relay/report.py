@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from dcmtx.relay.answers import with_said
 from dcmtx.relay.view import word
 from dcmtx.syntax import BY_UID
 
@@ -50,7 +51,7 @@ def _destination(name: str, state: dict[str, Any]) -> Iterator[str]:
         yield f"  held: {len(state['held'])}"
     for each in state["held"]:
         since = _age(max(0.0, time.time() - each["since"]))
-        yield f"    {each['id']} {each['instance'] or '-'}, for {since}: {each['reason']}"
+        yield f"    {each['id']} {each['instance'] or '-'}, for {since}: {with_said(each['reason'], each['said'])}"
 
 
 def _counts(table: dict[str, int]) -> str:

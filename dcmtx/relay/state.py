@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 
 
 def snapshot(relay: Relay) -> dict[str, Any]:
-    """Return the state of a relay: numbers, UIDs and words, nothing of a patient; it can be written as JSON.
+    """Return the state of a relay: numbers, UIDs and words, which can be written as JSON.
 
     `destinations` has by name `kind`, `address`, `state` (up, down, held), `queue`, `bytes`, `oldest_seconds`, `held`
-    (a list of `id`, `instance`, `reason`, `since`), `delivered` by syntax, `refused` by status, `rate` (instances a
-    second over the last minute), `error` (why it is down) and `retry_seconds` (until it is tried again). `received`
-    counts by calling AE title, `declined` what was not accepted, by status. `strangers` are names of
+    (a list of `id`, `instance`, `reason`, `since`, `bytes` and `said`), `delivered` by syntax, `refused` by status,
+    `rate` (instances a second over the last minute), `error` (why it is down) and `retry_seconds` (until it is tried
+    again). `received` counts by calling AE title, `declined` what was not accepted, by status. `strangers` are names of
     destinations that the configuration does not have (any more), and for which instances wait in the spool.
+
+    Nothing is of a patient, but for `said`, perhaps: what the destination itself said of an instance.
     """
     counters = relay.counters
     return {
@@ -53,7 +55,14 @@ def _destination(relay: Relay, name: str) -> dict[str, Any]:
         "bytes": size,
         "oldest_seconds": max(0.0, time.time() - oldest) if oldest else 0.0,
         "held": [
-            {"id": held.id, "instance": held.instance, "reason": held.reason, "since": held.since, "bytes": held.size}
+            {
+                "id": held.id,
+                "instance": held.instance,
+                "reason": held.reason,
+                "since": held.since,
+                "bytes": held.size,
+                "said": held.said,
+            }
             for held in queue.held()
         ],
         "delivered": relay.counters.table("delivered", name),

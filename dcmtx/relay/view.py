@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from dcmtx.relay.answers import with_said
 from dcmtx.relay.config import Http, SpoolConfig
 from dcmtx.syntax import BY_UID
 
@@ -41,9 +42,11 @@ def view(
 
 def _destination(name: str, state: dict[str, Any], names: Names | None) -> dict[str, Any]:
     held = [dict(each) for each in state["held"][:MOST_HELD]]
-    if names is not None:
-        for each in held:
+    for each in held:
+        said = each.pop("said", "")
+        if names is not None:
             each["names"] = names(name, each["id"])
+            each["reason"] = with_said(each["reason"], said)
     reasons = Counter(each["reason"] for each in state["held"]).most_common(MOST_REASONS)
     return {**state, "state": word(state), "held": held, "held_count": len(state["held"]), "reasons": reasons}
 
