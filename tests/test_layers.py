@@ -28,6 +28,7 @@ ROOMS = [
     "place",
     "dataset",
     "pixel",
+    "device",
     "codec",
     "rules",
     "planning",
@@ -45,12 +46,13 @@ LIBRARIES = {
     "pydicom": {"transcoding", "rules", "wing"},
     "click": {"cli"},
     "rich": {"cli"},
-    "numpy": {"pixel", "codec", "transcoding"},
+    "numpy": {"pixel", "device", "codec", "transcoding"},
     "isal": {"codec", "place"},
     **{library: {"wing"} for library in ("pynetdicom", "prometheus_client", "httpx")},  # of the relay alone, see below
     "matplotlib": {"wing"},
     "pyarrow": {"place"},
     "zstandard": {"place"},
+    "obstore": {"place"},
     **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS", "ojph")},
 }
 # Modules of rooms with NumPy that do without it: the ones that every start needs.
@@ -252,9 +254,9 @@ FORBIDDEN_ATTRIBUTES = {
 
 @each_module
 def test_nothing_below_the_front_prints_exits_or_reads_the_environment(module):
-    # A process of a pool is its own master, as a server is: it answers signals and ends itself.
+    # A process of a pool or of a device is its own master, as a server is: it answers signals and ends itself.
     masters = {"signals", "relay.daemon"}
-    if module.room in {"cli", "pool"} or module.name in masters or module.name.startswith("serve"):
+    if module.room in {"cli", "pool", "device"} or module.name in masters or module.name.startswith("serve"):
         return
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):

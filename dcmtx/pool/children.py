@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dcmtx.pool import worker
+from dcmtx.signals import die_with_parent
 
 
 def may_fork() -> bool:
@@ -45,7 +46,7 @@ def _start_child() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    worker.die_with_parent()
+    die_with_parent()
     sink = sys.modules.get("dcmtx.place.temporary")
     if sink is not None:
         sink.release()
