@@ -100,8 +100,7 @@ class Relay:
     @property
     def address(self) -> str:
         """Where it listens."""
-        host, port = self._acceptor.address
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return joined(*self._acceptor.address[:2])
 
     @property
     def port(self) -> int:
@@ -131,7 +130,8 @@ class Relay:
         self._acceptor.start()
         self._front.start()
         waiting = sum(len(queue) for queue in self.spool.queues.values())
-        self.log.write("start", f"listens at {self.address}, {waiting} instances wait in {self.spool.path}",
+        page = "" if self.page is None else f"; its page is at http://{joined(*self.page)}"
+        self.log.write("start", f"listens at {self.address}, {waiting} instances wait in {self.spool.path}{page}",
                        pid=self.pid, address=self.address, port=self.port, spool=self.spool.path,
                        waiting=waiting, page=self.page)  # fmt: skip
         for name in self.spool.strangers():
@@ -195,3 +195,8 @@ class Relay:
             self.log.write("dropped", f"{destination}: {identifier} is dropped", destination=destination,
                            id=identifier)  # fmt: skip
         return count
+
+
+def joined(host: str, port: int) -> str:
+    """Return an address as it is written: IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
