@@ -160,6 +160,14 @@ def test_sigterm_finishes_the_message_that_has_begun_and_leaves_the_queue(tmp_pa
         assert relay.events("start")[-1]["waiting"] == 2
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_other_ending_signals_end_it_in_order_too(number):
+    with RelayProcess({"address": "NOBODY@127.0.0.1:1"}) as relay:
+        relay.process.send_signal(number)
+        assert relay.process.wait(PATIENCE) == 0
+        assert relay.events("end")
+
+
 def test_sigterm_waits_for_the_answer_to_what_is_being_sent():
     asked, answer = threading.Event(), threading.Event()
 

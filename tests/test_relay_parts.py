@@ -25,10 +25,11 @@ from dcmtx.relay.daemon import Relay
 from dcmtx.relay.dimse import Command, encode_command, p_data
 from dcmtx.relay.health import Health, Pace
 from dcmtx.relay.metrics import Counters, exposition
-from dcmtx.relay.negotiation import choices, offers
+from dcmtx.relay.negotiation import Wanted, choices, offers
 from dcmtx.relay.parcel import find_way
 from dcmtx.relay.reception import identity
 from dcmtx.relay.spool import Spool
+from dcmtx.relay.transcode import Transcoder
 from dcmtx.relay.wire import Ended, Wire
 
 EXPLICIT, IMPLICIT = dicom.EXPLICIT, dicom.IMPLICIT
@@ -659,3 +660,31 @@ def test_the_metrics_are_read_by_a_reader_of_prometheus():
     assert found[("dcmtx_relay_store_seconds_sum",)] == 0.5
     assert found["dcmtx_relay_send_seconds_count", "d"] == 1
     wait_until(lambda: counters.rate("received") == 0.05)
+
+
+# --- transcoding ---------------------------------------------------------------------------------------------------
+
+
+def test_if_no_process_can_be_started_whoever_waits_is_told_and_the_next_is_tried(tmp_path, monkeypatch):
+    source, target = tmp_path / "a.dcm", tmp_path / "b.dcm"
+    source.write_bytes(instance(1).encode())
+    transcoder = Transcoder(1, 60.0)
+    real, failures = transcoder._pool.step, [OutputError("there are too many processes"), ValueError("a bug")]
+
+    def step(timeout: float | None) -> bool:
+        if transcoder._waiting and failures:
+            raise failures.pop(0)
+        return real(timeout)
+
+    monkeypatch.setattr(transcoder._pool, "step", step)
+    transcoder.start()
+    try:
+        for said in ("there are too many processes", "a bug"):
+            came = transcoder.submit(str(source), str(target), [Wanted(JPEGLS)], None, 1.0).result(60)
+            assert isinstance(came, OutputError)
+            assert said in came.what
+        came = transcoder.submit(str(source), str(target), [Wanted(JPEG), Wanted(JPEGLS)], None, 1.0).result(60)
+        assert (came.syntax, dicom.walk(target.read_bytes()).syntax) == (JPEGLS, JPEGLS)
+    finally:
+        transcoder.stop()
+    assert transcoder.submit(str(source), str(target), [Wanted(JPEGLS)], None, 1.0).result(1).what == "the relay ends"

@@ -27,6 +27,7 @@ from dcmtx.relay.spool import Spool
 from dcmtx.relay.state import snapshot
 from dcmtx.relay.tls import client_context
 from dcmtx.relay.transcode import Transcoder
+from dcmtx.signals import ENDING
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -139,9 +140,10 @@ class Relay:
                            destination=name)  # fmt: skip
 
     def run(self) -> None:
-        """Receive and send until `end` is called or a signal ends it: SIGTERM, SIGINT."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._answer)
+        """Receive and send until `end` is called, or SIGTERM, SIGINT or SIGHUP ends it, if they are not ignored."""
+        for number in ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._answer)
         self.start()
         self._ended.wait()
         self.stop()

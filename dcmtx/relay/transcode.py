@@ -143,9 +143,10 @@ class Transcoder:
         while not self._stopping:
             try:
                 self._turn()
-            except DcmtxError as error:
+            except Exception as error:  # noqa: BLE001 - without this thread all would wait for ever
                 # No process can be started. Whoever waits tries again later.
-                self._fail_all(OutputError(f"nothing can be transcoded: {error.what}"))
+                what = error.what if isinstance(error, DcmtxError) else repr(error)
+                self._fail_all(OutputError(f"nothing can be transcoded: {what}"))
                 self._pool.stop()
                 time.sleep(1)
 
