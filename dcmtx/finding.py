@@ -110,6 +110,7 @@ CODES: dict[str, str] = {
     "N_UNDECLARED_LOSS": "the codestream is lossy, and the data set did not say so; it does now",
     # The conversion.
     "N_CHARSET": "elements whose VR is unknown were not converted to UTF-8",
+    "N_DEVICE": "the device that was asked for does not do all of it",
     "N_FALLBACK": "a target refused the file; it has another transfer syntax",
     "N_ICON": "no icon was made, of pixels that are not understood",
     "N_NO_PIXELS": "without pixels, it cannot have the target's transfer syntax",

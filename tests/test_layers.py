@@ -28,6 +28,7 @@ ROOMS = [
     "place",
     "dataset",
     "pixel",
+    "device",
     "codec",
     "rules",
     "planning",
@@ -45,11 +46,12 @@ LIBRARIES = {
     "pydicom": {"transcoding", "rules"},
     "click": {"cli"},
     "rich": {"cli"},
-    "numpy": {"pixel", "codec", "transcoding"},
+    "numpy": {"pixel", "device", "codec", "transcoding"},
     "isal": {"codec", "place"},
     "matplotlib": {"wing"},
     "pyarrow": {"place"},
     "zstandard": {"place"},
+    "obstore": {"place"},
     **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS", "ojph")},
 }
 # Modules of rooms with NumPy that do without it: the ones that every start needs.
@@ -246,8 +248,8 @@ FORBIDDEN_ATTRIBUTES = {
 
 @each_module
 def test_nothing_below_the_front_prints_exits_or_reads_the_environment(module):
-    # A process of a pool is its own master, as a server is: it answers signals and ends itself.
-    if module.room in {"cli", "pool"} or module.name == "signals" or module.name.startswith("serve"):
+    # A process of a pool or of a device is its own master, as a server is: it answers signals and ends itself.
+    if module.room in {"cli", "pool", "device"} or module.name == "signals" or module.name.startswith("serve"):
         return
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):

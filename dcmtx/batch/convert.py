@@ -15,8 +15,7 @@ from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID, S
 from dcmtx.errors import DcmtxError, UsageError
 from dcmtx.place.archive import Scratch, Unpacked, is_packed
 from dcmtx.place.atomic import Postponing
-from dcmtx.place.bytes import open_bytes
-from dcmtx.place.places import directory_of, is_same, open_reader
+from dcmtx.place.places import directory_of, is_remote, is_same, open_reader
 from dcmtx.place.temporary import remove_stale, sweep, temporary_name
 from dcmtx.planning.routes import Route
 from dcmtx.policy import Sync
@@ -118,6 +117,11 @@ def convert(
     stop = stop or Stop()
     with ExitStack() as stack:
         if executor is None:
+            if options.job.request.uses_device and not options.job.dry_run:
+                from dcmtx.device import client
+
+                # Workers come and go, and what has loaded the library of the device stays.
+                stack.enter_context(client.held())
             executor = stack.enter_context(local_pool(options))
         stop.wake = executor.wake
         try:
@@ -267,7 +271,7 @@ def _perform(task: Task, cores: Cores) -> Done:
             return Done(job.src, job.dst, skip=reason)
         if task.resume and _is_done(job):
             return Done(job.src, job.dst, skip=DONE_BEFORE, instances=_instances(job) if task.references else ())
-        if not job.dry_run:
+        if not job.dry_run and not is_remote(job.dst):
             _sweep_once(os.path.dirname(job.dst) or os.curdir)
         return Done(job.src, job.dst, run(job, cores))
     except DcmtxError as error:
@@ -299,7 +303,7 @@ def _is_done(job: Job) -> bool:
     written it, and after lossy coding it must record a loss.
     """
     try:
-        with closing(open_bytes(job.dst)) as file:
+        with closing(open_reader(job.dst)) as file:
             head = peek(file)
     except DcmtxError:
         return False
@@ -343,5 +347,7 @@ def _done(task: Task, result: Done | DcmtxError) -> Done:
 
 
 def _remove_temporary(task: Task) -> None:
+    if is_remote(task.job.dst):
+        return
     directory, name = os.path.split(os.path.realpath(task.job.dst))
     remove_stale(os.path.join(directory, temporary_name(name)))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dcmtx.pool import worker
+from dcmtx.signals import die_with_parent
 
 
 def may_fork() -> bool:
@@ -47,7 +48,7 @@ def _start_child() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    worker.die_with_parent()
+    die_with_parent()
     if os.getppid() != _parent:
         # It died before this one asked to be killed with it.
         os._exit(1)

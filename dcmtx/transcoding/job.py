@@ -30,6 +30,7 @@ from dcmtx.planning.request import (
     Way,
     assumed,
     check_backends,
+    check_device,
     check_policy,
     memory_size,
     parameters_for,
@@ -40,6 +41,7 @@ from dcmtx.policy import (
     MEMORY,
     OPTIONS,
     Charset,
+    Device,
     EncodingParameters,
     Icon,
     Lengths,
@@ -204,6 +206,7 @@ def job(
     sync: str | Sync = Sync.BATCH,
     decoder: str | None = None,
     encoder: str | None = None,
+    device: str | Device = Device.CPU,
     workers: int | None = None,
     memory: int | str | None = None,
     site: str | os.PathLike[str] | SitePolicy | None = None,
@@ -246,7 +249,8 @@ def job(
     )
     OPTIONS["workers"].checked(workers)
     assumed(assume)
-    check_backends(BackendChoice(decoder, encoder))
+    backend = BackendChoice(decoder, encoder, OPTIONS["device"].checked(device))
+    check_backends(backend)
     coding = EncodingParameters(
         lossy,
         quality,
@@ -262,19 +266,23 @@ def job(
         tile_parts=tile_parts,
         effort=effort,
     )
-    target = resolve(to, coding, consents=policy.photometric is not None)
+    on_device = backend.encodes_on_device
+    target = resolve(to, coding, consents=policy.photometric is not None, on_device=on_device)
     check_policy(target, policy)
     if src is None:
         raise UsageError("there is no src", advice="give a path, bytes or a binary file object")
     source, destination = path_of(src), path_of(dst)
     if destination is None and dst is src:
         raise UsageError("src and dst are one file object", advice="give another, or none for bytes")
+    request = Request(target, policy, backend, parameters=coding)
+    check_device(request)
     return Job(
         name_of(src) if source is None else source,
         name_of(dst) if destination is None else destination,
-        Request(target, policy, BackendChoice(decoder, encoder), parameters=coding),
+        request,
         fallbacks=tuple(
-            _resolve_fallback(name, coding) for name in ([fallback] if isinstance(fallback, str) else fallback)
+            _resolve_fallback(name, coding, on_device=on_device)
+            for name in ([fallback] if isinstance(fallback, str) else fallback)
         ),
         workers=workers or available_cores(),
         dry_run=dry_run,
@@ -295,11 +303,11 @@ def _object(dst: Any) -> Any:
     return InMemory()
 
 
-def _resolve_fallback(name: str, parameters: EncodingParameters) -> Target:
+def _resolve_fallback(name: str, parameters: EncodingParameters, *, on_device: bool) -> Target:
     """Return a fallback target: with consent to loss if it can lose, otherwise without."""
     for attempt in (parameters, EncodingParameters(lossy=parameters.lossy)):
         try:
-            return resolve(name, attempt)
+            return resolve(name, attempt, on_device=on_device)
         except UsageError:
             continue
     return resolve(name, EncodingParameters())
@@ -394,6 +402,7 @@ def transcode(
     sync: str | Sync = Sync.BATCH,
     decoder: str | None = None,
     encoder: str | None = None,
+    device: str | Device = Device.CPU,
     workers: int | None = None,
     memory: int | str | None = None,
     site: str | os.PathLike[str] | SitePolicy | None = None,
@@ -477,6 +486,7 @@ def transcode(
         sync=sync,
         decoder=decoder,
         encoder=encoder,
+        device=device,
         workers=workers,
         memory=memory,
         site=site,
@@ -526,7 +536,8 @@ def run_open(job: Job, file: Reader, cores: Cores, watch: Watch | None) -> Outco
             return outcome.replace(notes=notes + outcome.notes)
         except (RefusedError, UnsupportedError) as error:
             refused.append(f"refused as {request.target.label} ({error.reason})")
-        parameters = parameters_for(fallback, job.request.parameters)
+        on_device = job.request.backend.encodes_on_device
+        parameters = parameters_for(fallback, job.request.parameters, on_device=on_device)
         lost = sorted(option_name(name) for name in job.request.parameters.asked() - parameters.asked())
         without = f" without {', '.join(lost)}, which it does not have" if lost else ""
         notes += (Finding("N_FALLBACK", f"{refused[-1]}; fell back to {fallback.label}{without}", Severity.WARNING),)

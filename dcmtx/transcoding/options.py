@@ -9,6 +9,7 @@ from typing import TypedDict
 from dcmtx.planning.site import SitePolicy
 from dcmtx.policy import (
     Charset,
+    Device,
     Icon,
     Lengths,
     NoPixels,
@@ -71,6 +72,7 @@ class Options(TypedDict, total=False):
     sync: str | Sync
     decoder: str | None
     encoder: str | None
+    device: str | Device
     workers: int | None
     memory: int | str | None
     site: str | PathLike[str] | SitePolicy | None
