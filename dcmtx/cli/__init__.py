@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
     "audit": ("dcmtx.cli.audit:audit", "Prove a migrated archive from the report of its conversion."),
     "serve": ("dcmtx.cli.serve:serve", "Do the work of every dcmtx called, with codecs loaded."),
+    "relay": ("dcmtx.cli.relay:relay", "Receive instances, transcode them, and forward them."),
     "as": ("dcmtx.cli.peers:as_peer", "Take the words of gdcmconv, DCMTK and other converters."),
     "link": ("dcmtx.cli.peers:link", "Give dcmtx the names of other converters in a directory."),
     "completion": ("dcmtx.cli.completion:completion", "Print a script that has a shell complete what follows dcmtx."),

@@ -16,7 +16,7 @@ _dcmtx() {
     fi
     if ((COMP_CWORD > 1)); then
         case ${COMP_WORDS[1]} in
-            convert | info | compare | render | frames | index | rewrap | policy | syntaxes | audit | serve | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
+            convert | info | compare | render | frames | index | rewrap | policy | syntaxes | audit | serve | relay | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case $command:$before in
@@ -86,6 +86,15 @@ _dcmtx() {
         serve:--socket) _dcmtx_files "$word"; return ;;
         serve:-j|serve:--jobs) return ;;
         serve:--log-format) COMPREPLY=($(compgen -W "text json" -- "$word")); return ;;
+        relay:--listen) return ;;
+        relay:--aet) return ;;
+        relay:--to) return ;;
+        relay:--transcode) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
+        relay:--spool) _dcmtx_files "$word"; return ;;
+        relay:--http) return ;;
+        relay:-j|relay:--jobs) return ;;
+        relay:--log-format) COMPREPLY=($(compgen -W "text json" -- "$word")); return ;;
+        relay:--config) _dcmtx_files "$word"; return ;;
         hook:--to) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
         hook:--command) _dcmtx_files "$word"; return ;;
     esac
@@ -102,6 +111,7 @@ _dcmtx() {
             syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
             audit) COMPREPLY=($(compgen -W "--pixels --was -j --jobs --timeout --json --proof --resume --quiet -h --help" -- "$word")); ;;
             serve) COMPREPLY=($(compgen -W "--socket -j --jobs --log-format --status --json --unit --client-source -h --help" -- "$word")); ;;
+            relay) COMPREPLY=($(compgen -W "--listen --aet --to --transcode --spool --http --show-names -j --jobs --log-format --config --example --check --unit --json -h --help" -- "$word")); ;;
             as) COMPREPLY=($(compgen -W "--dcmtx-status -h --help" -- "$word")); ;;
             link) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
             completion) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
@@ -122,12 +132,13 @@ _dcmtx() {
         syntaxes) ;;
         audit) _dcmtx_files "$word"; ;;
         serve) ;;
+        relay) COMPREPLY=($(compgen -W "status hold retry drop" -- "$word")); ;;
         as) COMPREPLY=($(compgen -W "gdcmconv dcmconv dcmcjpeg dcmdjpeg dcmcjpls dcmdjpls dcmcrle dcmdrle dcm2dcm dicom-transcode" -- "$word")); ;;
         link) _dcmtx_files "$word"; ;;
         completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")); ;;
         hook) COMPREPLY=($(compgen -W "orthanc-python orthanc-lua orthanc-c" -- "$word")); ;;
     esac
-    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info compare render frames index rewrap policy syntaxes audit serve as link completion hook" -- "$word"))
+    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info compare render frames index rewrap policy syntaxes audit serve relay as link completion hook" -- "$word"))
 }
 
 complete -F _dcmtx dcmtx
