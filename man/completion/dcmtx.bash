@@ -63,6 +63,7 @@ _dcmtx() {
         convert:-i|convert:--input) _dcmtx_files "$word"; return ;;
         convert:-o|convert:--output) _dcmtx_files "$word"; return ;;
         convert:--report) _dcmtx_files "$word"; return ;;
+        convert:--progress) COMPREPLY=($(compgen -W "bar json" -- "$word")); return ;;
         compare:--by) COMPREPLY=($(compgen -W "path uid" -- "$word")); return ;;
         compare:--image) return ;;
         compare:--frame) return ;;
@@ -79,6 +80,7 @@ _dcmtx() {
         rewrap:--memory) return ;;
         rewrap:--timeout) return ;;
         rewrap:--report) _dcmtx_files "$word"; return ;;
+        rewrap:--progress) COMPREPLY=($(compgen -W "bar json" -- "$word")); return ;;
         audit:--was) return ;;
         audit:-j|audit:--jobs) return ;;
         audit:--timeout) return ;;
@@ -100,13 +102,13 @@ _dcmtx() {
     esac
     if [[ $word == -* ]]; then
         case $command in
-            convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k --like -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --uid --offset-table --fragment-size --overlays --icon --signatures --unused-bits --one-bit --word-order --apply-palette --photometric --planar --no-pixels --remove --lengths --charset --dataset-only --assume --ignore-errors --fallback -F --force --verify --no-verify --cross-check --decoder --encoder --device --sync -n --no-clobber -j --jobs --memory --resume --fail-fast --update-references --timeout --isolate --skip-lossy --only-native --keep-if-larger --policy --dry-run -i --input -o --output --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
+            convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k --like -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --uid --offset-table --fragment-size --overlays --icon --signatures --unused-bits --one-bit --word-order --apply-palette --photometric --planar --no-pixels --remove --lengths --charset --dataset-only --assume --ignore-errors --fallback -F --force --verify --no-verify --cross-check --decoder --encoder --device --sync -n --no-clobber -j --jobs --memory --resume --fail-fast --update-references --timeout --isolate --skip-lossy --only-native --keep-if-larger --policy --dry-run -i --input -o --output --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
             info) COMPREPLY=($(compgen -W "--decode --json --strict -h --help" -- "$word")); ;;
             compare) COMPREPLY=($(compgen -W "--by --json --values --image --frame -h --help" -- "$word")); ;;
             render) COMPREPLY=($(compgen -W "--frame --size --bits -h --help" -- "$word")); ;;
             frames) COMPREPLY=($(compgen -W "--frames --as -n --no-clobber --quiet -h --help" -- "$word")); ;;
             index) COMPREPLY=($(compgen -W "--compact -h --help" -- "$word")); ;;
-            rewrap) COMPREPLY=($(compgen -W "--relabel --offset-table --fragment-size --icon -n --no-clobber -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
+            rewrap) COMPREPLY=($(compgen -W "--relabel --offset-table --fragment-size --icon -n --no-clobber -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
             policy) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
             syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
             audit) COMPREPLY=($(compgen -W "--pixels --was -j --jobs --timeout --json --proof --resume --quiet -h --help" -- "$word")); ;;

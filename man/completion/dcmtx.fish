@@ -87,6 +87,7 @@ complete -c dcmtx -n 'not __fish_seen_subcommand_from info compare render frames
 complete -c dcmtx -n 'not __fish_seen_subcommand_from info compare render frames index rewrap policy syntaxes audit serve relay as link completion hook' -l json -d 'One JSON object per file on standard output.'
 complete -c dcmtx -n 'not __fish_seen_subcommand_from info compare render frames index rewrap policy syntaxes audit serve relay as link completion hook' -l report -r -F -d 'One JSON object per file in FILE, each line complete when it is written; with --resume, behind those that are there. A FILE whose name ends in .parquet becomes Parquet at the end.'
 complete -c dcmtx -n 'not __fish_seen_subcommand_from info compare render frames index rewrap policy syntaxes audit serve relay as link completion hook' -l quiet -d 'No notes, no progress, no summary; only errors.'
+complete -c dcmtx -n 'not __fish_seen_subcommand_from info compare render frames index rewrap policy syntaxes audit serve relay as link completion hook' -l progress -x -a 'bar json' -d 'What tells of a long run: a bar, if standard error is a terminal, or lines of JSON there, also with --quiet.'
 complete -c dcmtx -n 'not __fish_seen_subcommand_from info compare render frames index rewrap policy syntaxes audit serve relay as link completion hook' -s v -l verbose -d 'Say what was done with each file.'
 complete -c dcmtx -n 'not __fish_seen_subcommand_from info compare render frames index rewrap policy syntaxes audit serve relay as link completion hook' -s h -l help -d 'Show this message and exit.'
 complete -c dcmtx -n '__fish_seen_subcommand_from info' -l decode -d 'Decode every frame: its least and greatest value and its SHA-256.'
@@ -125,6 +126,7 @@ complete -c dcmtx -n '__fish_seen_subcommand_from rewrap' -l isolate -d 'Convert
 complete -c dcmtx -n '__fish_seen_subcommand_from rewrap' -l json -d 'One JSON object per file on standard output.'
 complete -c dcmtx -n '__fish_seen_subcommand_from rewrap' -l report -r -F -d 'One JSON object per file in FILE, each line complete when it is written; with --resume, behind those that are there. A FILE whose name ends in .parquet becomes Parquet at the end.'
 complete -c dcmtx -n '__fish_seen_subcommand_from rewrap' -l quiet -d 'No notes, no progress, no summary; only errors.'
+complete -c dcmtx -n '__fish_seen_subcommand_from rewrap' -l progress -x -a 'bar json' -d 'What tells of a long run: a bar, if standard error is a terminal, or lines of JSON there, also with --quiet.'
 complete -c dcmtx -n '__fish_seen_subcommand_from rewrap' -s v -l verbose -d 'Say what was done with each file.'
 complete -c dcmtx -n '__fish_seen_subcommand_from rewrap' -s h -l help -d 'Show this message and exit.'
 complete -c dcmtx -n '__fish_seen_subcommand_from policy' -f
