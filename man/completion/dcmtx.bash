@@ -16,7 +16,7 @@ _dcmtx() {
     fi
     if ((COMP_CWORD > 1)); then
         case ${COMP_WORDS[1]} in
-            convert | info | compare | render | frames | index | rewrap | policy | syntaxes | audit | serve | relay | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
+            convert | info | compare | render | frames | index | advise | rewrap | policy | syntaxes | audit | serve | relay | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case $command:$before in
@@ -72,6 +72,10 @@ _dcmtx() {
         render:--bits) COMPREPLY=($(compgen -W "8 16" -- "$word")); return ;;
         frames:--frames) return ;;
         frames:--as) COMPREPLY=($(compgen -W "codestream png tiff npy" -- "$word")); return ;;
+        advise:--files) return ;;
+        advise:--frames) return ;;
+        advise:--targets) return ;;
+        advise:--plot) _dcmtx_files "$word"; return ;;
         rewrap:--relabel) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
         rewrap:--offset-table) COMPREPLY=($(compgen -W "auto basic extended empty" -- "$word")); return ;;
         rewrap:--fragment-size) return ;;
@@ -108,6 +112,7 @@ _dcmtx() {
             render) COMPREPLY=($(compgen -W "--frame --size --bits -h --help" -- "$word")); ;;
             frames) COMPREPLY=($(compgen -W "--frames --as -n --no-clobber --quiet -h --help" -- "$word")); ;;
             index) COMPREPLY=($(compgen -W "--compact -h --help" -- "$word")); ;;
+            advise) COMPREPLY=($(compgen -W "--files --frames --targets --json --plot --quiet -h --help" -- "$word")); ;;
             rewrap) COMPREPLY=($(compgen -W "--relabel --offset-table --fragment-size --icon -n --no-clobber -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
             policy) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
             syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
@@ -129,6 +134,7 @@ _dcmtx() {
         render) _dcmtx_files "$word"; ;;
         frames) _dcmtx_files "$word"; ;;
         index) _dcmtx_files "$word"; ;;
+        advise) _dcmtx_files "$word"; ;;
         rewrap) _dcmtx_files "$word"; ;;
         policy) ;;
         syntaxes) ;;
@@ -140,7 +146,7 @@ _dcmtx() {
         completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")); ;;
         hook) COMPREPLY=($(compgen -W "orthanc-python orthanc-lua orthanc-c" -- "$word")); ;;
     esac
-    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info compare render frames index rewrap policy syntaxes audit serve relay as link completion hook" -- "$word"))
+    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info compare render frames index advise rewrap policy syntaxes audit serve relay as link completion hook" -- "$word"))
 }
 
 complete -F _dcmtx dcmtx
