@@ -33,6 +33,7 @@ tests/test_layers.py walks all imports.
     serve/        the resident server and its client; a wing
     inspect/      looks at files, compares them, shows them; changes nothing; a wing
     peers/        the words of other converters, as tables; a wing
+    series/       many instances into one, one into many, and a part of one; a wing
     cli/          one file per command; alone in knowing click and rich
 
 The way of one file: arguments become a Job; its source is opened; header and request become a Plan, which may refuse;

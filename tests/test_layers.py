@@ -37,7 +37,7 @@ ROOMS = [
     "cli",
 ]
 GROUND = {"_version", "errors", "record", "syntax", "policy", "finding", "signals"}
-WINGS = {"batch", "inspect", "serve", "peers"}
+WINGS = {"batch", "inspect", "serve", "peers", "series"}
 
 # Libraries, and the rooms that may import them. What is in none of these sets is the standard library or forbidden.
 LIBRARIES = {
