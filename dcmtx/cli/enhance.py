@@ -65,8 +65,8 @@ def enhance(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     dcmtx enhance study enhanced --group series
     dcmtx enhance fmri volumes --group time --to htj2k
     """
-    from dcmtx.series.enhance import Choices, Graphics, GroupBy
     from dcmtx.series.enhance import enhance as make_instances
+    from dcmtx.series.grouping import Choices, Graphics, GroupBy
 
     group = options.pop("group")
     choices = Choices(

@@ -233,6 +233,6 @@ def number(get: Get) -> int:
     return int(found[0]) if found else 0
 
 
-def padding_signed(get: Get) -> bool:
+def is_signed(get: Get) -> bool:
     """Tell whether pixels are signed."""
     return whole(get(legacy.SIGN)) == 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from dcmtx.record import Record
@@ -127,11 +128,11 @@ def _are_numbered(planes: Sequence[Plane], stacks: list[int], places: list[int],
         ends[time] = (count + 1, min(first, number), max(last, number))
     volumes = [ends[time] for time in sorted(ends)]
     complete = {count for count, _, _ in volumes} == {len(set(zip(stacks, places, strict=True)))}
-    return complete and all(before[2] < after[1] for before, after in zip(volumes, volumes[1:], strict=False))
+    return complete and all(before[2] < after[1] for before, after in pairwise(volumes))
 
 
 def _ranked(members: list[int], along: dict[int, float], places: list[int]) -> list[float]:
-    """Number the places of a stack, and return where each is."""
+    """Set the numbers of the places of a stack, and return where each is."""
     levels: list[float] = []
     for index in sorted(members, key=lambda index: along[index]):
         if not levels or along[index] - levels[-1] > _SAME_PLACE:
@@ -141,7 +142,7 @@ def _ranked(members: list[int], along: dict[int, float], places: list[int]) -> l
 
 
 def _timed(planes: Sequence[Plane], members: list[int], places: list[int], times: list[int]) -> dict[int, int]:
-    """Number those that share a place, in time, and return how many there are of each place."""
+    """Set the numbers of those that share a place, in time, and return how many there are of each place."""
     counts: dict[int, int] = {}
     for index in sorted(members, key=lambda index: (planes[index].moment, planes[index].number)):
         counts[places[index]] = times[index] = counts.get(places[index], 0) + 1
@@ -152,7 +153,7 @@ def _regularity(
     planes: Sequence[Plane], members: list[int], places: list[int], *, levels: list[float], axis: Vector
 ) -> tuple[float | None, bool, bool]:
     """Return the spacing of a regular stack, whether it is only sheared, and whether its gaps are uneven."""
-    gaps = [after - before for before, after in zip(levels, levels[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(levels)]
     if not gaps:
         return None, False, False
     if max(gaps) - min(gaps) > _REGULAR * max(gaps):

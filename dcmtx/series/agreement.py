@@ -100,8 +100,9 @@ def check_contents(gathered: Gathered, *, keep_overlays: bool) -> list[Finding]:
     if embedded or not keep_overlays:
         raise RefusedError(
             "it has overlays, curves or annotations, which enhanced images do not have",
-            advice="use `dcmtx convert --overlays extract` first" if embedded else "--overlays keep leaves them "
-            "as unassigned attributes",
+            advice="use `dcmtx convert --overlays extract` first"
+            if embedded
+            else "--overlays keep leaves them as unassigned attributes",
             code="E_OVERLAY",
             path=path,
         )
@@ -111,7 +112,7 @@ def check_contents(gathered: Gathered, *, keep_overlays: bool) -> list[Finding]:
 
 def _is_graphic(tag: int) -> bool:
     group = tag >> 16
-    return (group in _OVERLAYS or group in _CURVES) and group % 2 == 0 or tag == _ANNOTATION
+    return ((group in _OVERLAYS or group in _CURVES) and group % 2 == 0) or tag == _ANNOTATION
 
 
 def _first_with(gathered: Gathered, tags: Iterable[int]) -> str:

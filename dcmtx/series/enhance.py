@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import filecmp
 import os
 import time
 from collections.abc import Iterator, Sequence
-from enum import Enum
 from typing import Any
 
-from dcmtx.dataset.compose import numbers, text
+from dcmtx.dataset.compose import text
 from dcmtx.dataset.edit import Reserve, Set
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.meta import FileMeta
@@ -20,15 +18,17 @@ from dcmtx.pixel.format import PixelFormat
 from dcmtx.place.places import check_free, directory_of
 from dcmtx.planning.request import Request, Target, Way
 from dcmtx.planning.ways import planner
-from dcmtx.record import Record
 from dcmtx.rules import image, legacy
-from dcmtx.rules.geometry import Arrangement, Plane, arrange, stacks_of
+from dcmtx.rules.geometry import Arrangement, Plane, arrange
 from dcmtx.series.agreement import check_agreement, check_contents, check_pixels, kind_of
-from dcmtx.series.building import Builder, Facts, Homes, derived_uid, plane_of
+from dcmtx.series.building import Builder
 from dcmtx.series.digests import digest
 from dcmtx.series.finding import found_in
-from dcmtx.series.gathering import Gathered, Source, close, described, elements_of, instance_of, open_at
+from dcmtx.series.gathering import Gathered, Source, close, described, elements_of, open_at
+from dcmtx.series.grouping import Choices, Graphics, Task, grouped, homes, series_uid, tasks
+from dcmtx.series.looking import Facts, Homes, plane_of
 from dcmtx.series.pixels import SeriesFrames
+from dcmtx.series.references import derived_uid
 from dcmtx.series.writing import SeriesWriter
 from dcmtx.syntax import BY_UID, EXPLICIT, EXPLICIT_LITTLE, Kind, Syntax
 from dcmtx.transcoding.job import Job, Outcome, Status, Watch, sink_of
@@ -37,42 +37,6 @@ from dcmtx.transcoding.source import DataSet
 
 _LONGEST = 0xFFFFFFFE
 _NEEDLESS = Finding("N_LOSSLESS", "coded without loss, so no loss is told of: loss saves no bytes")
-
-
-class GroupBy(Enum):
-    """What an instance is made of each of."""
-
-    SERIES = "series"
-    ORIENTATION = "orientation"
-    TIME = "time"
-    ECHO = "echo"
-    TYPE = "type"
-
-
-class Graphics(Enum):
-    """What to do with overlays, which enhanced images do not have."""
-
-    REFUSE = "refuse"
-    KEEP = "keep"
-
-
-class Choices(Record):
-    """What may be asked of an enhanced instance, beside what a conversion is asked."""
-
-    group: GroupBy | None = None
-    mixed: bool = False
-    study: tuple[str, ...] = ()
-    overlays: Graphics = Graphics.REFUSE
-    max_frames: int | None = None
-
-
-class Task(Record):
-    """One instance to make: its sources, and where it goes. `target` is None where the sources say the syntax."""
-
-    paths: tuple[str, ...]
-    dst: str
-    series: str = ""
-    number: int = 1
 
 
 def enhance(
@@ -84,126 +48,21 @@ def enhance(
     """
     paths = found_in(sources)
     if choices.group is None and choices.max_frames is None:
-        homes = _homes(choices.study)
-        yield _make(Task(tuple(paths), dst), job, choices, target=target, homes=homes, watch=watch)
+        known = homes(choices.study)
+        yield _make(Task(tuple(paths), dst), job, choices, target=target, homes=known, watch=watch)
         return
     if os.path.exists(dst) and not os.path.isdir(dst):
         raise UsageError(f"{dst} is a file, and several instances go into a directory")
-    homes = _homes(choices.study)
+    known = homes(choices.study)
     errors: list[DcmtxError] = []
-    for group in _grouped(paths, choices.group, errors):
+    for group in grouped(paths, choices.group, errors):
         try:
-            tasks = _tasks(group, dst, choices)
-            for task in tasks:
-                yield _make(task, job, choices, target=target, homes=homes, watch=watch)
+            for task in tasks(group, dst, choices):
+                yield _make(task, job, choices, target=target, homes=known, watch=watch)
         except DcmtxError as error:
             error.path = error.path or group[0]
             yield error
     yield from errors
-
-
-# --- groups ------------------------------------------------------------------------------------------------------
-
-
-def _grouped(paths: Sequence[str], by: GroupBy | None, errors: list[DcmtxError]) -> list[list[str]]:
-    """Return the sources of each instance: those that agree in all that they must, and in what is asked for."""
-    keys: dict[tuple[Any, ...], list[str]] = {}
-    orientations: dict[tuple[Any, ...], list[tuple[tuple[float, ...], str]]] = {}
-    for path in paths:
-        try:
-            header = _header(path)
-        except DcmtxError as error:
-            errors.append(error)
-            continue
-        key: tuple[Any, ...] = tuple(header.get(tag, b"") for tag in legacy.AGREE)
-        if by is None:
-            keys.setdefault((), []).append(path)
-            continue
-        key += (_criterion(header, by),)
-        if by is GroupBy.ORIENTATION:
-            orientations.setdefault(key, []).append((numbers(header.get(legacy.ORIENTATION)), path))
-            continue
-        keys.setdefault(key, []).append(path)
-    for key, members in orientations.items():
-        whole = [member for member in members if len(member[0]) == 6]
-        for number, (_, path) in zip(stacks_of([each for each, _ in whole]), whole, strict=True):
-            keys.setdefault((*key, number), []).append(path)
-        for _, path in (member for member in members if len(member[0]) != 6):
-            keys.setdefault((*key, 0), []).append(path)
-    groups = list(keys.values())
-    return [part for group in groups for part in _by_time(group)] if by is GroupBy.TIME else groups
-
-
-def _criterion(header: dict[int, bytes], by: GroupBy) -> Any:
-    tags = {
-        GroupBy.SERIES: legacy.SERIES,
-        GroupBy.TIME: legacy.SERIES,
-        GroupBy.ORIENTATION: legacy.SERIES,
-        GroupBy.ECHO: legacy.ECHO_TIME,
-        GroupBy.TYPE: legacy.IMAGE_TYPE,
-    }
-    return header.get(tags[by], b""), header.get(legacy.SERIES, b"")
-
-
-def _by_time(group: list[str]) -> list[list[str]]:
-    planes = []
-    try:
-        for path in group:
-            planes.append(plane_of(_header(path), path))
-    except DcmtxError:
-        # It is refused when it is its turn.
-        return [group]
-    times = arrange(planes).times
-    return [
-        [path for path, time_rank in zip(group, times, strict=True) if time_rank == rank]
-        for rank in range(1, max(times) + 1)
-    ]
-
-
-def _header(path: str) -> dict[int, bytes]:
-    opened = open_at(path)
-    try:
-        return elements_of(opened)
-    except DcmtxError as error:
-        error.path = error.path or path
-        raise
-    finally:
-        close(opened)
-
-
-def _tasks(group: list[str], dst: str, choices: Choices) -> Iterator[Task]:
-    """Yield the instances of a group: several of one new series, where frames are limited."""
-    if choices.max_frames is None or len(group) <= choices.max_frames:
-        yield Task(tuple(group), dst, number=0)
-        return
-    headers = [(path, _header(path)) for path in group]
-    planes = [plane_of(header, path) for path, header in headers]
-    series = _series_uid([instance_of(header) for _, header in headers])
-    order = arrange(planes).order
-    most = choices.max_frames
-    for number, start in enumerate(range(0, len(order), most), 1):
-        paths = tuple(group[index] for index in order[start : start + most])
-        yield Task(paths, dst, series=series, number=-number)
-
-
-def _series_uid(instances: Sequence[str]) -> str:
-    return derived_uid("series", *sorted(instances))
-
-
-def _homes(folders: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-    """Return the study, the series and the class of every instance in these directories, by SOP Instance UID."""
-    homes: dict[str, tuple[str, str, str]] = {}
-    for path in found_in(folders) if folders else []:
-        with contextlib.suppress(DcmtxError):
-            opened = open_at(path)
-            try:
-                header = opened.dataset.header
-                homes[header.text(legacy.SOP_INSTANCE)] = (
-                    header.text(legacy.STUDY), header.text(legacy.SERIES), header.text(legacy.SOP_CLASS),
-                )  # fmt: skip
-            finally:
-                close(opened)
-    return homes
 
 
 # --- one instance --------------------------------------------------------------------------------------------------
@@ -276,31 +135,32 @@ class _Instance:
         arrangement = _arranged(gathered, choices)
         instances = [source.instance for source in gathered.sources]
         instance = derived_uid("instance", *sorted(instances))
-        homes = {**homes, **self._own_homes(gathered)}
+        homes = {**homes, **self._ownhomes(gathered)}
         self._facts = Facts(
             kind,
             stored,
             arrangement,
             instance=instance,
-            series=task.series or _series_uid(instances),
+            series=task.series or series_uid(instances),
             homes=homes,
             created=time.strftime("%Y%m%d%H%M%S", time.localtime(job.request.policy.created or time.time())),
             number=abs(task.number) or 1,
         )
         self._gathered = gathered
+        into = task.number <= 0 or os.path.isdir(task.dst)
         self._job = job.replace(
-            src=gathered.sources[0].path if len(task.paths) == 1 else os.path.dirname(task.paths[0]) or task.paths[0],
-            dst=task.dst if task.number > 0 and not os.path.isdir(task.dst) else os.path.join(task.dst, f"{instance}.dcm"),
-            parents=True if task.number <= 0 else job.parents,
+            src=task.paths[0] if len(task.paths) == 1 else os.path.dirname(task.paths[0]) or task.paths[0],
+            dst=os.path.join(task.dst, f"{instance}.dcm") if into else task.dst,
+            parents=into or job.parents,
         )
         builder = Builder(gathered, self._facts)
-        self._order = builder.sources
+        self._order = arrangement.order
         self._reader = builder.write(None)
         self._notes = [*notes, *_told(arrangement), *builder.notes]
         self._digests = [bytes(legacy.DIGEST_BYTES)] * len(self._order)
 
     @staticmethod
-    def _own_homes(gathered: Gathered) -> dict[str, tuple[str, str, str]]:
+    def _ownhomes(gathered: Gathered) -> dict[str, tuple[str, str, str]]:
         shared = gathered.shared
         study, kind = text(shared.get(legacy.STUDY)), text(shared.get(legacy.SOP_CLASS))
         common = text(shared.get(legacy.SERIES))
@@ -319,7 +179,9 @@ class _Instance:
         request = self._job.request
         if target is None:
             target = Target(syntax.label, (syntax,))
-        coded = syntax if syntax.encapsulated and target.syntaxes[0] is syntax and not request.parameters.asked() else None
+        coded = (
+            syntax if syntax.encapsulated and target.syntaxes[0] is syntax and not request.parameters.asked() else None
+        )
         if coded is not None and (any(source.raised for source in self._gathered.sources) or request.policy.force):
             coded = None
         request = request.replace(target=target, way=Way.CONVERT if coded is None else Way.REWRAP)
@@ -411,7 +273,7 @@ class _Instance:
         )
 
     def _seen(self, number: int, cells: bytes) -> None:
-        """Take the digest of a source, and look whether its unused bits are what they must be when Bits Stored rises."""
+        """Take the digest of a source; its unused bits must be zeros or copies of the sign when Bits Stored rises."""
         source = self._gathered.sources[self._order[number]]
         header = self._gathered.header(self._order[number])
         if source.raised:
@@ -459,9 +321,7 @@ def _told(arrangement: Arrangement) -> list[Finding]:
     """Return notes on what readers will make of the geometry."""
     notes = []
     if arrangement.gaps:
-        notes.append(
-            Finding("N_GAPS", "the planes are not evenly spaced, so no volume is told of", Severity.WARNING)
-        )
+        notes.append(Finding("N_GAPS", "the planes are not evenly spaced, so no volume is told of", Severity.WARNING))
     if arrangement.sheared:
         notes.append(Finding("N_SHEARED", "the gantry was tilted, so the planes are no volume", Severity.WARNING))
     if arrangement.temporal:

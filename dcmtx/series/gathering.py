@@ -9,20 +9,23 @@ import struct
 from collections.abc import Iterator, Sequence
 
 from dcmtx.dataset.compose import text
-from dcmtx.dataset.edit import Span
-from dcmtx.dataset.element import PIXEL_DATA, TRAILING_PADDING, Element
+from dcmtx.dataset.edit import Edit, Span, Within
+from dcmtx.dataset.element import PIXEL_DATA, TRAILING_PADDING, Element, tag_bytes
 from dcmtx.errors import DcmtxError, InputError, RefusedError
 from dcmtx.place.bytes import FileBytes, Spool
 from dcmtx.place.places import open_reader
+from dcmtx.planning.inside import InnerChange, RecodeIcons, held, may_hold_items
 from dcmtx.record import Record
 from dcmtx.rules import legacy
-from dcmtx.syntax import BIG_ENDIAN, EXPLICIT_LITTLE, Syntax
+from dcmtx.syntax import BIG_ENDIAN, EXPLICIT, EXPLICIT_LITTLE, Syntax
 from dcmtx.transcoding.elements import edited
 from dcmtx.transcoding.source import Opened, open_source
 
 _ENTRY = struct.Struct("<II")
 _ABSENT = 0xFFFFFFFF
 _PRIVATE = 0x00010000
+# A group length inside a sequence: element 0000, VR UL, length 4; and the tag of pixels there.
+_GROUP_LENGTH, _PIXELS = b"\x00\x00UL\x04\x00", tag_bytes(PIXEL_DATA, EXPLICIT_LITTLE)
 
 
 class Source(Record):
@@ -65,8 +68,10 @@ def close(opened: Opened) -> None:
     opened.dataset.reader.close()
 
 
-def elements_of(opened: Opened) -> dict[int, bytes]:
+def elements_of(opened: Opened, *, without: int | None = None) -> dict[int, bytes]:
     """Return the elements of a data set in Explicit VR Little Endian, without pixels, group lengths and padding.
+
+    The element `without` is left out.
 
     Raises InputError where an element stands twice: there is one in what is made of it.
     """
@@ -75,7 +80,7 @@ def elements_of(opened: Opened) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     for element in (*header.elements, *header.tail):
         tag = element.tag
-        if tag & 0xFFFF == 0 or tag == TRAILING_PADDING:
+        if tag & 0xFFFF == 0 or tag in (TRAILING_PADDING, without):
             continue
         if tag in found:
             raise InputError(
@@ -89,11 +94,24 @@ def elements_of(opened: Opened) -> dict[int, bytes]:
 
 
 def _encoded(opened: Opened, element: Element) -> bytes:
+    """Return an element in Explicit VR Little Endian: without group lengths inside, and with native icons."""
     dataset = opened.dataset
-    if dataset.encoding == EXPLICIT_LITTLE:
+    same = dataset.encoding == EXPLICIT_LITTLE
+    if same and not may_hold_items(dataset, element):
         return dataset.reader.pread(element.end - element.start, element.start)
-    pieces = []
-    for piece in edited(dataset, [element], {}, EXPLICIT_LITTLE):
+    changes: tuple[InnerChange, ...] = ()
+    if may_hold_items(dataset, element):
+        patterns = [_GROUP_LENGTH] if same else []
+        if dataset.syntax.encapsulated:
+            patterns.append(_PIXELS)
+        there = held(dataset, element, patterns)
+        if same and not there:
+            return dataset.reader.pread(element.end - element.start, element.start)
+        if _PIXELS in there:
+            changes = (RecodeIcons(dataset.syntax, EXPLICIT),)
+    pieces: list[bytes] = []
+    edit: dict[int, Edit] = {element.tag: Within(element.tag, changes)} if same or changes else {}
+    for piece in edited(dataset, [element], edit, EXPLICIT_LITTLE):
         if isinstance(piece, Span):
             pieces.extend(dataset.pieces(piece))
         else:
@@ -108,7 +126,7 @@ def pixel_vr(opened: Opened) -> bytes:
     allocated = opened.frames.format.allocated if opened.frames.format is not None else 16
     if pixel is not None and not opened.frames.encapsulated and pixel.vr in (b"OB", b"OW"):
         return pixel.vr
-    return b"OW" if allocated > 8 or (pixel is not None and pixel.vr not in (b"OB",)) else b"OB"
+    return b"OW" if allocated > 8 or (pixel is not None and pixel.vr != b"OB") else b"OB"
 
 
 class Gathered:

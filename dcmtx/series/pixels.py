@@ -20,7 +20,6 @@ from dcmtx.syntax import EXPLICIT, Syntax
 from dcmtx.transcoding.decode import decoder_of
 from dcmtx.transcoding.frames import shrunk
 
-
 # Called with the number of a frame and its native cells, whenever they are read: from several threads.
 Seen = Callable[[int, bytes], None]
 
@@ -181,4 +180,3 @@ def _read(source: Source, length: int) -> bytes:
     if len(data) < length:
         raise shrunk()
     return data
-

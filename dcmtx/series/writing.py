@@ -97,4 +97,3 @@ class SeriesWriter(Writer):
     def fill(self, key: str, values: Sequence[bytes]) -> None:
         """Fill the place that the plan reserves under this key."""
         self._fill(key, b"".join(values), b"\0")
-
