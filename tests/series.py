@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import dicom
@@ -131,40 +132,39 @@ _NEVER_SHARED = {
 def faults(path: Path) -> list[str]:
     """Return what is wrong with a Legacy Converted Enhanced instance, of what dciodvfy does not see."""
     data = pydicom.dcmread(path)
-    frame_type, mandatory = _WANTED[data.SOPClassUID]
     shared, frames = data.SharedFunctionalGroupsSequence[0], data.PerFrameFunctionalGroupsSequence
-    found = []
-    if len(frames) != data.NumberOfFrames:
-        found.append("as many items as frames")
-    for group in [*_ALWAYS, frame_type, *(_VALUES if mandatory else [])]:
-        in_shared, counts = group in shared, sum(group in frame for frame in frames)
-        if (in_shared and counts) or (not in_shared and counts != len(frames)):
-            found.append(f"{group}: shared {in_shared}, in {counts} frames")
-        if in_shared and group in _NEVER_SHARED:
-            found.append(f"{group} is shared")
-    codes = [item.PurposeOfReferenceCodeSequence[0].CodeValue for item in data.ContributingEquipmentSequence]
-    if "109106" not in codes:
-        found.append(f"Contributing Equipment has {codes}")
-    if any(keyword in data for keyword in ("ConcatenationUID", "InConcatenationNumber", "FrameIncrementPointer")):
-        found.append("it is a concatenation, or has a pointer")
-    if any(0x6000 <= element.tag.group <= 0x60FF for element in data):
-        found.append("it has overlays")
     indices = [tuple(_list(frame.FrameContentSequence[0].DimensionIndexValues)) for frame in frames]
-    if len(set(indices)) < len(indices) or indices != sorted(indices):
-        found.append("indices are not unique, or frames not in their order")
-    for place in range(len(indices[0])):
-        if sorted({one[place] for one in indices}) != list(range(1, len({one[place] for one in indices}) + 1)):
-            found.append(f"index {place} does not count from 1")
-    if data.VolumetricProperties not in ("VOLUME", "SAMPLED", "DISTORTED", "MIXED"):
-        found.append("Volumetric Properties")
-    if data.BurnedInAnnotation != "NO" or data.PresentationLUTShape != "IDENTITY":
-        found.append("Burned In Annotation or Presentation LUT Shape")
+    ranks = [sorted({one[place] for one in indices}) for place in range(len(indices[0]))]
     sources = [frame.ConversionSourceAttributesSequence[0].ReferencedSOPInstanceUID for frame in frames]
     cited = {item.ReferencedSOPInstanceUID for series in data.ReferencedSeriesSequence
              for item in series.ReferencedInstanceSequence}  # fmt: skip
-    if set(sources) != cited or len(set(sources)) != len(sources):
-        found.append("sources and Common Instance Reference differ")
-    return found + _misplaced_spacing(data, shared, frames)
+    codes = [item.PurposeOfReferenceCodeSequence[0].CodeValue for item in data.ContributingEquipmentSequence]
+    several = {"ConcatenationUID", "InConcatenationNumber", "FrameIncrementPointer"}
+    checks = {
+        "as many items as frames": len(frames) == data.NumberOfFrames,
+        "109106 in Contributing Equipment": "109106" in codes,
+        "no concatenation and no pointer": not several & set(data.dir()),
+        "no overlays": not any(0x6000 <= element.tag.group <= 0x60FF for element in data),
+        "unique indices in order": len(set(indices)) == len(indices) and indices == sorted(indices),
+        "indices from 1": all(rank == list(range(1, len(rank) + 1)) for rank in ranks),
+        "Volumetric Properties": data.VolumetricProperties in ("VOLUME", "SAMPLED", "DISTORTED", "MIXED"),
+        "Burned In Annotation": data.BurnedInAnnotation == "NO",
+        "Presentation LUT Shape": data.PresentationLUTShape == "IDENTITY",
+        "each source once": len(set(sources)) == len(sources) and set(sources) == cited,
+    }
+    wrong = [name for name, right in checks.items() if not right]
+    return wrong + _misplaced_groups(data, shared, frames) + _misplaced_spacing(data, shared, frames)
+
+
+def _misplaced_groups(data, shared, frames) -> list[str]:
+    """Return the groups that are absent, in both places, or shared where they must not be."""
+    frame_type, mandatory = _WANTED[data.SOPClassUID]
+    found = []
+    for group in [*_ALWAYS, frame_type, *(_VALUES if mandatory else [])]:
+        in_shared, count = group in shared, sum(group in frame for frame in frames)
+        if count != (0 if in_shared else len(frames)):
+            found.append(f"{group}: shared {in_shared}, in {count} frames")
+    return found + [f"{group} is shared" for group in _NEVER_SHARED if group in shared]
 
 
 def _misplaced_spacing(data, shared, frames) -> list[str]:
@@ -177,7 +177,7 @@ def _misplaced_spacing(data, shared, frames) -> list[str]:
     first = [place for place, frame in zip(places, frames, strict=True)
              if frame.FrameContentSequence[0].get("TemporalPositionIndex", 1) == 1]  # fmt: skip
     spacing = float(shared.PixelMeasuresSequence[0].SpacingBetweenSlices)
-    steps = [after - before for before, after in zip(first, first[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(first)]
     wrong = [step for step in steps if math.dist(step, normal * spacing) > 0.02 * spacing]
     return ["it tells of a volume, and is none"] if wrong else []
 

@@ -20,7 +20,7 @@ DERIVED = "2.25."
 
 def canonical(path: Path) -> bytes:
     """Return a data set in Explicit VR Little Endian, native, without group lengths: what must come back."""
-    return dicom.walk(dcmtx.transcode(path, to="explicit")).dataset
+    return dicom.walk(dcmtx.transcode(path, to="explicit", force=True, signatures="remove")).dataset
 
 
 def by_uid(folder: Path) -> dict[str, Path]:
@@ -43,8 +43,8 @@ def private(index: int) -> dict[int, bytes]:
     """Return private elements in a block that moves from image to image, and one without a creator."""
     block = 0x10 + index % 2
     tag = 0x00190000 | block << 8 | 1
-    return {0x00190000 | block: dicom.element(0x00190000 | block, "LO", "MAKER"), tag: dicom.element(tag, "DS", str(index)),
-            0x00193001: dicom.element(0x00193001, "SH", "orphan"),
+    return {0x00190000 | block: dicom.element(0x00190000 | block, "LO", "MAKER"),
+            tag: dicom.element(tag, "DS", str(index)), 0x00193001: dicom.element(0x00193001, "SH", "orphan"),
             0x00210010: dicom.element(0x00210010, "LO", "ANOTHER"),
             0x00211003: dicom.element(0x00211003, "OB", bytes(4))}  # fmt: skip
 
@@ -93,15 +93,18 @@ def referring(index, values):
 
 def reference(index: int) -> dict[int, bytes]:
     """Return references to other images, in some."""
+    if not index:
+        return {}
     item = dicom.element(0x00081150, "UI", CT) + dicom.element(0x00081155, "UI", "1.2.3.9.1")
-    return {0x00081140: dicom.header(0x00081140, "SQ", len(item) + 8) + dicom.header(0xFFFEE000, "", len(item)) + item} \
-        if index else {}  # fmt: skip
+    items = dicom.header(0xFFFEE000, "", len(item)) + item
+    return {0x00081140: dicom.header(0x00081140, "SQ", len(items)) + items}
 
 
 ROUND_TRIPS = {
     "CT": {}, "MR": {"kind": MR}, "PET": {"kind": PET}, "odd frames of 8 bits": {"kind": MR, "allocated": 8, "rows": 5,
                                                                                    "columns": 7},
-    "signed": {"signed": True, "stored": 16}, "13 bits": {"stored": 13}, "10 bits, signed": {"stored": 10, "signed": True},
+    "signed": {"signed": True, "stored": 16}, "13 bits": {"stored": 13},
+    "10 bits, signed": {"stored": 10, "signed": True},
     "UTF-8": {"change": lambda _, v: v.update({0x00080005: ("CS", "ISO_IR 192"), 0x00100010: ("PN", "Ä^ß".encode())})},
     "private blocks that move": {"extra": private}, "undefined lengths": {"extra": undefined},
     "windows in some": {"change": partly}, "no window": {"change": lambda _, v: v.update({0x00281050: None})},
@@ -114,7 +117,8 @@ ROUND_TRIPS = {
     "Rescale Type in one": {"change": only(1, 0x00281054, ("LO", "OD"))},
     "a localizer in one": {"change": only(1, 0x00080008, ("CS", "DERIVED\\SECONDARY\\LOCALIZER"))},
     "no rescaling": {"kind": MR, "change": lambda _, v: v.update({0x00281050: None, 0x00281051: None})},
-    "implicit": {"syntax": dicom.IMPLICIT}, "big endian": {"syntax": dicom.BIG_ENDIAN}, "deflated": {"syntax": dicom.DEFLATED},
+    "implicit": {"syntax": dicom.IMPLICIT}, "big endian": {"syntax": dicom.BIG_ENDIAN},
+    "deflated": {"syntax": dicom.DEFLATED},
 }  # fmt: skip
 
 
@@ -128,7 +132,7 @@ def test_the_very_data_sets_come_back(settings, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "target", ["jpegls", "j2k", "htj2k", "rle", "jpeg", "deflated", "deflated-image", "encapsulated"]
+    "target", ["jpegls", "j2k", "htj2k", "rle", "jpeg", "deflated", "deflated-frames", "encapsulated"]
 )
 def test_they_come_back_through_every_lossless_syntax(target, tmp_path):
     series.write(tmp_path / "in", line(3), extra=private)
@@ -160,7 +164,7 @@ def test_real_series_come_back(name, target, tmp_path):
     old, new = by_uid(REAL / name), by_uid(tmp_path / "back")
     assert old.keys() == new.keys()
     for uid in list(old)[::7]:
-        assert not dcmtx.compare(old[uid], new[uid]).differences
+        assert canonical(old[uid]) == canonical(new[uid])
 
 
 # --- what has changed ------------------------------------------------------------------------------------------------
@@ -204,7 +208,7 @@ def test_what_has_changed_gets_new_uids(change, renewed, tmp_path):
         assert one.SeriesInstanceUID != "1.2.3.8"
         assert one.ConversionSourceAttributesSequence[0].ReferencedSOPInstanceUID == data.SOPInstanceUID
         codes = [each.PurposeOfReferenceCodeSequence[0].CodeValue for each in one.ContributingEquipmentSequence]
-        assert codes == ["109106"]
+        assert codes[-1] == "109106"
 
 
 def test_uids_as_asked_for(tmp_path):
@@ -229,7 +233,7 @@ def test_frames_of_a_legacy_instance_of_highdicom(kind, tmp_path):
     sources = [pydicom.dcmread(path) for path in paths]
     made = {CT: "CT", MR: "MR", PET: "PET"}[kind]
     make = getattr(legacy, f"LegacyConvertedEnhanced{made}Image")
-    make(sources, "1.2.5", 1, "1.2.6", 1, sort_key=lambda one: one.InstanceNumber).save_as(tmp_path / "hd.dcm")
+    make(sources, "1.2.5", 1, "1.2.6", 1).save_as(tmp_path / "hd.dcm")
     run("split", tmp_path / "hd.dcm", tmp_path / "out", "--quiet")
     back = sorted(
         (pydicom.dcmread(path) for path in by_uid(tmp_path / "out").values()), key=lambda one: one.InstanceNumber
@@ -259,8 +263,9 @@ def test_frames_of_real_enhanced_instances_are_classic_images(name, tmp_path):
         assert one.SOPClassUID == MR
         assert (one.pixel_array == pixels[number]).all()
         assert one.ImagePositionPatient == groups.PlanePositionSequence[0].ImagePositionPatient
-        assert one.EchoTime and one.ScanningSequence and one.SequenceVariant
-        assert "FrameType" not in one and len(one.ImageType) >= 3
+        assert {"EchoTime", "ScanningSequence", "SequenceVariant"} <= set(one.dir())
+        assert "FrameType" not in one
+        assert len(one.ImageType) >= 3
     # Nothing mandatory is absent but what the instance itself does not have.
     missing = {each for each in dciodvfy(next((tmp_path / "out").iterdir())) if "Missing" in each and "MRImage" in each}
     assert not missing
@@ -269,8 +274,8 @@ def test_frames_of_real_enhanced_instances_are_classic_images(name, tmp_path):
 def test_mr_tells_its_pulse_sequence_in_classic_attributes(tmp_path):
     from dcmtx.rules.restoring import flattened
 
-    told = {0x00189008: ("CS", "GRADIENT"), 0x00189009: ("CS", "YES"), 0x00189016: ("CS", "RF"), 0x00189081: ("CS", "YES"),
-            0x00189036: ("CS", "PHASE"), 0x00189025: ("CS", "FAT")}  # fmt: skip
+    told = {0x00189008: ("CS", "GRADIENT"), 0x00189009: ("CS", "YES"), 0x00189016: ("CS", "RF"),
+            0x00189081: ("CS", "YES"), 0x00189036: ("CS", "PHASE"), 0x00189025: ("CS", "FAT")}  # fmt: skip
     item = dicom.element(0x00189082, "FD", np.float64(4.5).tobytes())
     group = dicom.header(0x00189114, "SQ", len(item) + 8) + dicom.header(0xFFFEE000, "", len(item)) + item
     top = {tag: dicom.element(tag, *value) for tag, value in told.items()}
@@ -297,8 +302,8 @@ def multiframe(path: Path, kind: str, *, colour: bool = False, before: dict[int,
             0x00181065: dicom.element(0x00181065, "DS", "0\\10\\10\\10")} | (before or {})  # fmt: skip
     path.write_bytes(
         dicom.Image(
-            pixels.tobytes(), 6, 8, samples=3 if colour else 1, photometric="RGB" if colour else "MONOCHROME2", allocated=8,
-            stored=8, frames=4, sop_class=kind, before=more,
+            pixels.tobytes(), 6, 8, samples=3 if colour else 1, photometric="RGB" if colour else "MONOCHROME2",
+            allocated=8, stored=8, frames=4, sop_class=kind, before=more,
         ).encode()
     )  # fmt: skip
     return pixels
@@ -339,7 +344,8 @@ def test_an_overlay_of_several_frames_becomes_that_of_the_frame(tmp_path):
 
 def test_a_plane_of_dose_is_where_it_is(tmp_path):
     before = {
-        0x3004000C: dicom.element(0x3004000C, "DS", "0\\2.5\\5\\7.5"), 0x00200032: dicom.element(0x00200032, "DS", "1\\2\\3"),
+        0x3004000C: dicom.element(0x3004000C, "DS", "0\\2.5\\5\\7.5"),
+        0x00200032: dicom.element(0x00200032, "DS", "1\\2\\3"),
         0x00200037: dicom.element(0x00200037, "DS", "1\\0\\0\\0\\1\\0"),
         0x00280009: dicom.element(0x00280009, "AT", b"\x04\x30\x0c\x00"),
     }  # fmt: skip

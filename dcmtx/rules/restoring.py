@@ -45,6 +45,8 @@ _VECTORS = frozenset([
 _OFFSETS = 0x3004000C
 # Groups that are themselves the attribute of a classic image.
 _WHOLE = frozenset([legacy.REFERENCED_IMAGE, 0x00409096])
+# A private sequence of Philips, with the attributes of the classic image.
+_PHILIPS = 0x2005140F
 _LEGACY_ONLY = frozenset([legacy.UNASSIGNED_SHARED, legacy.UNASSIGNED, legacy.CONVERSION])
 
 
@@ -135,8 +137,11 @@ def flattened(top: Elements, shared: Elements, frame: Elements, class_uid: str) 
 
 def _flatten(tag: int, group: bytes, found: dict[int, bytes]) -> list[str]:
     """Put the attributes of a group at top level; return the frame type, if it has one."""
-    if tag in _WHOLE:
-        found[tag] = group
+    if tag in _WHOLE or tag >> 16 & 1:
+        if tag == _PHILIPS:
+            _fill(group, found)
+        else:
+            found[tag] = group
         return []
     types: list[str] = []
     for part in items_within(group):
@@ -148,6 +153,14 @@ def _flatten(tag: int, group: bytes, found: dict[int, bytes]) -> list[str]:
         # One item is what one image can have of most groups.
         break
     return types
+
+
+def _fill(group: bytes, found: dict[int, bytes]) -> None:
+    """Take what Philips tells of the classic image, where the standard's groups have nothing of it."""
+    for part in items_within(group):
+        for tag, element in part.items():
+            if not tag >> 16 & 1:
+                found.setdefault(tag, element)
 
 
 def _from_content(part: Elements, found: dict[int, bytes]) -> None:
