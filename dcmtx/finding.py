@@ -105,10 +105,12 @@ CODES: dict[str, str] = {
     "N_SIGN": "the codestream has another sign than Pixel Representation says",
     "N_JFIF": "the codestream is JFIF, and Photometric Interpretation RGB, which JFIF has not; taken as RGB",
     "N_NOT_UNDERSTOOD": "the attributes of the image make no sense; native pixels stay what they are",
+    "N_PASSED_OVER": "nothing is written, because an option or a rule of the site passes over such files",
     "N_PHOTOMETRIC": "Photometric Interpretation contradicts the codestream, which is believed",
     "N_UNDECLARED_LOSS": "the codestream is lossy, and the data set did not say so; it does now",
     # The conversion.
     "N_CHARSET": "elements whose VR is unknown were not converted to UTF-8",
+    "N_DEVICE": "the device that was asked for does not do all of it",
     "N_FALLBACK": "a target refused the file; it has another transfer syntax",
     "N_ICON": "no icon was made, of pixels that are not understood",
     "N_NO_PIXELS": "without pixels, it cannot have the target's transfer syntax",
@@ -119,6 +121,7 @@ CODES: dict[str, str] = {
     "N_RETIRED": "the transfer syntax is retired",
     "N_SIGNATURES": "digital signatures that would not be valid any more were removed",
     "N_DONE_BEFORE": "the file was passed over, because its destination is what would be made",
+    "N_SMALLEST": "which codecs were tried, and what each made of the file",
     "N_SKIPPED": "the file was passed over",
     "N_TIFF": "the preamble made it a TIFF file too, which it is no longer",
     "N_UID_KEPT": "SOP Instance UID is kept, though the pixels differ",
@@ -135,6 +138,7 @@ CODES: dict[str, str] = {
     "N_TIMES": "places have several times, which readers mix up",
     "N_TWICE": "files that are there twice were taken once",
     # Loss.
+    "N_LARGER": "the source is kept, because the converted file would not be smaller",
     "N_LOSSLESS": "coded without loss, though loss was allowed, and no loss is told of",
     "N_LOSSLESS_FRAMES": "some frames are coded without loss",
     "N_LOSSY": "how much was lost",
