@@ -449,3 +449,64 @@ def test_memory_and_descriptors_do_not_grow_with_slices(tmp_path):
     assert files == as_many
     # kB: what every slice keeps is a fraction of its header.
     assert (many - few) / 1140 < 2.5
+
+
+# --- what must not be lost -------------------------------------------------------------------------------------------
+
+
+def test_a_forgotten_destination_does_not_replace_an_image(tmp_path):
+    paths = series.write(tmp_path / "in", line(4))
+    before = paths[-1].read_bytes()
+    run("enhance", *paths, status=2)
+    run("enhance", *paths, paths[0], status=2)
+    assert paths[-1].read_bytes() == before
+
+
+def test_what_is_made_is_no_source_the_next_time(tmp_path):
+    series.write(tmp_path / "in", line(4))
+    run("enhance", tmp_path / "in", tmp_path / "in" / "out.dcm")
+    first = without_time(tmp_path / "in" / "out.dcm")
+    run("enhance", tmp_path / "in", tmp_path / "in" / "out.dcm")
+    assert without_time(tmp_path / "in" / "out.dcm") == first
+
+
+# --- evidence --------------------------------------------------------------------------------------------------------
+
+
+def referring(instance: str):
+    """Return what refers to an instance."""
+    item = dicom.element(0x00081150, "UI", MR) + dicom.element(0x00081155, "UI", instance)
+    items = dicom.header(0xFFFEE000, "", len(item)) + item
+    return lambda _: {0x00081140: dicom.header(0x00081140, "SQ", len(items)) + items}
+
+
+def test_the_series_of_what_is_referred_to_is_evidence_if_it_is_known(tmp_path):
+    series.write(tmp_path / "in", line(3), extra=referring("1.2.77"))
+    assert "N_EVIDENCE" in run("enhance", tmp_path / "in", tmp_path / "out.dcm", "--json")
+    assert "ReferencedImageEvidenceSequence" not in pydicom.dcmread(tmp_path / "out.dcm")
+    series.write(tmp_path / "study", line(1), kind=MR, change=renamed("1.2.77"))
+    run("enhance", tmp_path / "in", tmp_path / "out.dcm", "--study", tmp_path / "study")
+    (study,) = pydicom.dcmread(tmp_path / "out.dcm").ReferencedImageEvidenceSequence
+    (found,) = study.ReferencedSeriesSequence
+    assert found.SeriesInstanceUID == "1.2.77.1"
+    assert found.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "1.2.77"
+
+
+def test_more_native_pixels_than_fit_are_refused_and_the_number_of_frames_said(tmp_path, monkeypatch):
+    from dcmtx.series import enhance
+
+    monkeypatch.setattr(enhance, "_LONGEST", 250)
+    series.write(tmp_path / "in", line(4))
+    said = run("enhance", tmp_path / "in", tmp_path / "out.dcm", status=5)
+    assert said.startswith("E_SIZE")
+    assert "--max-frames 2" in said
+    run("enhance", tmp_path / "in", tmp_path / "out.dcm", "--to", "jpegls")
+
+
+def test_a_truncated_source_is_named(tmp_path):
+    paths = series.write(tmp_path / "in", line(3))
+    paths[1].write_bytes(paths[1].read_bytes()[:-10])
+    said = run("enhance", tmp_path / "in", tmp_path / "out.dcm", status=3)
+    assert said.startswith("E_TRUNCATED")
+    assert "0001.dcm" in said
+    assert not (tmp_path / "out.dcm").exists()

@@ -411,3 +411,11 @@ def test_a_dry_run_writes_no_frame(tmp_path):
     multiframe(tmp_path / "in.dcm", US_MF)
     assert "explicit" in run("split", tmp_path / "in.dcm", tmp_path / "out", "--dry-run", "--to", "jpegls")
     assert not (tmp_path / "out").exists()
+
+
+def test_frames_of_two_sources_do_not_replace_each_other(tmp_path):
+    (tmp_path / "in").mkdir()
+    multiframe(tmp_path / "in" / "a.dcm", US_MF)
+    shutil.copy(tmp_path / "in" / "a.dcm", tmp_path / "in" / "b.dcm")
+    run("split", tmp_path / "in", tmp_path / "out", status=9)
+    assert len(list((tmp_path / "out").iterdir())) == 4

@@ -46,8 +46,9 @@ def enhance(
 
     `job` has the request and the limits. Without groups, there is one instance, and its errors are raised.
     """
-    paths = found_in(sources)
+    paths = found_in(sources, without=dst)
     if choices.group is None and choices.max_frames is None:
+        _check_replaced(dst, paths)
         known = homes(choices.study)
         yield _make(Task(tuple(paths), dst), job, choices, target=target, homes=known, watch=watch)
         return
@@ -63,6 +64,27 @@ def enhance(
             error.path = error.path or group[0]
             yield error
     yield from errors
+
+
+def _check_replaced(dst: str, paths: Sequence[str]) -> None:
+    """Raise UsageError for a destination that is a source, or another image that OUT may have been forgotten behind."""
+    if not os.path.isfile(dst):
+        return
+    if any(os.path.samefile(dst, path) for path in paths if os.path.exists(path)):
+        raise UsageError(f"{dst} is a source too", advice="name another OUT")
+    try:
+        opened = open_at(dst)
+    except DcmtxError:
+        return
+    try:
+        is_image = opened.dataset.header.text(legacy.SOP_CLASS) in legacy.KINDS
+    finally:
+        close(opened)
+    if is_image:
+        raise UsageError(
+            f"{dst} is a single image, which would be replaced",
+            advice="OUT comes last; name one, or remove this file first",
+        )
 
 
 # --- one instance --------------------------------------------------------------------------------------------------

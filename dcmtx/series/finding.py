@@ -11,15 +11,18 @@ _MAGIC = b"DICM"
 _PREAMBLE = 128
 
 
-def found_in(sources: Sequence[str]) -> list[str]:
+def found_in(sources: Sequence[str], without: str | None = None) -> list[str]:
     """Return the paths of files: those that are named, and the DICOM files in directories, sorted.
+
+    What is written is `without`, a file or a directory: it is passed over in other directories.
 
     Raises InputError where there is none.
     """
+    avoided = None if without is None else os.path.realpath(without)
     paths: list[str] = []
     for source in sources:
         if os.path.isdir(source):
-            found = sorted(_below(source))
+            found = sorted(_below(source, avoided if os.path.realpath(source) != avoided else None))
             if not found:
                 raise InputError("there is no DICOM file in it", code="E_NOT_DICOM", path=source)
             paths += found
@@ -28,10 +31,14 @@ def found_in(sources: Sequence[str]) -> list[str]:
     return paths
 
 
-def _below(directory: str) -> Iterator[str]:
-    for folder, _, names in os.walk(directory):
+def _below(directory: str, avoided: str | None) -> Iterator[str]:
+    for folder, folders, names in os.walk(directory):
+        if avoided is not None:
+            folders[:] = [each for each in folders if os.path.realpath(os.path.join(folder, each)) != avoided]
         for name in names:
             path = os.path.join(folder, name)
+            if avoided is not None and os.path.realpath(path) == avoided:
+                continue
             if name != "DICOMDIR" and not name.startswith(".") and _is_dicom(path):
                 yield path
 

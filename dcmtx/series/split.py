@@ -64,10 +64,11 @@ def split(
     """
     if os.path.exists(dst) and not os.path.isdir(dst):
         raise UsageError(f"{dst} is a file, and frames go into a directory")
-    paths = found_in(sources)
+    paths = found_in(sources, without=dst)
+    written: dict[str, str] = {}
     for path in paths:
         try:
-            yield from _split_one(path, dst, job, choices, target=target, watch=watch)
+            yield from _split_one(path, dst, job, choices, target=target, watch=watch, written=written)
         except DcmtxError as error:
             error.path = error.path or path
             if len(paths) == 1:
@@ -78,14 +79,23 @@ def split(
 
 
 def _split_one(
-    path: str, dst: str, job: Job, choices: Choices, *, target: Target | None, watch: Watch | None
+    path: str,
+    dst: str,
+    job: Job,
+    choices: Choices,
+    *,
+    target: Target | None,
+    watch: Watch | None,
+    written: dict[str, str],
 ) -> Iterator[Outcome]:
+    """Make the frames of one source; `written` has the sources of the instances that were made, by their UIDs."""
     opened = open_at(path)
     try:
         whole = _Whole(path, opened, choices)
         try:
             for number, header, original in whole.frames():
                 started = time.perf_counter()
+                _check_free(text(header.get(legacy.SOP_INSTANCE)), path, dst, written)
                 outcome = whole.write(number, header, original=original, dst=dst, job=job, target=target)
                 if watch is not None:
                     watch(number + 1, whole.count)
@@ -94,6 +104,20 @@ def _split_one(
             whole.close()
     finally:
         close(opened)
+
+
+def _check_free(instance: str, path: str, dst: str, written: dict[str, str]) -> None:
+    """Raise RefusedError where a frame would replace another that was just made, or its own source."""
+    other = written.setdefault(instance, path)
+    if other != path:
+        raise RefusedError(
+            f"a frame of it has the SOP Instance UID {instance} of one of {other}, and one of them would be lost",
+            advice="split them into directories of their own",
+            code="E_DUPLICATE",
+        )
+    place = os.path.join(dst, f"{instance}.dcm")
+    if os.path.exists(place) and os.path.samefile(place, path):
+        raise RefusedError("a frame of it would replace it", advice="name another OUTDIR", code="E_DUPLICATE")
 
 
 class _Whole:
