@@ -6,7 +6,8 @@ Pure: numbers in, ranks out. Lengths are in mm, in the patient's coordinate syst
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from array import array
+from collections.abc import MutableSequence, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +21,8 @@ _SAME_PLACE = 1e-3
 _REGULAR = 0.01
 
 Vector = tuple[float, ...]
+# A number per image; there may be many thousands.
+Numbers = MutableSequence[int]
 
 
 class Plane(Record):
@@ -40,10 +43,10 @@ class Arrangement(Record):
     that the images are whole volumes, one after the other by Instance Number.
     """
 
-    order: list[int]
-    stacks: list[int]
-    places: list[int]
-    times: list[int]
+    order: Numbers
+    stacks: Numbers
+    places: Numbers
+    times: Numbers
     spacing: float | None = None
     sheared: bool = False
     gaps: bool = False
@@ -75,22 +78,23 @@ def _dot(one: Vector, other: Vector) -> float:
     return sum(a * b for a, b in zip(one, other, strict=True))
 
 
-def stacks_of(orientations: Sequence[Vector]) -> list[int]:
+def stacks_of(orientations: Sequence[Vector]) -> Numbers:
     """Return the number of the stack of each orientation, from 1: in the order of the cosines, whoever comes first."""
     found: list[Vector] = []
     for orientation in sorted(set(orientations)):
         if not any(same_orientation(orientation, other) for other in found):
             found.append(orientation)
-    return [
-        next(number for number, other in enumerate(found, 1) if same_orientation(orientation, other))
-        for orientation in orientations
-    ]
+    known = {
+        orientation: next(number for number, other in enumerate(found, 1) if same_orientation(orientation, other))
+        for orientation in set(orientations)
+    }
+    return array("l", [known[orientation] for orientation in orientations])
 
 
 def arrange(planes: Sequence[Plane]) -> Arrangement:
     """Return the order of planes: by time, then stack, then place along the normal, which is fastest."""
     stacks = stacks_of([plane.orientation for plane in planes])
-    places, times = [0] * len(planes), [0] * len(planes)
+    places, times = array("l", bytes(len(planes) * array("l").itemsize)), array("l", stacks)
     spacing, sheared, gaps = None, False, False
     for stack in range(1, max(stacks) + 1):
         members = [index for index, number in enumerate(stacks) if number == stack]
@@ -104,8 +108,11 @@ def arrange(planes: Sequence[Plane]) -> Arrangement:
             spacing, gaps = None, True
     if max(stacks) > 1:
         spacing, sheared = None, False
-    order = sorted(
-        range(len(planes)), key=lambda index: (times[index], stacks[index], places[index], planes[index].number)
+    order = array(
+        "l",
+        sorted(
+            range(len(planes)), key=lambda index: (times[index], stacks[index], places[index], planes[index].number)
+        ),
     )
     return Arrangement(
         order,
@@ -115,11 +122,11 @@ def arrange(planes: Sequence[Plane]) -> Arrangement:
         spacing=spacing,
         sheared=sheared,
         gaps=gaps,
-        numbered=_are_numbered(planes, stacks, places, times),
+        numbered=max(times) > 1 and _are_numbered(planes, stacks, places, times),
     )
 
 
-def _are_numbered(planes: Sequence[Plane], stacks: list[int], places: list[int], times: list[int]) -> bool:
+def _are_numbered(planes: Sequence[Plane], stacks: Numbers, places: Numbers, times: Numbers) -> bool:
     """Tell whether images are whole volumes in the order of their numbers: then these stand for a time."""
     ends: dict[int, tuple[int, Any, Any]] = {}
     for plane, time in zip(planes, times, strict=True):
@@ -131,7 +138,7 @@ def _are_numbered(planes: Sequence[Plane], stacks: list[int], places: list[int],
     return complete and all(before[2] < after[1] for before, after in pairwise(volumes))
 
 
-def _ranked(members: list[int], along: dict[int, float], places: list[int]) -> list[float]:
+def _ranked(members: list[int], along: dict[int, float], places: Numbers) -> list[float]:
     """Set the numbers of the places of a stack, and return where each is."""
     levels: list[float] = []
     for index in sorted(members, key=lambda index: along[index]):
@@ -141,7 +148,7 @@ def _ranked(members: list[int], along: dict[int, float], places: list[int]) -> l
     return levels
 
 
-def _timed(planes: Sequence[Plane], members: list[int], places: list[int], times: list[int]) -> dict[int, int]:
+def _timed(planes: Sequence[Plane], members: list[int], places: Numbers, times: Numbers) -> dict[int, int]:
     """Set the numbers of those that share a place, in time, and return how many there are of each place."""
     counts: dict[int, int] = {}
     for index in sorted(members, key=lambda index: (planes[index].moment, planes[index].number)):
@@ -150,7 +157,7 @@ def _timed(planes: Sequence[Plane], members: list[int], places: list[int], times
 
 
 def _regularity(
-    planes: Sequence[Plane], members: list[int], places: list[int], *, levels: list[float], axis: Vector
+    planes: Sequence[Plane], members: list[int], places: Numbers, *, levels: list[float], axis: Vector
 ) -> tuple[float | None, bool, bool]:
     """Return the spacing of a regular stack, whether it is only sheared, and whether its gaps are uneven."""
     gaps = [after - before for before, after in pairwise(levels)]
@@ -171,5 +178,5 @@ def _regularity(
     return mean, False, False
 
 
-def _first_at(planes: Sequence[Plane], members: list[int], places: list[int], place: int) -> int:
+def _first_at(planes: Sequence[Plane], members: list[int], places: Numbers, place: int) -> int:
     return min((index for index in members if places[index] == place), key=lambda index: planes[index].number)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dcmtx.dataset.compose import text
 from dcmtx.dataset.edit import Reserve, Set
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.meta import FileMeta
@@ -30,7 +29,7 @@ from dcmtx.series.looking import Facts, Homes, plane_of
 from dcmtx.series.pixels import SeriesFrames
 from dcmtx.series.references import derived_uid
 from dcmtx.series.writing import SeriesWriter
-from dcmtx.syntax import BY_UID, EXPLICIT, EXPLICIT_LITTLE, Kind, Syntax
+from dcmtx.syntax import BY_UID, EXPLICIT, EXPLICIT_LITTLE, Kind, Loss, Syntax
 from dcmtx.transcoding.job import Job, Outcome, Status, Watch, sink_of
 from dcmtx.transcoding.pixels import Window
 from dcmtx.transcoding.source import DataSet
@@ -157,7 +156,6 @@ class _Instance:
         arrangement = _arranged(gathered, choices)
         instances = [source.instance for source in gathered.sources]
         instance = derived_uid("instance", *sorted(instances))
-        homes = {**homes, **self._ownhomes(gathered)}
         self._facts = Facts(
             kind,
             stored,
@@ -179,17 +177,7 @@ class _Instance:
         self._order = arrangement.order
         self._reader = builder.write(None)
         self._notes = [*notes, *_told(arrangement), *builder.notes]
-        self._digests = [bytes(legacy.DIGEST_BYTES)] * len(self._order)
-
-    @staticmethod
-    def _ownhomes(gathered: Gathered) -> dict[str, tuple[str, str, str]]:
-        shared = gathered.shared
-        study, kind = text(shared.get(legacy.STUDY)), text(shared.get(legacy.SOP_CLASS))
-        common = text(shared.get(legacy.SERIES))
-        return {
-            source.instance: (study, common or text(gathered.own(index).get(legacy.SERIES)), kind)
-            for index, source in enumerate(gathered.sources)
-        }
+        self._digests = bytearray(legacy.DIGEST_BYTES * len(self._order))
 
     def close(self) -> None:
         """Remove the temporary file."""
@@ -199,22 +187,16 @@ class _Instance:
         """Plan and write the instance."""
         syntax = self._common_syntax()
         request = self._job.request
-        if target is None:
-            target = Target(syntax.label, (syntax,))
-        coded = (
-            syntax if syntax.encapsulated and target.syntaxes[0] is syntax and not request.parameters.asked() else None
-        )
-        if coded is not None and (any(source.raised for source in self._gathered.sources) or request.policy.force):
-            coded = None
-        request = request.replace(target=target, way=Way.CONVERT if coded is None else Way.REWRAP)
-        if coded is None and request.target.syntaxes[0] is syntax and self._is_lost(syntax):
-            request = request.replace(target=Target("explicit", (EXPLICIT,)))
+        wanted = target or Target(syntax.label, (syntax,))
+        coded: Syntax | None = None
+        if syntax.encapsulated and wanted.syntaxes[0] is syntax and not request.parameters.asked():
+            raised = any(source.raised for source in self._gathered.sources)
+            coded = None if raised or request.policy.force else syntax
+        if target is None and coded is None and syntax.loss is not Loss.LOSSLESS:
+            # What is decoded of a lossy syntax is not coded in it again unless that is asked for.
+            wanted = Target("explicit", (EXPLICIT,))
+        request = request.replace(target=wanted, way=Way.CONVERT if coded is None else Way.REWRAP)
         return self._written(request, coded, watch)
-
-    def _is_lost(self, syntax: Syntax) -> bool:
-        from dcmtx.codec.table import ENCODERS
-
-        return syntax.encapsulated and not ENCODERS.rows(syntax.uid)
 
     def _common_syntax(self) -> Syntax:
         """Return the syntax of all sources, or Explicit VR Little Endian where they have several, or another native."""
@@ -247,7 +229,7 @@ class _Instance:
         if plan.syntax.deflated:
             for number in range(len(frames)):
                 frames.frame(number)
-            slot: Any = Set(legacy.DIGESTS, b"OB", b"".join(self._digests))
+            slot: Any = Set(legacy.DIGESTS, b"OB", bytes(self._digests))
         else:
             slot = Reserve(legacy.DIGESTS, b"OB", legacy.DIGEST_BYTES * len(frames), key="digests")
         plan = plan.replace(edits={**plan.edits, legacy.DIGESTS: slot})
@@ -273,7 +255,7 @@ class _Instance:
             writer = SeriesWriter(dataset, frames, plan, sink, window=window, digest=self._job.digest, watch=watch)  # type: ignore[arg-type]
             written = writer.write()
             if not written.needless:
-                writer.fill("digests", self._digests)
+                writer.fill("digests", bytes(self._digests))
                 sink.commit()
         if written.needless:
             from dcmtx.codec import rate
@@ -303,13 +285,20 @@ class _Instance:
 
             check_unused(cells, header, source.path)
         flag = b"\1" if source.vr == b"OW" else b"\0"
-        self._digests[number] = flag + digest(header, source.vr, cells)
+        start = number * legacy.DIGEST_BYTES
+        self._digests[start : start + legacy.DIGEST_BYTES] = flag + digest(header, source.vr, cells)
 
 
 def _arranged(gathered: Gathered, choices: Choices) -> Arrangement:
     """Return the order of the frames. Raises RefusedError for orientations or places that are mixed up."""
     sources = gathered.sources
-    planes = [plane_of(gathered.header(index), source.path) for index, source in enumerate(sources)]
+    # Of thousands of images, few have an orientation of their own.
+    orientations: dict[tuple[float, ...], tuple[float, ...]] = {}
+    planes = []
+    for index, source in enumerate(sources):
+        plane = plane_of(gathered.header(index), source.path)
+        shared = orientations.setdefault(plane.orientation, plane.orientation)
+        planes.append(plane.replace(orientation=shared, number=(plane.number[0], source.instance)))
     arrangement = arrange(planes)
     if arrangement.several_stacks and not choices.mixed:
         count = max(arrangement.stacks)
@@ -326,10 +315,12 @@ def _arranged(gathered: Gathered, choices: Choices) -> Arrangement:
 
 def _check_places(sources: Sequence[Source], planes: Sequence[Plane], arrangement: Arrangement) -> None:
     """Raise RefusedError, E_DUPLICATE, where one place is taken twice at the same time, unless volumes are numbered."""
+    if not arrangement.temporal or arrangement.numbered:
+        return
     seen: dict[tuple[Any, ...], str] = {}
     for source, plane, stack, place in zip(sources, planes, arrangement.stacks, arrangement.places, strict=True):
         key = (stack, place, plane.moment)
-        if key in seen and not arrangement.numbered:
+        if key in seen:
             raise RefusedError(
                 f"it lies where {seen[key]} lies, at the same time and echo",
                 advice="leave one of them out, or use --group type",

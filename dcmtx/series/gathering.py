@@ -6,6 +6,7 @@ Memory is one header and a few hundred bytes per source, whatever their number.
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Iterator, Sequence
 
 from dcmtx.dataset.compose import text
@@ -141,7 +142,7 @@ class Gathered:
         self.varying: set[int] = set()
         self._spool = Spool(spool_in)
         self._reader: FileBytes | None = None
-        self._offsets: list[int] = []
+        self._offsets = array("Q")
         self._written = 0
 
     def add(self, source: Source, header: dict[int, bytes]) -> None:
