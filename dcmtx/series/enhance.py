@@ -23,11 +23,12 @@ from dcmtx.series.agreement import check_agreement, check_contents, check_pixels
 from dcmtx.series.building import Builder
 from dcmtx.series.digests import digest
 from dcmtx.series.finding import found_in
-from dcmtx.series.gathering import Gathered, Source, close, described, elements_of, open_at
+from dcmtx.series.gathering import Gathered, close, described, elements_of, open_at
 from dcmtx.series.grouping import Choices, Graphics, Task, grouped, homes, series_uid, tasks
 from dcmtx.series.looking import Facts, Homes, plane_of
 from dcmtx.series.pixels import SeriesFrames
 from dcmtx.series.references import derived_uid
+from dcmtx.series.sources import Sources
 from dcmtx.series.writing import SeriesWriter
 from dcmtx.syntax import BY_UID, EXPLICIT, EXPLICIT_LITTLE, Kind, Loss, Syntax
 from dcmtx.transcoding.job import Job, Outcome, Status, Watch, sink_of
@@ -111,16 +112,16 @@ def _make(
 
 def _gather(gathered: Gathered, paths: Sequence[str]) -> list[Finding]:
     """Read the headers. A file that is there twice is taken once; two files of one instance that differ are refused."""
-    seen: dict[str, str] = {}
     dropped = 0
     for path in paths:
         opened = open_at(path)
         try:
             source = described(path, opened, opened.dataset.reader.size)
-            if source.instance in seen:
-                if not filecmp.cmp(seen[source.instance], path, shallow=False):
+            there = gathered.sources.find(source.instance)
+            if there is not None:
+                if not filecmp.cmp(there, path, shallow=False):
                     raise RefusedError(
-                        f"it has the SOP Instance UID of {seen[source.instance]}, and other contents",
+                        f"it has the SOP Instance UID of {there}, and other contents",
                         code="E_DUPLICATE",
                         path=path,
                     )
@@ -128,7 +129,6 @@ def _gather(gathered: Gathered, paths: Sequence[str]) -> list[Finding]:
                 continue
             if not source.instance:
                 raise InputError("it has no SOP Instance UID", code="E_INCONSISTENT", path=path)
-            seen[source.instance] = path
             gathered.add(source, elements_of(opened))
         except DcmtxError as error:
             error.path = error.path or path
@@ -136,7 +136,7 @@ def _gather(gathered: Gathered, paths: Sequence[str]) -> list[Finding]:
         finally:
             close(opened)
     gathered.finish()
-    if not gathered.sources:
+    if not len(gathered.sources):
         raise InputError("there is no image in it", code="E_NOT_DICOM")
     text_of = f"left out {dropped} file{'s' * (dropped != 1)} that are there twice, byte for byte"
     return [Finding("N_TWICE", text_of)] if dropped else []
@@ -151,7 +151,7 @@ class _Instance:
         check_agreement(gathered)
         kind = kind_of(gathered)
         stored = check_pixels(gathered, kind)
-        gathered.sources = [source.replace(raised=source.stored != stored) for source in gathered.sources]
+        gathered.sources.target = stored
         notes = notes + check_contents(gathered, keep_overlays=choices.overlays is Graphics.KEEP)
         arrangement = _arranged(gathered, choices)
         instances = [source.instance for source in gathered.sources]
@@ -190,8 +190,7 @@ class _Instance:
         wanted = target or Target(syntax.label, (syntax,))
         coded: Syntax | None = None
         if syntax.encapsulated and wanted.syntaxes[0] is syntax and not request.parameters.asked():
-            raised = any(source.raised for source in self._gathered.sources)
-            coded = None if raised or request.policy.force else syntax
+            coded = None if self._gathered.sources.any_raised or request.policy.force else syntax
         if target is None and coded is None and syntax.loss is not Loss.LOSSLESS:
             # What is decoded of a lossy syntax is not coded in it again unless that is asked for.
             wanted = Target("explicit", (EXPLICIT,))
@@ -200,7 +199,7 @@ class _Instance:
 
     def _common_syntax(self) -> Syntax:
         """Return the syntax of all sources, or Explicit VR Little Endian where they have several, or another native."""
-        found = {source.syntax.uid for source in self._gathered.sources}
+        found = self._gathered.sources.syntaxes
         syntax = BY_UID[next(iter(found))]
         return syntax if len(found) == 1 and syntax.kind is Kind.FRAMES else EXPLICIT
 
@@ -214,9 +213,9 @@ class _Instance:
         return DataSet(FileMeta(b"", (), dataset=0, declared=None), header, syntax)
 
     def _written(self, request: Request, coded: Syntax | None, watch: Watch | None) -> Outcome:
-        sources = [self._gathered.sources[index] for index in self._order]
+        sources = self._gathered.sources
         fmt = self._format()
-        frames = SeriesFrames(sources, fmt, self._reader, coded=coded, seen=self._seen)
+        frames = SeriesFrames(sources, self._order, fmt, reader=self._reader, coded=coded, seen=self._seen)
         if not request.target.syntaxes[0].encapsulated and fmt.native_bytes > _LONGEST:
             most = _LONGEST // fmt.frame_bytes
             raise RefusedError(
@@ -225,7 +224,8 @@ class _Instance:
                 code="E_SIZE",
             )
         dataset = self._dataset(coded or EXPLICIT, frames)
-        plan = planner(request.way)(dataset, frames, request, inside=not self._job.brief)
+        # There are neither group lengths nor compressed icons inside: `elements_of` saw to that.
+        plan = planner(request.way)(dataset, frames, request, inside=False)
         if plan.syntax.deflated:
             for number in range(len(frames)):
                 frames.frame(number)
@@ -233,14 +233,14 @@ class _Instance:
         else:
             slot = Reserve(legacy.DIGESTS, b"OB", legacy.DIGEST_BYTES * len(frames), key="digests")
         plan = plan.replace(edits={**plan.edits, legacy.DIGESTS: slot})
-        syntaxes = sorted({source.syntax.uid for source in sources})
+        syntaxes = sorted(sources.syntaxes)
         outcome = Outcome(
             self._job.replace(request=request),
             Status.PLANNED,
             syntaxes[0],
             syntax_out=plan.syntax.uid,
             frames=fmt.frames,
-            bytes_in=sum(source.size for source in sources),
+            bytes_in=sources.size,
             decoder=plan.decoder.backend if plan.decoder else "",
             encoder=plan.encoder.backend if plan.encoder else "",
             instance_in=sources[0].instance if len(sources) == 1 else "",
@@ -294,12 +294,23 @@ def _arranged(gathered: Gathered, choices: Choices) -> Arrangement:
     sources = gathered.sources
     # Of thousands of images, few have an orientation of their own.
     orientations: dict[tuple[float, ...], tuple[float, ...]] = {}
-    planes = []
-    for index, source in enumerate(sources):
-        plane = plane_of(gathered.header(index), source.path)
-        shared = orientations.setdefault(plane.orientation, plane.orientation)
-        planes.append(plane.replace(orientation=shared, number=(plane.number[0], source.instance)))
+    numbers: dict[float, float] = {}
+
+    def planes_of(*, timed: bool) -> Iterator[Plane]:
+        for index, source in enumerate(sources):
+            plane = plane_of(gathered.header(index), source.path)
+            yield Plane(
+                tuple(numbers.setdefault(number, number) for number in plane.position),
+                orientations.setdefault(plane.orientation, plane.orientation),
+                plane.moment if timed else (),
+                number=plane.number,
+            )
+
+    planes = list(planes_of(timed=False))
     arrangement = arrange(planes)
+    if arrangement.temporal:
+        planes = list(planes_of(timed=True))
+        arrangement = arrange(planes)
     if arrangement.several_stacks and not choices.mixed:
         count = max(arrangement.stacks)
         odd = next(source.path for source, stack in zip(sources, arrangement.stacks, strict=True) if stack != 1)
@@ -313,7 +324,7 @@ def _arranged(gathered: Gathered, choices: Choices) -> Arrangement:
     return arrangement
 
 
-def _check_places(sources: Sequence[Source], planes: Sequence[Plane], arrangement: Arrangement) -> None:
+def _check_places(sources: Sources, planes: Sequence[Plane], arrangement: Arrangement) -> None:
     """Raise RefusedError, E_DUPLICATE, where one place is taken twice at the same time, unless volumes are numbered."""
     if not arrangement.temporal or arrangement.numbered:
         return

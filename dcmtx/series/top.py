@@ -170,13 +170,14 @@ class Top:
             length = sum(len(one) for one in self._references(indices))
             header = element_header(legacy.INSTANCES, b"SQ", length, EXPLICIT_LITTLE)
             whole = len(own) + len(header) + length
-            start = tag_bytes(ITEM, EXPLICIT_LITTLE) + whole.to_bytes(4, "little") + own + header
-            parts.append((start, length, indices))
-        total = sum(len(start) + length for start, length, _ in parts)
+            start = tag_bytes(ITEM, EXPLICIT_LITTLE) + whole.to_bytes(4, "little") + header
+            parts.append((start, own, length, indices))
+        total = sum(len(start) + len(own) + length for start, own, length, _ in parts)
         yield element_header(legacy.REFERENCED_SERIES, b"SQ", total, EXPLICIT_LITTLE)
-        for start, _, indices in parts:
+        for start, own, _, indices in parts:
             yield start
             yield from self._references(indices)
+            yield own
 
     def _references(self, indices: array[int]) -> Iterator[bytes]:
         """Yield references to sources, some at a time."""

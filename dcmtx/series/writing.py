@@ -62,7 +62,7 @@ class SeriesPixels(PixelWriter):
             target = self._plan.syntax
 
             def copies(number: int) -> bool:
-                source = frames.sources[number]
+                source = frames.source(number)
                 return source.syntax is target and not source.raised
 
             if any(copies(number) for number in range(len(frames))):
