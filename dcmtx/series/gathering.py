@@ -108,7 +108,7 @@ def pixel_vr(opened: Opened) -> bytes:
     allocated = opened.frames.format.allocated if opened.frames.format is not None else 16
     if pixel is not None and not opened.frames.encapsulated and pixel.vr in (b"OB", b"OW"):
         return pixel.vr
-    return b"OW" if allocated > 8 or (pixel is not None and pixel.vr != b"OB") else b"OB"
+    return b"OW" if allocated > 8 else b"OB"
 
 
 class Gathered:
