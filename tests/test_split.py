@@ -463,3 +463,27 @@ def test_frames_of_two_sources_do_not_replace_each_other(tmp_path):
     shutil.copy(tmp_path / "in" / "a.dcm", tmp_path / "in" / "b.dcm")
     run("split", tmp_path / "in", tmp_path / "out", status=9)
     assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_a_loss_that_is_asked_for_makes_another_instance(tmp_path):
+    series.write(tmp_path / "in", line(2), rows=64, columns=64)
+    run("enhance", tmp_path / "in", tmp_path / "out.dcm")
+    run("split", tmp_path / "out.dcm", tmp_path / "back", "--to", "j2k", "--lossy", "--ratio", 10, "--quiet")
+    for uid, path in by_uid(tmp_path / "back").items():
+        assert uid.startswith(DERIVED)
+        assert path.name == f"{uid}.dcm"
+        assert pydicom.dcmread(path).LossyImageCompression == "01"
+
+
+def test_offset_tables_are_of_their_own_file(tmp_path):
+    multiframe(tmp_path / "in.dcm", US_MF, colour=True)
+    run("convert", tmp_path / "in.dcm", tmp_path / "j2k.dcm", "--to", "j2k", "--offset-table", "extended")
+    run("split", tmp_path / "j2k.dcm", tmp_path / "out")
+    assert all("ExtendedOffsetTable" not in pydicom.dcmread(path) for path in (tmp_path / "out").iterdir())
+
+
+def test_floating_point_pixels_are_not_supported(tmp_path):
+    pixel = dicom.element(0x7FE00008, "OF", bytes(256))
+    image = dicom.Image(b"").elements()
+    (tmp_path / "in.dcm").write_bytes(dicom.file([*image.values(), pixel], dicom.EXPLICIT))
+    assert run("split", tmp_path / "in.dcm", tmp_path / "out", "--same-class", status=4).startswith("E_FLOAT")
