@@ -1,8 +1,8 @@
 """Make the man pages of this directory from the commands: `python man/make.py`; `--check` says whether they are stale.
 
 One page per command of `dcmtx.cli.COMMANDS`, dcmtx.1, dcmtx-api.7 of the package's public names, dcmtx-relay.toml.5 of
-the keys of a relay, and the scripts that have shells complete. What a page says stands in docstrings, options and epilogs, and in the tables of transfer syntaxes and
-backends; there is no date, so the same code gives the same page.
+the keys of a relay, and the scripts that have shells complete. What a page says stands in docstrings, options and
+epilogs, and in the tables of transfer syntaxes and backends; there is no date, so the same code gives the same page.
 """
 
 from __future__ import annotations
