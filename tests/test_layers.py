@@ -38,7 +38,7 @@ ROOMS = [
     "cli",
 ]
 GROUND = {"_version", "errors", "record", "syntax", "policy", "finding", "signals"}
-WINGS = {"batch", "inspect", "serve", "peers", "relay"}
+WINGS = {"batch", "inspect", "serve", "peers", "relay", "series"}
 
 # Libraries, and the rooms that may import them. What is in none of these sets is the standard library or forbidden.
 LIBRARIES = {
