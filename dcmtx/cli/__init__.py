@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("dcmtx.cli.compare:compare", "Compare two DICOM files, or two directories."),
     "render": ("dcmtx.cli.render:render", "Make a picture of one frame, a PNG file."),
     "rewrap": ("dcmtx.cli.rewrap:rewrap", "Wrap codestreams anew, without decoding any."),
+    "crop": ("dcmtx.cli.crop:crop", "Keep a part of an image: rows, columns, frames."),
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
     "audit": ("dcmtx.cli.audit:audit", "Prove a migrated archive from the report of its conversion."),
     "serve": ("dcmtx.cli.serve:serve", "Do the work of every dcmtx called, with codecs loaded."),

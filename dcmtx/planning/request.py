@@ -7,7 +7,7 @@ from typing import Any
 
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import RefusedError, UsageError
-from dcmtx.policy import LOSSY_PARAMETERS, OPTIONS, EncodingParameters, Policy, option_name
+from dcmtx.policy import LOSSY_PARAMETERS, OPTIONS, Cut, EncodingParameters, Policy, option_name
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, CELLS, EXPLICIT, ROOT, Loss, Syntax, find, find_family, is_keyword
 
@@ -19,6 +19,7 @@ class Way(Enum):
 
     CONVERT = "convert"
     REWRAP = "rewrap"
+    CROP = "crop"
 
 
 class BackendChoice(Record):
@@ -181,7 +182,10 @@ def memory_size(value: int | str) -> int:
 
 
 class Request(Record):
-    """Everything that is requested for one file. `rounds` is consent to rounded colours, without other loss."""
+    """Everything that is requested for one file. `rounds` is consent to rounded colours, without other loss.
+
+    `cut` is the part of the image to keep, where it is cropped.
+    """
 
     target: Target
     policy: Policy = Policy()
@@ -189,6 +193,7 @@ class Request(Record):
     parameters: EncodingParameters = EncodingParameters()
     way: Way = Way.CONVERT
     rounds: bool = False
+    cut: Cut | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the request as bytes that all jobs of a batch share, since each job and each result has it."""

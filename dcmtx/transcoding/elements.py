@@ -57,7 +57,9 @@ def _resolve(
             from dcmtx.dataset.encoding import append_item, rewrite
 
             old = sequences.get(tag)
-            whole = append_item(old.whole() if old else b"", tag, edit.item, encoding)
+            whole = old.whole() if old else b""
+            for item in (edit.item, *edit.more):
+                whole = append_item(whole, tag, item, encoding)
             if lengths is not Lengths.KEEP:
                 whole = rewrite(whole, encoding, encoding, context_of(dataset.header), lengths=lengths)
             resolved[tag] = Replace(tag, whole)

@@ -56,6 +56,8 @@ class PixelWriter:
         digest: Digests | None,
         watch: Callable[[int, int], None] | None,
     ) -> None:
+        if plan.cut is not None:
+            frames = frames.part(plan.cut.first, plan.cut.frames)
         self._frames = frames.in_words(plan.word_bytes)
         self._plan = plan
         self._sink = sink
