@@ -154,7 +154,10 @@ class _Cropping:
     def _check_pairs(self, plan: Plan) -> None:
         """Raise RefusedError, E_PI, where pixels that share chroma in pairs would be parted."""
         source, written = plan.source_format, plan.target_format
-        if source is None or written is None or not (written.subsampled and plan.syntax.family in CELLS):
+        if source is None or written is None or plan.syntax.family not in CELLS:
+            return
+        shared = self._dataset.syntax.family in CELLS and source.subsampled
+        if not (shared or written.subsampled) or self._cut.columns == self._declared.columns:
             return
         if self._cut.left % 2 or self._cut.columns % 2:
             raise RefusedError(
