@@ -29,8 +29,7 @@ from dcmtx.rules.part import Part
 from dcmtx.syntax import BY_UID, CELLS, JPEG_RECOMPRESSION, Encoding, Loss, Syntax, find_family
 
 if TYPE_CHECKING:
-    from dcmtx.transcoding.frames import Frames
-    from dcmtx.transcoding.source import DataSet
+    from dcmtx.planning.inputs import DataSet, Frames
 
 _NOTHING_CUT = Finding("N_NOT_CROPPED", "the part is the whole image, so nothing is derived and no UID changes")
 
