@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     "overlays",
     "signatures",
     "unused_bits",
+    "one_bit",
     "word_order",
     "verify",
     "cross_check",

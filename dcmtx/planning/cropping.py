@@ -26,6 +26,7 @@ from dcmtx.rules.groups import CutGroups, Ranks, group_edits, home
 from dcmtx.rules.lossy import METHODS
 from dcmtx.rules.overlay_cut import Plane, cut_overlays
 from dcmtx.rules.part import Part
+from dcmtx.rules.removal import Remover
 from dcmtx.syntax import BY_UID, CELLS, JPEG_RECOMPRESSION, Encoding, Loss, Syntax, find_family
 
 if TYPE_CHECKING:
@@ -66,7 +67,19 @@ def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = T
         frames.first_stream()
     job = _Cropping(dataset, asked, cut, declared=declared)
     part = frames.part(cut.first, cut.frames)
-    return planner.make(dataset, part, request.replace(cut=cut), inside=inside, plan_case=job.plan)
+    plan = planner.make(dataset, part, request.replace(cut=cut), inside=inside, plan_case=job.plan)
+    return plan.replace(tallies=tuple(_Told(tally) if isinstance(tally, Remover) else tally for tally in plan.tallies))
+
+
+class _Told:
+    """What is told of removed elements: nothing where there were none, since nobody asked for it."""
+
+    def __init__(self, remover: Remover) -> None:
+        self._remover = remover
+
+    def notes(self) -> tuple[Finding, ...]:
+        """Return how many elements were left out."""
+        return self._remover.notes() if self._remover.count else ()
 
 
 def _check_pixels(header: Header) -> None:

@@ -62,32 +62,38 @@ class Part:
         self._method = method
 
     @property
-    def instance(self) -> str:
-        """The new SOP Instance UID."""
-        return part_uid(self._header.text(SOP_INSTANCE_UID), self._name, *self._others)
+    def instance(self) -> str | None:
+        """The new SOP Instance UID; None for an image that has none to make it of."""
+        old = self._header.text(SOP_INSTANCE_UID)
+        return part_uid(old, f"instance {self._name}", *self._others) if old else None
 
     def edits(self, policy: Policy, ranks: Ranks | None, *, whole_in_plane: bool, grouped: bool) -> dict[int, Edit]:
         """Return the edits at top level; `grouped` says that functional groups record the derivation."""
         header = self._header
-        series = part_uid(header.text(SERIES_UID), self._name)
+        series = header.text(SERIES_UID)
         self._codes = self._derivation_codes(ranks, whole_in_plane=whole_in_plane)
         edits = created(policy) | identified(header, self.instance)
-        edits[SERIES_UID] = Set(SERIES_UID, b"UI", series.encode("ascii"))
+        if series:
+            new = part_uid(series, f"series {self._name}")
+            edits[SERIES_UID] = Set(SERIES_UID, b"UI", new.encode("ascii"))
         added = contribution(policy, self._what)
         edits[added.tag] = added
-        if grouped:
+        if grouped and self.instance:
             edits[SOURCE_EVIDENCE] = Append(SOURCE_EVIDENCE, evidence_item(header))
+        if grouped:
             return edits
         edits[DERIVATION_DESCRIPTION] = self._description()
         edits[DERIVATION_CODES] = Append(DERIVATION_CODES, self._codes[0], more=self._codes[1:])
-        edits[SOURCE_IMAGES] = Append(SOURCE_IMAGES, self._source(None))
+        if self.instance:
+            edits[SOURCE_IMAGES] = Append(SOURCE_IMAGES, self._source(None))
         return edits
 
     def of_frame(self, number: int | None) -> bytes:
         """Return the item of Derivation Image of a frame, by its number in the source; of all frames for None."""
         said = f"{self._what}; {self._method} lossy compression" if self._method else self._what
         made = element(DERIVATION_DESCRIPTION, b"ST", said)
-        made += append_item(b"", SOURCE_IMAGES, self._source(number))
+        if self.instance:
+            made += append_item(b"", SOURCE_IMAGES, self._source(number))
         codes = b""
         for item in self._codes:
             codes = append_item(codes, DERIVATION_CODES, item)
