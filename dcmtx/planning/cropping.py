@@ -27,7 +27,7 @@ from dcmtx.rules.lossy import METHODS
 from dcmtx.rules.overlay_cut import Plane, cut_overlays
 from dcmtx.rules.part import Part
 from dcmtx.rules.removal import Remover
-from dcmtx.syntax import BY_UID, CELLS, JPEG_RECOMPRESSION, Encoding, Loss, Syntax, find_family
+from dcmtx.syntax import BY_UID, CELLS, JPEG_RECOMPRESSION, Encoding, Kind, Loss, Syntax, find_family
 
 if TYPE_CHECKING:
     from dcmtx.planning.inputs import DataSet, Frames
@@ -161,7 +161,19 @@ class _Cropping:
             )
         plan = recode(case)
         self._check_pairs(plan)
-        return plan
+        return self._banded(case, plan)
+
+    def _banded(self, case: Case, plan: Plan) -> Plan:
+        """Return the plan with formats that have only the rows of the part, where only these need be read."""
+        fmt = self._declared
+        by_plane = fmt.samples > 1 and fmt.planar == 1
+        if case.source.kind is not Kind.NATIVE or fmt.allocated % 8 or by_plane or plan.overlays or fmt.columns % 2:
+            return plan
+        source, decoded = plan.source_format, plan.decoded_format
+        if source is None or decoded is None:
+            return plan
+        rows = self._cut.rows
+        return plan.replace(source_format=source.replace(rows=rows), decoded_format=decoded.replace(rows=rows))
 
     def _check_pairs(self, plan: Plan) -> None:
         """Raise RefusedError, E_PI, where pixels that share chroma in pairs would be parted."""

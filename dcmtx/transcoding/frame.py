@@ -221,7 +221,7 @@ class FrameCoder:
         overlays: tuple[Frame, ...] = ()
         cut = self._plan.cut
         if cut is not None:
-            words = _cut_out(words, cut)
+            words = _cut_out(words, cut, top=0 if self._decoded_format.rows == cut.rows else cut.top)
         if self._plan.overlays:
             words, overlays = self._take_overlays(words)
         words, cleared = self._settle(words)
@@ -527,11 +527,11 @@ class Rewrapper:
             )
 
 
-def _cut_out(words: Frame, cut: Cut) -> Frame:
-    """Return the rows and columns of a part, in words that lie together: codecs take no others."""
+def _cut_out(words: Frame, cut: Cut, top: int) -> Frame:
+    """Return the rows from `top` and the columns of a part, in words that lie together: codecs take no others."""
     import numpy as np
 
-    return np.ascontiguousarray(words[cut.top : cut.bottom, cut.left : cut.right])
+    return np.ascontiguousarray(words[top : top + cut.rows, cut.left : cut.right])
 
 
 def _unused(where: str, holds: str) -> RefusedError:

@@ -34,7 +34,8 @@ class Frames(Record):
     `reader` has the bytes, `pixel` is their element; `syntax` is the transfer syntax of the pixels. `format` is the
     format that the header declares, None where that makes no sense or is not read; `fault` is the error in the format
     or the frames. `word_bytes` is the word size of native big endian pixels where the VR does not tell. `first` is
-    where native frames begin, where they are a part of those in the file. `notes` report oddities.
+    the first of native frames that are a part of those in the file; `stride` is how many bytes each has there, where it
+    is a part itself, and `skip` how many of them precede it. `notes` report oddities.
     """
 
     reader: Reader
@@ -48,6 +49,8 @@ class Frames(Record):
     starts: Sequence[int] = ()
     word_bytes: int | None = None
     first: int = 0
+    stride: int = 0
+    skip: int = 0
     notes: tuple[Finding, ...] = ()
 
     def __len__(self) -> int:
@@ -89,6 +92,14 @@ class Frames(Record):
         starts = [start - low for start in self.starts[first : first + count + 1]]
         return self.replace(format=fmt, starts=starts, fragments=fragments)
 
+    def band(self, top: int, rows: int) -> Frames:
+        """Return native frames of rows that lie together, with only these rows."""
+        fmt = self.format
+        if fmt is None or rows == fmt.rows:
+            return self
+        skip = fmt.replace(rows=top).frame_bytes
+        return self.replace(format=fmt.replace(rows=rows), stride=fmt.frame_bytes, skip=skip)
+
     def check(self) -> None:
         """Raise `fault` if there is one."""
         if self.fault is not None:
@@ -112,7 +123,8 @@ class Frames(Record):
             return self._encapsulated_frame(self.fragments, number)
         if fmt.allocated == 1:
             return self._bit_frame(number, fmt)
-        return self.native_bytes((self.first + number) * fmt.frame_bytes, fmt.frame_bytes)
+        start = (self.first + number) * (self.stride or fmt.frame_bytes) + self.skip
+        return self.native_bytes(start, fmt.frame_bytes)
 
     def _encapsulated_frame(self, fragments: Fragments, number: int) -> bytes:
         first, last = self.starts[number], self.starts[number + 1]
