@@ -931,6 +931,16 @@ def test_damage_in_frames_leaves_no_output(tmp_path, command):
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize("several", [False, True], ids=["a file", "a directory"])
+def test_a_part_does_not_replace_its_source(tmp_path, command, several):
+    source = write(image(), tmp_path / "a.dcm")
+    before = source.read_bytes()
+    ran = command("crop", *([tmp_path, tmp_path] if several else [source, source]), *PART)
+    assert ran.status == 5
+    assert "replaced by a part of itself" in ran.err
+    assert source.read_bytes() == before
+
+
 def test_the_whole_derives_nothing(tmp_path, command):
     source, made = write(private(image()), tmp_path / "a.dcm"), tmp_path / "b.dcm"
     ran = command("crop", source, made, "--rows", "0:12")
@@ -971,6 +981,55 @@ def test_a_dry_run_tells_all_and_writes_nothing(tmp_path, command):
         "(5200,9230) > (0020,9113) > (0020,0032) becomes 9\\3\\6",
     ):  # fmt: skip
         assert told in ran.out
+
+
+@pytest.mark.parametrize("dry", [True, False], ids=["dry run", "run"])
+def test_each_frame_is_placed_by_its_own_orientation(tmp_path, command, dry):
+    source = private(enhanced(STACKS[:2]))
+    planes = (["1", "0", "0", "0", "1", "0"], ["0", "1", "0", "0", "0", "-1"])
+    del source.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+    for one, plane in zip(source.PerFrameFunctionalGroupsSequence, planes, strict=True):
+        one.PlaneOrientationSequence = Sequence([item(ImageOrientationPatient=plane)])
+    path, made = write(source, tmp_path / "a.dcm"), tmp_path / "b.dcm"
+    ran = command("crop", path, made, *PART, *(["--dry-run"] if dry else []))
+    assert ran.status == 0
+    if dry:
+        assert "becomes 9\\3\\0" in ran.out
+        assert "becomes 1\\10\\2" in ran.out
+        assert ran.out.count("(5200,9230) > (0020,9113) > (0020,0032) becomes") == 2
+        return
+    groups = pydicom.dcmread(made).PerFrameFunctionalGroupsSequence
+    assert [list(one.PlanePositionSequence[0].ImagePositionPatient) for one in groups] == [[9, 3, 0], [1, 10, 2]]
+
+
+@pytest.mark.parametrize("home", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"])
+def test_planes_of_ultrasound_volumes_move(crop, home):
+    source = enhanced(STACKS[:1])
+    group_item = source[home].value[0]
+    del source.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence
+    group_item.PlanePositionVolumeSequence = Sequence([item(ImagePositionVolume=[1.5, 2.0, 3.0])])
+    group_item.PlaneOrientationVolumeSequence = Sequence([item(ImageOrientationVolume=[0.0, 1.0, 0.0, 1.0, 0.0, 0.0])])
+    made = crop(source)[home].value[0]
+    assert made.PlanePositionVolumeSequence[0].ImagePositionVolume == [2.5, 10.0, 3.0]
+
+
+def test_loss_in_groups_is_recorded_with_the_crop(crop):
+    made = crop(enhanced(STACKS), *PART, "--to", "j2k", "--lossy", "--ratio", "3")
+    for one in made.PerFrameFunctionalGroupsSequence:
+        (derived,) = one.DerivationImageSequence
+        assert derived.DerivationDescription.endswith("columns 5-14 of 16; JPEG 2000 lossy compression")
+        assert [code.CodeValue for code in derived.DerivationCodeSequence] == ["CROP", "113040"]
+        assert len(derived.SourceImageSequence) == 1
+    assert len(made.SourceImageEvidenceSequence) == 1
+
+
+def test_video_is_not_cropped(tmp_path, command):
+    path = tmp_path / "a.dcm"
+    path.write_bytes(
+        dicom.Image([bytes(64)], syntax="1.2.840.10008.1.2.4.102", frames=1, allocated=8, stored=8).encode()
+    )
+    ran = command("crop", path, tmp_path / "b.dcm", "--rows", "1:3")
+    assert (ran.status, "does not decode" in ran.line) == (4, True)
 
 
 def test_it_verifies_and_says_so(tmp_path, command):

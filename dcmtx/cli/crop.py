@@ -73,8 +73,8 @@ def crop(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     Without --to, the transfer syntax stays, or becomes its lossless relative: what was lossy is not coded with loss
     again unless --to and --lossy ask for it. Where only frames are taken, their codestreams are copied.
 
-    SRC and DST are those of `dcmtx convert`, and so are the exit statuses. Of a directory, each image is cropped alike,
-    and each series becomes one new series.
+    SRC and DST are those of `dcmtx convert`, and so are the exit statuses; but DST is not SRC. Of a directory, each
+    image is cropped alike, and each series becomes one new series.
 
     \b
     dcmtx crop ct.dcm part.dcm --rows 100:356 --columns 64:448

@@ -46,6 +46,11 @@ def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = T
     objects.check_object(header)
     _check_pixels(header)
     crop.check_whole(header)
+    if dataset.syntax.kind not in (Kind.NATIVE, Kind.FRAMES):
+        raise UnsupportedError(
+            f"dcmtx does not decode {dataset.syntax.name} ({dataset.syntax.uid}); such files can only be copied",
+            code="E_UNSUPPORTED_TS",
+        )
     frames.check()
     declared = frames.format
     if declared is None or request.cut is None:

@@ -123,11 +123,11 @@ class CutGroups:
 
     def __call__(self, item: Item) -> dict[int, bytes]:
         """Return what changes in an item."""
+        made: dict[int, bytes] = {}
+        if len(item.path) > 2 or item.path[0] not in FUNCTIONAL_GROUPS:
+            return made
         if len(item.path) == 1:
             return self._of_group(item)
-        made: dict[int, bytes] = {}
-        if len(item.path) > 2:
-            return made
         for plane, vr in ((_PLANE, b"DS"), (_VOLUME_PLANE, b"FD")):
             if self._moves and item.path[1] == plane[0] and item.value(plane[1]):
                 made[plane[1]] = element_bytes(plane[1], vr, self._moved(item, plane, vr), self._target)

@@ -95,6 +95,7 @@ _dcmtx() {
         crop:--overlays) COMPREPLY=($(compgen -W "extract refuse" -- "$word")); return ;;
         crop:--signatures) COMPREPLY=($(compgen -W "refuse remove" -- "$word")); return ;;
         crop:--unused-bits) COMPREPLY=($(compgen -W "refuse keep clear" -- "$word")); return ;;
+        crop:--one-bit) COMPREPLY=($(compgen -W "refuse allow" -- "$word")); return ;;
         crop:--word-order) COMPREPLY=($(compgen -W "refuse 16 32 64" -- "$word")); return ;;
         crop:--verify) COMPREPLY=($(compgen -W "sampled strict none" -- "$word")); return ;;
         crop:--decoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal ojph pyjpegls pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle zlib" -- "$word")); return ;;
@@ -121,7 +122,7 @@ _dcmtx() {
             compare) COMPREPLY=($(compgen -W "--by --json --values --image --frame -h --help" -- "$word")); ;;
             render) COMPREPLY=($(compgen -W "--frame --size --bits -h --help" -- "$word")); ;;
             rewrap) COMPREPLY=($(compgen -W "--relabel --offset-table --fragment-size --icon -n --no-clobber -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
-            crop) COMPREPLY=($(compgen -W "--rows --columns --frames --keep-private -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --overlays --signatures --unused-bits --word-order --verify --no-verify --cross-check --decoder --encoder -n --no-clobber --sync -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
+            crop) COMPREPLY=($(compgen -W "--rows --columns --frames --keep-private -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --overlays --signatures --unused-bits --one-bit --word-order --verify --no-verify --cross-check --decoder --encoder -n --no-clobber --sync -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
             audit) COMPREPLY=($(compgen -W "--pixels --was -j --jobs --timeout --json --proof --resume --quiet -h --help" -- "$word")); ;;
             serve) COMPREPLY=($(compgen -W "--socket -j --jobs --log-format --status --json --unit --client-source -h --help" -- "$word")); ;;
