@@ -24,6 +24,7 @@ tests/test_layers.py walks all imports.
     place/        where bytes come from and where they go
     dataset/      the data set as bytes: File Meta Information, index, edits, encodings
     pixel/        frames, encapsulation, colours, bits, codestream headers; never a data set
+    device/       a process that owns a GPU, and its clients
     codec/        the registries of decoders and encoders, and a file per family of codecs
     rules/        what the standard says, as pure functions: a header in, edits and notes out
     planning/     a header and a request become a plan, before any pixel moves
@@ -34,6 +35,7 @@ tests/test_layers.py walks all imports.
     inspect/      looks at files, compares them, shows them; changes nothing; a wing
     peers/        the words of other converters, as tables; a wing
     series/       many instances into one, one into many, and a part of one; a wing
+    relay/        receives over the network, transcodes, forwards; a wing, alone in knowing pynetdicom and httpx
     cli/          one file per command; alone in knowing click and rich
 
 The way of one file: arguments become a Job; its source is opened; header and request become a Plan, which may refuse;

@@ -125,6 +125,13 @@ class WordOrder(Enum):
         return 0 if self is WordOrder.REFUSE else int(self.value) // 8
 
 
+class Device(Enum):
+    """What JPEG 2000 and HTJ2K are coded on."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+
+
 class Removal(Enum):
     """Which elements are left out, at every depth; invalid ones are those of groups that nobody may have."""
 
@@ -169,13 +176,16 @@ class Verify(Enum):
 
     `SAMPLED`: the first frame and every `JUDGED_EVERY`th by the decoder that judges the encoder, which is of another
     library where that is not slow; the frames between by a faster one, where there is one. `STRICT`: every frame by
-    another library than the encoder's. `NONE`: nobody.
+    another library than the encoder's. `CPU`: every frame by a library of the CPU, which `SAMPLED` means too where a
+    device encodes. `DEVICE`: every frame by the device, whose decoder is of the same vendor. `NONE`: nobody.
 
     True and False, which are what `--verify` and `--no-verify` say, are the first and the last.
     """
 
     SAMPLED = "sampled"
     STRICT = "strict"
+    CPU = "cpu"
+    DEVICE = "device"
     NONE = "none"
 
     @classmethod
@@ -224,6 +234,9 @@ class Policy(Record):
     ignore_errors: bool = False
     verify: Verify = Verify.SAMPLED
     cross_check: bool = False
+    skip_lossy: bool = False
+    only_native: bool = False
+    keep_if_larger: bool = False
     force: bool = False
     clobber: bool = True
     sync: Sync = Sync.BATCH
@@ -402,7 +415,8 @@ FAMILY_NAMES = {"jpeg": "JPEG", "jpegls": "JPEG-LS", "j2k": "JPEG 2000", "htj2k"
 
 _TARGET, _LOSS, _CODING, _RULE, _CARE, _WORK, _BATCH, _LIBRARY = Group
 _CHOICE, _WHOLE, _NUMBER, _TEXT = Kind.CHOICE, Kind.WHOLE, Kind.NUMBER, Kind.TEXT
-_NEWER = ", with Python 3.12 or newer"
+_ON_GPU = " (of JPEG 2000 on a GPU only)"
+_ON_GPU_OR_NEWER = " (of JPEG 2000 on a GPU only, of HTJ2K with Python 3.12 or newer too)"
 
 # In the order in which they are shown.
 _TABLE: tuple[Option, ...] = (
@@ -450,23 +464,24 @@ _TABLE: tuple[Option, ...] = (
     ),
     Option(
         "progression", _CODING, "order of progression; htj2k-rpcl is RPCL always.",
-        kind=_CHOICE, choices=("LRCP", "RLCP", "RPCL", "PCRL", "CPRL"), otherwise="RPCL", families=("htj2k",),
-        only=_NEWER,
+        kind=_CHOICE, choices=("LRCP", "RLCP", "RPCL", "PCRL", "CPRL"), otherwise="RPCL, and LRCP for JPEG 2000",
+        families=("j2k", "htj2k"), only=_ON_GPU_OR_NEWER,
     ),
     Option(
         "tile", _CODING, "side of a tile, in pixels.",
-        kind=_WHOLE, least=16, most=65535, otherwise="one tile", families=("htj2k",),
+        kind=_WHOLE, least=16, most=65535, otherwise="one tile", families=("j2k", "htj2k"), only=_ON_GPU,
     ),
     Option(
-        "code_block", _CODING, "side of a code-block, a power of 2.",
-        kind=_WHOLE, least=4, most=64, otherwise="64", families=("htj2k",), only=_NEWER,
+        "code_block", _CODING, "side of a code-block, a power of 2; a GPU has 32 and 64.",
+        kind=_WHOLE, least=4, most=64, otherwise="64, and 32 for JPEG 2000 on a GPU", families=("j2k", "htj2k"),
+        only=_ON_GPU_OR_NEWER,
     ),
     Option(
         "tile_parts", _CODING,
         "what each part of a tile holds: one resolution, so that TLM tells how many bytes a reader of fewer pixels "
         "needs, or all of them.",
-        kind=_CHOICE, choices=("resolution", "all"), otherwise="resolution for htj2k-rpcl without tiles, else all",
-        families=("htj2k",),
+        kind=_CHOICE, choices=("resolution", "all"), families=("htj2k",),
+        otherwise="resolution for htj2k-rpcl without tiles, else all; all on a GPU",
     ),
     Option(
         "effort", _CODING, "1, fastest, to 9, smallest.",
@@ -573,7 +588,9 @@ _TABLE: tuple[Option, ...] = (
         "verify", _CARE,
         "Decode what was encoded and compare: bit for bit, within NEAR, or measure the PSNR. sampled: the first frame "
         f"and every {JUDGED_EVERY}th by the decoder that judges the encoder, the others by a faster one, if there is "
-        "one; strict: every frame by another library than the encoder's; none: leave it out.",
+        "one; strict: every frame by another library than the encoder's; cpu: every frame by the CPU, as is done where "
+        "a GPU encodes (by OpenJPEG); device: every frame by the GPU, whose decoder is of the same vendor as its "
+        "encoder; none: leave it out.",
         kind=_CHOICE, choices=Verify, default=Verify.SAMPLED, flags=("--verify",), bare="sampled",
         denial="--no-verify", denied="none",
     ),
@@ -585,6 +602,14 @@ _TABLE: tuple[Option, ...] = (
     ),
     Option("decoder", _WORK, "Decode by this backend; `dcmtx syntaxes` names them.", kind=_TEXT, metavar="NAME"),
     Option("encoder", _WORK, "Encode by this backend.", kind=_TEXT, metavar="NAME"),
+    Option(
+        "device", _WORK,
+        "What codes JPEG 2000 and HTJ2K; gpu: an NVIDIA GPU, by nvimgcodec (`pip install dcmtx[gpu]`), and the CPU for "
+        "what that does not take. It decodes damaged HTJ2K that OpenJPEG refuses, which --cross-check sees. The "
+        "licences of that library are NVIDIA's own, and forbid publishing benchmark figures of it. They say that it is "
+        "not made for medical use without an agreement.",
+        kind=_CHOICE, choices=Device, default=Device.CPU,
+    ),
     Option(
         "sync", _CARE,
         "When files are durable, so that they outlast a crash of the machine: batch, each once it is reported, many "
@@ -617,6 +642,21 @@ _TABLE: tuple[Option, ...] = (
         "Convert one file in a process of its own, so that a codec that crashes is an error like others; batches and "
         "`dcmtx serve` do so always.",
         default=False,
+    ),
+    Option(
+        "skip_lossy", _CARE, "Pass over files whose pixels have lost something already; nothing is written for them.",
+        default=False,
+    ),
+    Option("only_native", _CARE, "Pass over files whose pixels are compressed already.", default=False),
+    Option(
+        "keep_if_larger", _CARE, "Write the bytes of SRC as they are where the converted file would not be smaller.",
+        default=False,
+    ),
+    Option(
+        "site", _WORK,
+        "Rules of a site, in TOML: which files become what, stay as they are, are passed over or refused; "
+        "dcmtx-policy(1) tells of them. A file that no rule is for goes to the target of the line.",
+        kind=_TEXT, flags=("--policy",), metavar="FILE",
     ),
     Option(
         "dry_run", _WORK, "Only print what would be done: route, backends, attributes that change.", default=False

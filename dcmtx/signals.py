@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
+_PR_SET_PDEATHSIG = 1
 ENDING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
 
 
@@ -38,3 +39,16 @@ def _leave_nothing() -> None:
     bar = getattr(sys.modules.get("dcmtx.cli"), "bar", None)
     if bar is not None:
         bar.take_away()
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies (Linux only).
+
+    SIGKILL, because a hanging codec reacts to no other signal. The next run removes its temporary file.
+    """
+    if sys.platform == "linux":
+        import contextlib
+        import ctypes
+
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _signal.SIGKILL)

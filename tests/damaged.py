@@ -12,13 +12,14 @@ import select
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from dcmtx.codec.table import DECODERS, ENCODERS
+from dcmtx.codec.table import CHECKERS, DECODERS, ENCODERS
 from dcmtx.pixel.format import PixelFormat
 
 HTJ2K = "1.2.840.10008.1.2.4.201"
@@ -84,7 +85,7 @@ def serve(backend: str) -> None:
 
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    (row,) = [row for row in DECODERS.rows(HTJ2K) if row.backend == backend]
+    (row,) = [row for row in (*DECODERS.rows(HTJ2K), *CHECKERS.rows(HTJ2K)) if row.backend == backend]
     decoder = DECODERS.load(row)
     while len(head := sys.stdin.buffer.read(5)) == 5:
         samples, length = struct.unpack("<BI", head)
@@ -106,6 +107,8 @@ class Decoder:
     def __init__(self, backend: str) -> None:
         self._backend = backend
         self._process: subprocess.Popen[bytes] | None = None
+        # Not a pipe, which would be full after a while.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the decoder
         self.text = b""
 
     def outcome(self, fmt: PixelFormat, stream: bytes) -> str:
@@ -121,22 +124,28 @@ class Decoder:
             return {b"d": "decoded", b"r": "refused"}[said]
         if said is None:
             process.kill()
-        self.close()
+        self._end()
         return "too slow" if said is None else f"died ({process.returncode})"
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, __file__, "--serve", self._backend],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
             )  # fmt: skip
         return self._process
 
-    def close(self) -> None:
-        """End the process, and keep what it wrote."""
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            self.text += process.communicate()[1]
+            process.communicate()
+
+    def close(self) -> None:
+        """End the process, and keep what all of them wrote."""
+        self._end()
+        self._errors.seek(0)
+        self.text = self._errors.read()
+        self._errors.close()
 
 
 def main(backend: str, count: int) -> None:

@@ -18,7 +18,7 @@ from dcmtx.inspect import told
 from dcmtx.inspect.compare import compare
 from dcmtx.inspect.told import as_record
 from dcmtx.pixel import measure
-from dcmtx.pixel.display import strongest
+from dcmtx.pixel.display import strongest_change
 from dcmtx.transcoding.job import transcode
 
 TESTDATA = ROOT / "testdata"
@@ -397,6 +397,17 @@ def test_the_picture_shows_both_frames_and_where_they_differ(two, tmp_path, comm
     assert command("compare", one, one, "--image", tmp_path / "none.png", "--frame", "2").status == 2
 
 
+def test_one_pixel_of_a_large_frame_is_seen_in_the_picture(tmp_path, command):
+    pytest.importorskip("matplotlib")
+    frame = np.full((1500, 1100), 1000, "<u2")
+    for name, image in (("a", frame), ("b", changed(frame, {(777, 555): 1001}))):
+        (tmp_path / name).write_bytes(grey([image], rows=1500, columns=1100).encode())
+    assert command("compare", tmp_path / "a", tmp_path / "b", "--image", tmp_path / "out.png").status == 7
+    image = imagecodecs.png_decode((tmp_path / "out.png").read_bytes())[..., :3].astype(int)
+    panel = image[:, 1240:1800]
+    assert (np.abs(panel - panel.mean(axis=2, keepdims=True)).max(axis=2) > 40).any()
+
+
 def test_a_picture_needs_its_extra_and_says_so(two, tmp_path, command, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     ran = command("compare", *two, "--image", tmp_path / "out.png")
@@ -406,11 +417,13 @@ def test_a_picture_needs_its_extra_and_says_so(two, tmp_path, command, monkeypat
 
 
 def test_the_strongest_difference_of_a_large_frame_stays():
-    error = np.zeros((100, 300))
-    error[57, 211] = -9
-    small = strongest(error, 30)
+    frame = np.full((100, 300), 20, np.uint8)
+    small = strongest_change(frame, changed(frame, {(57, 211): 11, (57, 212): 25}), 30)
     assert small.shape == (10, 30)
     assert small.min() == small[5, 21] == -9
+    colours = np.full((40, 30, 3), 20, np.uint8)
+    small = strongest_change(colours, changed(colours, {(39, 29, 1): 255, (39, 29, 2): 0}), 20)
+    assert (small.shape, small[19, 14], small.sum()) == ((20, 15), 235, 235)
 
 
 def test_dcmtk_measures_the_same(src, dst):

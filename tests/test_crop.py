@@ -936,7 +936,7 @@ def test_a_part_does_not_replace_its_source(tmp_path, command, several):
     source = write(image(), tmp_path / "a.dcm")
     before = source.read_bytes()
     ran = command("crop", *([tmp_path, tmp_path] if several else [source, source]), *PART)
-    assert ran.status == 5
+    assert ran.status == (9 if several else 5)
     assert "replaced by a part of itself" in ran.err
     assert source.read_bytes() == before
 

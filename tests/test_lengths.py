@@ -105,6 +105,16 @@ def test_sequences_that_a_loss_adds_to_end_so_too(lengths):
     assert kinds(made) == {lengths == "undefined"}
 
 
+@pytest.mark.parametrize("to", ["explicit", "implicit", "big-endian", "jpegls"])
+@pytest.mark.parametrize("lengths", ["explicit", "undefined"])
+def test_an_icon_that_is_made_ends_so_too(lengths, to):
+    made = dcmtx.transcode(DATA / "us-rgb-by-pixel.dcm", to=to, icon="generate", lengths=lengths)
+    assert kinds(made) == {lengths == "undefined"}
+    icon = pydicom.dcmread(io.BytesIO(made)).IconImageSequence[0]
+    assert (icon.Rows, icon.Columns) != (0, 0)
+    assert any(icon.PixelData)
+
+
 def test_unknown_with_an_undefined_length_is_a_sequence_and_with_a_length_stays(tmp_path):
     """PS3.5 6.2.2: what has no length and VR UN is a sequence in Implicit VR Little Endian."""
     inside = dicom.element(0x00091002, "LO", "x", IMPLICIT)

@@ -18,7 +18,10 @@ from pydicom.pixels import apply_color_lut
 
 import dcmtx
 from dcmtx.errors import RefusedError
-from dcmtx.pixel.icon import Window, grey, indexed, shrunk, size_of
+from dcmtx.pixel.display import shown
+from dcmtx.pixel.format import PixelFormat
+from dcmtx.pixel.icon import indexed, shrunk, size_of
+from dcmtx.pixel.transform import Display, Window
 
 ICON = 0x00880200
 DATA = ROOT / "testdata"
@@ -289,6 +292,7 @@ def test_many_colours_become_256_near_ones():
 
 
 def test_one_value_is_dark_and_a_step_is_a_step():
-    np.testing.assert_array_equal(grey(np.full((2, 2), 7.0), None, inverts=False), np.zeros((2, 2)))
-    step = Window(10.0, 1.0, "LINEAR")
-    np.testing.assert_array_equal(grey(np.array([[9.0, 9.5, 10.0]]), step, inverts=False), [[0, 0, 255]])
+    fmt = PixelFormat(2, 2, samples=1, photometric="MONOCHROME2", allocated=16, stored=12, high_bit=11, signed=False)
+    np.testing.assert_array_equal(shown(np.full((2, 2), 7.0), fmt, Display()), np.zeros((2, 2)))
+    step = Display(window=Window(10.0, 1.0))
+    np.testing.assert_array_equal(shown(np.array([[9.0, 9.5, 10.0]]), fmt, step), [[0, 0, 255]])

@@ -18,6 +18,8 @@ from dcmtx import errors
 from dcmtx.cli import COMMANDS
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.policy import OPTIONS, Group
+from dcmtx.relay import keys
+from dcmtx.relay.answers import AnswerKind
 from dcmtx.rules import catalog
 from dcmtx.syntax import FAMILIES, SYNTAXES
 
@@ -29,7 +31,7 @@ sys.modules["make_man"] = make
 _spec.loader.exec_module(make)
 
 PAGES = make.pages()
-each_file = pytest.mark.parametrize("path", sorted(DIRECTORY.glob("*.[17]")), ids=lambda path: path.stem)
+each_file = pytest.mark.parametrize("path", sorted(DIRECTORY.glob("*.[157]")), ids=lambda path: path.stem)
 each_page = pytest.mark.parametrize("page", [pytest.param(page, id=page.title) for page in PAGES])
 
 
@@ -88,8 +90,9 @@ def test_the_table_in_readme_is_what_the_registries_say(tmp_path, monkeypatch, c
 
 
 def test_there_is_a_page_for_every_command():
-    assert {path.stem for path in DIRECTORY.glob("*.[17]")} == {
+    assert {path.stem for path in DIRECTORY.glob("*.[157]")} == {
         *make.OTHER_PAGES,
+        *make.FORMAT_PAGES,
         *make.HAND_WRITTEN,
         "dcmtx",
         *(f"dcmtx-{name}" for name in COMMANDS),
@@ -153,9 +156,25 @@ def test_no_line_of_the_synopsis_or_the_table_is_wider_than_a_terminal(page):
 def test_the_sections_are_in_their_order(page):
     found = re.findall(r"^\.SH (.*)$", text(page.title), re.MULTILINE)
     order = ["NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "OPTIONS", "RECORDS", "FINDINGS", "TRANSFER SYNTAXES",
-             "KNOWN BY NAME ONLY", "EXIT STATUS", "EXAMPLES", "SEE ALSO"]  # fmt: skip
+             "KNOWN BY NAME ONLY", "ANSWERS OF DESTINATIONS", "METRICS", "EXIT STATUS",
+             "EXAMPLES", "SEE ALSO"]  # fmt: skip
     assert found == [name for name in order if name in found]
     assert {"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "SEE ALSO"} <= set(found)
+
+
+def test_the_page_of_the_relay_has_every_answer_metric_and_key():
+    told = section("dcmtx-relay", "ANSWERS OF DESTINATIONS")
+    assert set(make.BECOMES) == set(AnswerKind)
+    for code in ("0000, success", "A700 to A7FF", "C000 to CFFF", "0122, SOP class", "HTTP 413", "HTTP 502 to 504"):
+        assert code in told, code
+    metrics = section("dcmtx-relay", "METRICS")
+    for name in ("received_total by calling", "delivered_total by destination, syntax", "store_seconds", "held"):
+        assert f"dcmtx_relay_{name}" in re.sub(r"\\f.", "", metrics)
+    page = plain((DIRECTORY / "dcmtx-relay.toml.5").read_text("ascii"))
+    for table in keys.SECTIONS:
+        assert not table.path or f".SH {table.header}\n" in page
+        for key in table.keys:
+            assert f"\n{key.name} = {key.example}\n" in page
 
 
 @each_page

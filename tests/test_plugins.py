@@ -181,7 +181,7 @@ def test_it_is_listed_with_its_distribution(place: Place) -> None:
     assert (own["distribution"], own["runs"], own["batch"]) == ("dcmtx", "threads", 1)
     assert toy == {
         "backend": "toy", "library": "toy", "package": "toy-codec", "installed": True, "needs": None, "runs": "device",
-        "batch": 2,
+        "device": None, "batch": 2,
         "distribution": "toy-codec",
     }  # fmt: skip
     (line,) = [line for line in place.run("syntaxes").out.splitlines() if line.startswith(f"{dicom.RLE}\t")]

@@ -12,6 +12,7 @@ import dicom
 import numpy as np
 import oracle
 import pytest
+from backends import usable
 from images import Format, Words
 from test_lossy import (
     CODES,
@@ -39,6 +40,7 @@ from test_lossy import (
 
 from dcmtx import transcode
 from dcmtx.codec import search
+from dcmtx.codec.table import ENCODERS
 from dcmtx.errors import RefusedError, VerifyError
 
 TARGETS = ("JPEG2000", "HTJ2K")
@@ -217,17 +219,16 @@ def test_a_frame_that_loss_would_enlarge_is_exact_beside_others(to: str, tmp_pat
     assert np.array_equal(DECODERS[to][0](out, tmp_path)[0], frames[0])
 
 
-@pytest.mark.parametrize(("to", "encoder"), [("JPEG2000", "jpeg2k"), ("HTJ2K", "htj2k")])
+@pytest.mark.parametrize(("to", "uid"), [("JPEG2000", dicom.J2K), ("HTJ2K", dicom.HTJ2K)])
 def test_what_is_coded_without_loss_is_compared_word_for_word(
-    to: str, encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    to: str, uid: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though loss was asked for: a frame that is called exact must be."""
-    module = importlib.import_module(f"dcmtx.codec.{encoder}")
-    # What a newer library is called by, too.
-    for name in {"encode_imagecodecs", "encode_imagecodecs_precise"} & set(vars(module)):
-        encode = getattr(module, name)
+    for call in {row.call for row in usable(ENCODERS, uid) if not row.lossy}:
+        module, _, name = call.partition(":")
+        encode = getattr(importlib.import_module(module), name)
         monkeypatch.setattr(
-            module, name, lambda words, *more, encode=encode: encode(words ^ (words == words.max()), *more)
+            f"{module}.{name}", lambda words, *more, encode=encode: encode(words ^ (words == words.max()), *more)
         )
     source, out = make(tmp_path / "source.dcm", G12, frames=[flat(G12), scene(G12)[:64, :64]]), tmp_path / "out.dcm"
     with pytest.raises(VerifyError):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import dicom
@@ -216,6 +217,19 @@ def test_a_batch_that_is_stopped_updates_none_and_the_next_one_all(tree, out, co
     for path in made:
         assert references(path) == references(tree / path.name)
     assert command("convert", tree, out, "--to", "rle", "--uid", "new", "--update-references", "--resume").status == 0
+    assert sorted(references(out / "3.dcm")) == sorted(expected(uids(out))["3.dcm"])
+
+
+def test_an_archive_is_gone_on_with_too(tree, out, tmp_path, command):
+    study(tree)
+    archive = tmp_path / "study.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(tree.iterdir()):
+            file.write(path, path.name)
+    line = ("convert", archive, out, "--to", "rle", "--uid", "new")
+    assert command(*line).status == 0
+    ran = command(*line, "--resume", "--update-references")
+    assert (ran.status, "10 references follow" in ran.err) == (0, True), ran
     assert sorted(references(out / "3.dcm")) == sorted(expected(uids(out))["3.dcm"])
 
 

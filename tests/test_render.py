@@ -144,6 +144,13 @@ def test_a_window_that_can_be_none_is_none(width):
     assert np.array_equal(pictured(grey(window("900", width)).encode()), pictured(grey({}).encode()))
 
 
+def test_a_function_that_is_none_and_a_table_that_is_damaged_make_a_window_none():
+    plain = pictured(grey({}).encode())
+    assert np.array_equal(pictured(grey(window("900", "80", "OTHER")).encode()), plain)
+    damaged = {0x00283000: dicom.sequence(0x00283000, [b""])}
+    assert np.array_equal(pictured(grey(window("900", "80") | damaged).encode()), plain)
+
+
 def test_frames_have_windows_of_their_own():
     def item(center: int) -> bytes:
         inside = dicom.element(0x00281050, "DS", str(center)) + dicom.element(0x00281051, "DS", "100")
@@ -255,3 +262,27 @@ def test_the_library_takes_bytes_and_file_objects():
     assert render(io.BytesIO(data)) == render(data)
     with pytest.raises(UsageError, match="no frame 9"):
         render(data, frame=9)
+
+
+def test_large_frames_are_shown_in_bands_alike(monkeypatch):
+    from dcmtx.pixel import display
+
+    images = [image.encode() for image, _ in SHOWN.values()]
+    whole = [render(data) for data in images]
+    monkeypatch.setattr(display, "_BAND", 100)
+    assert [render(data) for data in images] == whole
+
+
+def test_a_voi_lut_may_begin_below_zero():
+    signed = GREY.astype(np.int64) % 4000 - 2000
+    items = b"\x28\0\x02\x30US\x06\0" + np.array([4096, 65536 - 2000, 16], "<u2").tobytes()
+    items = items.replace(b"US", b"SS") + dicom.element(0x00283006, "OW", RAMP.astype("<u2").tobytes())
+    image = dicom.Image(signed.astype("<i2").tobytes(), 32, 40, stored=12, signed=True,
+                        before={0x00283010: dicom.sequence(0x00283010, [items])})  # fmt: skip
+    assert np.array_equal(pictured(image.encode(), bits=16), RAMP[GREY % 4000])
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "nan", "inf"])
+def test_numbers_that_are_none_are_passed_over(number):
+    odd = window(number, "100") | ds(0x00281053, number) | ds(0x00281052, number)
+    assert np.array_equal(pictured(grey(odd).encode()), pictured(grey({}).encode()))

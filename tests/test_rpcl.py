@@ -312,6 +312,38 @@ def test_a_tile_is_one_part_unless_its_resolutions_are_asked_for(encoder: str, t
             assert tile_lengths(stream) == tile_parts(stream)
 
 
+# One TLM has room for 10,921 tile-parts. Tiles of 16 by 16 down and across, options, and the parts of all.
+MOST_PARTS = 10921
+MANY_PARTS: dict[str, tuple[tuple[int, int], dict[str, Any], int]] = {
+    "as many tiles as fit": ((67, 163), {}, 10921),
+    "one more": ((86, 127), {}, 10922),
+    "as many resolutions as fit": ((35, 52), {"tile_parts": "resolution"}, 10920),
+    "some more": ((38, 48), {"tile_parts": "resolution"}, 10944),
+}
+
+
+@pytest.mark.parametrize(("tiles", "options", "parts"), MANY_PARTS.values(), ids=MANY_PARTS)
+def test_an_encoder_that_has_no_room_for_so_many_tile_parts_is_passed_over(
+    tiles: tuple[int, int], options: dict[str, Any], parts: int, tmp_path: Path
+) -> None:
+    """Newer releases of imagecodecs write several TLM; where there is none, the file is refused."""
+    fmt = Format("MONOCHROME2", 8, 8)
+    source, out = tmp_path / "source.dcm", tmp_path / "out.dcm"
+    frames = images.make_frames(fmt, 16 * tiles[0], 16 * tiles[1], start=images.CONTENTS.index(images.constant))
+    source.write_bytes(images.image(fmt, frames).encode())
+    if parts > MOST_PARTS and not NEWER:
+        with pytest.raises(UnsupportedError, match=f"{parts} parts of tiles are more than {MOST_PARTS}") as caught:
+            transcode(source, out, to="htj2k", tile=16, **options)
+        assert caught.value.code == "E_LIMIT"
+        return
+    # OpenJPEG takes its time over so many tiles.
+    outcome = transcode(source, out, to="htj2k", tile=16, verify=False, **options)
+    assert outcome.encoder == (ENCODER_NAMES[0] if parts <= MOST_PARTS else "imagecodecs")
+    (stream,) = oracle.codestreams(out.read_bytes())
+    assert len(tile_parts(stream)) == parts
+    assert tile_lengths(stream) == tile_parts(stream)
+
+
 def test_a_stream_with_loss_has_a_tile_part_for_each_resolution_if_it_is_asked_for(tmp_path: Path) -> None:
     source, out = tmp_path / "source.dcm", tmp_path / "out.dcm"
     source.write_bytes(images.image(GREY, images.make_frames(GREY, 150, 131, 1)).encode())

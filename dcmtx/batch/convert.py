@@ -15,8 +15,7 @@ from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID, S
 from dcmtx.errors import DcmtxError, UsageError
 from dcmtx.place.archive import Scratch, Unpacked, is_packed
 from dcmtx.place.atomic import Postponing
-from dcmtx.place.bytes import open_bytes
-from dcmtx.place.places import directory_of, is_same, open_reader
+from dcmtx.place.places import directory_of, is_remote, is_same, open_reader
 from dcmtx.place.temporary import remove_stale, sweep, temporary_name
 from dcmtx.planning.routes import Route
 from dcmtx.policy import Sync
@@ -39,6 +38,7 @@ _PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
 class Done(Record):
     """The result for one file: an outcome, an error, or the reason why it was skipped.
 
+    `instances` are the SOP Instance UIDs, old and new, of one that was done before, if they are asked for.
     `references` is how many references follow in a file that is done already, `size` how many bytes it has then.
     """
 
@@ -47,6 +47,7 @@ class Done(Record):
     outcome: Outcome | None = None
     error: DcmtxError | None = None
     skip: str = ""
+    instances: tuple[str, ...] = ()
     references: int = 0
     size: int = 0
 
@@ -70,11 +71,15 @@ class Options(Record):
 
 
 class Task(Record):
-    """One file to convert. `named` says that the user named the file itself, not its directory."""
+    """One file to convert. `named` says that the user named the file itself, not its directory.
+
+    `references` says that the UIDs of one that was done before are asked for.
+    """
 
     job: Job
     resume: bool
     named: bool
+    references: bool = False
 
 
 class Stop:
@@ -112,6 +117,11 @@ def convert(
     stop = stop or Stop()
     with ExitStack() as stack:
         if executor is None:
+            if options.job.request.uses_device and not options.job.dry_run:
+                from dcmtx.device import client
+
+                # Workers come and go, and what has loaded the library of the device stays.
+                stack.enter_context(client.held())
             executor = stack.enter_context(local_pool(options))
         stop.wake = executor.wake
         try:
@@ -212,7 +222,12 @@ def _results(executor: Executor[Task, Done], found: Iterator[Found], options: Op
             yield Done(one.src, one.dst, error=one.fault, skip=one.skip)
             continue
         executor.submit(
-            Task(options.job.replace(src=one.src, dst=one.dst, source=one.source), options.resume, one.named)
+            Task(
+                options.job.replace(src=one.src, dst=one.dst, source=one.source),
+                options.resume,
+                one.named,
+                references=options.update_references,
+            )
         )
         for task, result in executor.results():
             yield _done(task, result)
@@ -255,8 +270,8 @@ def _perform(task: Task, cores: Cores) -> Done:
         if reason:
             return Done(job.src, job.dst, skip=reason)
         if task.resume and _is_done(job):
-            return Done(job.src, job.dst, skip=DONE_BEFORE)
-        if not job.dry_run:
+            return Done(job.src, job.dst, skip=DONE_BEFORE, instances=_instances(job) if task.references else ())
+        if not job.dry_run and not is_remote(job.dst):
             _sweep_once(os.path.dirname(job.dst) or os.curdir)
         return Done(job.src, job.dst, run(job, cores))
     except DcmtxError as error:
@@ -264,6 +279,13 @@ def _perform(task: Task, cores: Cores) -> Done:
             return Done(job.src, job.dst, skip=_PASSED_OVER[error.code])
         error.path = error.path or job.src
         return Done(job.src, job.dst, error=error)
+
+
+def _instances(job: Job) -> tuple[str, str]:
+    """Return the SOP Instance UIDs of source and destination."""
+    from dcmtx.transcoding.references import instance_of
+
+    return instance_of(job.source_place, job.request.policy.assume), instance_of(job.dst)
 
 
 def _reason_to_skip(job: Job) -> str:
@@ -281,7 +303,7 @@ def _is_done(job: Job) -> bool:
     written it, and after lossy coding it must record a loss.
     """
     try:
-        with closing(open_bytes(job.dst)) as file:
+        with closing(open_reader(job.dst)) as file:
             head = peek(file)
     except DcmtxError:
         return False
@@ -325,5 +347,7 @@ def _done(task: Task, result: Done | DcmtxError) -> Done:
 
 
 def _remove_temporary(task: Task) -> None:
+    if is_remote(task.job.dst):
+        return
     directory, name = os.path.split(os.path.realpath(task.job.dst))
     remove_stale(os.path.join(directory, temporary_name(name)))

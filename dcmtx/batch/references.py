@@ -43,10 +43,8 @@ def followed(results: Iterator[Done], options: Options, stop: Stop) -> Iterator[
     renamed, places = Renamed(), []
     for done in results:
         yield done
-        found = _instances(done, options)
-        if isinstance(found, DcmtxError):
-            yield done.replace(error=found, skip="")
-        elif found is not None:
+        found = _instances(done)
+        if found is not None:
             renamed.add(*found)
             places.append((done.src, done.dst))
     changed = renamed.changed()
@@ -63,21 +61,11 @@ def followed(results: Iterator[Done], options: Options, stop: Stop) -> Iterator[
             return
 
 
-def _instances(done: Done, options: Options) -> tuple[str, str] | DcmtxError | None:
+def _instances(done: Done) -> tuple[str, str] | None:
     """Return the SOP Instance UIDs of a file that was made, old and new; None if none was made."""
     if done.outcome is not None:
         return _uids(done.outcome)
-    from dcmtx.batch.convert import DONE_BEFORE
-
-    if done.skip != DONE_BEFORE:
-        return None
-    from dcmtx.transcoding.references import instance_of
-
-    try:
-        return instance_of(done.src, options.job.request.policy.assume), instance_of(done.dst)
-    except DcmtxError as error:
-        error.path = error.path or done.dst
-        return error
+    return (done.instances[0], done.instances[1]) if done.instances else None
 
 
 def _uids(outcome: Outcome) -> tuple[str, str] | None:

@@ -47,7 +47,8 @@ def _label(uid: str) -> str:
 
 def plan_lines(outcome: Outcome, name: str) -> list[str]:
     """Return the plan for a file, shown as `name`: a heading, then a line per step and per attribute."""
-    lines = [f"{name}: {_label(outcome.syntax_in)} to {_label(outcome.syntax_out)}"]
+    rule = f" (rule: {outcome.rule})" if outcome.rule else ""
+    lines = [f"{name}: {_label(outcome.syntax_in)} to {_label(outcome.syntax_out)}{rule}"]
     plan = outcome.plan
     if plan is None:
         return [*lines, "  copy: it has the target syntax already"]
@@ -118,7 +119,7 @@ def _size(count: float) -> str:
 _FIELDS: dict[str, Any] = {
     "version": RECORD_VERSION, "source": None, "destination": None, "status": None, "syntax_in": None,
     "syntax_out": None, "decoder": None, "encoder": None, "frames": None, "bytes_in": None, "bytes_out": None,
-    "ratio": None, "psnr": None, "verified": None, "pixels_sha256": None, "pixels_sha256_out": None,
+    "ratio": None, "psnr": None, "verified": None, "rule": None, "pixels_sha256": None, "pixels_sha256_out": None,
     "sop_instance_in": None, "sop_instance_out": None, "seconds": None, "notes": [], "error": None, "plan": None,
 }  # fmt: skip
 
@@ -193,6 +194,7 @@ def as_record(result: Outcome | DcmtxError, src: str, dst: str) -> dict[str, Any
         "ratio": result.ratio,
         "psnr": result.psnr if result.psnr is None or result.psnr < 1e9 else None,
         "verified": dict(result.verified) if result.verified else None,
+        "rule": result.rule or None,
         "pixels_sha256": result.digest,
         "pixels_sha256_out": result.digest_out,
         "sop_instance_in": result.instance_in or None,

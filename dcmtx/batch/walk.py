@@ -25,8 +25,10 @@ from dcmtx.place.archive import (
     is_packed,
     kind_of,
     member_path,
+    refused_name,
 )
 from dcmtx.place.bytes import open_bytes
+from dcmtx.place.places import is_remote
 from dcmtx.place.temporary import is_temporary
 from dcmtx.record import Record
 
@@ -47,17 +49,18 @@ class Found(Record):
 
 
 class Root(Record):
-    """One source of the command line: a file, or a directory or an archive whose contents go to `target`."""
+    """One source of the command line: a file; or a directory, archive or prefix whose contents go to `target`."""
 
     path: str
     target: str
     is_directory: bool
     is_archive: bool = False
+    is_prefix: bool = False
 
     @property
     def is_one_file(self) -> bool:
-        """Whether this is one file, not the contents of a directory or an archive."""
-        return not self.is_directory and not self.is_archive
+        """Whether this is one file, not the contents of a directory, an archive, or a prefix in a store."""
+        return not (self.is_directory or self.is_archive or self.is_prefix)
 
 
 def plan_roots(sources: Sequence[str], destination: str) -> list[Root]:
@@ -72,6 +75,10 @@ def plan_roots(sources: Sequence[str], destination: str) -> list[Root]:
         raise UsageError("standard input and output are for one file, without --timeout and --resume")
     packs = is_packed(destination)
     one_file = len(sources) == 1 and not os.path.isdir(sources[0]) and not is_archive(sources[0])
+    if is_remote(sources[0]) or is_remote(destination):
+        roots = _remote_roots(sources, destination)
+        if roots is not None:
+            return roots
     if one_file and not os.path.isdir(destination) and not packs:
         return [Root(sources[0], destination, is_directory=False)]
     if os.path.exists(destination) and not os.path.isdir(destination) and not packs:
@@ -84,6 +91,33 @@ def plan_roots(sources: Sequence[str], destination: str) -> list[Root]:
         alone = (is_directory or packed) and len(sources) == 1
         target = destination if alone else os.path.join(destination, bare_name(name) if packed else name)
         roots.append(Root(source, target, is_directory, is_archive=packed))
+    return roots
+
+
+def _remote_roots(sources: Sequence[str], destination: str) -> list[Root] | None:
+    """Return where sources go if one is in a store, or the destination is. None for what is as with local paths.
+
+    A prefix is like a directory. A destination is one if it ends in `/`, or takes several.
+    """
+    from dcmtx.place.remote import is_prefix
+
+    if is_remote(destination) and kind_of(destination) is not None:
+        raise UsageError("archives are written to local paths only", path=destination)
+    prefixes = [is_remote(source) and is_prefix(source) for source in sources]
+    below = destination.endswith("/") or os.path.isdir(destination)
+    if len(sources) == 1 and not prefixes[0] and not os.path.isdir(sources[0]) and not is_archive(sources[0]):
+        name = os.path.basename(sources[0])
+        return [Root(sources[0], os.path.join(destination, name) if below else destination, is_directory=False)]
+    if not any(prefixes) and not is_remote(destination):
+        return None
+    roots = []
+    for source, prefix in zip(sources, prefixes, strict=True):
+        name = os.path.basename(source.rstrip("/")) if is_remote(source) else os.path.basename(os.path.abspath(source))
+        packed = not prefix and is_archive(source)
+        directory = not prefix and os.path.isdir(source)
+        alone = len(sources) == 1 and (prefix or packed or directory)
+        target = destination if alone else os.path.join(destination, bare_name(name) if packed else name)
+        roots.append(Root(source, target, directory, is_archive=packed, is_prefix=prefix))
     return roots
 
 
@@ -105,12 +139,33 @@ def walk(
         if root.is_directory:
             for found in _walk_directories(together.pop(root.target, []), destination):
                 yield taken.check(found)
+        elif root.is_prefix:
+            for found in _walk_prefix(root):
+                yield taken.check(found)
         elif root.is_archive:
             for found in _walk_archive(root, scratch):
                 yield taken.check(found)
         else:
             yield taken.check(Found(root.path, root.target, named=True))
             taken.add(root)
+
+
+def _walk_prefix(root: Root) -> Iterator[Found]:
+    """Yield the objects below a prefix. A store that cannot be listed is a fault."""
+    from dcmtx.place.remote import listing
+
+    found_any = False
+    try:
+        for one in listing(root.path):
+            found_any = True
+            fault = refused_name(one.below)
+            target = os.path.join(root.target, one.below) if fault is None else root.target
+            yield Found(one.url, target, fault, source=one)
+        if not found_any:
+            raise InputError("there is nothing below it", code="E_UNREADABLE")
+    except DcmtxError as error:
+        error.path = error.path or root.path
+        yield Found(root.path, root.target, error, named=True)
 
 
 def _walk_archive(root: Root, scratch: Scratch | None) -> Iterator[Found]:

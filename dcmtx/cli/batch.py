@@ -181,8 +181,9 @@ def _progress(sources: Sequence[str], destination: str, report: str | None) -> A
         with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as shown_bar:
             task = shown_bar.add_task("", total=None, size="", rate="")
             roots = plan_roots(sources, destination)
-            # Archives would be unpacked for it.
-            found = iter(()) if any(root.is_archive for root in roots) else walk(roots, destination, report)
+            # Archives would be unpacked for it, and stores listed twice.
+            costly = any(root.is_archive or root.is_prefix for root in roots)
+            found = iter(()) if costly else walk(roots, destination, report)
             counter = threading.Thread(target=_count, args=(shown_bar, task, found), daemon=True)
             counter.start()
             watched = _Watched(shown_bar, task)

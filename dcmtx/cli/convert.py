@@ -28,6 +28,9 @@ _EXIT = "\n".join([
     "Unless a file's is 0, its DST is as it was before; SRC always is untouched.",
 ])  # fmt: skip
 
+# Stands where the rules of a site name all targets.
+_RULED = "raw"
+
 
 @click.command(cls=WithBareOptions, epilog=_EXIT, options_metavar="[OPTIONS]", context_settings=SETTINGS)
 @click.argument("paths", metavar="SRC... DST", nargs=-1)
@@ -62,11 +65,17 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     check_words(to, paths, options)
     paths = (*([] if source is None else [source]), *paths, *([] if named is None else [named]))
     words = {name: options.pop(name) for name in (f"word_{word.option}" for word in WORDS)}
-    target = chosen_target(to, words)
+    target = _RULED if options["site"] and to is None and not any(words.values()) else chosen_target(to, words)
 
     def make(src: str, dst: str, **more: Any) -> Job:
         from dcmtx.transcoding.job import job
 
-        return job(src, dst, to=target, **more)
+        made = job(src, dst, to=target, **more)
+        if target == _RULED and made.site is not None and not made.site.is_complete:
+            raise click.UsageError(
+                f"{made.site.path} has no rule for every file; name a target with --to, or end it with a rule without "
+                "`when`"
+            )
+        return made
 
     return carry_out(paths, options, make)

@@ -20,9 +20,9 @@ def syntaxes(as_json: bool) -> None:
     """List every transfer syntax, and what dcmtx can do with it.
 
     `decode` and `encode` name the backends, the preferred one first. One that is not installed has what to install
-    behind it, one whose newer release does more here has that release, one that another distribution adds has that
-    distribution; a syntax without any is known by name only. Each name may follow `--to`; a family means its lossless
-    member.
+    behind it, one that needs a GPU whether there is one, one whose newer release does more here has that release, one
+    that another distribution adds has that distribution; a syntax without any is known by name
+    only. Each name may follow `--to`; a family means its lossless member.
     """
     rows = records()
     for fault in dict.fromkeys([*DECODERS.faults(), *ENCODERS.faults()]):
@@ -48,6 +48,9 @@ def _coders(backends: list[dict[str, Any]]) -> str:
 
 def _coder(entry: dict[str, Any]) -> str:
     backend = entry["backend"]
+    if entry["device"] is not None:
+        here = "GPU here" if entry["device"] else "no GPU here"
+        return f"{backend} ({here}{'' if entry['installed'] else '; pip install dcmtx[gpu]'})"
     if not entry["installed"]:
         return f"{backend} (pip install {entry['package']})"
     if entry["distribution"] != OWN:

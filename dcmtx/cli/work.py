@@ -29,6 +29,7 @@ def carry_out(paths: Sequence[str], options: dict[str, Any], make: Callable[...,
     if len(paths) < 2:
         raise click.UsageError(f"no {'DST' if paths else 'SRC and no DST'}; name the file or directory to write")
     from dcmtx.place.archive import is_archive, is_packed
+    from dcmtx.place.places import is_remote
 
     *sources, destination = paths
     isolate = options.pop("isolate")
@@ -41,6 +42,11 @@ def carry_out(paths: Sequence[str], options: dict[str, Any], make: Callable[...,
         raise click.UsageError("--json writes to standard output, where the file goes; use --report")
     several = len(sources) > 1 or (sources[0] != "-" and os.path.isdir(sources[0]))
     several = several or is_archive(sources[0]) or is_packed(destination)
+    if is_remote(sources[0]) or is_remote(destination):
+        from dcmtx.batch.walk import plan_roots
+
+        root = plan_roots(sources, destination)[0]
+        several, destination = several or not root.is_one_file, root.target if root.is_one_file else destination
     options["clobber"] = not options.pop("no_clobber")
     if not several and sources[0] != "-" and destination != "-" and os.path.isdir(destination):
         destination = os.path.join(destination, os.path.basename(sources[0]))

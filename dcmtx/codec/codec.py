@@ -20,6 +20,8 @@ from dcmtx.policy import LOSSLESS, EncodingParameters
 class Codec(Protocol):
     """The interface that codes the frames of one plan. A class in a row has these methods and takes no arguments.
 
+    One that uses a device is called by one thread, unless it has a true attribute `for_threads`.
+
     A decoder takes a frame's bytes and returns its samples, an array of the shape and dtype of the output format. An
     encoder takes such an array and returns bytes.
     """
@@ -110,21 +112,23 @@ class Maker:
     """Makes the codecs of a row from the function or class that its `call` names, which is imported.
 
     `stateless` tells that the codec is a function, so one is enough. `shared` tells that threads may share
-    one codec; otherwise each thread has its own. `threads` is over how many its function spreads one frame, if it can.
+    one codec; otherwise each thread has its own. `for_threads` tells that several may be inside it at once, even though
+    it uses a device: then no single thread owns it. `threads` is over how many its function spreads one frame, if it
+    can.
     Raises UnsupportedError naming the package if something that the row needs is not installed.
     """
 
-    __slots__ = ("_named", "_row", "_takes_parameters", "_threads", "shared", "stateless")
+    __slots__ = ("_named", "_row", "_takes_parameters", "_threads", "for_threads", "shared", "stateless")
 
     def __init__(self, row: Row, *, takes_parameters: bool, threads: int = 1) -> None:
         module, _, name = row.call.partition(":")
         try:
             if row.needs is not None:
-                importlib.import_module(row.needs.module)
+                row.needs.load()
             self._named: Any = getattr(importlib.import_module(module), name)
         except ImportError as error:
             raise UnsupportedError(
-                f"{row.backend} is not installed ({error})", advice=f"pip install {row.package}", code="E_BACKEND"
+                f"{row.backend} is not installed ({error})", advice=f"pip install {row.install}", code="E_BACKEND"
             ) from error
         except AttributeError as error:
             raise UnsupportedError(
@@ -135,6 +139,7 @@ class Maker:
         self._threads = threads if row.spreads else 1
         self.stateless = not isinstance(self._named, type)
         self.shared = self.stateless or row.runs is not Runs.THREADS
+        self.for_threads = bool(getattr(self._named, "for_threads", False))
 
     def make(self) -> Codec:
         """Return a codec, not open yet."""

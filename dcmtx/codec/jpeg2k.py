@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -191,3 +192,25 @@ def relabel(encoded: bytes, coded: PixelFormat) -> bytes:
     for component in range(coded.samples):
         stream[at + 36 + 3 * component] = depth
     return bytes(stream)
+
+
+# Of each tile-part, TLM has the tile (16 bits) and the length (32 bits): Stlm says so. It may have so many of them.
+_STLM = 0x60
+_ENTRIES = (0xFFFF - 4) // 6
+
+
+def insert_tile_lengths(encoded: bytes) -> bytes:
+    """Return a codestream with a TLM marker segment before its first tile-part (T.800 A.7.1)."""
+    start = codestream.inspect("j2k", encoded).body
+    entries, position = [], start
+    while encoded[position : position + 2] == b"\xff\x90":
+        tile, length = struct.unpack_from(">HI", encoded, position + 4)
+        # 0 means that the last tile-part ends with the codestream (T.800 A.4.2).
+        length = length or len(encoded) - 2 - position
+        entries.append(struct.pack(">HI", tile, length))
+        position += length
+    segments: list[bytes] = []
+    for first in range(0, len(entries), _ENTRIES):
+        body = bytes([len(segments), _STLM]) + b"".join(entries[first : first + _ENTRIES])
+        segments.append(b"\xff\x55" + struct.pack(">H", 2 + len(body)) + body)
+    return b"".join([encoded[:start], *segments, encoded[start:]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dcmtx.codec.row import Row
+from dcmtx.codec.row import Row, Runs
 from dcmtx.codec.table import CHECKERS, DECODERS
 from dcmtx.errors import UnsupportedError
 from dcmtx.pixel.format import PixelFormat
@@ -46,16 +46,28 @@ def _name(row: Row) -> str:
 def choose(syntax: Syntax, fmt: PixelFormat, encoder: Row, verify: Verify) -> Judges:
     """Return the decoders that verify what `encoder` writes: frames of format `fmt`.
 
+    What a device cannot decode, a library of the CPU does.
+
     Raises UnsupportedError where no decoder can, or where `verify` is strict and only the encoder's own library can.
     """
     if verify is Verify.NONE:
         return NOBODY
     if verify is Verify.STRICT and encoder.native:
         return Judges(_other(syntax, fmt, encoder))
+    if verify is Verify.DEVICE:
+        device = on_device(syntax, fmt)
+        if device is not None:
+            return Judges(device)
     judge = DECODERS.choose(syntax.uid, syntax.label, fmt, encoder.judge or None)
-    if fmt.frames == 1:
+    if fmt.frames == 1 or verify is Verify.CPU:
         return Judges(judge)
     return Judges(judge, _checker(syntax, fmt, encoder))
+
+
+def on_device(syntax: Syntax, fmt: PixelFormat) -> Row | None:
+    """Return the decoder of a device that takes the format; None if there is none."""
+    rows = (row for row in DECODERS.rows(syntax.uid) if row.runs is Runs.DEVICE and row.named_only)
+    return next((row for row in rows if not row.limits.reason(fmt)), None)
 
 
 def second(syntax: Syntax, fmt: PixelFormat, decoder: Row, *, reversible: bool) -> Row | None:
@@ -98,7 +110,7 @@ def _usable(syntax: Syntax, fmt: PixelFormat) -> list[Row]:
 
 
 def _fits(row: Row, fmt: PixelFormat) -> bool:
-    return not row.limits.reason(fmt) and row.is_installed() and row.at_hand()
+    return not row.named_only and not row.limits.reason(fmt) and row.is_installed() and row.at_hand()
 
 
 def _other(syntax: Syntax, fmt: PixelFormat, encoder: Row) -> Row:

@@ -16,7 +16,8 @@ def syntaxes() -> list[dict[str, Any]]:
     A record has `uid`, `name`, `keyword`, `aliases`, `kind`, `loss`, `retired`, `section` (of PS3.5, or where it is
     defined), and `decode` and `encode`: lists of backends, preferred first. Each has `backend`, `library` (whose code
     it is), `package`, `installed` (true or false), `needs` (the version of the package that does more than the
-    installed one, or None), `runs` (where it runs), `batch` (frames per batch) and `distribution` (what adds it).
+    installed one, or None), `runs` (where it runs), `device` (whether the device that it needs is here; None if it
+    needs none), `batch` (frames per batch) and `distribution` (what adds it).
 
     >>> import dcmtx
     >>> found = {record["keyword"]: record for record in dcmtx.syntaxes()}
@@ -54,6 +55,7 @@ def _backends(registry: Registry, syntax: Syntax) -> list[dict[str, Any]]:
             "library": row.library,
             "package": row.package,
             "installed": installed(row),
+            "device": _has_device(row),
             "needs": None,
             "runs": row.runs.value,
             "batch": row.batch,
@@ -65,12 +67,23 @@ def _backends(registry: Registry, syntax: Syntax) -> list[dict[str, Any]]:
     return list(backends.values())
 
 
+def _has_device(row: Row) -> bool | None:
+    """Tell whether the GPU of a row is here. The driver is asked, and nothing is started on it."""
+    if row.needs is None or not row.needs.apart:
+        return None
+    from dcmtx.device import gpu
+
+    return gpu.count() > 0
+
+
 def installed(row: Row) -> bool:
     """Tell whether the library of a row is installed, without importing it."""
     from importlib.metadata import PackageNotFoundError, version
 
     if row.package == OWN:
         return True
+    if row.needs is not None and row.needs.apart:
+        return row.is_installed()
     try:
         version(row.package)
     except PackageNotFoundError:

@@ -19,9 +19,10 @@ How to add a codec
    may raise any exception, which is reported in one line with the backend and the frame. Import the library in the
    function, not at the top. Never look at files, attributes or options: use only these arguments.
 2. Name it in a `Row` (`dcmtx.codec.row`): the UIDs that it codes, its name for --encoder or --decoder, `module:name`,
-   what it needs, its limits, where it runs. Rows of dcmtx are in `dcmtx.codec.table`, preferred first. Another
-   distribution provides its rows by an entry point, in the group `dcmtx.decoders` or `dcmtx.encoders`: a Row, several,
-   or a function that returns either::
+   what it needs, its limits, where it runs, whose code it is if the name does not say, and whether its function takes
+   `threads`, to spread one large frame over them with the same result. Rows of dcmtx are in `dcmtx.codec.table`,
+   preferred first. Another distribution provides its rows by an entry point, in the group `dcmtx.decoders` or
+   `dcmtx.encoders`: a Row, several, or a function that returns either::
 
        [project.entry-points."dcmtx.encoders"]
        toy = "toy_codec:rows"
@@ -172,7 +173,9 @@ class Registry:
         rows = self.rows(uid)
         if self._direction is Direction.ENCODE:
             rows = tuple(row for row in rows if row.lossy == quality.lossy)
-        if backend is not None:
+        if backend is None:
+            rows = tuple(row for row in rows if not row.named_only)
+        else:
             rows = tuple(row for row in rows if row.backend == backend)
             if not rows:
                 raise UnsupportedError(f"{backend} does not {verb} {label}", advice="`dcmtx syntaxes` shows what does")
@@ -203,11 +206,18 @@ class Registry:
         raise UnsupportedError(f"no codec can {verb} it as {label}: {reasons}", code=code)
 
     def others(self, uid: str, fmt: PixelFormat, but: str) -> list[str]:
-        """Return the installed backends, other than `but`, that could code this format, in order of preference."""
+        """Return the installed backends, other than `but`, that could code this format, in order of preference.
+
+        One that needs a device is not among them.
+        """
         return [
             row.backend
             for row in self.every_row(uid)
-            if row.backend != but and not row.limits.reason(fmt) and row.at_hand() and row.is_installed()
+            if row.backend != but
+            and not row.named_only
+            and not row.limits.reason(fmt)
+            and row.at_hand()
+            and row.is_installed()
         ]
 
     def load(self, row: Row, threads: int = 1) -> Maker:

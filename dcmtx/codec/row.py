@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import importlib
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters, option_name
 from dcmtx.record import Record
 
+if TYPE_CHECKING:
+    from dcmtx.codec.layout import Layout
+
 # The distribution of the rows in dcmtx's own tables.
 OWN = "dcmtx"
 # How many times an image is halved whatever its size.
 _ALWAYS_HALVED = 5
+# The longer side that HTJ2K images are halved down to (PS3.5 10.18).
+_HALVED_TO = 64
 
 
 class Runs(Enum):
@@ -26,21 +32,26 @@ class Runs(Enum):
 class Limits(Record):
     """The formats that a row can code. `stored` and `allocated` are ranges of bits, ends included.
 
-    `halved_to` is the size in pixels that the longer side must be halved down to. More than five halvings are possible
-    only while the shorter side keeps at least one pixel.
+    `signed` are the bits of signed samples, where they differ. `halved_to` is the size in pixels that the longer side
+    must be halved down to. More than five halvings are possible only while the shorter side keeps at least one pixel.
+    `tile_parts` is how many parts all tiles may have together.
     """
 
     stored: tuple[int, int] = (1, 16)
+    signed: tuple[int, int] | None = None
     allocated: tuple[int, int] = (8, 16)
     samples: tuple[int, ...] = (1, 3)
     only_stored: tuple[int, ...] = ()
     smallest_side: int = 1
     halved_to: int | None = None
+    tile_parts: int | None = None
 
     def reason(self, fmt: PixelFormat) -> str:
         """Return why this format exceeds the limits, or an empty string."""
         if fmt.samples not in self.samples:
             return f"Samples per Pixel {fmt.samples}"
+        if fmt.signed and self.signed and not self.signed[0] <= fmt.stored <= self.signed[1]:
+            return f"Bits Stored {fmt.stored} of signed samples is not {self.signed[0]} to {self.signed[1]}"
         if not self.stored[0] <= fmt.stored <= self.stored[1]:
             return f"Bits Stored {fmt.stored} is not {self.stored[0]} to {self.stored[1]}"
         if self.only_stored and fmt.stored not in self.only_stored:
@@ -53,13 +64,28 @@ class Limits(Record):
             return self._halving(fmt, self.halved_to)
         return ""
 
+    def division(self, fmt: PixelFormat, parameters: EncodingParameters) -> str:
+        """Return why tiles and their parts exceed the limits, or an empty string."""
+        if self.tile_parts is None or parameters.tile is None:
+            return ""
+        parts = -(-fmt.rows // parameters.tile) * -(-fmt.columns // parameters.tile)
+        if parameters.tile_parts == "resolution":
+            parts *= parameters.resolutions or _levels(fmt, _HALVED_TO) + 1
+        return f"{parts} parts of tiles are more than {self.tile_parts}" if parts > self.tile_parts else ""
+
     def _halving(self, fmt: PixelFormat, lowest: int) -> str:
-        levels = 0
-        while max(fmt.rows, fmt.columns) > lowest << levels:
-            levels += 1
-        if levels <= _ALWAYS_HALVED or min(fmt.rows, fmt.columns) >> levels:
+        levels = _levels(fmt, lowest)
+        if levels == _ALWAYS_HALVED or min(fmt.rows, fmt.columns) >> levels:
             return ""
         return f"{fmt.rows}x{fmt.columns} is too thin to be halved until no side is above {lowest}"
+
+
+def _levels(fmt: PixelFormat, lowest: int) -> int:
+    """Return how many times an image is halved until no side is longer than `lowest`, and always."""
+    levels = _ALWAYS_HALVED
+    while max(fmt.rows, fmt.columns) > lowest << levels:
+        levels += 1
+    return levels
 
 
 class Needs(Record):
@@ -67,6 +93,8 @@ class Needs(Record):
 
     `since` is the first version that works with the row, empty for any. `before` is the version that made the row
     obsolete. Where an `optional` library is not installed, the row is passed over unless it is asked for by name.
+    `extra` is the extra of dcmtx that installs it and all that it needs, if there is one. `apart` are other packages
+    with the same module: processes that convert never import such a library, only one that owns a device does.
     """
 
     package: str
@@ -74,6 +102,8 @@ class Needs(Record):
     since: str = ""
     before: str = ""
     optional: bool = False
+    extra: str = ""
+    apart: tuple[str, ...] = ()
 
     def is_installed(self) -> bool:
         """Tell whether the library is installed, without importing it."""
@@ -84,8 +114,22 @@ class Needs(Record):
         except (ImportError, ValueError):
             return False
 
+    @property
+    def install(self) -> str:
+        """What pip is told to install."""
+        return f"{OWN}[{self.extra}]" if self.extra else self.package
+
+    def load(self) -> None:
+        """Import the library, or see that it is there if it is kept apart. Raises ImportError."""
+        if not self.apart:
+            importlib.import_module(self.module)
+        elif not self.is_installed():
+            raise ImportError(f"No module named {self.module!r}")
+
     def version(self) -> str | None:
-        """Import the library and return its version; None if it is not installed."""
+        """Import the library, unless it is kept apart, and return its version; None if it is not installed."""
+        if self.apart:
+            return next(filter(None, map(version_of, (self.package, *self.apart))), None)
         try:
             module = importlib.import_module(self.module)
         except ImportError:
@@ -116,8 +160,10 @@ class Row(Record):
 
     `syntaxes` are the UIDs that it codes, `backend` its name for --decoder or --encoder, `call` the codec:
     `module:function` or `module:Class` (`dcmtx.codec.registry` describes the arguments of both). `needs` is the library
-    that it uses, if any. `runs` tells where it codes, `batch` the best number of frames at once. `lossy` tells
-    whether an encoder loses data, `options` names the coding parameters that it takes.
+    that it uses, if any. `runs` tells where it codes, `batch` the best number of frames at once, `batch_bytes` the most
+    bytes of their samples, if there is a limit. `lossy` tells whether an encoder loses data, `options` names the coding
+    parameters that it takes, `layout` the Layout that limits those, as `module:name`. A row that is `named_only` is
+    used only if it is named, or its device.
     `core` names the library whose code does the work, where that is not what the backend is called. `spreads` says that
     its function takes `threads`, over which it spreads the work on one frame. Of an encoder, `judge` is the decoder, by
     backend, that judges what it wrote, the first decoder if empty; `checkers` are decoders that are faster, preferred
@@ -132,8 +178,11 @@ class Row(Record):
     limits: Limits = Limits()
     runs: Runs = Runs.THREADS
     batch: int = 1
+    batch_bytes: int | None = None
     lossy: bool = False
     options: frozenset[str] = frozenset()
+    layout: str = ""
+    named_only: bool = False
     core: str = ""
     spreads: bool = False
     judge: str = ""
@@ -149,6 +198,17 @@ class Row(Record):
     def package(self) -> str:
         """The package that pip installs for the row: its library, or its distribution."""
         return self.needs.package if self.needs is not None else self.distribution
+
+    @property
+    def install(self) -> str:
+        """What pip is told to install for the row."""
+        return self.needs.install if self.needs is not None else self.distribution
+
+    def together(self, fmt: PixelFormat) -> int:
+        """Return how many frames of a format are best coded at once."""
+        if self.batch_bytes is None:
+            return self.batch
+        return max(min(self.batch, self.batch_bytes // max(fmt.pixels * fmt.samples * fmt.word_bytes, 1)), 1)
 
     @property
     def native(self) -> bool:
@@ -196,4 +256,9 @@ class Row(Record):
         missing = sorted(quality.asked() - self.options)
         if missing:
             return f"has no {', '.join(option_name(name) for name in missing)}"
-        return self.limits.reason(fmt)
+        reason = self.limits.reason(fmt) or self.limits.division(fmt, quality)
+        if reason or not self.layout:
+            return reason
+        module, _, name = self.layout.partition(":")
+        layout: Layout = getattr(importlib.import_module(module), name)
+        return layout.reason(fmt, quality)

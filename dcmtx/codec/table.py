@@ -5,6 +5,8 @@ The order follows measurements: exactness first, then whether other threads can 
 
 from __future__ import annotations
 
+from typing import Any
+
 from dcmtx.codec.registry import Direction, Registry
 from dcmtx.codec.row import Limits, Needs, Row, Runs
 from dcmtx.syntax import ROOT
@@ -52,9 +54,31 @@ _LIBJPEG = Needs("pylibjpeg-libjpeg", "libjpeg")
 _OPENJPEG = Needs("pylibjpeg-openjpeg", "openjpeg")
 _PYJPEGLS = Needs("pyjpegls", "_CharLS")
 _RLE_OF_PYLIBJPEG = Needs("pylibjpeg-rle", "rle")
+_NVIMGCODEC = Needs(
+    "nvidia-nvimgcodec-cu13", "nvidia.nvimgcodec", extra="gpu", apart=("nvidia-nvimgcodec-cu12",)
+)  # fmt: skip
 
 _ANY = Limits(stored=(1, 64), allocated=(1, 64))
 _BITS_TOO = Limits(allocated=(1, 16))
+
+
+def _on_gpu(syntaxes: tuple[str, ...], call: str, *, limits: Limits, **more: Any) -> Row:
+    """Return a row of nvImageCodec. It has none for JPEG: of JPEG lossless it decodes wrong pixels."""
+    return Row(
+        syntaxes, "nvimgcodec", f"dcmtx.codec.nvimgcodec:{call}", needs=_NVIMGCODEC, limits=limits, runs=Runs.DEVICE,
+        named_only=True, core="nvJPEG2000", judge="" if call.startswith("Decoder") else "imagecodecs", **more,
+    )  # fmt: skip
+
+
+# The device process makes larger batches of several of these; so many of them are under way that all cores verify.
+_BATCHES: dict[str, Any] = {"batch": 64, "batch_bytes": 4 << 20}
+_J2K_ON_GPU = "dcmtx.codec.layout:NVIMGCODEC_J2K"
+_HTJ2K_ON_GPU = "dcmtx.codec.layout:NVIMGCODEC_HTJ2K"
+_GPU_DECODES = Limits(allocated=(1, 64), signed=(9, 16))
+_GPU_ENCODES = Limits(allocated=(1, 40), smallest_side=32)
+# Frames of one bit would have to be packed: the rows of imagecodecs take none in HTJ2K either.
+_GPU_ENCODES_BYTES = _GPU_ENCODES.replace(allocated=(8, 40))
+_GPU_LOSES = _GPU_ENCODES.replace(stored=(8, 16), signed=(9, 16), allocated=(8, 40))
 
 DECODERS = Registry(
     Direction.DECODE,
@@ -161,6 +185,8 @@ DECODERS = Registry(
             limits=Limits(stored=(1, 64), allocated=(1, 64)),
             runs=Runs.PROCESSES,
         ),
+        _on_gpu(_J2K, "DecoderJ2K", limits=_GPU_DECODES, **_BATCHES),
+        _on_gpu(_HTJ2K, "DecoderHTJ2K", limits=_GPU_DECODES, **_BATCHES),
     ],
     _add_rows,
 )
@@ -168,7 +194,10 @@ DECODERS = Registry(
 _LEVELS = frozenset(["resolutions"])
 _LEVELS_TILE = frozenset(["resolutions", "tile", "tile_parts"])
 _LAYOUT = frozenset(["resolutions", "tile", "progression", "code_block", "tile_parts"])
+_GPU_LAYOUT = _LAYOUT - {"tile_parts"}
 _RATE = frozenset(["ratio", "psnr"])
+# Older releases of OpenJPH write one TLM, and it has room for so many tile-parts (T.800 A.7.1).
+_ONE_TLM = Limits(allocated=(8, 40), tile_parts=(65535 - 4) // 6)
 # They check what OpenJPH wrote, between the frames that OpenJPEG judges.
 _OPENJPH = ("ojph", "imagecodecs-openjph")
 
@@ -330,7 +359,7 @@ ENCODERS = Registry(
             "ojph",
             "dcmtx.codec.openjph:encode",
             needs=_OJPH,
-            limits=Limits(allocated=(8, 40)),
+            limits=_ONE_TLM,
             options=_LAYOUT,
             core="OpenJPH",
             checkers=_OPENJPH,
@@ -340,7 +369,7 @@ ENCODERS = Registry(
             "ojph",
             "dcmtx.codec.openjph:encode_streamed",
             needs=_OJPH,
-            limits=Limits(allocated=(8, 40)),
+            limits=_ONE_TLM,
             options=_LAYOUT,
             core="OpenJPH",
             checkers=_OPENJPH,
@@ -370,7 +399,7 @@ ENCODERS = Registry(
             "imagecodecs",
             "dcmtx.codec.htj2k:encode_imagecodecs",
             needs=_IMPRECISE,
-            limits=Limits(allocated=(8, 40)),
+            limits=_ONE_TLM,
             options=_LEVELS_TILE,
             core="OpenJPH",
             checkers=_OPENJPH,
@@ -380,7 +409,7 @@ ENCODERS = Registry(
             "imagecodecs",
             "dcmtx.codec.htj2k:encode_imagecodecs_imprecise_streamed",
             needs=_IMPRECISE,
-            limits=Limits(allocated=(8, 40)),
+            limits=_ONE_TLM,
             options=_LEVELS_TILE,
             core="OpenJPH",
             checkers=_OPENJPH,
@@ -400,7 +429,7 @@ ENCODERS = Registry(
             "imagecodecs",
             "dcmtx.codec.htj2k:encode_imagecodecs_lossy",
             needs=_IMPRECISE,
-            limits=Limits(stored=(2, 16), allocated=(8, 40)),
+            limits=_ONE_TLM.replace(stored=(2, 16)),
             lossy=True,
             options=_RATE | _LEVELS_TILE,
             core="OpenJPH",
@@ -432,6 +461,35 @@ ENCODERS = Registry(
         ),
         Row(_RLE, "imagecodecs", "dcmtx.codec.rle:encode_imagecodecs", needs=_IMAGECODECS, limits=_BITS_TOO),
         Row(_RLE, "pylibjpeg-rle", "dcmtx.codec.rle:encode_pylibjpeg", needs=_RLE_OF_PYLIBJPEG, runs=Runs.PROCESSES),
+        _on_gpu(_J2K, "EncoderJ2K", limits=_GPU_ENCODES, options=_GPU_LAYOUT, layout=_J2K_ON_GPU, **_BATCHES),
+        _on_gpu(
+            _HTJ2K_FREE, "EncoderHTJ2K", limits=_GPU_ENCODES_BYTES, options=_LAYOUT, layout=_HTJ2K_ON_GPU, **_BATCHES
+        ),
+        _on_gpu(
+            _HTJ2K_RPCL,
+            "EncoderHTJ2K",
+            limits=_GPU_ENCODES_BYTES.replace(halved_to=64),
+            options=_LAYOUT,
+            layout=_HTJ2K_ON_GPU,
+            **_BATCHES,
+        ),
+        # Each frame is searched for by itself.
+        _on_gpu(
+            _J2K_LOSSY,
+            "LossyEncoderJ2K",
+            limits=_GPU_LOSES,
+            lossy=True,
+            options=_RATE | _GPU_LAYOUT,
+            layout=_J2K_ON_GPU,
+        ),
+        _on_gpu(
+            _HTJ2K_LOSSY,
+            "LossyEncoderHTJ2K",
+            limits=_GPU_LOSES,
+            lossy=True,
+            options=_RATE | _LAYOUT,
+            layout=_HTJ2K_ON_GPU,
+        ),
     ],
     _add_rows,
 )

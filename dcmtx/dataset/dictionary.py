@@ -5,6 +5,7 @@ Only the dictionary is loaded, and only when a VR is needed. Private and unknown
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from dcmtx.dataset.element import PIXEL_DATA, UNDEFINED
 from dcmtx.errors import UnsupportedError
@@ -111,15 +112,33 @@ def _dictionary() -> tuple[dict[int, Sequence[str]], dict[str, Sequence[str]]]:
     Only that module of pydicom is loaded. Importing the whole package takes a third of a second, which would delay
     every conversion of a single file from Implicit VR.
     """
+    module = _module("_dicom_dict")
+    return module.DicomDictionary, module.RepeatersDictionary
+
+
+@cache
+def _uids() -> dict[str, Sequence[str]]:
+    """Return pydicom's dictionary of UIDs: name, type, info, "Retired" or nothing, keyword."""
+    uids: dict[str, Sequence[str]] = _module("_uid_dict").UID_dictionary
+    return uids
+
+
+def uid_keyword(uid: str) -> str:
+    """Return the keyword of a UID of the standard, such as CTImageStorage; empty if it is not known (PS3.6 A)."""
+    return _uids().get(uid, ("", "", "", "", ""))[4]
+
+
+def _module(name: str) -> Any:
+    """Load one module of pydicom without the package."""
     import importlib.util
 
     package = importlib.util.find_spec("pydicom")
     folders = package.submodule_search_locations if package is not None else None
-    spec = importlib.util.spec_from_file_location("_dicom_dict", f"{folders[0]}/_dicom_dict.py") if folders else None
+    spec = importlib.util.spec_from_file_location(name, f"{folders[0]}/{name}.py") if folders else None
     if spec is None or spec.loader is None:
         raise UnsupportedError(
             "pydicom, whose dictionary Implicit VR needs, is not installed", advice="pip install pydicom"
         )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.DicomDictionary, module.RepeatersDictionary
+    return module

@@ -485,7 +485,11 @@ class Rewriting:
 
     def _made_over(self, element: bytes, depth: int) -> bytes:
         """Return an element that a change made; if it is a sequence, as its items must be written."""
-        if self._target.implicit or element[4:6] != b"SQ":
+        header = element_at(element, 0, self._target)
+        if header is None:
+            return element
+        tag, vr, _, length = header
+        if vr != b"SQ" and (vr != NO_VR or look_up(tag, length, self._context) != b"SQ"):
             return element
         return Rewriting(
             Memory(element), 0, len(element), self._target, self._target, self._context, self._everywhere,

@@ -12,8 +12,8 @@ from dcmtx.inspect.opened import Pixels
 from dcmtx.inspect.render import picture
 from dcmtx.place.places import SourcePlace
 
-# Pixels of the longer side of each panel.
-_SIDE = 1024
+# Pixels of the longer side of the frames. Of the difference, fewer than the panel has, so that none is skipped.
+_SIDE, _CELLS = 1024, 512
 _INCHES, _DOTS = 5.0, 130
 
 
@@ -33,11 +33,11 @@ def side_by_side(one: SourcePlace, other: SourcePlace, comparison: Comparison, f
     with Pixels(one) as left, Pixels(other) as right:
         if left.decoder is None:
             raise UsageError("there is no picture of files without pixels")
-        from dcmtx.pixel.display import change, strongest
+        from dcmtx.pixel.display import strongest_change
 
         images = [picture(side, number, size=_SIDE, like=left) for side in (left, right)]
         one_frame, other_frame = comparable(left, right, left.words(number), right.words(number))
-        error = strongest(change(one_frame, other_frame), _SIDE)
+        error = strongest_change(one_frame, other_frame, _CELLS)
         rows, columns = one_frame.shape[:2]
     panels = figure.subplots(1, 3)
     edges = (0.5, columns + 0.5, rows + 0.5, 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +16,28 @@ if TYPE_CHECKING:
 
     Words = NDArray[Any]
 
+# Samples of a band.
+_BAND = 1 << 22
+
 
 def shown(words: Words, fmt: PixelFormat, display: Display, bits: int = 8) -> Words:
-    """Return a frame as grey or RGB of 8 or 16 unsigned bits; `words` have their value in the low Bits Stored."""
+    """Return a frame as grey or RGB of 8 or 16 unsigned bits; `words` have their value in the low Bits Stored.
+
+    It is gone through a band of rows at a time: what is made in between takes several times its memory.
+    """
+    if fmt.samples == 1 and not (display.palette or display.window or display.voi):
+        display = display.replace(window=whole_range(words, fmt, display))
+    made = [_shown(band, fmt, display, bits) for band in _bands(words)]
+    return made[0] if len(made) == 1 else np.concatenate(made)
+
+
+def _bands(words: Words) -> Iterator[Words]:
+    step = max(1, _BAND // max(words[0].size, 1))
+    for start in range(0, len(words), step):
+        yield words[start : start + step]
+
+
+def _shown(words: Words, fmt: PixelFormat, display: Display, bits: int) -> Words:
     top = (1 << bits) - 1
     if display.palette:
         return _coloured(words, display.palette, top)
@@ -25,7 +45,7 @@ def shown(words: Words, fmt: PixelFormat, display: Display, bits: int = 8) -> Wo
         rgb = to_rgb(words, fmt) if fmt.photometric == "YBR_FULL" else words
         return _scaled(rgb.astype(np.float64) / ((1 << fmt.stored) - 1), top)
     values = _modality(words, display)
-    grey = _voi(values, fmt, display)
+    grey = _voi(values, display)
     return _scaled(1 - grey if display.inverse else grey, top)
 
 
@@ -42,23 +62,23 @@ def _modality(words: Words, display: Display) -> Words:
     return values
 
 
-def _voi(values: Words, fmt: PixelFormat, display: Display) -> Words:
-    """Return values as numbers from 0 to 1: by the window, by the table, or by their own range."""
+def _voi(values: Words, display: Display) -> Words:
+    """Return values as numbers from 0 to 1: by the window, or by the table."""
     if display.window is not None:
         return windowed(values, display.window)
-    if display.voi is not None:
-        table: Words = _looked_up(np.rint(values).astype(np.int64), display.voi) / ((1 << display.voi.bits) - 1)
-        return table
-    return windowed(values, _range(values, fmt))
+    assert display.voi is not None
+    table: Words = _looked_up(values, display.voi) / ((1 << display.voi.bits) - 1)
+    return table
 
 
 def whole_range(words: Words, fmt: PixelFormat, display: Display) -> Window:
     """Return the window from the least to the greatest value of a frame, behind its modality transform."""
-    return _range(_modality(words, display), fmt)
-
-
-def _range(values: Words, fmt: PixelFormat) -> Window:
-    low, high = (0.0, 1.0) if fmt.stored == 1 else (float(values.min()), float(values.max()))
+    if fmt.stored == 1:
+        return Window(0.5, 1, Function.EXACT)
+    ranges = [
+        (float(values.min()), float(values.max())) for values in (_modality(band, display) for band in _bands(words))
+    ]
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
     # Of one value only, all are black.
     return Window((low + high) / 2, high - low, Function.EXACT) if high > low else Window(low + 0.5, 1, Function.EXACT)
 
@@ -85,7 +105,8 @@ def _entries(lut: Lut) -> Words:
 def _looked_up(words: Words, lut: Lut) -> Words:
     """Return the entries for words; what is below the first or behind the last entry gets that entry."""
     entries = _entries(lut)
-    found: Words = entries[np.clip(words.astype(np.int64) - lut.first, 0, len(entries) - 1)]
+    whole = np.rint(words) if words.dtype.kind == "f" else words
+    found: Words = entries[np.clip(whole.astype(np.int64) - lut.first, 0, len(entries) - 1)]
     return found
 
 
@@ -127,8 +148,20 @@ def _areas(image: Words, count: int, axis: int) -> Words:
     return np.moveaxis(np.diff(upto, axis=0) * (count / length), 0, axis)
 
 
-def change(one: Words, other: Words) -> Words:
-    """Return the second frame minus the first, of colours the sample that differs most."""
+def strongest_change(one: Words, other: Words, most: int) -> Words:
+    """Return the second frame minus the first, its longer side of at most `most` pixels.
+
+    Each is the difference that is farthest from zero in its square; of colours, that of the sample that differs most.
+    """
+    side = -(-max(one.shape[:2]) // most)
+    lines = [
+        _strongest(_change(one[start : start + side], other[start : start + side]), side)
+        for start in range(0, len(one), side)
+    ]
+    return np.concatenate(lines)
+
+
+def _change(one: Words, other: Words) -> Words:
     error = other.astype(np.float64) - one
     if error.ndim == 2:
         return error
@@ -137,12 +170,11 @@ def change(one: Words, other: Words) -> Words:
     return chosen
 
 
-def strongest(image: Words, most: int) -> Words:
-    """Return a grey image whose longer side has at most `most` pixels: each is the farthest from zero of its square."""
-    side = -(-max(image.shape) // most)
-    rows, columns = (-(-length // side) for length in image.shape)
-    padded = np.pad(image, [(0, rows * side - image.shape[0]), (0, columns * side - image.shape[1])])
-    squares = padded.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(rows, columns, side * side)
-    place = np.abs(squares).argmax(axis=2)
-    chosen: Words = np.take_along_axis(squares, place[..., None], axis=2)[..., 0]
+def _strongest(band: Words, side: int) -> Words:
+    """Return a band of at most `side` rows as one row: of each `side` columns the value farthest from zero."""
+    columns = -(-band.shape[1] // side)
+    padded = np.pad(band, [(0, 0), (0, columns * side - band.shape[1])])
+    squares = padded.reshape(len(band), columns, side).swapaxes(0, 1).reshape(columns, -1)
+    place = np.abs(squares).argmax(axis=1)
+    chosen: Words = np.take_along_axis(squares, place[:, None], axis=1).reshape(1, -1)
     return chosen

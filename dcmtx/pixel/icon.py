@@ -1,4 +1,4 @@
-"""Makes small pictures of images: shrunk, windowed, of 8 bits, in grey or with a palette (PS3.3 C.7.6.1.1.6)."""
+"""Makes small pictures of images: shrunk, of 8 bits, with a palette (PS3.3 C.7.6.1.1.6); `display` makes grey ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 
 from dcmtx.pixel import bits, color
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.record import Record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,29 +16,6 @@ if TYPE_CHECKING:
 
 LARGEST_SIDE = 128
 COLOURS = 256
-
-
-class Window(Record):
-    """How values become brightness (PS3.3 C.11.1, C.11.2): rescaled, then mapped by a VOI LUT Function."""
-
-    center: float
-    width: float
-    function: str = "LINEAR"
-    slope: float = 1.0
-    intercept: float = 0.0
-
-    def brightness(self, values: Words) -> Words:
-        """Return values as brightness from 0 to 1."""
-        rescaled = values * self.slope + self.intercept
-        if self.function == "SIGMOID":
-            bright: Words = 1 / (1 + np.exp(np.clip(-4 * (rescaled - self.center) / self.width, -700, 700)))
-            return bright
-        center, width = self.center, self.width
-        if self.function == "LINEAR":
-            center, width = center - 0.5, width - 1
-        if width == 0:
-            return (rescaled > center).astype(np.float64)
-        return np.clip((rescaled - center) / width + 0.5, 0, 1)
 
 
 def size_of(fmt: PixelFormat, aspect: float) -> tuple[int, int]:
@@ -78,17 +54,6 @@ def shrunk(values: Words, size: tuple[int, int]) -> Words:
         shape[axis] = count
         made = np.add.reduceat(made, starts, axis=axis, dtype=np.float64) / areas.reshape(shape)
     return made
-
-
-def grey(values: Words, window: Window | None, *, inverts: bool) -> Words:
-    """Return values as 8-bit brightness; without a window, from their least to their greatest."""
-    if window is None:
-        low, high = float(values.min()), float(values.max())
-        bright = (values - low) / (high - low) if high > low else np.zeros_like(values)
-    else:
-        bright = window.brightness(values)
-    eight: Words = np.rint(255 * (1 - bright if inverts else bright)).astype(np.uint8)
-    return eight
 
 
 def rgb(values: Words, fmt: PixelFormat) -> Words:

@@ -59,7 +59,7 @@ def is_archive(path: str) -> bool:
 
 def is_packed(destination: str) -> bool:
     """Tell whether a destination is an archive to write: its name says so, and it is no directory."""
-    return kind_of(destination) is not None and not os.path.isdir(destination)
+    return kind_of(destination) is not None and not os.path.isdir(destination) and "://" not in destination
 
 
 class Member(Record):

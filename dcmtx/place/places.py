@@ -50,7 +50,9 @@ class Scheme(Record):
 
 
 # Keys: the word before `://`, in lower case.
-SCHEMES: dict[str, Scheme] = {}
+_STORE = Scheme("dcmtx.place.remote:open_remote", "dcmtx.place.remote:open_remote_sink")
+_WEB = Scheme("dcmtx.place.remote:open_remote")
+SCHEMES: dict[str, Scheme] = {"s3": _STORE, "gs": _STORE, "az": _STORE, "http": _WEB, "https": _WEB}
 
 
 def scheme_of(place: str) -> str:
@@ -75,6 +77,12 @@ def scheme_of(place: str) -> str:
 
 
 _IN_SCHEMES = str.maketrans(dict.fromkeys("+-.", "a"))
+
+
+def is_remote(place: str) -> bool:
+    """Tell whether a place is in a store, by its scheme."""
+    scheme, found, _ = place.partition("://")
+    return bool(found) and scheme.lower() in SCHEMES
 
 
 def open_reader(place: object, spool_in: str | None = None) -> Reader:

@@ -18,7 +18,7 @@ from dcmtx.planning.case import Case
 from dcmtx.planning.edits import check_signatures, common_edits, image_edits, signature_edits, table_edits
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.routes import Route
-from dcmtx.policy import OffsetTable, Overlays, Uid
+from dcmtx.policy import Device, EncodingParameters, OffsetTable, Overlays, Uid, Verify
 from dcmtx.rules import objects, overlay, photometric
 from dcmtx.syntax import JPEG_BASELINE, JPEG_RECOMPRESSION
 
@@ -96,7 +96,7 @@ def recode(case: Case) -> Plan:
     word_bytes = formats.word_bytes(header, case.source, declared.allocated, case.policy.word_order)
     colour = photometric.decoded(case.source, declared, case.stream)
     source_format = declared.replace(photometric=colour.coded)
-    decoder = DECODERS.choose(case.source.uid, case.source.label, source_format, case.backend.decoder)
+    decoder = _choose_decoder(case, source_format)
     decoded_format = source_format.replace(photometric=colour.plain, planar=0)
     changed, quality = _changed(case, decoded_format, colour.coded), case.quality
     plain = decoded_format
@@ -118,7 +118,7 @@ def recode(case: Case) -> Plan:
 
         target_format = settle_written(case, changed, encoder_format, target_format)
     formats.check_result(header, target, case.policy, declared=declared, target_format=target_format)
-    encoder = ENCODERS.choose(target.uid, target.label, target_format, case.backend.encoder, quality)
+    encoder = _choose_encoder(case, target_format, quality)
     formats.check_resolutions(target, target_format, case.quality)
     formats.check_progression(target, case.quality)
     verified_by = judges.choose(target, target_format, encoder, case.policy.verify)
@@ -174,6 +174,10 @@ def recode(case: Case) -> Plan:
         + unchecked
         + formats.wide_note(target, target_format.allocated, vr),
     )
+    if case.backend.device is not Device.CPU or case.policy.verify is Verify.DEVICE:
+        from dcmtx.planning.device import device_notes
+
+        plan = plan.replace(notes=plan.notes + device_notes(case, plan))
     if case.irreversible and undeclared:
         return _derive(case, plan, undeclared.history)
     return _record_change(case, plan) if plan.derived else plan
@@ -196,6 +200,22 @@ def _record_change(case: Case, plan: Plan) -> Plan:
     return plan.replace(edits={**plan.edits, **made.edits}, instance=made.instance, notes=plan.notes + made.notes)
 
 
+def _choose_decoder(case: Case, fmt: PixelFormat) -> Row:
+    if case.backend.device is not Device.CPU:
+        from dcmtx.planning.device import choose_decoder
+
+        return choose_decoder(case, fmt)
+    return DECODERS.choose(case.source.uid, case.source.label, fmt, case.backend.decoder)
+
+
+def _choose_encoder(case: Case, fmt: PixelFormat, quality: EncodingParameters) -> Row:
+    if case.backend.device is not Device.CPU:
+        from dcmtx.planning.device import choose_encoder
+
+        return choose_encoder(case, fmt, quality)
+    return ENCODERS.choose(case.target.uid, case.target.label, fmt, case.backend.encoder, quality)
+
+
 def _exact_encoder(case: Case, target_format: PixelFormat) -> Row | None:
     """Return the lossless encoder for frames that loss would not make smaller; None where there is none."""
     target = case.target
@@ -205,7 +225,7 @@ def _exact_encoder(case: Case, target_format: PixelFormat) -> Row | None:
 
     quality = rate.without_loss(case.quality)
     try:
-        return ENCODERS.choose(target.uid, target.label, target_format, case.backend.encoder, quality)
+        return _choose_encoder(case, target_format, quality)
     except (UnsupportedError, UsageError):
         return None
 

@@ -7,10 +7,12 @@ from typing import Any
 
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import RefusedError, UsageError
-from dcmtx.policy import LOSSY_PARAMETERS, OPTIONS, Cut, EncodingParameters, Policy, option_name
+from dcmtx.policy import LOSSY_PARAMETERS, OPTIONS, Cut, Device, EncodingParameters, Policy, Verify, option_name
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, CELLS, EXPLICIT, ROOT, Loss, Syntax, find, find_family, is_keyword
 
+# The backend of the GPU.
+NVIMGCODEC = "nvimgcodec"
 _JPEG_LOSSLESS_SV1 = f"{ROOT}.4.70"
 
 
@@ -23,21 +25,29 @@ class Way(Enum):
 
 
 class BackendChoice(Record):
-    """The backends requested by name; None leaves the choice to the registries."""
+    """The backends requested by name, None if the registries choose; and the device, which those without a name use."""
 
     decoder: str | None = None
     encoder: str | None = None
+    device: Device = Device.CPU
+
+    @property
+    def encodes_on_device(self) -> bool:
+        """Whether an encoder of a device may be used."""
+        return self.encoder == NVIMGCODEC or (self.encoder is None and self.device is not Device.CPU)
 
 
 class Target(Record):
     """The requested target: the syntaxes that the name means, in order of preference.
 
-    `raw` means uncompressed; native files then keep their own syntax.
+    `raw` means uncompressed; native files then keep their own syntax. `smallest` means the one that makes the file
+    smallest.
     """
 
     name: str
     syntaxes: tuple[Syntax, ...]
     raw: bool = False
+    smallest: bool = False
 
     @property
     def label(self) -> str:
@@ -45,10 +55,11 @@ class Target(Record):
         return self.syntaxes[0].label if len(self.syntaxes) == 1 else self.name
 
 
-def resolve(name: str, parameters: EncodingParameters, *, consents: bool = False) -> Target:
+def resolve(name: str, parameters: EncodingParameters, *, consents: bool = False, on_device: bool = False) -> Target:
     """Return the target that a family, alias, keyword or UID names; with consent to loss, a family's lossy members.
 
-    `consents` says that consent to loss may be for something else than the target: colours that are rounded.
+    `consents` says that consent to loss may be for something else than the target: colours that are rounded. With
+    `on_device`, the encoders of a device count too.
 
     Raises UsageError for an unknown name, for a parameter that is out of range or that no encoder of the target
     takes, and for consent to loss where the target cannot lose; RefusedError for a lossy parameter without consent.
@@ -57,6 +68,8 @@ def resolve(name: str, parameters: EncodingParameters, *, consents: bool = False
     _check_consent(parameters)
     if name.lower() == "raw":
         target = Target("raw", (EXPLICIT,), raw=True)
+    elif name.lower().partition(":")[0] == "smallest":
+        target = _smallest(name)
     elif (family := find_family(name)) and not is_keyword(name):
         target = Target(
             family.name, tuple(BY_UID[uid] for uid in family.lossy if parameters.lossy) or (BY_UID[family.lossless],)
@@ -68,8 +81,35 @@ def resolve(name: str, parameters: EncodingParameters, *, consents: bool = False
     exact = all(syntax.loss in (Loss.NONE, Loss.LOSSLESS) for syntax in target.syntaxes)
     if parameters.lossy and exact and not consents:
         raise UsageError(f"--lossy does not go with {target.label}, which cannot lose anything")
-    _check_parameters(target, parameters)
+    _check_parameters(target, parameters, on_device=on_device)
     return target
+
+
+# Lossless codecs, the fastest to decode first.
+_LOSSLESS = (
+    "rle",
+    "htj2k-lossless",
+    "jpegls-lossless",
+    "jpeg-lossless",
+    "jpegxl-lossless",
+    "j2k-lossless",
+)
+
+
+def _smallest(name: str) -> Target:
+    """Return the target of `smallest`, or of `smallest:jpegls,j2k`. Raises UsageError for what is not lossless."""
+    _, colon, listed = name.partition(":")
+    names = [part.strip() for part in listed.split(",")] if colon else [*_LOSSLESS]
+    syntaxes = []
+    for one in names:
+        family = find_family(one)
+        syntax = BY_UID[family.lossless] if family is not None and not is_keyword(one) else find(one)
+        if syntax is None or not syntax.encapsulated or not any(not row.lossy for row in ENCODERS.rows(syntax.uid)):
+            raise UsageError(f"{name!r} names {one!r}, which is no codec that loses nothing")
+        syntaxes.append(syntax)
+    known = [syntax.uid for syntax in map(find, _LOSSLESS) if syntax is not None]
+    syntaxes.sort(key=lambda syntax: known.index(syntax.uid) if syntax.uid in known else len(known))
+    return Target(name, tuple(dict.fromkeys(syntaxes)), smallest=True)
 
 
 def check_policy(target: Target, policy: Policy) -> None:
@@ -91,34 +131,41 @@ def _check_values(parameters: EncodingParameters) -> None:
         raise UsageError("--ratio and --psnr each say how much may be lost", advice="give one of them")
 
 
-def _check_parameters(target: Target, parameters: EncodingParameters) -> None:
+def _check_parameters(target: Target, parameters: EncodingParameters, *, on_device: bool) -> None:
     """Raise UsageError for a coding parameter that no encoder of the target takes."""
     lossy = parameters.lossy and parameters.near != 0
     if target.syntaxes[0].uid == _JPEG_LOSSLESS_SV1 and parameters.predictor not in (None, 1):
         raise UsageError(f"{target.label} is predictor 1 always", advice="use --to jpeg-lossless-p14 for another")
-    strange, known = _strange(target, parameters, lossy=lossy)
+    strange, known = _strange(target, parameters, lossy=lossy, on_device=on_device)
     strange -= {"near"} if parameters.near == 0 else set()
     if strange and known:
         names = ", ".join(option_name(name) for name in sorted(strange))
         raise UsageError(f"{names} does not go with {target.label}: no encoder of it takes that")
 
 
-def parameters_for(target: Target, parameters: EncodingParameters) -> EncodingParameters:
+def parameters_for(target: Target, parameters: EncodingParameters, *, on_device: bool = False) -> EncodingParameters:
     """Return the parameters without those that no encoder of this target takes, and without unneeded consent."""
     lossy = parameters.lossy and any(syntax.loss in (Loss.LOSSY, Loss.BOTH) for syntax in target.syntaxes)
-    strange, _ = _strange(target, parameters, lossy=lossy)
+    strange, _ = _strange(target, parameters, lossy=lossy, on_device=on_device)
     dropped: dict[str, Any] = dict.fromkeys(strange)
     return parameters.replace(lossy=lossy, **dropped)
 
 
-def _strange(target: Target, parameters: EncodingParameters, *, lossy: bool) -> tuple[frozenset[str], bool]:
+def _strange(
+    target: Target, parameters: EncodingParameters, *, lossy: bool, on_device: bool
+) -> tuple[frozenset[str], bool]:
     """Return the set parameters that no encoder of the target takes, and whether there is an encoder at all.
 
     Encoders of other distributions are searched only where the built-in ones do not take all parameters.
     """
     strange, known = parameters.asked(), False
     for rows_of in (ENCODERS.rows, ENCODERS.every_row):
-        rows = [row for syntax in target.syntaxes for row in rows_of(syntax.uid) if row.lossy == lossy]
+        rows = [
+            row
+            for syntax in target.syntaxes
+            for row in rows_of(syntax.uid)
+            if row.lossy == lossy and (on_device or not row.named_only)
+        ]
         known = bool(rows)
         strange = parameters.asked() - frozenset[str]().union(*(row.options for row in rows))
         if not strange:
@@ -195,9 +242,23 @@ class Request(Record):
     rounds: bool = False
     cut: Cut | None = None
 
+    @property
+    def uses_device(self) -> bool:
+        """Whether a device may do some of the work."""
+        named = NVIMGCODEC in (self.backend.decoder, self.backend.encoder)
+        return named or self.backend.device is not Device.CPU or self.policy.verify is Verify.DEVICE
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the request as bytes that all jobs of a batch share, since each job and each result has it."""
         return _unpacked, (_packed(self),)
+
+
+def check_device(request: Request) -> None:
+    """Raise UnsupportedError if a device that is asked for is not here."""
+    if request.uses_device:
+        from dcmtx.planning import device
+
+        device.check()
 
 
 # The last request that was pickled or unpickled here, and its bytes.

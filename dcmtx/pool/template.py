@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dcmtx.errors import OutputError
 from dcmtx.pool import worker
-from dcmtx.signals import ENDING
+from dcmtx.signals import ENDING, die_with_parent
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -215,7 +215,7 @@ def _be_template(control: socket.socket, parent: int, preload: Sequence[str], se
     """Load modules, and fork workers for as long as the parent wants."""
     gc.disable()
     try:
-        worker.die_with_parent()
+        die_with_parent()
         if os.getppid() == parent:
             _leave_parent(control.fileno())
             for module in preload:

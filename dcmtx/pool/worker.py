@@ -10,13 +10,13 @@ import contextlib
 import os
 import resource
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from dcmtx.errors import CodecError, DcmtxError, Stopped
 from dcmtx.record import Record
+from dcmtx.signals import die_with_parent
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from dcmtx.place.temporary import Unplaced
     from dcmtx.pool.committer import Committer, Fate
 
-_PR_SET_PDEATHSIG = 1
 # A worker sends this when it can take its first job.
 READY = "ready"
 
@@ -161,18 +160,6 @@ def limit_memory(memory: int) -> None:
         limits = [limit for limit in (memory, soft, hard) if limit not in (0, resource.RLIM_INFINITY)]
         if limits:
             resource.setrlimit(resource.RLIMIT_AS, (min(limits), hard))
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies (Linux only).
-
-    SIGKILL, because a hanging codec reacts to no other signal. The next run removes its temporary file.
-    """
-    if sys.platform == "linux":
-        import ctypes
-
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

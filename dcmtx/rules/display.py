@@ -5,6 +5,7 @@ The first window counts; without one, the first VOI LUT; without that, the pixel
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 
@@ -40,9 +41,13 @@ def read(header: Header, fmt: PixelFormat, frame: int) -> Display:
         intercept = intercept if found is None else found
     for text in _windows_of(header, frame):
         window = _window(text) or window
-    modality = _lut(next(items_of(header, _MODALITY_LUT), None), fmt)
-    # The first value of the descriptor of a VOI LUT is one of the modality transform's, which may be negative.
-    voi = None if window else _lut(next(items_of(header, _VOI_LUT), None), fmt, signed=intercept < 0)
+    modality = _lut(next(items_of(header, _MODALITY_LUT), None), signed=fmt.signed)
+    if modality is None and _MODALITY_LUT in header:
+        # A window of values that a damaged table would give says nothing.
+        window = None
+    # A VOI LUT begins at a value that the modality transform gives; a table gives none below 0.
+    signed = modality is None and (fmt.signed or intercept < 0)
+    voi = None if window else _lut(next(items_of(header, _VOI_LUT), None), signed=signed)
     inverse = fmt.photometric == "MONOCHROME1" or header.text(_SHAPE) == "INVERSE"
     return Display(slope, intercept, modality, window=window, voi=voi, inverse=inverse)
 
@@ -82,15 +87,17 @@ def _first(header: Header, group: Item, tag: int) -> Iterator[Text]:
 def _number(text: str) -> float | None:
     """Return the first of several numbers, or None."""
     first = text.partition("\\")[0].strip()
-    return float(first) if _NUMBER.fullmatch(first) else None
+    number = float(first) if _NUMBER.fullmatch(first) else math.inf
+    return number if math.isfinite(number) else None
 
 
 def _window(text: Text) -> Window | None:
-    """Return the first window, or None; a width that no window can have makes it none (PS3.3 C.11.2.1.2)."""
+    """Return the first window; None for a width or function that no window can have (PS3.3 C.11.2.1.2)."""
     center, width = _number(text(_CENTER)), _number(text(_WIDTH))
     name = text(_FUNCTION)
-    function = next((one for one in Function if one.value == name), Function.LINEAR)
-    if center is None or width is None or width < (1 if function is Function.LINEAR else 1e-9):
+    function = next((one for one in Function if one.value == (name or "LINEAR")), None)
+    least = 1 if function is Function.LINEAR else 1e-9
+    if center is None or width is None or function is None or width < least:
         return None
     return Window(center, width, function)
 
@@ -98,12 +105,14 @@ def _window(text: Text) -> Window | None:
 # --- tables ----------------------------------------------------------------------------------------------------
 
 
-def _lut(item: Item | None, fmt: PixelFormat, *, signed: bool = False) -> Lut | None:
-    """Return the table of an item of a LUT sequence."""
-    if item is None or item.find(_DESCRIPTOR) is None:
+def _lut(item: Item | None, *, signed: bool) -> Lut | None:
+    """Return the table of an item of a LUT sequence; `signed` counts where no VR tells the sign of its first value."""
+    descriptor = None if item is None else item.find(_DESCRIPTOR)
+    if item is None or descriptor is None:
         return None
-    big = item.encoding.big_endian
-    return _table(item.value(_DESCRIPTOR), item.value(_DATA), big_endian=big, signed=signed or fmt.signed)
+    if descriptor.vr in (b"US", b"SS"):
+        signed = descriptor.vr == b"SS"
+    return _table(item.value(_DESCRIPTOR), item.value(_DATA), big_endian=item.encoding.big_endian, signed=signed)
 
 
 def _palette(header: Header) -> tuple[Lut, ...]:

@@ -15,22 +15,8 @@ ICON_IMAGE_SEQUENCE = 0x00880200
 _REPRESENTATIVE_FRAME = 0x00286010
 _PADDING, _PADDING_LIMIT = 0x00280120, 0x00280121
 _PIXEL_SPACING, _ASPECT_RATIO = 0x00280030, 0x00280034
-_CENTER, _WIDTH, _FUNCTION = 0x00281050, 0x00281051, 0x00281056
-_INTERCEPT, _SLOPE, _MODALITY_LUT = 0x00281052, 0x00281053, 0x00283000
 _DESCRIPTORS = (0x00281101, 0x00281102, 0x00281103)
 _TABLES = (0x00281201, 0x00281202, 0x00281203)
-# The least width of a window, by VOI LUT Function (PS3.3 C.11.2.1.2.1, C.11.2.1.3).
-_LEAST_WIDTH = {"LINEAR": 1.0, "LINEAR_EXACT": 0.0, "SIGMOID": 0.0}
-
-
-class Voi(Record):
-    """The first window of an image, and how its values are rescaled before."""
-
-    center: float
-    width: float
-    function: str
-    slope: float
-    intercept: float
 
 
 class Picture(Record):
@@ -63,18 +49,6 @@ def padding_of(header: Header, fmt: PixelFormat) -> int | None:
     if number is None or _PADDING_LIMIT in header or fmt.stored > 16:
         return None
     return number - (1 << 16) if fmt.signed and number >= 1 << 15 else number
-
-
-def voi_of(header: Header) -> Voi | None:
-    """Return the first window of an image; None if there is none, or values reach it by a table."""
-    centers, widths = _numbers(header, _CENTER), _numbers(header, _WIDTH)
-    function = header.text(_FUNCTION) or "LINEAR"
-    if not centers or not widths or _MODALITY_LUT in header or function not in _LEAST_WIDTH:
-        return None
-    if widths[0] < _LEAST_WIDTH[function] or widths[0] <= 0:
-        return None
-    slope, intercept = _numbers(header, _SLOPE) or [1.0], _numbers(header, _INTERCEPT) or [0.0]
-    return Voi(centers[0], widths[0], function, slope=slope[0], intercept=intercept[0])
 
 
 def encoded(picture: Picture, encoding: Encoding) -> bytes:

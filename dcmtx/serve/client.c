@@ -34,7 +34,7 @@ int main(int argc, char **argv) {
       as[0] = *argv, as[1] = "as", as[2] = (char *)peers[i], argv = as, argc += 2;
       break;
     }
-  int fds[4], count = 0, variables = 0, s = -1, signals[] = {SIGHUP, SIGINT, SIGTERM}, alone = argc > 1 && (!strcmp(argv[1], "serve") || !strcmp(argv[1], "link"));
+  int fds[4], count = 0, variables = 0, s = -1, signals[] = {SIGHUP, SIGINT, SIGTERM}, alone = argc > 1 && (!strcmp(argv[1], "serve") || !strcmp(argv[1], "link") || !strcmp(argv[1], "relay"));
   char opened[4] = "", number[16], second[108] = "";
   size_t length = 64;
   for (int i = 0; i < 3; i++)

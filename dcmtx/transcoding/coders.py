@@ -59,7 +59,9 @@ class Coder:
     how many the work on one frame is spread, where the row can.
     """
 
-    __slots__ = ("_arguments", "_code", "_device", "_lock", "_maker", "_one", "_opened", "_process", "row")
+    __slots__ = (
+        "_arguments", "_code", "_device", "_has_thread", "_lock", "_maker", "_one", "_opened", "_process", "row",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -79,9 +81,8 @@ class Coder:
         self._process = os.getpid()
         self._device: ThreadPoolExecutor | None = None
         self._one: Callable[[Any], Any] = self._code_one
-        self._code: Callable[[list[Any]], list[Any]] = (
-            self._code_on_device if row.runs is Runs.DEVICE else self._code_here
-        )
+        self._has_thread = row.runs is Runs.DEVICE and not self._maker.for_threads
+        self._code: Callable[[list[Any]], list[Any]] = self._code_on_device if self._has_thread else self._code_here
         if row.runs is not Runs.DEVICE and self._maker.stateless:
             codec = self._maker.make()
             codec.open(*self._arguments)
@@ -156,7 +157,7 @@ class Coder:
         codec = self._opened.get((process, thread))
         if codec is not None:
             return codec
-        if self._maker.shared and self.row.runs is not Runs.DEVICE:
+        if self._maker.shared and not self._has_thread:
             with self._lock:
                 return self._opened.get((process, thread)) or self._open(process, thread)
         return self._open(process, thread)

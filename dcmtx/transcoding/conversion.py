@@ -14,6 +14,7 @@ from dcmtx.planning.routes import Route
 from dcmtx.planning.ways import planner
 from dcmtx.policy import Icon
 from dcmtx.rules import objects
+from dcmtx.syntax import Syntax
 from dcmtx.transcoding.job import Cores, Job, Outcome, Status, Watch, copy, sink_of
 from dcmtx.transcoding.pixels import Window
 from dcmtx.transcoding.source import Opened, open_source
@@ -23,6 +24,10 @@ from dcmtx.transcoding.writer import Writer
 _NEEDLESS = Finding(
     "N_LOSSLESS", "coded without loss, so no loss is told of: loss saves no bytes, or leaves less than was asked for"
 )
+
+
+def _larger(syntax: Syntax, size: int) -> Finding:
+    return Finding("N_LARGER", f"it is kept as it is: as {syntax.label} it would have {size} bytes")
 
 
 def convert(
@@ -63,7 +68,7 @@ def convert(
             contents = look_inside(opened.dataset.header, opened.frames, request)
             if contents.stream is None or contents.has_lost:
                 return copy(job, file, opened.dataset.syntax)
-        return _convert(job, file.size, opened, request, cores, watch)
+        return _convert(job, file, opened, request, cores, watch)
     finally:
         opened.close()
 
@@ -88,7 +93,8 @@ def _check_ended(opened: Opened, *, forgiving: bool) -> None:
         )
 
 
-def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
+def _convert(job: Job, file: Reader, opened: Opened, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
+    size = file.size
     dataset, frames = opened.dataset, opened.frames
     plan = planner(request.way)(dataset, frames, request, inside=not job.brief)
     if request.policy.icon is Icon.GENERATE and plan.route is not Route.SKIP:
@@ -139,14 +145,18 @@ def _convert(job: Job, size: int, opened: Opened, request: Request, cores: Cores
             window = Window(job.workers, cores, job.memory)
             writer = Writer(dataset, frames, plan, sink, window=window, digest=job.digest, watch=watch)
             written = writer.write()
-            if not written.needless:
+            larger = request.policy.keep_if_larger and sink.bytes >= size
+            if not written.needless and not larger:
                 sink.commit()
     except RefusedError as error:
         if plan.exact is None or error.code != "E_PSNR":
             raise
-        written = Written(needless=True)
+        written, larger = Written(needless=True), False
     if written.needless:
-        return _convert_exactly(job, size, opened, request, cores, watch)
+        return _convert_exactly(job, file, opened, request, cores, watch)
+    if larger:
+        kept = copy(job, file, dataset.syntax)
+        return kept.replace(notes=(*kept.notes, _larger(plan.syntax, sink.bytes)), frames=outcome.frames)
     notes += (*written.notes, *_tallied(plan), *sink.notes)
     return outcome.replace(
         status=Status.CONVERTED,
@@ -166,7 +176,7 @@ def _tallied(plan: Plan) -> tuple[Finding, ...]:
 
 
 def _convert_exactly(
-    job: Job, size: int, opened: Opened, request: Request, cores: Cores, watch: Watch | None
+    job: Job, file: Reader, opened: Opened, request: Request, cores: Cores, watch: Watch | None
 ) -> Outcome:
     """Convert losslessly, because the requested loss saved no bytes.
 
@@ -177,5 +187,5 @@ def _convert_exactly(
     exact = request.replace(
         parameters=rate.without_loss(request.parameters), policy=request.policy.replace(force=True), rounds=True
     )
-    outcome = _convert(job, size, opened, exact, cores, watch)
+    outcome = _convert(job, file, opened, exact, cores, watch)
     return outcome.replace(notes=(*outcome.notes, _NEEDLESS))

@@ -54,16 +54,25 @@ def _resolve(
                 resolved[element.tag] = Replace(element.tag, new)
     for tag, edit in edits.items():
         if isinstance(edit, Append):
-            from dcmtx.dataset.encoding import append_item, rewrite
+            from dcmtx.dataset.encoding import append_item
 
             old = sequences.get(tag)
             whole = old.whole() if old else b""
             for item in (edit.item, *edit.more):
                 whole = append_item(whole, tag, item, encoding)
-            if lengths is not Lengths.KEEP:
-                whole = rewrite(whole, encoding, encoding, context_of(dataset.header), lengths=lengths)
-            resolved[tag] = Replace(tag, whole)
+            resolved[tag] = _ending(dataset, Replace(tag, whole), encoding, lengths)
+        elif isinstance(edit, Replace):
+            resolved[tag] = _ending(dataset, edit, encoding, lengths)
     return resolved
+
+
+def _ending(dataset: DataSet, edit: Replace, encoding: Encoding, lengths: Lengths) -> Replace:
+    """Return a whole new element that ends, with all that is in it, as `lengths` says."""
+    if lengths is Lengths.KEEP or not isinstance(edit.element, bytes):
+        return edit
+    from dcmtx.dataset.encoding import rewrite
+
+    return edit.replace(element=rewrite(edit.element, encoding, encoding, context_of(dataset.header), lengths=lengths))
 
 
 def _sequence(

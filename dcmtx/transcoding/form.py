@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, NoReturn
 
 from dcmtx.errors import UsageError
-from dcmtx.planning.request import Way, assumed, check_backends, check_policy, resolve
+from dcmtx.planning.request import Way, assumed, check_backends, check_device, check_policy, resolve
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, Syntax
 from dcmtx.transcoding.job import Job
@@ -63,8 +63,11 @@ def _check(job: Job) -> None:
     policy = job.request.policy
     if job.request.way is Way.CONVERT:
         consents = policy.photometric is not None
-        check_policy(resolve(job.request.target.name, job.request.parameters, consents=consents), policy)
+        on_device = job.request.backend.encodes_on_device
+        target = resolve(job.request.target.name, job.request.parameters, consents=consents, on_device=on_device)
+        check_policy(target, policy)
     check_backends(job.request.backend)
+    check_device(job.request)
     assumed(job.request.policy.assume)
     for name, value in (("workers", job.workers), ("memory", job.memory)):
         if value < 1:

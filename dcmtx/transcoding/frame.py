@@ -148,7 +148,7 @@ class FrameCoder:
         rows = [
             row for row in (plan.decoder, plan.second, plan.encoder, plan.exact, *plan.judges.rows()) if row is not None
         ]
-        self.batch = max(row.batch for row in rows)
+        self.batch = max(row.together(self._encoder_format) for row in rows)
         self.processes = frames.reader.forks and _in_processes(rows)
         self._keep_words = keep_words
         if warm.others_run():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -29,15 +30,18 @@ from dcmtx.planning.request import (
     Way,
     assumed,
     check_backends,
+    check_device,
     check_policy,
     memory_size,
     parameters_for,
     resolve,
 )
+from dcmtx.planning.site import SitePolicy
 from dcmtx.policy import (
     MEMORY,
     OPTIONS,
     Charset,
+    Device,
     EncodingParameters,
     Icon,
     Lengths,
@@ -72,7 +76,8 @@ class Job(Record):
 
     `fallbacks` are targets to try in order when the first is refused; `dry_run` only plans; `digest` hashes the decoded
     pixels; `parents` makes missing directories; `memory` is how many bytes all frames in progress may take; `brief`
-    makes a dry run omit changes inside sequences.
+    makes a dry run omit changes inside sequences. `site` has the rules of a site; the first one that holds
+    decides.
 
     `source` and `target` are places without a name: bytes, binary file objects, an InMemory. Then `src` and `dst` are
     only names for messages, and the job is bound to this process: it cannot be sent to another or converted to JSON.
@@ -88,6 +93,7 @@ class Job(Record):
     parents: bool = False
     memory: int = MEMORY
     brief: bool = False
+    site: SitePolicy | None = None
     source: Any = None
     target: Any = None
 
@@ -126,7 +132,8 @@ class Outcome(Record):
     `psnr` is in decibels. `digest` is the hexadecimal SHA-256 of the source's decoded pixels, if it was requested and
     they were decoded: that of Pixel Data in Explicit VR Little Endian, colour by pixel, without the pad byte.
     `digest_out` is that of the destination's, which differ where chroma, overlays or unused bits were changed; None
-    after loss. `verified` has the libraries that decoded what was encoded and compared it, and how many frames each.
+    after loss. `rule` is the name of the rule of a site that
+    decided. `verified` has the libraries that decoded what was encoded and compared it, and how many frames each.
     """
 
     job: Job
@@ -146,6 +153,7 @@ class Outcome(Record):
     psnr: float | None = None
     digest: str | None = None
     verified: tuple[tuple[str, int], ...] = ()
+    rule: str = ""
     digest_out: str | None = None
     notes: tuple[Finding, ...] = ()
 
@@ -190,13 +198,18 @@ def job(
     fallback: Iterable[str] = (),
     verify: bool | str | Verify = Verify.SAMPLED,
     cross_check: bool = False,
+    skip_lossy: bool = False,
+    only_native: bool = False,
+    keep_if_larger: bool = False,
     force: bool = False,
     clobber: bool = True,
     sync: str | Sync = Sync.BATCH,
     decoder: str | None = None,
     encoder: str | None = None,
+    device: str | Device = Device.CPU,
     workers: int | None = None,
     memory: int | str | None = None,
+    site: str | os.PathLike[str] | SitePolicy | None = None,
     dry_run: bool = False,
     digest: bool = False,
 ) -> Job:
@@ -227,13 +240,17 @@ def job(
         ignore_errors=ignore_errors,
         verify=verify,
         cross_check=cross_check,
+        skip_lossy=skip_lossy,
+        only_native=only_native,
+        keep_if_larger=keep_if_larger,
         force=force,
         clobber=clobber,
         sync=sync,
     )
     OPTIONS["workers"].checked(workers)
     assumed(assume)
-    check_backends(BackendChoice(decoder, encoder))
+    backend = BackendChoice(decoder, encoder, OPTIONS["device"].checked(device))
+    check_backends(backend)
     coding = EncodingParameters(
         lossy,
         quality,
@@ -249,24 +266,29 @@ def job(
         tile_parts=tile_parts,
         effort=effort,
     )
-    target = resolve(to, coding, consents=policy.photometric is not None)
+    on_device = backend.encodes_on_device
+    target = resolve(to, coding, consents=policy.photometric is not None, on_device=on_device)
     check_policy(target, policy)
     if src is None:
         raise UsageError("there is no src", advice="give a path, bytes or a binary file object")
     source, destination = path_of(src), path_of(dst)
     if destination is None and dst is src:
         raise UsageError("src and dst are one file object", advice="give another, or none for bytes")
+    request = Request(target, policy, backend, parameters=coding)
+    check_device(request)
     return Job(
         name_of(src) if source is None else source,
         name_of(dst) if destination is None else destination,
-        Request(target, policy, BackendChoice(decoder, encoder), parameters=coding),
+        request,
         fallbacks=tuple(
-            _resolve_fallback(name, coding) for name in ([fallback] if isinstance(fallback, str) else fallback)
+            _resolve_fallback(name, coding, on_device=on_device)
+            for name in ([fallback] if isinstance(fallback, str) else fallback)
         ),
         workers=workers or available_cores(),
         dry_run=dry_run,
         digest=digest,
         memory=MEMORY if memory is None else memory_size(memory),
+        site=_site(site),
         source=src if source is None else None,
         target=_object(dst) if destination is None else None,
     )
@@ -281,11 +303,11 @@ def _object(dst: Any) -> Any:
     return InMemory()
 
 
-def _resolve_fallback(name: str, parameters: EncodingParameters) -> Target:
+def _resolve_fallback(name: str, parameters: EncodingParameters, *, on_device: bool) -> Target:
     """Return a fallback target: with consent to loss if it can lose, otherwise without."""
     for attempt in (parameters, EncodingParameters(lossy=parameters.lossy)):
         try:
-            return resolve(name, attempt)
+            return resolve(name, attempt, on_device=on_device)
         except UsageError:
             continue
     return resolve(name, EncodingParameters())
@@ -305,7 +327,7 @@ def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Out
     try:
         file = open_reader(job.source_place, directory_of(job.target_place))
         try:
-            outcome = _with_fallbacks(job, file, cores or (lambda: job.workers), watch)
+            outcome = _whole(job)(job, file, cores or (lambda: job.workers), watch)
         finally:
             file.close()
     except DcmtxError as error:
@@ -372,13 +394,18 @@ def transcode(
     fallback: Iterable[str] = (),
     verify: bool | str | Verify = Verify.SAMPLED,
     cross_check: bool = False,
+    skip_lossy: bool = False,
+    only_native: bool = False,
+    keep_if_larger: bool = False,
     force: bool = False,
     clobber: bool = True,
     sync: str | Sync = Sync.BATCH,
     decoder: str | None = None,
     encoder: str | None = None,
+    device: str | Device = Device.CPU,
     workers: int | None = None,
     memory: int | str | None = None,
+    site: str | os.PathLike[str] | SitePolicy | None = None,
     dry_run: bool = False,
     digest: bool = False,
 ) -> Outcome | bytes:
@@ -451,13 +478,18 @@ def transcode(
         fallback=fallback,
         verify=verify,
         cross_check=cross_check,
+        skip_lossy=skip_lossy,
+        only_native=only_native,
+        keep_if_larger=keep_if_larger,
         force=force,
         clobber=clobber,
         sync=sync,
         decoder=decoder,
         encoder=encoder,
+        device=device,
         workers=workers,
         memory=memory,
+        site=site,
         dry_run=dry_run,
         digest=digest,
     )
@@ -473,8 +505,28 @@ def _bytes(job: Job, outcome: Outcome) -> bytes:
     return written
 
 
-def _with_fallbacks(job: Job, file: Reader, cores: Cores, watch: Watch | None) -> Outcome:
-    """Try the targets in order. Only a refusal leads to the next, and every refusal is reported."""
+def _whole(job: Job) -> Callable[[Job, Reader, Cores, Watch | None], Outcome]:
+    """Return what does the job: it decides about the file first, if there is anything to decide."""
+    policy = job.request.policy
+    decides = policy.skip_lossy or policy.only_native or job.request.target.smallest
+    if job.site is None and not decides:
+        return run_open
+    from dcmtx.transcoding.choosing import chosen
+
+    return chosen
+
+
+def _site(site: str | os.PathLike[str] | SitePolicy | None) -> SitePolicy | None:
+    """Return the rules of a site, read if they are named. Raises UsageError."""
+    if site is None or isinstance(site, SitePolicy):
+        return site
+    from dcmtx.planning.site_file import read
+
+    return read(os.fspath(site))
+
+
+def run_open(job: Job, file: Reader, cores: Cores, watch: Watch | None) -> Outcome:
+    """Do a job with an open file. Targets are tried in order: only a refusal leads to the next, and is reported."""
     notes: tuple[Finding, ...] = ()
     refused: list[str] = []
     request = job.request
@@ -484,7 +536,8 @@ def _with_fallbacks(job: Job, file: Reader, cores: Cores, watch: Watch | None) -
             return outcome.replace(notes=notes + outcome.notes)
         except (RefusedError, UnsupportedError) as error:
             refused.append(f"refused as {request.target.label} ({error.reason})")
-        parameters = parameters_for(fallback, job.request.parameters)
+        on_device = job.request.backend.encodes_on_device
+        parameters = parameters_for(fallback, job.request.parameters, on_device=on_device)
         lost = sorted(option_name(name) for name in job.request.parameters.asked() - parameters.asked())
         without = f" without {', '.join(lost)}, which it does not have" if lost else ""
         notes += (Finding("N_FALLBACK", f"{refused[-1]}; fell back to {fallback.label}{without}", Severity.WARNING),)

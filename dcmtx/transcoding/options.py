@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from os import PathLike
 from typing import TypedDict
 
+from dcmtx.planning.site import SitePolicy
 from dcmtx.policy import (
     Charset,
+    Device,
     Icon,
     Lengths,
     NoPixels,
@@ -61,12 +64,17 @@ class Options(TypedDict, total=False):
     fallback: Iterable[str]
     verify: bool | str | Verify
     cross_check: bool
+    skip_lossy: bool
+    only_native: bool
+    keep_if_larger: bool
     force: bool
     clobber: bool
     sync: str | Sync
     decoder: str | None
     encoder: str | None
+    device: str | Device
     workers: int | None
     memory: int | str | None
+    site: str | PathLike[str] | SitePolicy | None
     dry_run: bool
     digest: bool

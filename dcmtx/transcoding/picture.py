@@ -10,12 +10,14 @@ from dcmtx.dataset.encoding import Context, rewrite
 from dcmtx.finding import Finding, Severity
 from dcmtx.pixel import color
 from dcmtx.pixel import icon as small
+from dcmtx.pixel.display import shown
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.edits import check_order
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.request import Request
 from dcmtx.policy import Lengths
 from dcmtx.rules import icon, palette
+from dcmtx.rules.display import read as read_display
 from dcmtx.transcoding.decode import decoded
 from dcmtx.transcoding.source import Opened
 
@@ -60,8 +62,6 @@ def _picture(opened: Opened, words: Any, fmt: PixelFormat) -> icon.Picture:
         values = small.shrunk(small.prepared(words, fmt, None), size)
         pixels, colours = small.indexed(small.rgb(values, fmt))
         return icon.Picture(*size, pixels.tobytes(), colours=colours.tobytes())
-    voi = icon.voi_of(header)
-    window = None if voi is None else small.Window(**dict(voi.items()))
     values = small.shrunk(small.prepared(words, fmt, icon.padding_of(header, fmt)), size)
-    grey = small.grey(values, window, inverts=fmt.photometric == "MONOCHROME1")
-    return icon.Picture(*size, grey.tobytes())
+    display = read_display(header, fmt, icon.frame_of(header, fmt.frames))
+    return icon.Picture(*size, shown(values, fmt, display).tobytes())

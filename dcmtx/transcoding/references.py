@@ -10,7 +10,7 @@ from dcmtx.dataset.edit import Edit, Piece, Set, Span, Within
 from dcmtx.dataset.element import Element, tag_bytes
 from dcmtx.dataset.meta import SOP_INSTANCE_UID, peek
 from dcmtx.place.bytes import Reader, open_bytes
-from dcmtx.place.places import directory_of, open_sink
+from dcmtx.place.places import directory_of, open_reader, open_sink
 from dcmtx.place.sink import Sink
 from dcmtx.planning.edits import check_signatures, signature_edits
 from dcmtx.planning.inside import held, is_sequence, may_hold_items
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from dcmtx.place.deflate import Deflating
 
 
-def instance_of(path: str, assume: str | None = None) -> str:
+def instance_of(place: object, assume: str | None = None) -> str:
     """Return the SOP Instance UID of a file. Raises InputError or UnsupportedError where it cannot be read."""
-    with closing(open_bytes(path)) as file, closing(open_source(file, assume=assumed(assume))) as opened:
+    with closing(open_reader(place)) as file, closing(open_source(file, assume=assumed(assume))) as opened:
         return opened.dataset.header.text(SOP_INSTANCE_UID)
 
 

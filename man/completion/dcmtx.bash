@@ -16,7 +16,7 @@ _dcmtx() {
     fi
     if ((COMP_CWORD > 1)); then
         case ${COMP_WORDS[1]} in
-            convert | info | compare | render | rewrap | crop | syntaxes | audit | serve | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
+            convert | info | compare | render | rewrap | crop | policy | syntaxes | audit | serve | relay | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case $command:$before in
@@ -50,13 +50,15 @@ _dcmtx() {
         convert:--charset) COMPREPLY=($(compgen -W "keep utf-8" -- "$word")); return ;;
         convert:--assume) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
         convert:--fallback) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
-        convert:--verify) COMPREPLY=($(compgen -W "sampled strict none" -- "$word")); return ;;
-        convert:--decoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal ojph pyjpegls pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle zlib" -- "$word")); return ;;
-        convert:--encoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal ojph pyjpegls pylibjpeg-openjpeg pylibjpeg-rle" -- "$word")); return ;;
+        convert:--verify) COMPREPLY=($(compgen -W "sampled strict cpu device none" -- "$word")); return ;;
+        convert:--decoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal nvimgcodec ojph pyjpegls pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle zlib" -- "$word")); return ;;
+        convert:--encoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal nvimgcodec ojph pyjpegls pylibjpeg-openjpeg pylibjpeg-rle" -- "$word")); return ;;
+        convert:--device) COMPREPLY=($(compgen -W "cpu gpu" -- "$word")); return ;;
         convert:--sync) COMPREPLY=($(compgen -W "batch always none" -- "$word")); return ;;
         convert:-j|convert:--jobs) return ;;
         convert:--memory) return ;;
         convert:--timeout) return ;;
+        convert:--policy) _dcmtx_files "$word"; return ;;
         convert:-i|convert:--input) _dcmtx_files "$word"; return ;;
         convert:-o|convert:--output) _dcmtx_files "$word"; return ;;
         convert:--report) _dcmtx_files "$word"; return ;;
@@ -97,9 +99,9 @@ _dcmtx() {
         crop:--unused-bits) COMPREPLY=($(compgen -W "refuse keep clear" -- "$word")); return ;;
         crop:--one-bit) COMPREPLY=($(compgen -W "refuse allow" -- "$word")); return ;;
         crop:--word-order) COMPREPLY=($(compgen -W "refuse 16 32 64" -- "$word")); return ;;
-        crop:--verify) COMPREPLY=($(compgen -W "sampled strict none" -- "$word")); return ;;
-        crop:--decoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal ojph pyjpegls pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle zlib" -- "$word")); return ;;
-        crop:--encoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal ojph pyjpegls pylibjpeg-openjpeg pylibjpeg-rle" -- "$word")); return ;;
+        crop:--verify) COMPREPLY=($(compgen -W "sampled strict cpu device none" -- "$word")); return ;;
+        crop:--decoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal nvimgcodec ojph pyjpegls pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle zlib" -- "$word")); return ;;
+        crop:--encoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal nvimgcodec ojph pyjpegls pylibjpeg-openjpeg pylibjpeg-rle" -- "$word")); return ;;
         crop:--sync) COMPREPLY=($(compgen -W "batch always none" -- "$word")); return ;;
         crop:-j|crop:--jobs) return ;;
         crop:--memory) return ;;
@@ -112,20 +114,31 @@ _dcmtx() {
         serve:--socket) _dcmtx_files "$word"; return ;;
         serve:-j|serve:--jobs) return ;;
         serve:--log-format) COMPREPLY=($(compgen -W "text json" -- "$word")); return ;;
+        relay:--listen) return ;;
+        relay:--aet) return ;;
+        relay:--to) return ;;
+        relay:--transcode) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
+        relay:--spool) _dcmtx_files "$word"; return ;;
+        relay:--http) return ;;
+        relay:-j|relay:--jobs) return ;;
+        relay:--log-format) COMPREPLY=($(compgen -W "text json" -- "$word")); return ;;
+        relay:--config) _dcmtx_files "$word"; return ;;
         hook:--to) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
         hook:--command) _dcmtx_files "$word"; return ;;
     esac
     if [[ $word == -* ]]; then
         case $command in
-            convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --uid --offset-table --fragment-size --overlays --icon --signatures --unused-bits --one-bit --word-order --apply-palette --photometric --planar --no-pixels --remove --lengths --charset --dataset-only --assume --ignore-errors --fallback -F --force --verify --no-verify --cross-check --decoder --encoder --sync -n --no-clobber -j --jobs --memory --resume --fail-fast --update-references --timeout --isolate --dry-run -i --input -o --output --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
+            convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --uid --offset-table --fragment-size --overlays --icon --signatures --unused-bits --one-bit --word-order --apply-palette --photometric --planar --no-pixels --remove --lengths --charset --dataset-only --assume --ignore-errors --fallback -F --force --verify --no-verify --cross-check --decoder --encoder --device --sync -n --no-clobber -j --jobs --memory --resume --fail-fast --update-references --timeout --isolate --skip-lossy --only-native --keep-if-larger --policy --dry-run -i --input -o --output --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             info) COMPREPLY=($(compgen -W "--decode --json --strict -h --help" -- "$word")); ;;
             compare) COMPREPLY=($(compgen -W "--by --json --values --image --frame -h --help" -- "$word")); ;;
             render) COMPREPLY=($(compgen -W "--frame --size --bits -h --help" -- "$word")); ;;
             rewrap) COMPREPLY=($(compgen -W "--relabel --offset-table --fragment-size --icon -n --no-clobber -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             crop) COMPREPLY=($(compgen -W "--rows --columns --frames --keep-private -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --overlays --signatures --unused-bits --one-bit --word-order --verify --no-verify --cross-check --decoder --encoder -n --no-clobber --sync -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
+            policy) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
             syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
             audit) COMPREPLY=($(compgen -W "--pixels --was -j --jobs --timeout --json --proof --resume --quiet -h --help" -- "$word")); ;;
             serve) COMPREPLY=($(compgen -W "--socket -j --jobs --log-format --status --json --unit --client-source -h --help" -- "$word")); ;;
+            relay) COMPREPLY=($(compgen -W "--listen --aet --to --transcode --spool --http --show-names -j --jobs --log-format --config --example --check --unit --json -h --help" -- "$word")); ;;
             as) COMPREPLY=($(compgen -W "--dcmtx-status -h --help" -- "$word")); ;;
             link) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
             completion) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
@@ -141,15 +154,17 @@ _dcmtx() {
         render) _dcmtx_files "$word"; ;;
         rewrap) _dcmtx_files "$word"; ;;
         crop) _dcmtx_files "$word"; ;;
+        policy) ;;
         syntaxes) ;;
         audit) _dcmtx_files "$word"; ;;
         serve) ;;
+        relay) COMPREPLY=($(compgen -W "status hold retry drop" -- "$word")); ;;
         as) COMPREPLY=($(compgen -W "gdcmconv dcmconv dcmcjpeg dcmdjpeg dcmcjpls dcmdjpls dcmcrle dcmdrle dcm2dcm dicom-transcode" -- "$word")); ;;
         link) _dcmtx_files "$word"; ;;
         completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")); ;;
         hook) COMPREPLY=($(compgen -W "orthanc-python orthanc-lua orthanc-c" -- "$word")); ;;
     esac
-    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info compare render rewrap crop syntaxes audit serve as link completion hook" -- "$word"))
+    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info compare render rewrap crop policy syntaxes audit serve relay as link completion hook" -- "$word"))
 }
 
 complete -F _dcmtx dcmtx

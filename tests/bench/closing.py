@@ -6,7 +6,8 @@ and FILE.json all figures; both are written after every row, so that an interrup
 Conversions: whole processes in turn, dcmtx verified under each Python, and the better of its peers, unverified, as it
 comes (the faster in the warm-up). The limit is the codec calls of the same conversion alone, on all cores, warm
 (limit.py). `x peer` is how many times as fast as the peer dcmtx is, beside the aim; `/ limit` is how many times the
-limit it takes. J2K and HTJ2K of many frames, whose peer is slow, have fewer frames; --whole has all of them.
+limit it takes, which is measured with some of many files. Where J2K is slow, there are fewer files or frames; --whole
+has all of them.
 
 Then: small batches beside one process per file; what a small file costs; files a second and fsyncs a file for every
 `--sync`; one CT through the server. NAMES are patterns of rows and parts; --list shows them.
@@ -41,11 +42,13 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 ENTRY = "from dcmtx.__main__ import main; main()"
 # How many times its limit a conversion may take, by input.
-OF_THE_LIMIT = {"ct200": 1.25, "frames400": 1.12, "frames100": 1.12, "rgb100": 1.12}
+OF_THE_LIMIT = {"ct200": 1.25, "ct100": 1.25, "frames400": 1.12, "frames100": 1.12, "rgb100": 1.12}
 
 for made in (
     Input("ct200", 1, 12, files=200),
+    Input("ct100", 1, 12, files=100),
     Input("ct8", 1, 12, files=8),
+    Input("cr4", 1, 12, files=4, kind="cr"),
     Input("cr8", 1, 12, files=8, kind="cr"),
     Input("small1000", 1, 12, files=1000, kind="small"),
     Input("small100", 1, 12, files=100, kind="small"),
@@ -67,7 +70,7 @@ class Row:
     aim_311: float | None = None
     options: str = ""
     source: str = ""
-    less: str = ""  # the input of fewer frames
+    less: str = ""  # the input of fewer files or frames
 
     @property
     def name(self) -> str:
@@ -93,7 +96,7 @@ ROWS = (
     Row("ct200", "jpeg-lossless", LOSSLESS, 1.8),
     Row("ct200", "htj2k", J2K, 9, 6),
     Row("ct200", "implicit", IMPLICIT, 3.2),
-    Row("ct200", "j2k", J2K, 0.84),
+    Row("ct200", "j2k", J2K, 0.84, less="ct100"),
     Row("ct200", "explicit", BACK, 2.7, source="jpegls"),
     Row("frames400", "jpegls", JPEGLS, 1.9),
     Row("frames400", "htj2k", J2K, 20, 12, less="frames100"),
@@ -101,7 +104,7 @@ ROWS = (
     Row("frames400", "rle", RLE, 1.5),
     Row("rgb100", "jpeg", JPEG, 1.5, options="--lossy -q 90"),
     Row("cr8", "jpegls", JPEGLS, 0.88),
-    Row("cr8", "j2k", J2K, 0.52),
+    Row("cr8", "j2k", J2K, 0.52, less="cr4"),
 )
 
 
@@ -133,6 +136,7 @@ class Bench:
     pythons: list[Python]
     runs: int
     out: Path | None
+    warm: list[Python] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     entries: list[dict[str, Any]] = field(default_factory=list)
 
@@ -206,15 +210,14 @@ def conversion(bench_: Bench, row: Row, name: str) -> None:
     for python in bench_.pythons:
         line = [*python.line, str(source), str(place.out), "--to", row.target, *row.options.split()]
         ways[python.version] = line, bench_.environment(python)
-        if (run := bench_.run(*ways[python.version])).status != 0:
-            raise SystemExit(f"dcmtx ended with status {run.status}: {bench_.complaint()}")
+        if python not in bench_.warm:
+            # Compiles bytecode.
+            bench_.run(*ways[python.version])
+            bench_.warm.append(python)
     peers = {
         peer: (place.arguments(peer, case), place.environment) for peer in row.peers if bench.program(peer.split()[0])
     }
-    tried = {peer: bench_.run(*way) for peer, way in peers.items()}
-    # A peer that cannot do it is none.
-    tried = {peer: run for peer, run in tried.items() if run.status == 0}
-    best = min(tried, key=lambda peer: tried[peer].wall) if tried else None
+    best = better(bench_, peers)
     if best is not None:
         ways[best] = peers[best]
     found = bench_.in_turn(ways)
@@ -239,6 +242,13 @@ def conversion(bench_: Bench, row: Row, name: str) -> None:
     bench_.keep(entry)
 
 
+def better(bench_: Bench, peers: dict[str, tuple[list[str], dict[str, str]]]) -> str | None:
+    """Return the faster of the peers that can do it."""
+    tried = {peer: bench_.run(*way) for peer, way in peers.items()}
+    able = {peer: run.wall for peer, run in tried.items() if run.status == 0}
+    return min(able, key=lambda peer: able[peer]) if able else None
+
+
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
@@ -246,6 +256,8 @@ def _number(value: float | None) -> str:
 def limit(bench_: Bench, python: Python, row: Row, source: Path) -> list[float]:
     """Return the seconds that the codec calls alone take, of each run."""
     options = row.options.replace("-q", "--quality").split()
+    if source.is_dir():
+        options += ["--most", "50" if len(list(source.iterdir())) > 50 else "4"]
     line = [python.path, str(HERE / "limit.py"), str(bench_.runs), str(source), "--to", row.target, *options]
     environment = bench_.environment(python) | {"PYTHONPATH": str(ROOT)}
     ran = subprocess.run(line, check=True, capture_output=True, text=True, env=environment)
@@ -468,6 +480,8 @@ def main() -> int:
         about = bench.machine()
         versions = ", ".join(python.version for python in pythons)
         bench_.say(f"{about['processor']}, {about['cores']} cores, Python {versions}; load {os.getloadavg()[0]:.1f}")
+        if options.quick:
+            bench_.say(f"--quick: of every input {place.limit} files or frames at most, which is no measurement")
         try:
             if rows:
                 conversions(bench_, rows, whole=options.whole)

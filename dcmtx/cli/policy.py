@@ -1,0 +1,70 @@
+"""`dcmtx policy`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from dcmtx.cli import SETTINGS, printable
+
+
+@click.group(context_settings=SETTINGS)
+def policy() -> None:
+    """Check the rules of a site, and see what they would do.
+
+    A policy is a file of TOML with [[rule]] tables, in order: the first whose conditions all hold decides about a file.
+    `dcmtx convert --policy FILE` follows it, and so do the library, relays and clusters.
+
+    \b
+    [[rule]]
+    name = "loops of ultrasound stay"
+    when = { modality = "US", frames = ">1" }
+    do = "keep"
+
+    \b
+    [[rule]]
+    name = "pictures"
+    when = { photometric = ["RGB", "YBR*"], manufacturer = "!ACME*" }
+    to = "jpeg"
+    lossy = true
+    quality = 90
+
+    \b
+    [[rule]]
+    name = "all else"
+    to = "htj2k-rpcl"
+
+    A rule has a name, `when`, and either `to`, any target of convert with its parameters (lossy, quality, ratio, psnr,
+    near, resolutions, ...), or `do`: keep (its bytes), skip (write nothing) or refuse (an error). A rule without `when`
+    is for every file.
+
+    Conditions: modality, sop_class (UID or keyword), syntax (UID, name or family), photometric and manufacturer are
+    texts or lists of texts, of which one must fit; `*` and `?` stand for others, `!` before a text means that it must
+    not. bits (stored), frames and size (bytes, or with kB, MiB, ...) are 12, ">8", "<=64MiB" or "9..12". lossy is true
+    for pixels that have lost something already.
+    """
+
+
+@policy.command(context_settings=SETTINGS)
+@click.argument("file")
+@click.argument("sources", metavar="[SRC]...", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
+def check(file: str, sources: tuple[str, ...], as_json: bool) -> None:
+    """Check a policy, and count what it would do with the files of each SRC."""
+    from dcmtx.inspect.ruling import count
+    from dcmtx.planning.site_file import read
+
+    site = read(file)
+    rows = count(site, sources).rows()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    if not sources:
+        rules = len(site.rules)
+        rest = "" if site.is_complete else "; what no rule is for goes to --to"
+        click.echo(f"{printable(file)}: {rules} rule{'s' * (rules != 1)}{rest}")
+        return
+    click.echo("RULE\tDOES\tFILES\tBYTES")
+    for row in rows:
+        click.echo(f"{printable(row['rule'])}\t{row['does'] or '-'}\t{row['files']}\t{row['bytes']}")

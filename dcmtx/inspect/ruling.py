@@ -1,0 +1,75 @@
+"""Counts what the rules of a site would do with files; nothing is decoded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import Any
+
+from dcmtx.dataset.meta import peek
+from dcmtx.errors import DcmtxError
+from dcmtx.place.places import open_reader
+from dcmtx.place.temporary import is_temporary
+from dcmtx.planning.request import Request, resolve
+from dcmtx.planning.site import Action, Rule, SitePolicy
+from dcmtx.policy import LOSSLESS
+from dcmtx.transcoding.choosing import facts_of
+from dcmtx.transcoding.source import open_source
+
+# For files that no rule is for, and for those that cannot be read.
+NO_RULE, UNREADABLE = "no rule", "not readable"
+
+
+class Counts:
+    """Files and bytes by rule, in the order of the rules."""
+
+    def __init__(self, site: SitePolicy) -> None:
+        self.files: dict[str, int] = {rule.name: 0 for rule in site.rules}
+        self.bytes: dict[str, int] = dict(self.files)
+        self._actions = {rule.name: _does(rule) for rule in site.rules}
+
+    def add(self, name: str, size: int) -> None:
+        """Count a file."""
+        self.files[name] = self.files.get(name, 0) + 1
+        self.bytes[name] = self.bytes.get(name, 0) + size
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a record for each rule, and for files that none is for."""
+        return [
+            {"rule": name, "does": self._actions.get(name, ""), "files": count, "bytes": self.bytes[name]}
+            for name, count in self.files.items()
+        ]
+
+
+def _does(rule: Rule) -> str:
+    lossy = " with loss" if rule.parameters.lossy else ""
+    return f"to {rule.to}{lossy}" if rule.action is Action.CONVERT else rule.action.value
+
+
+def count(site: SitePolicy, sources: Iterable[str]) -> Counts:
+    """Return how many files, and bytes, below `sources` each rule is for. What is not DICOM is not counted."""
+    counts = Counts(site)
+    request = Request(resolve("raw", LOSSLESS))
+    for path in _files(sources):
+        size = 0
+        try:
+            with closing(open_reader(path)) as file:
+                size = file.size
+                with closing(open_source(file, meta=peek(file))) as opened:
+                    rule = site.decide(facts_of(opened, size, request))
+            counts.add(NO_RULE if rule is None else rule.name, size)
+        except DcmtxError as error:
+            if error.code not in ("E_NOT_DICOM", "E_EMPTY"):
+                counts.add(UNREADABLE, size)
+    return counts
+
+
+def _files(sources: Iterable[str]) -> Iterator[str]:
+    for source in sources:
+        if not os.path.isdir(source):
+            yield source
+            continue
+        for directory, names, files in os.walk(source):
+            names.sort()
+            yield from (os.path.join(directory, name) for name in sorted(files) if not is_temporary(name))

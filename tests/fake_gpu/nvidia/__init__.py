@@ -1,0 +1,1 @@
+"""The package of the fake, as the real one is a package."""

@@ -1,0 +1,293 @@
+"""What a site decides once: rules by file, what they look at, and the options about whole files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import batches
+import dicom
+import numpy as np
+import pytest
+from conftest import ROOT, Ran
+
+import dcmtx
+from dcmtx.errors import UsageError
+from dcmtx.planning.site import Action, Condition, Facts, Rule, SitePolicy
+from dcmtx.planning.site_file import read
+
+Run = Callable[..., Ran]
+TESTDATA = ROOT / "testdata"
+FACTS = Facts(
+    modality="CT", sop_class=("1.2.840.10008.5.1.4.1.1.2", "CTImageStorage"),
+    syntax=("1.2.840.10008.1.2.1", "explicit"),
+    photometric="MONOCHROME2", manufacturer="ACME Medical", bits=12, frames=1, size=500_000, lossy=False,
+)  # fmt: skip
+
+
+def policy(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "site.toml").write_text(text)
+    return tmp_path / "site.toml"
+
+
+# --- conditions ------------------------------------------------------------------------------------------------------
+
+CONDITIONS = [
+    ('modality = "CT"', True), ('modality = "MR"', False), ('modality = ["MR", "CT"]', True),
+    ('modality = "!CT"', False), ('modality = ["C*", "!CR"]', True), ('modality = ["!MR", "!US"]', True),
+    ('modality = "ct"', True),
+    ('sop_class = "CTImageStorage"', True), ('sop_class = "1.2.840.10008.5.1.4.1.1.2"', True),
+    ('sop_class = "*Enhanced*"', False), ('syntax = "explicit"', True), ('syntax = "1.2.840.10008.1.2.4.*"', False),
+    ('photometric = "MONO*"', True), ('manufacturer = "acme*"', True), ('manufacturer = "!*medical"', False),
+    ("bits = 12", True), ("bits = 8", False), ('bits = ">8"', True), ('bits = ">12"', False), ('bits = ">=12"', True),
+    ('bits = "<12"', False), ('bits = "<=12"', True), ('bits = "9..12"', True), ('bits = "13..16"', False),
+    ('frames = "=1"', True), ('size = "<1MB"', True), ('size = ">=1MiB"', False), ('size = "100kB..1MB"', True),
+    ("lossy = false", True), ("lossy = true", False), ('modality = "CT", bits = 8', False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("when", "holds"), CONDITIONS, ids=[when for when, _ in CONDITIONS])
+def test_a_rule_holds_if_all_its_conditions_do(when: str, holds: bool, tmp_path: Path) -> None:
+    site = read(str(policy(tmp_path, f'[[rule]]\nwhen = {{ {when} }}\ndo = "keep"\n')))
+    assert (site.decide(FACTS) is not None) == holds
+
+
+def test_the_first_rule_that_holds_decides() -> None:
+    rules = (
+        Rule("other", (Condition("modality", ("MR",)),), action=Action.SKIP),
+        Rule("first", (Condition("modality", ("CT",)),), action=Action.KEEP),
+        Rule("second", action=Action.REFUSE),
+    )
+    decided = SitePolicy("-", rules).decide(FACTS)
+    assert decided is not None
+    assert decided.name == "first"
+
+
+WRONG = {
+    "no TOML": ("[[rule", "is not TOML"),
+    "no rule": ("", "has no [[rule]]"),
+    "something else": ('[[rule]]\nto = "rle"\n[other]\n', "has other, which is not known"),
+    "neither to nor do": ("[[rule]]\n", "rule 1: it needs either to"),
+    "both": ('[[rule]]\nto = "rle"\ndo = "keep"\n', "it needs either to"),
+    "another deed": ('[[rule]]\ndo = "delete"\n', "do is 'delete'"),
+    "a target that is none": ('[[rule]]\nto = "nothing"\n', "there is no transfer syntax"),
+    "loss without consent": ('[[rule]]\nto = "j2k"\nratio = 10\n', "would lose information"),
+    "a parameter that the target has not": ('[[rule]]\nto = "rle"\npredictor = 2\n', "does not go with rle"),
+    "a key that is none": ('[[rule]]\nto = "rle"\ncolour = 2\n', "there is no colour"),
+    "a condition that is none": ('[[rule]]\nwhen = { station = "A" }\ndo = "keep"\n', "there is no condition station"),
+    "a text that is none": ('[[rule]]\nwhen = { modality = 3 }\ndo = "keep"\n', "modality is 3"),
+    "a bound that is none": ('[[rule]]\nwhen = { bits = ">many" }\ndo = "keep"\n', "not a number or a bound"),
+    "a flag that is none": ('[[rule]]\nwhen = { lossy = "yes" }\ndo = "keep"\n', "not true or false"),
+    "a number that is a flag": ('[[rule]]\nwhen = { bits = true }\ndo = "keep"\n', "not a number or a bound"),
+    "rules behind one for all": ('[[rule]]\ndo = "keep"\n[[rule]]\ndo = "skip"\n', "no rule after it ever counts"),
+}
+
+
+@pytest.mark.parametrize(("text", "what"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_with_a_policy_is_one_line_before_anything_is_done(
+    text: str, what: str, tmp_path: Path, command: Run
+) -> None:
+    file = policy(tmp_path, text)
+    ran = command(TESTDATA / "ct-explicit.dcm", tmp_path / "out.dcm", "--policy", file)
+    assert ran.status == 2
+    assert what in ran.line
+    assert str(file) in ran.line
+    assert not (tmp_path / "out.dcm").exists()
+
+
+def test_a_policy_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        read(str(tmp_path / "none.toml"))
+
+
+# --- what is done --------------------------------------------------------------------------------------------------
+
+SITE = """
+[[rule]]
+name = "loops"
+when = { modality = "US", frames = ">1" }
+do = "keep"
+
+[[rule]]
+name = "colour"
+when = { photometric = ["RGB", "YBR*"], bits = 8 }
+to = "jpeg"
+lossy = true
+quality = 90
+
+[[rule]]
+name = "doses"
+when = { sop_class = "RTDoseStorage" }
+do = "skip"
+
+[[rule]]
+name = "reports"
+when = { modality = "SR" }
+do = "refuse"
+
+[[rule]]
+name = "else"
+when = { bits = ">1" }
+to = "htj2k-rpcl"
+"""
+DECIDED = {
+    "us-multiframe-htj2k-rpcl.dcm": ("loops", "copied", None),
+    "us-rgb-by-pixel.dcm": ("colour", "converted", dicom.JPEG_BASELINE),
+    "rtdose-32.dcm": ("doses", "skipped", None),
+    "sr-text.dcm": (None, "failed", None),
+    "ct-explicit.dcm": ("else", "converted", dicom.HTJ2K_RPCL),
+    "seg-binary.dcm": (None, "converted", dicom.EXPLICIT),
+}
+
+
+def test_each_file_of_a_directory_becomes_what_its_rule_says(tmp_path: Path, command: Run) -> None:
+    (tmp_path / "in").mkdir()
+    for name in DECIDED:
+        (tmp_path / "in" / name).write_bytes((TESTDATA / name).read_bytes())
+    file = policy(tmp_path, SITE)
+    words = [tmp_path / "in", tmp_path / "out", "--to", "explicit", "--force", "--policy", file, "--report"]
+    ran = command(*words, tmp_path / "r.jsonl", "--quiet")
+    assert ran.status == 9
+    told = batches.by_source(batches.records((tmp_path / "r.jsonl").read_text()))
+    for name, (rule, status, syntax) in DECIDED.items():
+        record = told[name]
+        assert (name, record["rule"], record["status"]) == (name, rule, status)
+        assert syntax is None or record["syntax_out"] == syntax
+    assert told["sr-text.dcm"]["error"]["code"] == "E_POLICY"
+    assert "reports" in told["sr-text.dcm"]["error"]["message"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        name for name, (_, status, _) in DECIDED.items() if status in ("copied", "converted")
+    )
+    kept = "us-multiframe-htj2k-rpcl.dcm"
+    assert (tmp_path / "out" / kept).read_bytes() == (TESTDATA / kept).read_bytes()
+
+
+def test_a_policy_for_every_file_needs_no_target(tmp_path: Path, command: Run) -> None:
+    whole = policy(tmp_path, '[[rule]]\nto = "rle"\n')
+    ran = command(TESTDATA / "ct-explicit.dcm", tmp_path / "out.dcm", "--policy", whole)
+    assert (ran.status, dicom.walk((tmp_path / "out.dcm").read_bytes()).syntax) == (0, dicom.RLE)
+    part = policy(tmp_path, '[[rule]]\nwhen = { modality = "CT" }\nto = "rle"\n')
+    ran = command(TESTDATA / "ct-explicit.dcm", tmp_path / "out.dcm", "--policy", part)
+    assert ran.status == 2
+    assert "has no rule for every file" in ran.line
+
+
+def test_a_dry_run_names_the_rule(tmp_path: Path, command: Run) -> None:
+    ran = command(
+        TESTDATA / "ct-explicit.dcm", tmp_path / "x", "--to", "rle", "--policy", policy(tmp_path, SITE), "--dry-run"
+    )
+    assert "explicit to htj2k-rpcl (rule: else)" in ran.out
+
+
+def test_what_would_be_done_is_counted(tmp_path: Path, command: Run) -> None:
+    ran = command("policy", "check", policy(tmp_path, SITE), TESTDATA, "--json")
+    rows = {row["rule"]: row for row in json.loads(ran.out)}
+    assert (rows["loops"]["files"], rows["loops"]["does"]) == (1, "keep")
+    assert rows["colour"]["does"] == "to jpeg with loss"
+    assert rows["doses"]["bytes"] == (TESTDATA / "rtdose-32.dcm").stat().st_size
+    assert rows["no rule"]["files"] == 1
+    assert sum(row["files"] for row in rows.values()) == len(list(TESTDATA.glob("*.dcm")))
+    ran = command("policy", "check", policy(tmp_path, SITE))
+    assert ran.out == f"{tmp_path / 'site.toml'}: 5 rules; what no rule is for goes to --to\n"
+
+
+def test_the_library_takes_a_policy_and_a_job_carries_it(tmp_path: Path) -> None:
+    site = read(str(policy(tmp_path, SITE)))
+    outcome = dcmtx.transcode(TESTDATA / "ct-explicit.dcm", tmp_path / "out.dcm", to="rle", site=site)
+    assert (outcome.rule, outcome.syntax_out) == ("else", dicom.HTJ2K_RPCL)
+    planned = dcmtx.transcode(TESTDATA / "ct-explicit.dcm", tmp_path / "out.dcm", to="rle", site=site, dry_run=True)
+    assert dcmtx.job_from_json(planned.job.to_json()) == planned.job
+
+
+def test_a_batch_with_a_policy_is_gone_on_with(tmp_path: Path, command: Run) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("ct-explicit.dcm", "us-rgb-by-pixel.dcm", "us-multiframe-htj2k-rpcl.dcm"):
+        (tmp_path / "in" / name).write_bytes((TESTDATA / name).read_bytes())
+    words = [tmp_path / "in", tmp_path / "out", "--to", "rle", "--policy", policy(tmp_path, SITE), "--resume"]
+    assert command(*words, "--quiet").status == 0
+    assert "3 skipped (done before)" in command(*words).err
+
+
+# --- whole files ---------------------------------------------------------------------------------------------------
+
+
+def test_lossy_files_and_compressed_ones_can_be_passed_over(tmp_path: Path, command: Run) -> None:
+    lossy, lossless = TESTDATA / "us-jpeg-baseline.dcm", TESTDATA / "ct-rle.dcm"
+    for source, option, passed in [
+        (lossy, "--skip-lossy", True), (lossless, "--skip-lossy", False), (lossless, "--only-native", True),
+        (TESTDATA / "ct-explicit.dcm", "--only-native", False),
+    ]:  # fmt: skip
+        ran = command(source, tmp_path / "out.dcm", "--to", "jpegls", option)
+        assert ran.status == 0
+        assert (tmp_path / "out.dcm").exists() != passed
+        assert ("nothing is written" in ran.err) == passed
+        (tmp_path / "out.dcm").unlink(missing_ok=True)
+
+
+def test_what_would_not_be_smaller_is_kept_byte_for_byte(tmp_path: Path, command: Run) -> None:
+    source = TESTDATA / "ct-jpegls.dcm"
+    ran = command(source, tmp_path / "out.dcm", "--raw", "--keep-if-larger", "--json")
+    record = json.loads(ran.out)
+    assert (record["status"], record["syntax_out"]) == ("copied", dicom.JPEGLS)
+    assert (tmp_path / "out.dcm").read_bytes() == source.read_bytes()
+    command(TESTDATA / "ct-explicit.dcm", tmp_path / "out.dcm", "--to", "jpegls", "--keep-if-larger")
+    assert dicom.walk((tmp_path / "out.dcm").read_bytes()).syntax == dicom.JPEGLS
+    (tmp_path / "in.dcm").write_bytes(source.read_bytes())
+    ran = command(tmp_path / "in.dcm", tmp_path / "in.dcm", "--raw", "--keep-if-larger", "--json")
+    assert json.loads(ran.out)["status"] == "unchanged"
+
+
+# --- the smallest ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["smallest", "smallest:jpegls,htj2k", "smallest: j2k , rle"])
+def test_the_smallest_is_the_smallest_of_all_that_were_tried(target: str, tmp_path: Path) -> None:
+    source = TESTDATA / "ct-explicit.dcm"
+    outcome = dcmtx.transcode(source, tmp_path / "out.dcm", to=target)
+    tried = target.partition(":")[2].replace(" ", "").split(",") if ":" in target else [
+        "rle", "htj2k", "jpegls", "jpeg-lossless", "j2k",
+    ]  # fmt: skip
+    sizes = {}
+    for one in tried:
+        dcmtx.transcode(source, tmp_path / "one.dcm", to=one)
+        walked = dicom.walk((tmp_path / "one.dcm").read_bytes())
+        sizes[walked.syntax] = (tmp_path / "one.dcm").stat().st_size
+    assert outcome.syntax_out == min(sizes, key=sizes.__getitem__)
+    (note,) = (note for note in outcome.notes if note.code == "N_SMALLEST")
+    assert note.text.startswith(f"{dcmtx.plan(source, to=outcome.syntax_out).syntax.label} is the smallest")
+
+
+def test_a_tie_goes_to_the_faster_and_what_does_not_hold_a_file_is_told(tmp_path: Path) -> None:
+    wide = dicom.Image(bytes(4 * 64), allocated=32, stored=32).encode()
+    with pytest.raises(dcmtx.DcmtxError, match="use --to deflated-frames"):
+        dcmtx.transcode(wide, to="smallest")
+    signed = dicom.Image(np.arange(64, dtype=np.int16).tobytes(), signed=True).encode()
+    outcome = dcmtx.transcode(signed, tmp_path / "out.dcm", to="smallest:jpegxl,jpegls")
+    assert "jpegxl-lossless does not hold it" in outcome.notes[0].text
+
+
+def test_of_a_large_file_frames_are_tried_that_are_spread_evenly() -> None:
+    from dcmtx.transcoding.smallest import _sample
+
+    assert _sample(5, 1000) == [0, 1, 2, 3, 4]
+    assert _sample(1000, 16 << 20) == [0, 250, 500, 750]
+    assert _sample(3, 1 << 40) == [0]
+
+
+@pytest.mark.parametrize(
+    "target", ["smallest:", "smallest:explicit", "smallest:jpeg-baseline", "smallest:jpegls,nothing"]
+)
+def test_only_codecs_that_lose_nothing_are_tried(target: str) -> None:
+    with pytest.raises(UsageError, match="no codec that loses nothing"):
+        dcmtx.transcode(TESTDATA / "ct-explicit.dcm", to=target)
+
+
+def test_loss_does_not_go_with_the_smallest() -> None:
+    with pytest.raises(UsageError, match="cannot lose anything"):
+        dcmtx.transcode(TESTDATA / "ct-explicit.dcm", to="smallest", lossy=True)
+
+
+def test_a_file_without_pixels_is_written_as_under_any_codec(tmp_path: Path) -> None:
+    outcome = dcmtx.transcode(TESTDATA / "sr-text.dcm", tmp_path / "out.dcm", to="smallest", no_pixels="native")
+    assert outcome.syntax_out == dicom.EXPLICIT
