@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "enhance": ("dcmtx.cli.enhance:enhance", "Make one enhanced multi-frame instance of a series."),
     "split": ("dcmtx.cli.split:split", "Make single frames of multi-frame instances."),
     "rewrap": ("dcmtx.cli.rewrap:rewrap", "Wrap codestreams anew, without decoding any."),
+    "crop": ("dcmtx.cli.crop:crop", "Keep a part of an image: rows, columns, frames."),
     "policy": ("dcmtx.cli.policy:policy", "Check the rules of a site, and see what they would do."),
     "syntaxes": ("dcmtx.cli.syntaxes:syntaxes", "List every transfer syntax, and what dcmtx can do with it."),
     "audit": ("dcmtx.cli.audit:audit", "Prove a migrated archive from the report of its conversion."),

@@ -16,7 +16,7 @@ _dcmtx() {
     fi
     if ((COMP_CWORD > 1)); then
         case ${COMP_WORDS[1]} in
-            convert | info | compare | render | enhance | split | rewrap | policy | syntaxes | audit | serve | relay | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
+            convert | info | compare | render | enhance | split | rewrap | crop | policy | syntaxes | audit | serve | relay | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case $command:$before in
@@ -120,6 +120,37 @@ _dcmtx() {
         rewrap:--memory) return ;;
         rewrap:--timeout) return ;;
         rewrap:--report) _dcmtx_files "$word"; return ;;
+        crop:--rows) return ;;
+        crop:--columns) return ;;
+        crop:--frames) return ;;
+        crop:-t|crop:--to) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
+        crop:-q|crop:--quality) return ;;
+        crop:-r|crop:--rate|crop:--ratio) return ;;
+        crop:--psnr) return ;;
+        crop:-e|crop:--allowed-error|crop:--lossy-error|crop:--near) return ;;
+        crop:--subsampling) COMPREPLY=($(compgen -W "444 422 420" -- "$word")); return ;;
+        crop:--predictor) return ;;
+        crop:--resolutions) return ;;
+        crop:--progression) COMPREPLY=($(compgen -W "LRCP RLCP RPCL PCRL CPRL" -- "$word")); return ;;
+        crop:--tile) return ;;
+        crop:--code-block) return ;;
+        crop:--tile-parts) COMPREPLY=($(compgen -W "resolution all" -- "$word")); return ;;
+        crop:--effort) return ;;
+        crop:--offset-table) COMPREPLY=($(compgen -W "auto basic extended empty" -- "$word")); return ;;
+        crop:--fragment-size) return ;;
+        crop:--overlays) COMPREPLY=($(compgen -W "extract refuse" -- "$word")); return ;;
+        crop:--signatures) COMPREPLY=($(compgen -W "refuse remove" -- "$word")); return ;;
+        crop:--unused-bits) COMPREPLY=($(compgen -W "refuse keep clear" -- "$word")); return ;;
+        crop:--one-bit) COMPREPLY=($(compgen -W "refuse allow" -- "$word")); return ;;
+        crop:--word-order) COMPREPLY=($(compgen -W "refuse 16 32 64" -- "$word")); return ;;
+        crop:--verify) COMPREPLY=($(compgen -W "sampled strict cpu device none" -- "$word")); return ;;
+        crop:--decoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal nvimgcodec ojph pyjpegls pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle zlib" -- "$word")); return ;;
+        crop:--encoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal nvimgcodec ojph pyjpegls pylibjpeg-openjpeg pylibjpeg-rle" -- "$word")); return ;;
+        crop:--sync) COMPREPLY=($(compgen -W "batch always none" -- "$word")); return ;;
+        crop:-j|crop:--jobs) return ;;
+        crop:--memory) return ;;
+        crop:--timeout) return ;;
+        crop:--report) _dcmtx_files "$word"; return ;;
         audit:--was) return ;;
         audit:-j|audit:--jobs) return ;;
         audit:--timeout) return ;;
@@ -148,6 +179,7 @@ _dcmtx() {
             enhance) COMPREPLY=($(compgen -W "--group --mixed --study --overlays --max-frames -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --verify --no-verify -F --force -n --no-clobber -j --jobs --memory --dry-run --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             split) COMPREPLY=($(compgen -W "--frames --same-class --uid -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --verify --no-verify -F --force -n --no-clobber -j --jobs --memory --dry-run --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             rewrap) COMPREPLY=($(compgen -W "--relabel --offset-table --fragment-size --icon -n --no-clobber -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
+            crop) COMPREPLY=($(compgen -W "--rows --columns --frames --keep-private -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --overlays --signatures --unused-bits --one-bit --word-order --verify --no-verify --cross-check --decoder --encoder -n --no-clobber --sync -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             policy) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
             syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
             audit) COMPREPLY=($(compgen -W "--pixels --was -j --jobs --timeout --json --proof --resume --quiet -h --help" -- "$word")); ;;
@@ -169,6 +201,7 @@ _dcmtx() {
         enhance) _dcmtx_files "$word"; ;;
         split) _dcmtx_files "$word"; ;;
         rewrap) _dcmtx_files "$word"; ;;
+        crop) _dcmtx_files "$word"; ;;
         policy) ;;
         syntaxes) ;;
         audit) _dcmtx_files "$word"; ;;
@@ -179,7 +212,7 @@ _dcmtx() {
         completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")); ;;
         hook) COMPREPLY=($(compgen -W "orthanc-python orthanc-lua orthanc-c" -- "$word")); ;;
     esac
-    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info compare render enhance split rewrap policy syntaxes audit serve relay as link completion hook" -- "$word"))
+    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info compare render enhance split rewrap crop policy syntaxes audit serve relay as link completion hook" -- "$word"))
 }
 
 complete -F _dcmtx dcmtx
