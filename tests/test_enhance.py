@@ -144,7 +144,7 @@ GEOMETRIES = {
 
 @pytest.mark.parametrize(("places", "is_volume", "gaps"), GEOMETRIES.values(), ids=GEOMETRIES)
 def test_a_volume_is_regular_and_not_sheared(places, is_volume, gaps):
-    found = arrange([Plane(tuple(place), series.AXIAL, (), number=(n, "")) for n, place in enumerate(places)])
+    found = arrange([Plane(tuple(place), series.AXIAL, (), number=n << 64) for n, place in enumerate(places)])
     assert (found.spacing is not None, found.gaps) == (is_volume, gaps)
 
 
