@@ -129,6 +129,16 @@ CODES: dict[str, str] = {
     "N_UID_KEPT": "SOP Instance UID is kept, though the pixels differ",
     "N_UNUSED_BITS": "bits outside Bits Stored were cleared",
     "N_WIDE_WORDS": "more than 16 bits in big endian, which readers take differently",
+    # Series.
+    "N_ANATOMY": "the part of the body, or its side, is not known of all: there is no Frame Anatomy",
+    "N_BURNED_IN": "Burned In Annotation, which is not NO, is an unassigned attribute",
+    "N_EVIDENCE": "the series of instances that are referred to is not known",
+    "N_GAPS": "planes are not evenly spaced, so no volume is told of",
+    "N_NOT_ORIGINAL": "a frame is not what it was made of any more, and has new UIDs",
+    "N_OVERLAYS_KEPT": "overlays, curves or annotations are unassigned attributes",
+    "N_SHEARED": "the gantry was tilted, so planes are no volume",
+    "N_TIMES": "places have several times, which readers mix up",
+    "N_TWICE": "files that are there twice were taken once",
     # Loss.
     "N_LARGER": "the source is kept, because the converted file would not be smaller",
     "N_LOSSLESS": "coded without loss, though loss was allowed, and no loss is told of",

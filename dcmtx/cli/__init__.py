@@ -27,6 +27,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("dcmtx.cli.info:info", "Say what DICOM files are, and what is wrong with them."),
     "compare": ("dcmtx.cli.compare:compare", "Compare two DICOM files, or two directories."),
     "render": ("dcmtx.cli.render:render", "Make a picture of one frame, a PNG file."),
+    "enhance": ("dcmtx.cli.enhance:enhance", "Make one enhanced multi-frame instance of a series."),
+    "split": ("dcmtx.cli.split:split", "Make single frames of multi-frame instances."),
     "rewrap": ("dcmtx.cli.rewrap:rewrap", "Wrap codestreams anew, without decoding any."),
     "crop": ("dcmtx.cli.crop:crop", "Keep a part of an image: rows, columns, frames."),
     "policy": ("dcmtx.cli.policy:policy", "Check the rules of a site, and see what they would do."),

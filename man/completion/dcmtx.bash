@@ -16,7 +16,7 @@ _dcmtx() {
     fi
     if ((COMP_CWORD > 1)); then
         case ${COMP_WORDS[1]} in
-            convert | info | compare | render | rewrap | crop | policy | syntaxes | audit | serve | relay | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
+            convert | info | compare | render | enhance | split | rewrap | crop | policy | syntaxes | audit | serve | relay | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case $command:$before in
@@ -68,6 +68,50 @@ _dcmtx() {
         render:--frame) return ;;
         render:--size) return ;;
         render:--bits) COMPREPLY=($(compgen -W "8 16" -- "$word")); return ;;
+        enhance:--group) COMPREPLY=($(compgen -W "series orientation time echo type" -- "$word")); return ;;
+        enhance:--study) return ;;
+        enhance:--overlays) COMPREPLY=($(compgen -W "refuse keep" -- "$word")); return ;;
+        enhance:--max-frames) return ;;
+        enhance:-t|enhance:--to) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
+        enhance:-q|enhance:--quality) return ;;
+        enhance:-r|enhance:--rate|enhance:--ratio) return ;;
+        enhance:--psnr) return ;;
+        enhance:-e|enhance:--allowed-error|enhance:--lossy-error|enhance:--near) return ;;
+        enhance:--subsampling) COMPREPLY=($(compgen -W "444 422 420" -- "$word")); return ;;
+        enhance:--predictor) return ;;
+        enhance:--resolutions) return ;;
+        enhance:--progression) COMPREPLY=($(compgen -W "LRCP RLCP RPCL PCRL CPRL" -- "$word")); return ;;
+        enhance:--tile) return ;;
+        enhance:--code-block) return ;;
+        enhance:--tile-parts) COMPREPLY=($(compgen -W "resolution all" -- "$word")); return ;;
+        enhance:--effort) return ;;
+        enhance:--offset-table) COMPREPLY=($(compgen -W "auto basic extended empty" -- "$word")); return ;;
+        enhance:--fragment-size) return ;;
+        enhance:--verify) COMPREPLY=($(compgen -W "sampled strict cpu device none" -- "$word")); return ;;
+        enhance:-j|enhance:--jobs) return ;;
+        enhance:--memory) return ;;
+        enhance:--report) _dcmtx_files "$word"; return ;;
+        split:--frames) return ;;
+        split:--uid) COMPREPLY=($(compgen -W "auto keep new" -- "$word")); return ;;
+        split:-t|split:--to) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
+        split:-q|split:--quality) return ;;
+        split:-r|split:--rate|split:--ratio) return ;;
+        split:--psnr) return ;;
+        split:-e|split:--allowed-error|split:--lossy-error|split:--near) return ;;
+        split:--subsampling) COMPREPLY=($(compgen -W "444 422 420" -- "$word")); return ;;
+        split:--predictor) return ;;
+        split:--resolutions) return ;;
+        split:--progression) COMPREPLY=($(compgen -W "LRCP RLCP RPCL PCRL CPRL" -- "$word")); return ;;
+        split:--tile) return ;;
+        split:--code-block) return ;;
+        split:--tile-parts) COMPREPLY=($(compgen -W "resolution all" -- "$word")); return ;;
+        split:--effort) return ;;
+        split:--offset-table) COMPREPLY=($(compgen -W "auto basic extended empty" -- "$word")); return ;;
+        split:--fragment-size) return ;;
+        split:--verify) COMPREPLY=($(compgen -W "sampled strict cpu device none" -- "$word")); return ;;
+        split:-j|split:--jobs) return ;;
+        split:--memory) return ;;
+        split:--report) _dcmtx_files "$word"; return ;;
         rewrap:--relabel) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
         rewrap:--offset-table) COMPREPLY=($(compgen -W "auto basic extended empty" -- "$word")); return ;;
         rewrap:--fragment-size) return ;;
@@ -132,6 +176,8 @@ _dcmtx() {
             info) COMPREPLY=($(compgen -W "--decode --json --strict -h --help" -- "$word")); ;;
             compare) COMPREPLY=($(compgen -W "--by --json --values --image --frame -h --help" -- "$word")); ;;
             render) COMPREPLY=($(compgen -W "--frame --size --bits -h --help" -- "$word")); ;;
+            enhance) COMPREPLY=($(compgen -W "--group --mixed --study --overlays --max-frames -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --verify --no-verify -F --force -n --no-clobber -j --jobs --memory --dry-run --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
+            split) COMPREPLY=($(compgen -W "--frames --same-class --uid -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --verify --no-verify -F --force -n --no-clobber -j --jobs --memory --dry-run --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             rewrap) COMPREPLY=($(compgen -W "--relabel --offset-table --fragment-size --icon -n --no-clobber -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             crop) COMPREPLY=($(compgen -W "--rows --columns --frames --keep-private -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --overlays --signatures --unused-bits --one-bit --word-order --verify --no-verify --cross-check --decoder --encoder -n --no-clobber --sync -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
             policy) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
@@ -152,6 +198,8 @@ _dcmtx() {
         info) _dcmtx_files "$word"; ;;
         compare) _dcmtx_files "$word"; ;;
         render) _dcmtx_files "$word"; ;;
+        enhance) _dcmtx_files "$word"; ;;
+        split) _dcmtx_files "$word"; ;;
         rewrap) _dcmtx_files "$word"; ;;
         crop) _dcmtx_files "$word"; ;;
         policy) ;;
@@ -164,7 +212,7 @@ _dcmtx() {
         completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")); ;;
         hook) COMPREPLY=($(compgen -W "orthanc-python orthanc-lua orthanc-c" -- "$word")); ;;
     esac
-    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info compare render rewrap crop policy syntaxes audit serve relay as link completion hook" -- "$word"))
+    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info compare render enhance split rewrap crop policy syntaxes audit serve relay as link completion hook" -- "$word"))
 }
 
 complete -F _dcmtx dcmtx
