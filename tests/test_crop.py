@@ -323,6 +323,16 @@ def test_detectors_of_nuclear_medicine_move(crop):
     assert list(made.DetectorInformationSequence[0].ImagePositionPatient) == [8, 6, 5]
 
 
+def test_slices_of_nuclear_medicine_begin_with_the_first_that_is_kept(crop):
+    detector = item(ImagePositionPatient=["0", "0", "5"], ImageOrientationPatient=["1", "0", "0", "0", "1", "0"])
+    source = image(
+        noise(FRAMES, ROWS, COLUMNS), sop_class=NM, PixelSpacing=["3", "2"], DetectorInformationSequence=[detector],
+        SliceVector=[1, 2, 3, 4, 5], SpacingBetweenSlices="-2.5",
+    )  # fmt: skip
+    made = crop(source, "--frames", "2:4")
+    assert list(made.DetectorInformationSequence[0].ImagePositionPatient) == [0, 0, 0]
+
+
 def test_a_field_of_view_is_left_out_with_a_note(tmp_path, command):
     source = write(image(FieldOfViewDimensions=["100", "120"], FieldOfViewOrigin=["1", "2"]), tmp_path / "a.dcm")
     ran = command("crop", source, tmp_path / "b.dcm", *PART)
@@ -746,6 +756,28 @@ def test_shutters_in_groups_are_shifted(crop):
     made = crop(source)
     expected = named("Shutter", APERTURES["edges inside"][1])
     assert said(made.SharedFunctionalGroupsSequence[0].FrameDisplayShutterSequence[0], expected) == expected
+
+
+def test_what_groups_hold_of_classic_images_is_that_of_the_part(tmp_path, command):
+    source = enhanced(STACKS)
+    held = with_overlay(noise(ROWS, COLUMNS), noise(ROWS, COLUMNS, most=2, kind="u1"))
+    kept = Dataset()
+    for element in held:
+        if element.tag.group == 0x6000:
+            kept.add(element)
+    kept.ImageType, kept.FieldOfViewOrigin = ["ORIGINAL", "PRIMARY", "AXIAL"], ["1", "2"]
+    kept.SmallestImagePixelValue, kept.RepetitionTime = 3, "5"
+    kept["SmallestImagePixelValue"].VR = "US"
+    source.SharedFunctionalGroupsSequence[0].UnassignedSharedConvertedAttributesSequence = Sequence([kept])
+    path = write(source, tmp_path / "a.dcm")
+    for dry in ((), ("--dry-run",)):
+        ran = command("crop", path, tmp_path / "b.dcm", *PART, *dry)
+        assert ran.status == 0
+        assert "left out (0018,7030), (6000,0010)" in ran.err + ran.out
+    made = pydicom.dcmread(tmp_path / "b.dcm").SharedFunctionalGroupsSequence[0]
+    (left,) = made.UnassignedSharedConvertedAttributesSequence
+    assert {element.keyword for element in left} == {"ImageType", "RepetitionTime"}
+    assert left.ImageType[0] == "DERIVED"
 
 
 def test_a_concatenation_is_left(crop):

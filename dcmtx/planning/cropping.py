@@ -73,7 +73,8 @@ def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = T
     job = _Cropping(dataset, asked, cut, declared=declared)
     part = frames.part(cut.first, cut.frames)
     plan = planner.make(dataset, part, request.replace(cut=cut), inside=inside, plan_case=job.plan)
-    return plan.replace(tallies=tuple(_Told(tally) if isinstance(tally, Remover) else tally for tally in plan.tallies))
+    tallies = [_Told(tally) if isinstance(tally, Remover) else tally for tally in plan.tallies]
+    return plan.replace(tallies=(*tallies, *job.tallies))
 
 
 class _Told:
@@ -120,6 +121,7 @@ class _Cropping:
         self._asked = asked
         self._cut = cut
         self._declared = declared
+        self.tallies: tuple[CutGroups, ...] = ()
         self._in_plane = (cut.rows, cut.columns) != (declared.rows, declared.columns)
 
     def plan(self, case: Case) -> Plan:
@@ -142,6 +144,7 @@ class _Cropping:
         grouped = home(header) is not None
         edits |= part.edits(case.policy, ranks, whole_in_plane=not self._in_plane, grouped=grouped)
         change = CutGroups(header, cut, target, ranks=ranks, derivation=part.of_frame)
+        self.tallies = (change,)
         edits |= group_edits(header, change)
         notes = plan.notes + whole.notes() + _damaged(overlays.damaged)
         return plan.replace(edits=edits, instance=part.instance, notes=notes, cut=cut)

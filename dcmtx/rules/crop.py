@@ -18,15 +18,15 @@ from dcmtx.dataset.encoding import append_item
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.items import items_of
 from dcmtx.errors import RefusedError
-from dcmtx.finding import Finding, Severity
+from dcmtx.finding import Finding
 from dcmtx.policy import Cut, Policy
 from dcmtx.rules import image
 from dcmtx.rules.apertures import APERTURES, shifted
-from dcmtx.rules.derivation import EXTREMES, code, element
-from dcmtx.rules.frame_numbers import along_normal, frame_edits
-from dcmtx.rules.groups import FIELDS_OF_VIEW, unplaced
+from dcmtx.rules.derivation import code, element
+from dcmtx.rules.frame_numbers import along_normal, frame_edits, slices_before
+from dcmtx.rules.groups import FIELDS_OF_VIEW, OF_THE_WHOLE, left_out, unplaced
 from dcmtx.rules.objects import SOP_CLASS_UID, STORAGE
-from dcmtx.rules.position import decimal_strings, moved, numbers
+from dcmtx.rules.position import decimal_strings, moved, normal, numbers
 from dcmtx.rules.regions import REGIONS, CutRegions
 from dcmtx.syntax import Encoding
 
@@ -38,8 +38,6 @@ _DETECTORS = 0x00540022
 _RT_POSITION, _RT_ORIENTATION, _RT_SPACING = 0x30020012, 0x30020010, 0x30020011
 # PS3.3 C.8.8.2: without an orientation, columns go along x, and rows against y.
 _RT_DEFAULT = (1, 0, 0, 0, -1, 0)
-# Histograms, the icon, and smallest and largest values, which are those of the whole image.
-_OF_THE_WHOLE = (0x00280104, 0x00280105, *EXTREMES, 0x00603000, 0x00880200)
 # Curves, which are retired, may be drawn in pixels.
 _CURVES = range(0x5000, 0x5020, 2)
 _CONTRIBUTING = 0x0018A001
@@ -89,7 +87,7 @@ class Crop:
             change = frame_edits(header, cut, self._frames, self._target)
             edits |= change.edits
             self._lost += change.lost
-        edits |= {tag: Remove(tag) for tag in _OF_THE_WHOLE if tag in header}
+        edits |= {tag: Remove(tag) for tag in OF_THE_WHOLE if tag in header}
         self._lose(edits, FIELDS_OF_VIEW)
         self._lose(edits, (tag for tag in header.tags() if tag >> 16 in _CURVES))
         for more in (self._placed(), self._apertures(), self._regions(), self._detectors()):
@@ -98,13 +96,7 @@ class Crop:
 
     def notes(self) -> tuple[Finding, ...]:
         """Return a note on what was removed, because nothing tells how it would have to change."""
-        if not self._lost:
-            return ()
-        from dcmtx.dataset.element import tag_text
-
-        lost = ", ".join(tag_text(tag) for tag in sorted(self._lost))
-        text = f"left out {lost}: not true of the part, and nothing tells what would be"
-        return (Finding("N_CROP", text, Severity.WARNING, tag=min(self._lost)),)
+        return left_out(self._lost)
 
     def _lose(self, edits: dict[int, Edit], tags: Iterator[int] | tuple[int, ...]) -> None:
         """Remove elements, and remember to tell."""
@@ -159,17 +151,17 @@ class Crop:
     def _detectors(self) -> Iterator[tuple[int, Edit]]:
         """Yield the positions that nuclear medicine has in its detectors (PS3.3 C.8.4.11)."""
         cut = self._cut
-        if _DETECTORS in self._header and (cut.top or cut.left):
-            spacing = numbers(self._header.text(_SPACING), 2)
-            yield _DETECTORS, Within(_DETECTORS, (_MoveDetectors(cut, spacing, self._target),))
+        if _DETECTORS in self._header and (cut.top or cut.left or cut.first):
+            yield _DETECTORS, Within(_DETECTORS, (_MoveDetectors(self._header, cut, self._target),))
 
 
 class _MoveDetectors:
-    """A change inside sequences: positions of detectors are those of the part."""
+    """A change inside sequences: positions of detectors, which are those of first slices, are those of the part."""
 
-    def __init__(self, cut: Cut, spacing: tuple[Decimal, ...] | None, target: Encoding) -> None:
+    def __init__(self, header: Header, cut: Cut, target: Encoding) -> None:
         self._cut = cut
-        self._spacing = spacing
+        self._spacing = numbers(header.text(_SPACING), 2)
+        self._behind = slices_before(header, cut)
         self._target = target
 
     def __call__(self, item: Item) -> dict[int, bytes]:
@@ -177,11 +169,13 @@ class _MoveDetectors:
         if item.path != (_DETECTORS,) or not item.text(_POSITION):
             return {}
         position, orientation = numbers(item.text(_POSITION), 3), numbers(item.text(_ORIENTATION), 6)
-        if position is None or orientation is None or self._spacing is None:
+        if position is None or orientation is None or self._spacing is None or self._behind is None:
             raise unplaced()
         from dcmtx.dataset.element import element_bytes
 
-        value = decimal_strings(moved(position, orientation, self._spacing, self._cut))
+        places = moved(position, orientation, self._spacing, self._cut)
+        along = zip(places, normal(orientation), strict=True)
+        value = decimal_strings([place + self._behind * part for place, part in along])
         return {_POSITION: element_bytes(_POSITION, b"DS", value, self._target)}
 
     def describe(self) -> str:

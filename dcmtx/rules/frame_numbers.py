@@ -28,6 +28,7 @@ _TEXT_VECTORS = {
 }  # fmt: skip
 # Energy window, detector, phase, rotation, R-R interval, time slot, slice, angular view, time slice.
 _NUMBER_VECTORS = tuple(0x00540000 | number for number in (0x10, 0x20, 0x30, 0x50, 0x60, 0x70, 0x80, 0x90, 0x100))
+_SLICE_VECTOR, _SPACING_BETWEEN_SLICES = 0x00540080, 0x00180088
 _START_TRIM, _STOP_TRIM = 0x00082142, 0x00082143
 _REPRESENTATIVE = 0x00286010
 _INTERESTING = (0x00286020, 0x00286022, 0x00286023)
@@ -188,6 +189,21 @@ def along_normal(header: Header, cut: Cut) -> list[Decimal]:
         return [Decimal(0)] * 3
     ends = numbers("\\".join([values[0], values[cut.first]]), 2)
     return [Decimal(0)] * 3 if ends is None else [(ends[1] - ends[0]) * along for along in normal(orientation)]
+
+
+def slices_before(header: Header, cut: Cut) -> Decimal | None:
+    """Return how far the first slice that is kept lies behind the first of all, in nuclear medicine; None if unknown.
+
+    PS3.3 C.8.4.15: a positive Spacing Between Slices is along the normal.
+    """
+    data = _little(header, _SLICE_VECTOR, 2)
+    if not cut.first or len(data) <= 2 * cut.first:
+        return Decimal(0)
+    slices = struct.unpack_from("<H", data)[0], struct.unpack_from("<H", data, 2 * cut.first)[0]
+    step = numbers(header.text(_SPACING_BETWEEN_SLICES), 1)
+    if slices[0] == slices[1]:
+        return Decimal(0)
+    return None if step is None else (slices[1] - slices[0]) * step[0]
 
 
 class CutMasks:

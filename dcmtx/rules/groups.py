@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
 from dcmtx.dataset.edit import Edit, Within
-from dcmtx.dataset.element import element_bytes
+from dcmtx.dataset.element import element_bytes, tag_text
 from dcmtx.dataset.encoding import LEFT_OUT, Context, Item, append_item, rewrite
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.items import items_in, items_of
 from dcmtx.errors import RefusedError
+from dcmtx.finding import Finding, Severity
 from dcmtx.policy import Cut
 from dcmtx.rules.apertures import APERTURES, shifted
-from dcmtx.rules.derivation import EXTREMES, derived_type
+from dcmtx.rules.derivation import EXTREMES, IMAGE_TYPE, derived_type
 from dcmtx.rules.lossy import DERIVATION_IMAGES, FRAME_TYPE, has_items, mentions
 from dcmtx.rules.objects import FUNCTIONAL_GROUPS
 from dcmtx.rules.position import decimal_strings, moved, numbers
@@ -28,6 +29,10 @@ _SPACING_GROUP, _SPACING = 0x00289110, 0x00280030
 _PLANE = (0x00209113, 0x00200032, 0x00209116, 0x00200037)
 _VOLUME_PLANE = (0x0020930E, 0x00209301, 0x0020930F, 0x00209302)
 FIELDS_OF_VIEW = (0x00181149, 0x00187030)
+# Histograms, icons, and smallest and largest values, which are those of the whole image.
+OF_THE_WHOLE = (0x00280104, 0x00280105, *EXTREMES, 0x00603000, 0x00880200)
+# Groups of curves and overlays, where they are not those of the image itself.
+DRAWN = frozenset([*range(0x5000, 0x5020, 2), *range(0x6000, 0x6020, 2)])
 
 
 class Ranks:
@@ -119,7 +124,7 @@ class CutGroups:
         self._moves = bool(cut.top or cut.left)
         self._shared = next(items_of(header, SHARED), None)
         self._group: Item | None = None
-        self.lost: set[int] = set()
+        self._lost: set[int] = set()
 
     def __call__(self, item: Item) -> dict[int, bytes]:
         """Return what changes in an item."""
@@ -133,14 +138,20 @@ class CutGroups:
                 made[plane[1]] = element_bytes(plane[1], vr, self._moved(item, plane, vr), self._target)
         if item.path[1] == _FRAME_CONTENT and self._ranks is not None:
             made |= self._ranks(item, self._target)
-        frame_type = derived_type(item.value(FRAME_TYPE))
-        if frame_type is not None:
-            made[FRAME_TYPE] = element_bytes(FRAME_TYPE, b"CS", frame_type, self._target)
+        # Attributes of the images that a Legacy Converted Enhanced one was made of have Image Type too.
+        for tag in (FRAME_TYPE, IMAGE_TYPE):
+            derived = derived_type(item.value(tag))
+            if derived is not None:
+                made[tag] = element_bytes(tag, b"CS", derived, self._target)
         return made | self._of_pixels(item)
 
     def describe(self) -> str:
         """Return the change in a few words."""
         return "functional groups are those of the part"
+
+    def notes(self) -> tuple[Finding, ...]:
+        """Return a note on what was left out of groups, once they were changed."""
+        return left_out(self._lost)
 
     def _of_group(self, item: Item) -> dict[int, bytes]:
         per_frame, cut = item.path[0] == PER_FRAME, self._cut
@@ -165,10 +176,12 @@ class CutGroups:
                     made[tag] = element_bytes(tag, vr, text.encode("ascii"), self._target)
                 elif item.find(tag) is not None:
                     made[tag] = b""
-        for tag in (*FIELDS_OF_VIEW, *EXTREMES):
-            if item.find(tag) is not None:
-                made[tag] = b""
-                self.lost.add(tag)
+        for part in item.parts:
+            drawn = part.tag >> 16 in DRAWN
+            if drawn or part.tag in OF_THE_WHOLE or part.tag in FIELDS_OF_VIEW:
+                made[part.tag] = b""
+            if drawn or part.tag in FIELDS_OF_VIEW:
+                self._lost.add(part.tag)
         return made
 
     def _moved(self, item: Item, plane: tuple[int, int, int, int], vr: bytes) -> bytes:
@@ -197,6 +210,16 @@ def _decimals(item: Item, tag: int, vr: bytes, count: int) -> tuple[Decimal, ...
     if len(value) != 8 * count:
         return None
     return tuple(map(Decimal, struct.unpack((">" if item.encoding.big_endian else "<") + f"{count}d", value)))
+
+
+def left_out(tags: Iterable[int]) -> tuple[Finding, ...]:
+    """Return a note on what was removed, because nothing tells how it would have to change."""
+    lost = sorted(set(tags))
+    if not lost:
+        return ()
+    names = ", ".join(map(tag_text, lost))
+    text = f"left out {names}: not true of the part, and nothing tells what would be"
+    return (Finding("N_CROP", text, Severity.WARNING, tag=lost[0]),)
 
 
 def unplaced() -> RefusedError:
