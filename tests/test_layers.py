@@ -51,6 +51,7 @@ LIBRARIES = {
     **{library: {"wing"} for library in ("pynetdicom", "prometheus_client", "httpx")},  # of the relay alone, see below
     "matplotlib": {"wing"},
     "pyarrow": {"place"},
+    "tifffile": {"codec"},
     "zstandard": {"place"},
     "obstore": {"place"},
     **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS", "ojph")},

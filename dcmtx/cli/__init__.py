@@ -27,6 +27,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("dcmtx.cli.info:info", "Say what DICOM files are, and what is wrong with them."),
     "compare": ("dcmtx.cli.compare:compare", "Compare two DICOM files, or two directories."),
     "render": ("dcmtx.cli.render:render", "Make a picture of one frame, a PNG file."),
+    "frames": ("dcmtx.cli.extract:frames", "Write frames as files of their own, as they are or decoded."),
+    "index": ("dcmtx.cli.index:index", "Say where in a file each frame is, and each resolution, as JSON."),
     "enhance": ("dcmtx.cli.enhance:enhance", "Make one enhanced multi-frame instance of a series."),
     "split": ("dcmtx.cli.split:split", "Make single frames of multi-frame instances."),
     "rewrap": ("dcmtx.cli.rewrap:rewrap", "Wrap codestreams anew, without decoding any."),

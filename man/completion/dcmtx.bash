@@ -16,11 +16,12 @@ _dcmtx() {
     fi
     if ((COMP_CWORD > 1)); then
         case ${COMP_WORDS[1]} in
-            convert | info | compare | render | enhance | split | rewrap | crop | policy | syntaxes | audit | serve | relay | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
+            convert | info | compare | render | frames | index | enhance | split | rewrap | crop | policy | syntaxes | audit | serve | relay | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case $command:$before in
         convert:-t|convert:--to) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
+        convert:--like) _dcmtx_files "$word"; return ;;
         convert:-q|convert:--quality) return ;;
         convert:-r|convert:--rate|convert:--ratio) return ;;
         convert:--psnr) return ;;
@@ -62,12 +63,15 @@ _dcmtx() {
         convert:-i|convert:--input) _dcmtx_files "$word"; return ;;
         convert:-o|convert:--output) _dcmtx_files "$word"; return ;;
         convert:--report) _dcmtx_files "$word"; return ;;
+        convert:--progress) COMPREPLY=($(compgen -W "bar json" -- "$word")); return ;;
         compare:--by) COMPREPLY=($(compgen -W "path uid" -- "$word")); return ;;
         compare:--image) return ;;
         compare:--frame) return ;;
         render:--frame) return ;;
         render:--size) return ;;
         render:--bits) COMPREPLY=($(compgen -W "8 16" -- "$word")); return ;;
+        frames:--frames) return ;;
+        frames:--as) COMPREPLY=($(compgen -W "codestream png tiff npy" -- "$word")); return ;;
         enhance:--group) COMPREPLY=($(compgen -W "series orientation time echo type" -- "$word")); return ;;
         enhance:--study) return ;;
         enhance:--overlays) COMPREPLY=($(compgen -W "refuse keep" -- "$word")); return ;;
@@ -91,6 +95,7 @@ _dcmtx() {
         enhance:-j|enhance:--jobs) return ;;
         enhance:--memory) return ;;
         enhance:--report) _dcmtx_files "$word"; return ;;
+        enhance:--progress) COMPREPLY=($(compgen -W "bar json" -- "$word")); return ;;
         split:--frames) return ;;
         split:--uid) COMPREPLY=($(compgen -W "auto keep new" -- "$word")); return ;;
         split:-t|split:--to) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
@@ -112,6 +117,7 @@ _dcmtx() {
         split:-j|split:--jobs) return ;;
         split:--memory) return ;;
         split:--report) _dcmtx_files "$word"; return ;;
+        split:--progress) COMPREPLY=($(compgen -W "bar json" -- "$word")); return ;;
         rewrap:--relabel) COMPREPLY=($(compgen -W "raw jpeg jpegls j2k htj2k jpegxl implicit explicit encapsulated deflated big-endian jpeg-baseline jpeg-extended jpeg-lossless-p14 jpeg-lossless jpegls-lossless jpegls-near j2k-lossless jpegxl-lossless jpegxl-jpeg htj2k-lossless htj2k-rpcl rle deflated-frames ImplicitVRLittleEndian ExplicitVRLittleEndian EncapsulatedUncompressedExplicitVRLittleEndian DeflatedExplicitVRLittleEndian ExplicitVRBigEndian JPEGBaseline8Bit JPEGExtended12Bit JPEGLossless JPEGLosslessSV1 JPEGLSLossless JPEGLSNearLossless JPEG2000Lossless JPEG2000 JPEGXLLossless JPEGXLJPEGRecompression JPEGXL HTJ2KLossless HTJ2KLosslessRPCL HTJ2K RLELossless DeflatedImageFrameCompression" -- "$word")); return ;;
         rewrap:--offset-table) COMPREPLY=($(compgen -W "auto basic extended empty" -- "$word")); return ;;
         rewrap:--fragment-size) return ;;
@@ -120,6 +126,7 @@ _dcmtx() {
         rewrap:--memory) return ;;
         rewrap:--timeout) return ;;
         rewrap:--report) _dcmtx_files "$word"; return ;;
+        rewrap:--progress) COMPREPLY=($(compgen -W "bar json" -- "$word")); return ;;
         crop:--rows) return ;;
         crop:--columns) return ;;
         crop:--frames) return ;;
@@ -151,6 +158,7 @@ _dcmtx() {
         crop:--memory) return ;;
         crop:--timeout) return ;;
         crop:--report) _dcmtx_files "$word"; return ;;
+        crop:--progress) COMPREPLY=($(compgen -W "bar json" -- "$word")); return ;;
         audit:--was) return ;;
         audit:-j|audit:--jobs) return ;;
         audit:--timeout) return ;;
@@ -172,14 +180,16 @@ _dcmtx() {
     esac
     if [[ $word == -* ]]; then
         case $command in
-            convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --uid --offset-table --fragment-size --overlays --icon --signatures --unused-bits --one-bit --word-order --apply-palette --photometric --planar --no-pixels --remove --lengths --charset --dataset-only --assume --ignore-errors --fallback -F --force --verify --no-verify --cross-check --decoder --encoder --device --sync -n --no-clobber -j --jobs --memory --resume --fail-fast --update-references --timeout --isolate --skip-lossy --only-native --keep-if-larger --policy --dry-run -i --input -o --output --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
+            convert) COMPREPLY=($(compgen -W "-t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k --like -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --uid --offset-table --fragment-size --overlays --icon --signatures --unused-bits --one-bit --word-order --apply-palette --photometric --planar --no-pixels --remove --lengths --charset --dataset-only --assume --ignore-errors --fallback -F --force --verify --no-verify --cross-check --decoder --encoder --device --sync -n --no-clobber -j --jobs --memory --resume --fail-fast --update-references --timeout --isolate --skip-lossy --only-native --keep-if-larger --policy --dry-run -i --input -o --output --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
             info) COMPREPLY=($(compgen -W "--decode --json --strict -h --help" -- "$word")); ;;
             compare) COMPREPLY=($(compgen -W "--by --json --values --image --frame -h --help" -- "$word")); ;;
             render) COMPREPLY=($(compgen -W "--frame --size --bits -h --help" -- "$word")); ;;
-            enhance) COMPREPLY=($(compgen -W "--group --mixed --study --overlays --max-frames -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --verify --no-verify -F --force -n --no-clobber -j --jobs --memory --dry-run --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
-            split) COMPREPLY=($(compgen -W "--frames --same-class --uid -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --verify --no-verify -F --force -n --no-clobber -j --jobs --memory --dry-run --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
-            rewrap) COMPREPLY=($(compgen -W "--relabel --offset-table --fragment-size --icon -n --no-clobber -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
-            crop) COMPREPLY=($(compgen -W "--rows --columns --frames --keep-private -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --overlays --signatures --unused-bits --one-bit --word-order --verify --no-verify --cross-check --decoder --encoder -n --no-clobber --sync -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet -v --verbose -h --help" -- "$word")); ;;
+            frames) COMPREPLY=($(compgen -W "--frames --as -n --no-clobber --quiet -h --help" -- "$word")); ;;
+            index) COMPREPLY=($(compgen -W "--compact -h --help" -- "$word")); ;;
+            enhance) COMPREPLY=($(compgen -W "--group --mixed --study --overlays --max-frames -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --verify --no-verify -F --force -n --no-clobber -j --jobs --memory --dry-run --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
+            split) COMPREPLY=($(compgen -W "--frames --same-class --uid -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --verify --no-verify -F --force -n --no-clobber -j --jobs --memory --dry-run --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
+            rewrap) COMPREPLY=($(compgen -W "--relabel --offset-table --fragment-size --icon -n --no-clobber -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
+            crop) COMPREPLY=($(compgen -W "--rows --columns --frames --keep-private -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --overlays --signatures --unused-bits --one-bit --word-order --verify --no-verify --cross-check --decoder --encoder -n --no-clobber --sync -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
             policy) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
             syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
             audit) COMPREPLY=($(compgen -W "--pixels --was -j --jobs --timeout --json --proof --resume --quiet -h --help" -- "$word")); ;;
@@ -198,6 +208,8 @@ _dcmtx() {
         info) _dcmtx_files "$word"; ;;
         compare) _dcmtx_files "$word"; ;;
         render) _dcmtx_files "$word"; ;;
+        frames) _dcmtx_files "$word"; ;;
+        index) _dcmtx_files "$word"; ;;
         enhance) _dcmtx_files "$word"; ;;
         split) _dcmtx_files "$word"; ;;
         rewrap) _dcmtx_files "$word"; ;;
@@ -212,7 +224,7 @@ _dcmtx() {
         completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")); ;;
         hook) COMPREPLY=($(compgen -W "orthanc-python orthanc-lua orthanc-c" -- "$word")); ;;
     esac
-    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info compare render enhance split rewrap crop policy syntaxes audit serve relay as link completion hook" -- "$word"))
+    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info compare render frames index enhance split rewrap crop policy syntaxes audit serve relay as link completion hook" -- "$word"))
 }
 
 complete -F _dcmtx dcmtx
