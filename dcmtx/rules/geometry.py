@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Iterable, Iterator, MutableSequence, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, overload
 
 from dcmtx.record import Record
 
@@ -37,6 +37,53 @@ class Plane(Record):
     orientation: Vector
     moment: tuple[Any, ...]
     number: int = 0
+
+
+class Planes(Sequence[Plane]):
+    """Planes as few bytes each: of thousands of images, few have an orientation of their own."""
+
+    def __init__(self, planes: Iterable[Plane]) -> None:
+        self._positions = array("d")
+        self._orientations: dict[Vector, int] = {}
+        self._known: list[Vector] = []
+        self._orientation_of = array("L")
+        self._numbers, self._ties = array("q"), array("Q")
+        self._moments: list[tuple[Any, ...]] = []
+        for plane in planes:
+            self._positions.extend(plane.position)
+            if plane.orientation not in self._orientations:
+                self._orientations[plane.orientation] = len(self._known)
+                self._known.append(plane.orientation)
+            self._orientation_of.append(self._orientations[plane.orientation])
+            self._numbers.append(plane.number >> TIE_BITS)
+            self._ties.append(plane.number & (1 << TIE_BITS) - 1)
+            self._moments.append(plane.moment)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._moments)
+
+    @overload
+    def __getitem__(self, index: int) -> Plane: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Plane]: ...
+
+    def __getitem__(self, index: int | slice) -> Plane | Sequence[Plane]:
+        """Return one, or some."""
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        x, y, z = self._positions[3 * index : 3 * index + 3]
+        return Plane(
+            (x, y, z),
+            self._known[self._orientation_of[index]],
+            self._moments[index],
+            number=self._numbers[index] << TIE_BITS | self._ties[index],
+        )
+
+    def __iter__(self) -> Iterator[Plane]:
+        """Yield them in order."""
+        return (self[index] for index in range(len(self)))
 
 
 class Arrangement(Record):
@@ -159,7 +206,8 @@ def _ranked(members: list[int], along: Sequence[float], places: Numbers) -> Sequ
 def _timed(planes: Sequence[Plane], members: list[int], places: Numbers, times: Numbers) -> set[int]:
     """Set the numbers of those that share a place, in time, and return how many there are of each place."""
     counts = array("l", bytes((1 + max(places[index] for index in members)) * array("l").itemsize))
-    for index in sorted(members, key=lambda index: (planes[index].moment, planes[index].number)):
+    by_number = sorted(members, key=lambda index: planes[index].number)
+    for index in sorted(by_number, key=lambda index: planes[index].moment):
         counts[places[index]] = times[index] = counts[places[index]] + 1
     return set(counts[1:])
 

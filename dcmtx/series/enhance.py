@@ -10,7 +10,6 @@ from typing import Any
 
 from dcmtx.dataset.edit import Reserve, Set
 from dcmtx.dataset.header import Header
-from dcmtx.dataset.meta import FileMeta
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UsageError
 from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.format import PixelFormat
@@ -18,9 +17,10 @@ from dcmtx.place.places import check_free, directory_of
 from dcmtx.planning.request import Request, Target, Way
 from dcmtx.planning.ways import planner
 from dcmtx.rules import image, legacy
-from dcmtx.rules.geometry import Arrangement, Plane, arrange
+from dcmtx.rules.geometry import Arrangement, Planes, arrange
 from dcmtx.series.agreement import check_agreement, check_contents, check_pixels, kind_of
 from dcmtx.series.building import Builder
+from dcmtx.series.dataset import SpooledDataSet
 from dcmtx.series.digests import digest
 from dcmtx.series.finding import found_in
 from dcmtx.series.gathering import Gathered, close, described, elements_of, open_at
@@ -33,7 +33,6 @@ from dcmtx.series.writing import SeriesWriter
 from dcmtx.syntax import BY_UID, EXPLICIT, EXPLICIT_LITTLE, Kind, Loss, Syntax
 from dcmtx.transcoding.job import Job, Outcome, Status, Watch, sink_of
 from dcmtx.transcoding.pixels import Window
-from dcmtx.transcoding.source import DataSet
 
 _LONGEST = 0xFFFFFFFE
 _NEEDLESS = Finding("N_LOSSLESS", "coded without loss, so no loss is told of: loss saves no bytes")
@@ -206,11 +205,11 @@ class _Instance:
     def _format(self) -> PixelFormat:
         return image.read_format(self._dataset(EXPLICIT, None).header)
 
-    def _dataset(self, syntax: Syntax, frames: SeriesFrames | None) -> DataSet:
+    def _dataset(self, syntax: Syntax, frames: SeriesFrames | None) -> SpooledDataSet:
         header = Header(self._reader, 0, EXPLICIT_LITTLE)
         if frames is not None:
             header.pixel = frames.pixel
-        return DataSet(FileMeta(b"", (), dataset=0, declared=None), header, syntax)
+        return SpooledDataSet(header, syntax)
 
     def _written(self, request: Request, coded: Syntax | None, watch: Watch | None) -> Outcome:
         sources = self._gathered.sources
@@ -292,24 +291,15 @@ class _Instance:
 def _arranged(gathered: Gathered, choices: Choices) -> Arrangement:
     """Return the order of the frames. Raises RefusedError for orientations or places that are mixed up."""
     sources = gathered.sources
-    # Of thousands of images, few have an orientation of their own.
-    orientations: dict[tuple[float, ...], tuple[float, ...]] = {}
-    numbers: dict[float, float] = {}
 
-    def planes_of(*, timed: bool) -> Iterator[Plane]:
-        for index, source in enumerate(sources):
-            plane = plane_of(gathered.header(index), source.path)
-            yield Plane(
-                tuple(numbers.setdefault(number, number) for number in plane.position),
-                orientations.setdefault(plane.orientation, plane.orientation),
-                plane.moment if timed else (),
-                number=plane.number,
-            )
+    def planes_of(*, timed: bool) -> Planes:
+        found = (plane_of(gathered.header(index), source.path) for index, source in enumerate(sources))
+        return Planes(found if timed else (plane.replace(moment=()) for plane in found))
 
-    planes = list(planes_of(timed=False))
+    planes = planes_of(timed=False)
     arrangement = arrange(planes)
     if arrangement.temporal:
-        planes = list(planes_of(timed=True))
+        planes = planes_of(timed=True)
         arrangement = arrange(planes)
     if arrangement.several_stacks and not choices.mixed:
         count = max(arrangement.stacks)
@@ -324,7 +314,7 @@ def _arranged(gathered: Gathered, choices: Choices) -> Arrangement:
     return arrangement
 
 
-def _check_places(sources: Sources, planes: Sequence[Plane], arrangement: Arrangement) -> None:
+def _check_places(sources: Sources, planes: Planes, arrangement: Arrangement) -> None:
     """Raise RefusedError, E_DUPLICATE, where one place is taken twice at the same time, unless volumes are numbered."""
     if not arrangement.temporal or arrangement.numbered:
         return
