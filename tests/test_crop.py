@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import shutil
@@ -705,6 +706,19 @@ def test_indices_count_from_1_without_gaps(crop):
     assert [list(one.DimensionIndexValues) for one in content] == [[1, 1, 1], [1, 2, 1], [2, 1, 1], [2, 2, 1]]
 
 
+def test_indices_that_count_anew_are_of_another_organization(crop):
+    source = enhanced(STACKS, DimensionOrganizationSequence=[item(DimensionOrganizationUID="1.2.7")])
+    for dimension in source.DimensionIndexSequence:
+        dimension.DimensionOrganizationUID = "1.2.7"
+    for arguments, stays in ((PART, True), (("--frames", "2:6"), False)):
+        made = crop(source, *arguments)
+        (organization,) = made.DimensionOrganizationSequence
+        assert {one.DimensionOrganizationUID for one in made.DimensionIndexSequence} == {
+            organization.DimensionOrganizationUID
+        }
+        assert (organization.DimensionOrganizationUID == "1.2.7") is stays
+
+
 def test_indices_stay_where_all_frames_are_kept(crop):
     made = crop(enhanced(STACKS))
     content = [one.FrameContentSequence[0] for one in made.PerFrameFunctionalGroupsSequence]
@@ -1069,6 +1083,9 @@ def test_it_verifies_and_says_so(tmp_path, command):
     ran = command("crop", source, tmp_path / "b.dcm", *PART, "--to", "jpegls", "--verify", "strict", "--json")
     (record,) = [json.loads(line) for line in ran.out.splitlines()]
     assert sum(record["verified"].values()) == 3
+    expected = part_of(noise(3, ROWS, COLUMNS))
+    assert record["pixels_sha256"] is None
+    assert record["pixels_sha256_out"] == hashlib.sha256(expected.tobytes()).hexdigest()
 
 
 def test_an_isolated_crop_makes_the_same_file(tmp_path):
@@ -1165,6 +1182,28 @@ def test_a_crop_of_a_volume_is_the_volume_of_the_crop(tmp_path, command, name):
         assert sorted(made.shape[:2]) == [30, 47]
         cut = tuple(slice(low, low + size) for low, size in zip(start, made.shape, strict=False))
         np.testing.assert_array_equal(np.asanyarray(whole[key].dataobj)[cut], np.asanyarray(made.dataobj))
+
+
+def test_only_the_rows_of_the_part_are_read(tmp_path, command, monkeypatch):
+    from dcmtx.place.bytes import FileBytes
+
+    pixels = noise(3, 512, 256)
+    source = write(image(pixels, Rows=512, Columns=256), tmp_path / "a.dcm")
+    lengths: list[int] = []
+    pread = FileBytes.pread
+
+    def counted(self, length, offset):
+        data = pread(self, length, offset)
+        lengths.append(len(data))
+        return data
+
+    monkeypatch.setattr(FileBytes, "pread", counted)
+    ran = command("crop", source, tmp_path / "b.dcm", "--rows", "500:510", "--frames", "1:2")
+    assert ran.status == 0
+    # The part has 5 kB, a frame 256 kB; the header is read in pieces of 64 kB, several times.
+    assert 10 * 256 * 2 in lengths
+    assert max(lengths) < 256 * 1024
+    np.testing.assert_array_equal(pydicom.dcmread(tmp_path / "b.dcm").pixel_array, pixels[1, 500:510])
 
 
 def test_streams_stay_within_memory(tmp_path, command):

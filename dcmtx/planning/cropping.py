@@ -22,7 +22,7 @@ from dcmtx.planning.request import Request, Target
 from dcmtx.policy import Cut, Removal
 from dcmtx.record import Record
 from dcmtx.rules import crop, objects
-from dcmtx.rules.groups import CutGroups, Ranks, group_edits, home
+from dcmtx.rules.groups import CutGroups, NewOrganizations, Ranks, group_edits, home
 from dcmtx.rules.lossy import METHODS
 from dcmtx.rules.overlay_cut import Plane, cut_overlays
 from dcmtx.rules.part import Part
@@ -145,7 +145,8 @@ class _Cropping:
         edits |= part.edits(case.policy, ranks, whole_in_plane=not self._in_plane, grouped=grouped)
         change = CutGroups(header, cut, target, ranks=ranks, derivation=part.of_frame)
         self.tallies = (change,)
-        edits |= group_edits(header, change)
+        organizations = NewOrganizations(f"dimensions {part.instance}", target) if ranks is not None else None
+        edits |= group_edits(header, change, organizations)
         notes = plan.notes + whole.notes() + _damaged(overlays.damaged)
         return plan.replace(edits=edits, instance=part.instance, notes=notes, cut=cut)
 

@@ -16,6 +16,7 @@ from dcmtx.finding import Finding, Severity
 from dcmtx.policy import Cut
 from dcmtx.rules.apertures import APERTURES, shifted
 from dcmtx.rules.derivation import EXTREMES, IMAGE_TYPE, derived_type
+from dcmtx.rules.identity import part_uid
 from dcmtx.rules.lossy import DERIVATION_IMAGES, FRAME_TYPE, has_items, mentions
 from dcmtx.rules.objects import FUNCTIONAL_GROUPS
 from dcmtx.rules.position import decimal_strings, moved, numbers
@@ -25,6 +26,7 @@ SHARED, PER_FRAME = FUNCTIONAL_GROUPS
 _FRAME_CONTENT = 0x00209111
 _INDICES, _STACK, _IN_STACK, _TIME = 0x00209157, 0x00209056, 0x00209057, 0x00209128
 _DIMENSIONS, _POINTER = 0x00209222, 0x00209165
+_ORGANIZATIONS, _ORGANIZATION = 0x00209221, 0x00209164
 _SPACING_GROUP, _SPACING = 0x00289110, 0x00280030
 _PLANE = (0x00209113, 0x00200032, 0x00209116, 0x00200037)
 _VOLUME_PLANE = (0x0020930E, 0x00209301, 0x0020930F, 0x00209302)
@@ -242,7 +244,33 @@ def home(header: Header) -> int | None:
     return next((place for place in (PER_FRAME, SHARED) if has_items(header, place)), None)
 
 
-def group_edits(header: Header, change: CutGroups) -> dict[int, Edit]:
-    """Return the edits of functional groups."""
-    present: Iterable[int] = [tag for tag in FUNCTIONAL_GROUPS if tag in header]
-    return {tag: Within(tag, (change,)) for tag in present}
+class NewOrganizations:
+    """A change inside sequences: dimensions whose indices were counted anew are those of no other image.
+
+    The same Dimension Organization UID would say that indices of the part and of the whole may be compared
+    (PS3.3 C.7.6.17.2).
+    """
+
+    def __init__(self, name: str, target: Encoding) -> None:
+        self._name = name
+        self._target = target
+
+    def __call__(self, item: Item) -> dict[int, bytes]:
+        """Return what changes in an item."""
+        old = item.text(_ORGANIZATION) if len(item.path) == 1 else ""
+        if not old:
+            return {}
+        new = part_uid(old, self._name)
+        return {_ORGANIZATION: element_bytes(_ORGANIZATION, b"UI", new.encode("ascii"), self._target)}
+
+    def describe(self) -> str:
+        """Return the change in a few words."""
+        return "dimensions are those of the part"
+
+
+def group_edits(header: Header, change: CutGroups, organizations: NewOrganizations | None) -> dict[int, Edit]:
+    """Return the edits of functional groups, and of dimensions."""
+    edits: dict[int, Edit] = {tag: Within(tag, (change,)) for tag in FUNCTIONAL_GROUPS if tag in header}
+    if organizations is not None:
+        edits |= {tag: Within(tag, (organizations,)) for tag in (_ORGANIZATIONS, _DIMENSIONS) if tag in header}
+    return edits
