@@ -639,6 +639,7 @@ OTHER_PAGES: dict[str, Callable[[], str]] = {API: api_page, MIGRATING: migrating
 
 # Pages that are written by hand, for no command says what they say.
 HAND_WRITTEN = (
+    "dcmtx-cluster",
     "dcmtx-drop",
     "dcmtx-orthanc",
     "dcmtx-security",
