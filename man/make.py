@@ -744,6 +744,7 @@ FORMAT_PAGES: dict[str, Callable[[], str]] = {RELAY_TOML: relay_toml_page}
 
 # Pages that are written by hand, for no command says what they say.
 HAND_WRITTEN = (
+    "dcmtx-cluster",
     "dcmtx-drop",
     "dcmtx-orthanc",
     "dcmtx-reports",
