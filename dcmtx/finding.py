@@ -110,10 +110,12 @@ CODES: dict[str, str] = {
     "N_UNDECLARED_LOSS": "the codestream is lossy, and the data set did not say so; it does now",
     # The conversion.
     "N_CHARSET": "elements whose VR is unknown were not converted to UTF-8",
+    "N_CROP": "what is not true of a part of an image was left out",
     "N_DEVICE": "the device that was asked for does not do all of it",
     "N_FALLBACK": "a target refused the file; it has another transfer syntax",
     "N_ICON": "no icon was made, of pixels that are not understood",
     "N_NO_PIXELS": "without pixels, it cannot have the target's transfer syntax",
+    "N_NOT_CROPPED": "the part that was named is the whole image",
     "N_PADDING_VALUE": "pixels of Pixel Padding Value may have another value now",
     "N_PALETTE": "the entries of a palette have 8 bits, which are stored in 16",
     "N_REFERENCES": "references to other files of the batch follow their new UIDs",

@@ -510,3 +510,19 @@ def test_a_truncated_source_is_named(tmp_path):
     assert said.startswith("E_TRUNCATED")
     assert "0001.dcm" in said
     assert not (tmp_path / "out.dcm").exists()
+
+
+@pytest.mark.parametrize("name", ["enhance", "split", "crop"])
+def test_codecs_and_a_device_can_be_named_as_for_convert(name, tmp_path, command):
+    """A GPU that is asked for and not there ends it before anything is read."""
+    gpu = pytest.importorskip("dcmtx.device.gpu")
+    source = tmp_path / "a.dcm"
+    source.write_bytes(dicom.Image(bytes(128)).encode())
+    rows = ["--rows", "1:4"] if name == "crop" else []
+    ran = command(name, source, tmp_path / "out", "--to", "rle", "--encoder", "no-such", *rows)
+    assert ran.status == 2
+    assert "no-such" in ran.line
+    if gpu.count() == 0:
+        ran = command(name, source, tmp_path / "out", "--to", "j2k", "--device", "gpu", *rows)
+        assert ran.status == 4
+    assert not (tmp_path / "out").exists()

@@ -57,6 +57,10 @@ class PixelWriter:
         digest: Digests | None,
         watch: Callable[[int, int], None] | None,
     ) -> None:
+        if plan.cut is not None:
+            frames = frames.part(plan.cut.first, plan.cut.frames)
+            if plan.source_format is not None:
+                frames = frames.band(plan.cut.top, plan.source_format.rows)
         self._frames = frames.in_words(plan.word_bytes)
         self._plan = plan
         self._sink = sink

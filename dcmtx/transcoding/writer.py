@@ -77,7 +77,9 @@ class Writer:
             return written
         source, target = self._digest.hexdigests()
         lost = plan.irreversible and written.psnr != math.inf
-        return written.replace(digest=source, digest_out=None if lost else target)
+        # Of a part, what was read is not all of the source's pixels.
+        whole = plan.cut is None
+        return written.replace(digest=source if whole else None, digest_out=None if lost else target)
 
     def _deflate(self) -> Deflating:
         """Deflate everything that follows."""
