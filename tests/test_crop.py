@@ -217,6 +217,23 @@ def test_frames_alone_have_their_codestreams_copied(tmp_path, command):
         assert after.fragments == before.fragments[1:4]
 
 
+@pytest.mark.parametrize(("name", "kind"), [("FloatPixelData", "<f4"), ("DoubleFloatPixelData", "<f8")])
+@pytest.mark.parametrize("to", [(), ("--to", "deflated")], ids=["explicit", "deflated"])
+def test_floating_point_is_cut_bit_for_bit(tmp_path, command, name, kind, to):
+    pixels = np.random.default_rng(3).normal(size=(3, ROWS, COLUMNS)).astype(kind)
+    source = image(NumberOfFrames=3)
+    for gone in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+        del source[gone]
+    source.BitsAllocated = 8 * pixels.itemsize
+    setattr(source, name, pixels.tobytes())
+    path, made = write(source, tmp_path / "a.dcm"), tmp_path / "b.dcm"
+    assert command("crop", path, made, *PART, "--frames", "1:3", *to).status == 0
+    found = pydicom.dcmread(made)
+    assert found[name].value == part_of(pixels, slice(1, 3)).tobytes()
+    assert "BitsStored" not in found
+    assert command("crop", path, tmp_path / "c.dcm", *PART, "--to", "jpegls").status == 5
+
+
 # --- loss ----------------------------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from dcmtx.planning.recoding import deciders, must_encode, recode, recompress, u
 from dcmtx.planning.request import Request, Target
 from dcmtx.policy import Cut, Removal
 from dcmtx.record import Record
-from dcmtx.rules import crop, objects
+from dcmtx.rules import crop, image, objects
 from dcmtx.rules.groups import CutGroups, NewOrganizations, Ranks, group_edits, home
 from dcmtx.rules.lossy import METHODS
 from dcmtx.rules.overlay_cut import Plane, cut_overlays
@@ -32,6 +32,7 @@ from dcmtx.syntax import BY_UID, CELLS, JPEG_RECOMPRESSION, Encoding, Kind, Loss
 if TYPE_CHECKING:
     from dcmtx.planning.inputs import DataSet, Frames
 
+_FLOAT_VRS = {FLOAT_PIXEL_DATA: b"OF", DOUBLE_FLOAT_PIXEL_DATA: b"OD"}
 _NOTHING_CUT = Finding("N_NOT_CROPPED", "the part is the whole image, so nothing is derived and no UID changes")
 
 
@@ -51,6 +52,8 @@ def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = T
             f"dcmtx does not decode {dataset.syntax.name} ({dataset.syntax.uid}); such files can only be copied",
             code="E_UNSUPPORTED_TS",
         )
+    if _is_float(header):
+        frames = frames.as_words(_float_format(header))
     frames.check()
     declared = frames.format
     if declared is None or request.cut is None:
@@ -89,12 +92,32 @@ class _Told:
 
 
 def _check_pixels(header: Header) -> None:
-    """Raise RefusedError where there are no frames of whole numbers."""
-    pixel = header.pixel
-    if pixel is None:
+    """Raise RefusedError where there are no frames."""
+    if header.pixel is None:
         raise RefusedError("it has no pixels, so there is nothing to crop", code="E_NO_PIXELDATA")
-    if pixel.tag in (FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA):
-        raise RefusedError("its pixels are floating point, which are not cropped", code="E_FLOAT")
+
+
+def _is_float(header: Header) -> bool:
+    return header.pixel is not None and header.pixel.tag in _FLOAT_VRS
+
+
+def _float_format(header: Header) -> PixelFormat:
+    """Return the format of words that have the bits of floating point numbers (PS3.3 C.7.6.24)."""
+    rows, columns = header.number(image.ROWS) or 0, header.number(image.COLUMNS) or 0
+    allocated = 32 if header.pixel is not None and header.pixel.tag == FLOAT_PIXEL_DATA else 64
+    fmt = PixelFormat(
+        rows=rows,
+        columns=columns,
+        samples=1,
+        photometric=header.text(image.PHOTOMETRIC_INTERPRETATION),
+        allocated=allocated,
+        stored=allocated,
+        high_bit=allocated - 1,
+        signed=False,
+        frames=header.integer(image.NUMBER_OF_FRAMES) or 1,
+    )
+    image.check_format(fmt)
+    return fmt
 
 
 def _relative(source: Syntax) -> Syntax:
@@ -168,6 +191,15 @@ class _Cropping:
                 advice="use --to jpegxl",
                 code="E_NEEDS_JPEG",
             )
+        pixel = case.header.pixel
+        if pixel is not None and pixel.tag in _FLOAT_VRS:
+            if target.kind is not Kind.NATIVE:
+                raise RefusedError(
+                    f"its pixels are floating point, which {target.name} does not hold (PS3.5 8.2)",
+                    advice="use --to deflated",
+                    code="E_FLOAT",
+                )
+            return recode(case).replace(pixel_tag=pixel.tag, pixel_vr=_FLOAT_VRS[pixel.tag])
         plan = recode(case)
         self._check_pairs(plan)
         return self._banded(case, plan)
