@@ -318,6 +318,17 @@ def test_positions_have_as_many_digits_as_fit(crop):
     )
 
 
+@pytest.mark.parametrize("position", ["1\\2\\1e999999999", "1\\2", "1\\2\\nan", "a\\b\\c", "0e9999999\\1\\1e-999999"])
+def test_numbers_that_make_no_sense_are_refused(tmp_path, command, position):
+    source = image(sop_class=CT, PixelSpacing=["1", "1"], ImageOrientationPatient=["1", "0", "0", "0", "1", "0"])
+    path = write(source, tmp_path / "a.dcm")
+    data = path.read_bytes()
+    place = data.index(dicom.header(0x00200037, "DS", 12))
+    path.write_bytes(data[:place] + dicom.element(0x00200032, "DS", position) + data[place:])
+    ran = command("crop", path, tmp_path / "b.dcm", "--rows", "2:9")
+    assert (ran.status, "position" in ran.line) == (5, True)
+
+
 def test_a_position_that_cannot_be_moved_is_refused(tmp_path, command):
     source = write(image(sop_class=CT, ImagePositionPatient=["1", "2", "3"]), tmp_path / "a.dcm")
     ran = command("crop", source, tmp_path / "b.dcm", "--rows", "2:9")
