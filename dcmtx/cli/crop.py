@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     "cross_check",
     "decoder",
     "encoder",
+    "device",
     "clobber",
     "sync",
     "workers",

@@ -41,7 +41,20 @@ _GROUPS = ("series", "orientation", "time", "echo", "type")
 )  # fmt: skip
 @target_options
 @policy_options(Group.LOSS, Group.CODING)
-@named_options("offset_table", "fragment_size", "verify", "force", "clobber", "workers", "memory", "dry_run", "isolate")
+@named_options(
+    "offset_table",
+    "fragment_size",
+    "verify",
+    "force",
+    "decoder",
+    "encoder",
+    "device",
+    "clobber",
+    "workers",
+    "memory",
+    "dry_run",
+    "isolate",
+)
 @told_options
 def enhance(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     """Make one enhanced multi-frame instance of a series.

@@ -14,6 +14,8 @@ from dcmtx.cli.output import Output
 from dcmtx.errors import CodecError, DcmtxError, ExitStatus
 
 if TYPE_CHECKING:
+    from dcmtx.cli.frames import FrameProgress
+    from dcmtx.cli.progress import JsonFrames
     from dcmtx.planning.request import Target
     from dcmtx.transcoding.job import Job, Outcome
 
@@ -34,7 +36,7 @@ def carry_out(paths: tuple[str, ...], to: str | None, options: dict[str, Any], m
         raise click.UsageError("a series is no standard input or output; name files and directories")
     words = {name: options.pop(name) for name in (f"word_{word.option}" for word in WORDS)}
     named = to is not None or any(words.values())
-    isolate = options.pop("isolate")
+    isolate, as_lines = options.pop("isolate"), options.pop("progress") == "json"
     output = Output(options.pop("as_json"), options.pop("report"), options.pop("quiet"), options.pop("verbose"))
     *sources, destination = paths
     if output.report is not None:
@@ -50,28 +52,39 @@ def carry_out(paths: tuple[str, ...], to: str | None, options: dict[str, Any], m
     template = job(sources[0], destination, to=chosen, digest=output.wants_records, **options)
 
     def work() -> int:
-        return _do(template, template.request.target if named else None, output, make)
+        target = template.request.target if named else None
+        with _progress(template, output, as_lines=as_lines) as progress:
+            return _told(make(template, target, progress.advance), template, output)
 
     with output:
         return _isolated(template, output, work) if isolate else work()
 
 
-def _do(template: Job, target: Target | None, output: Output, make: Results) -> int:
+def _progress(template: Job, output: Output, *, as_lines: bool) -> FrameProgress | JsonFrames:
+    """Return who watches the frames: a bar, or lines for programs."""
+    if as_lines:
+        from dcmtx.cli.progress import JsonFrames
+
+        return JsonFrames(template.src)
     from dcmtx.cli.frames import FrameProgress
 
+    return FrameProgress(quiet=output.quiet)
+
+
+def _told(results: Iterator[Outcome | DcmtxError], template: Job, output: Output) -> int:
+    """Tell of each instance, and return the exit status."""
     failed: list[DcmtxError] = []
     done = 0
     try:
-        with FrameProgress(quiet=output.quiet) as frames:
-            for result in make(template, target, frames.advance):
-                if isinstance(result, DcmtxError):
-                    failed.append(result)
-                    output.record(result, result.path or template.src, template.dst)
-                    say(error_line(result))
-                    continue
-                done += 1
-                output.record(result, result.job.src, result.job.dst)
-                output.tell(result)
+        for result in results:
+            if isinstance(result, DcmtxError):
+                failed.append(result)
+                output.record(result, result.path or template.src, template.dst)
+                say(error_line(result))
+                continue
+            done += 1
+            output.record(result, result.job.src, result.job.dst)
+            output.tell(result)
     except DcmtxError as error:
         output.record(error, error.path or template.src, template.dst)
         raise

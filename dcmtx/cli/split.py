@@ -28,7 +28,20 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @target_options
 @policy_options(Group.LOSS, Group.CODING)
-@named_options("offset_table", "fragment_size", "verify", "force", "clobber", "workers", "memory", "dry_run", "isolate")
+@named_options(
+    "offset_table",
+    "fragment_size",
+    "verify",
+    "force",
+    "decoder",
+    "encoder",
+    "device",
+    "clobber",
+    "workers",
+    "memory",
+    "dry_run",
+    "isolate",
+)
 @told_options
 def split(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     """Make single frames of multi-frame instances.

@@ -113,7 +113,7 @@ class Builder:
         spool = Spool(spool_in)
         try:
             start = 0
-            for piece in (top[tag] for tag in sorted(top)):
+            for piece in self._before(top):
                 spool.write(piece)
                 start += len(piece)
             spool.write(element_header(legacy.FRAME_GROUPS, b"SQ", 0, EXPLICIT_LITTLE))
@@ -130,6 +130,13 @@ class Builder:
             spool.close()
             raise
         return spool.read_back()
+
+    def _before(self, top: dict[int, bytes]) -> Iterator[bytes]:
+        """Yield the elements before those of the frames."""
+        tags = sorted(top)
+        yield b"".join([top[tag] for tag in tags if tag < legacy.REFERENCED_SERIES])
+        yield from self._top.old_series()
+        yield b"".join([top[tag] for tag in tags if tag > legacy.REFERENCED_SERIES])
 
     def _pieces(self) -> Iterator[bytes]:
         taken = self._top.taken()

@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from dcmtx.dataset.edit import Span
 from dcmtx.dataset.element import PIXEL_DATA, Element
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.meta import FileMeta
+from dcmtx.finding import Finding
 from dcmtx.place.bytes import Memory
 from dcmtx.syntax import EXPLICIT, EXPLICIT_LITTLE, Syntax
 from dcmtx.transcoding.frames import Frames
 from dcmtx.transcoding.source import DataSet
 
+# Groups of many frames are written in pieces that are small beside what is in memory anyway.
+_PIECE = 1 << 16
 _NO_META = FileMeta(b"", (), dataset=0, declared=None)
+
+
+class SpooledDataSet:
+    """A data set in a temporary file, in Explicit VR Little Endian: a `DataSet` that is read in small pieces."""
+
+    def __init__(self, header: Header, syntax: Syntax) -> None:
+        self.meta = _NO_META
+        self.header = header
+        self.syntax = syntax
+        self.notes: tuple[Finding, ...] = ()
+        self.encoding = EXPLICIT_LITTLE
+        self.reader = header.reader
+
+    def pieces(self, span: Span) -> Iterator[bytes]:
+        """Yield the bytes of a span, a piece at a time."""
+        for position in range(span.start, span.end, _PIECE):
+            yield self.reader.pread(min(_PIECE, span.end - position), position)
 
 
 def dataset_of(elements: Mapping[int, bytes], frames: Frames, syntax: Syntax) -> DataSet:

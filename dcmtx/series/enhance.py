@@ -8,10 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dcmtx.dataset.compose import text
 from dcmtx.dataset.edit import Reserve, Set
 from dcmtx.dataset.header import Header
-from dcmtx.dataset.meta import FileMeta
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UsageError
 from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.format import PixelFormat
@@ -19,21 +17,22 @@ from dcmtx.place.places import check_free, directory_of
 from dcmtx.planning.request import Request, Target, Way
 from dcmtx.planning.ways import planner
 from dcmtx.rules import image, legacy
-from dcmtx.rules.geometry import Arrangement, Plane, arrange
+from dcmtx.rules.geometry import Arrangement, Planes, arrange
 from dcmtx.series.agreement import check_agreement, check_contents, check_pixels, kind_of
 from dcmtx.series.building import Builder
+from dcmtx.series.dataset import SpooledDataSet
 from dcmtx.series.digests import digest
 from dcmtx.series.finding import found_in
-from dcmtx.series.gathering import Gathered, Source, close, described, elements_of, open_at
+from dcmtx.series.gathering import Gathered, close, described, elements_of, open_at
 from dcmtx.series.grouping import Choices, Graphics, Task, grouped, homes, series_uid, tasks
 from dcmtx.series.looking import Facts, Homes, plane_of
 from dcmtx.series.pixels import SeriesFrames
 from dcmtx.series.references import derived_uid
+from dcmtx.series.sources import Sources
 from dcmtx.series.writing import SeriesWriter
-from dcmtx.syntax import BY_UID, EXPLICIT, EXPLICIT_LITTLE, Kind, Syntax
+from dcmtx.syntax import BY_UID, EXPLICIT, EXPLICIT_LITTLE, Kind, Loss, Syntax
 from dcmtx.transcoding.job import Job, Outcome, Status, Watch, sink_of
 from dcmtx.transcoding.pixels import Window
-from dcmtx.transcoding.source import DataSet
 
 _LONGEST = 0xFFFFFFFE
 _NEEDLESS = Finding("N_LOSSLESS", "coded without loss, so no loss is told of: loss saves no bytes")
@@ -112,16 +111,16 @@ def _make(
 
 def _gather(gathered: Gathered, paths: Sequence[str]) -> list[Finding]:
     """Read the headers. A file that is there twice is taken once; two files of one instance that differ are refused."""
-    seen: dict[str, str] = {}
     dropped = 0
     for path in paths:
         opened = open_at(path)
         try:
             source = described(path, opened, opened.dataset.reader.size)
-            if source.instance in seen:
-                if not filecmp.cmp(seen[source.instance], path, shallow=False):
+            there = gathered.sources.find(source.instance)
+            if there is not None:
+                if not filecmp.cmp(there, path, shallow=False):
                     raise RefusedError(
-                        f"it has the SOP Instance UID of {seen[source.instance]}, and other contents",
+                        f"it has the SOP Instance UID of {there}, and other contents",
                         code="E_DUPLICATE",
                         path=path,
                     )
@@ -129,7 +128,6 @@ def _gather(gathered: Gathered, paths: Sequence[str]) -> list[Finding]:
                 continue
             if not source.instance:
                 raise InputError("it has no SOP Instance UID", code="E_INCONSISTENT", path=path)
-            seen[source.instance] = path
             gathered.add(source, elements_of(opened))
         except DcmtxError as error:
             error.path = error.path or path
@@ -137,7 +135,7 @@ def _gather(gathered: Gathered, paths: Sequence[str]) -> list[Finding]:
         finally:
             close(opened)
     gathered.finish()
-    if not gathered.sources:
+    if not len(gathered.sources):
         raise InputError("there is no image in it", code="E_NOT_DICOM")
     text_of = f"left out {dropped} file{'s' * (dropped != 1)} that are there twice, byte for byte"
     return [Finding("N_TWICE", text_of)] if dropped else []
@@ -152,12 +150,11 @@ class _Instance:
         check_agreement(gathered)
         kind = kind_of(gathered)
         stored = check_pixels(gathered, kind)
-        gathered.sources = [source.replace(raised=source.stored != stored) for source in gathered.sources]
+        gathered.sources.target = stored
         notes = notes + check_contents(gathered, keep_overlays=choices.overlays is Graphics.KEEP)
         arrangement = _arranged(gathered, choices)
         instances = [source.instance for source in gathered.sources]
         instance = derived_uid("instance", *sorted(instances))
-        homes = {**homes, **self._ownhomes(gathered)}
         self._facts = Facts(
             kind,
             stored,
@@ -179,17 +176,7 @@ class _Instance:
         self._order = arrangement.order
         self._reader = builder.write(None)
         self._notes = [*notes, *_told(arrangement), *builder.notes]
-        self._digests = [bytes(legacy.DIGEST_BYTES)] * len(self._order)
-
-    @staticmethod
-    def _ownhomes(gathered: Gathered) -> dict[str, tuple[str, str, str]]:
-        shared = gathered.shared
-        study, kind = text(shared.get(legacy.STUDY)), text(shared.get(legacy.SOP_CLASS))
-        common = text(shared.get(legacy.SERIES))
-        return {
-            source.instance: (study, common or text(gathered.own(index).get(legacy.SERIES)), kind)
-            for index, source in enumerate(gathered.sources)
-        }
+        self._digests = bytearray(legacy.DIGEST_BYTES * len(self._order))
 
     def close(self) -> None:
         """Remove the temporary file."""
@@ -199,42 +186,35 @@ class _Instance:
         """Plan and write the instance."""
         syntax = self._common_syntax()
         request = self._job.request
-        if target is None:
-            target = Target(syntax.label, (syntax,))
-        coded = (
-            syntax if syntax.encapsulated and target.syntaxes[0] is syntax and not request.parameters.asked() else None
-        )
-        if coded is not None and (any(source.raised for source in self._gathered.sources) or request.policy.force):
-            coded = None
-        request = request.replace(target=target, way=Way.CONVERT if coded is None else Way.REWRAP)
-        if coded is None and request.target.syntaxes[0] is syntax and self._is_lost(syntax):
-            request = request.replace(target=Target("explicit", (EXPLICIT,)))
+        wanted = target or Target(syntax.label, (syntax,))
+        coded: Syntax | None = None
+        if syntax.encapsulated and wanted.syntaxes[0] is syntax and not request.parameters.asked():
+            coded = None if self._gathered.sources.any_raised or request.policy.force else syntax
+        if target is None and coded is None and syntax.loss is not Loss.LOSSLESS:
+            # What is decoded of a lossy syntax is not coded in it again unless that is asked for.
+            wanted = Target("explicit", (EXPLICIT,))
+        request = request.replace(target=wanted, way=Way.CONVERT if coded is None else Way.REWRAP)
         return self._written(request, coded, watch)
-
-    def _is_lost(self, syntax: Syntax) -> bool:
-        from dcmtx.codec.table import ENCODERS
-
-        return syntax.encapsulated and not ENCODERS.rows(syntax.uid)
 
     def _common_syntax(self) -> Syntax:
         """Return the syntax of all sources, or Explicit VR Little Endian where they have several, or another native."""
-        found = {source.syntax.uid for source in self._gathered.sources}
+        found = self._gathered.sources.syntaxes
         syntax = BY_UID[next(iter(found))]
         return syntax if len(found) == 1 and syntax.kind is Kind.FRAMES else EXPLICIT
 
     def _format(self) -> PixelFormat:
         return image.read_format(self._dataset(EXPLICIT, None).header)
 
-    def _dataset(self, syntax: Syntax, frames: SeriesFrames | None) -> DataSet:
+    def _dataset(self, syntax: Syntax, frames: SeriesFrames | None) -> SpooledDataSet:
         header = Header(self._reader, 0, EXPLICIT_LITTLE)
         if frames is not None:
             header.pixel = frames.pixel
-        return DataSet(FileMeta(b"", (), dataset=0, declared=None), header, syntax)
+        return SpooledDataSet(header, syntax)
 
     def _written(self, request: Request, coded: Syntax | None, watch: Watch | None) -> Outcome:
-        sources = [self._gathered.sources[index] for index in self._order]
+        sources = self._gathered.sources
         fmt = self._format()
-        frames = SeriesFrames(sources, fmt, self._reader, coded=coded, seen=self._seen)
+        frames = SeriesFrames(sources, self._order, fmt, reader=self._reader, coded=coded, seen=self._seen)
         if not request.target.syntaxes[0].encapsulated and fmt.native_bytes > _LONGEST:
             most = _LONGEST // fmt.frame_bytes
             raise RefusedError(
@@ -243,22 +223,23 @@ class _Instance:
                 code="E_SIZE",
             )
         dataset = self._dataset(coded or EXPLICIT, frames)
-        plan = planner(request.way)(dataset, frames, request, inside=not self._job.brief)
+        # There are neither group lengths nor compressed icons inside: `elements_of` saw to that.
+        plan = planner(request.way)(dataset, frames, request, inside=False)
         if plan.syntax.deflated:
             for number in range(len(frames)):
                 frames.frame(number)
-            slot: Any = Set(legacy.DIGESTS, b"OB", b"".join(self._digests))
+            slot: Any = Set(legacy.DIGESTS, b"OB", bytes(self._digests))
         else:
             slot = Reserve(legacy.DIGESTS, b"OB", legacy.DIGEST_BYTES * len(frames), key="digests")
         plan = plan.replace(edits={**plan.edits, legacy.DIGESTS: slot})
-        syntaxes = sorted({source.syntax.uid for source in sources})
+        syntaxes = sorted(sources.syntaxes)
         outcome = Outcome(
             self._job.replace(request=request),
             Status.PLANNED,
             syntaxes[0],
             syntax_out=plan.syntax.uid,
             frames=fmt.frames,
-            bytes_in=sum(source.size for source in sources),
+            bytes_in=sources.size,
             decoder=plan.decoder.backend if plan.decoder else "",
             encoder=plan.encoder.backend if plan.encoder else "",
             instance_in=sources[0].instance if len(sources) == 1 else "",
@@ -273,7 +254,7 @@ class _Instance:
             writer = SeriesWriter(dataset, frames, plan, sink, window=window, digest=self._job.digest, watch=watch)  # type: ignore[arg-type]
             written = writer.write()
             if not written.needless:
-                writer.fill("digests", self._digests)
+                writer.fill("digests", bytes(self._digests))
                 sink.commit()
         if written.needless:
             from dcmtx.codec import rate
@@ -303,14 +284,23 @@ class _Instance:
 
             check_unused(cells, header, source.path)
         flag = b"\1" if source.vr == b"OW" else b"\0"
-        self._digests[number] = flag + digest(header, source.vr, cells)
+        start = number * legacy.DIGEST_BYTES
+        self._digests[start : start + legacy.DIGEST_BYTES] = flag + digest(header, source.vr, cells)
 
 
 def _arranged(gathered: Gathered, choices: Choices) -> Arrangement:
     """Return the order of the frames. Raises RefusedError for orientations or places that are mixed up."""
     sources = gathered.sources
-    planes = [plane_of(gathered.header(index), source.path) for index, source in enumerate(sources)]
+
+    def planes_of(*, timed: bool) -> Planes:
+        found = (plane_of(gathered.header(index), source.path) for index, source in enumerate(sources))
+        return Planes(found if timed else (plane.replace(moment=()) for plane in found))
+
+    planes = planes_of(timed=False)
     arrangement = arrange(planes)
+    if arrangement.temporal:
+        planes = planes_of(timed=True)
+        arrangement = arrange(planes)
     if arrangement.several_stacks and not choices.mixed:
         count = max(arrangement.stacks)
         odd = next(source.path for source, stack in zip(sources, arrangement.stacks, strict=True) if stack != 1)
@@ -324,12 +314,14 @@ def _arranged(gathered: Gathered, choices: Choices) -> Arrangement:
     return arrangement
 
 
-def _check_places(sources: Sequence[Source], planes: Sequence[Plane], arrangement: Arrangement) -> None:
+def _check_places(sources: Sources, planes: Planes, arrangement: Arrangement) -> None:
     """Raise RefusedError, E_DUPLICATE, where one place is taken twice at the same time, unless volumes are numbered."""
+    if not arrangement.temporal or arrangement.numbered:
+        return
     seen: dict[tuple[Any, ...], str] = {}
     for source, plane, stack, place in zip(sources, planes, arrangement.stacks, arrangement.places, strict=True):
         key = (stack, place, plane.moment)
-        if key in seen and not arrangement.numbered:
+        if key in seen:
             raise RefusedError(
                 f"it lies where {seen[key]} lies, at the same time and echo",
                 advice="leave one of them out, or use --group type",

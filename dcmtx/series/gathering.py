@@ -6,6 +6,7 @@ Memory is one header and a few hundred bytes per source, whatever their number.
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Iterator, Sequence
 
 from dcmtx.dataset.compose import text
@@ -15,9 +16,9 @@ from dcmtx.errors import DcmtxError, InputError, RefusedError
 from dcmtx.place.bytes import FileBytes, Spool
 from dcmtx.place.places import open_reader
 from dcmtx.planning.inside import InnerChange, RecodeIcons, held, may_hold_items
-from dcmtx.record import Record
 from dcmtx.rules import legacy
-from dcmtx.syntax import BIG_ENDIAN, EXPLICIT, EXPLICIT_LITTLE, Syntax
+from dcmtx.series.sources import Source, Sources
+from dcmtx.syntax import BIG_ENDIAN, EXPLICIT, EXPLICIT_LITTLE
 from dcmtx.transcoding.elements import edited
 from dcmtx.transcoding.source import Opened, open_source
 
@@ -26,25 +27,6 @@ _ABSENT = 0xFFFFFFFF
 _PRIVATE = 0x00010000
 # A group length inside a sequence: element 0000, VR UL, length 4; and the tag of pixels there.
 _GROUP_LENGTH, _PIXELS = b"\x00\x00UL\x04\x00", tag_bytes(PIXEL_DATA, EXPLICIT_LITTLE)
-
-
-class Source(Record):
-    """One source: where its pixels are. `value` and `length` say where native ones lie, else `value` is -1.
-
-    `vr` is that of Pixel Data in Explicit VR Little Endian, `stored` is Bits Stored, and `raised` says that the
-    instance has more. `lossy` says that its codestream is.
-    """
-
-    path: str
-    instance: str
-    syntax: Syntax
-    vr: bytes = b"OW"
-    value: int = -1
-    length: int = 0
-    size: int = 0
-    lossy: bool = False
-    stored: int = 16
-    raised: bool = False
 
 
 def open_at(path: str) -> Opened:
@@ -136,17 +118,17 @@ class Gathered:
     """
 
     def __init__(self, spool_in: str | None) -> None:
-        self.sources: list[Source] = []
+        self.sources = Sources()
         self.reference: dict[int, bytes] = {}
         self.varying: set[int] = set()
         self._spool = Spool(spool_in)
         self._reader: FileBytes | None = None
-        self._offsets: list[int] = []
+        self._offsets = array("Q")
         self._written = 0
 
     def add(self, source: Source, header: dict[int, bytes]) -> None:
         """Take the header of one more source."""
-        if not self.sources:
+        if not len(self.sources):
             self.reference = header
         different = {tag: element for tag, element in header.items() if self.reference.get(tag) != element}
         absent = [tag for tag in self.reference if tag not in header]
@@ -162,6 +144,7 @@ class Gathered:
     def finish(self) -> None:
         """End with the headers. A private element goes where its creator goes."""
         self._offsets.append(self._written)
+        self.sources.gathered()
         self._reader = self._spool.read_back()
         for tag in self.reference:
             owner = creator(tag)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 
 from dcmtx.dataset.compose import items_within, numbers, text
 from dcmtx.errors import InputError
@@ -10,7 +11,7 @@ from dcmtx.finding import Finding
 from dcmtx.record import Record
 from dcmtx.rules import enhancing, legacy
 from dcmtx.rules.enhancing import FrameType, Setting
-from dcmtx.rules.geometry import Arrangement, Plane
+from dcmtx.rules.geometry import TIE_BITS, Arrangement, Plane
 from dcmtx.rules.legacy import GROUPS, Kind
 from dcmtx.series.gathering import Gathered
 
@@ -25,9 +26,8 @@ def plane_of(header: Mapping[int, bytes], path: str) -> Plane:
     if len(position) != 3 or len(orientation) != 6:
         name = "Image Orientation (0020,0037)" if len(position) == 3 else "Image Position (0020,0032)"
         raise InputError(f"it has no {name} (Patient), and so no place in a volume", code="E_GEOMETRY", path=path)
-    return Plane(
-        position, orientation, enhancing.moment(get), number=(enhancing.number(get), text(get(legacy.SOP_INSTANCE)))
-    )
+    tie = int.from_bytes(sha256(text(get(legacy.SOP_INSTANCE)).encode("latin-1")).digest()[: TIE_BITS // 8], "big")
+    return Plane(position, orientation, enhancing.moment(get), number=enhancing.number(get) << TIE_BITS | tie)
 
 
 class Facts(Record):

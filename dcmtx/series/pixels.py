@@ -15,7 +15,8 @@ from dcmtx.pixel.format import PixelFormat
 from dcmtx.place.bytes import Reader
 from dcmtx.planning.request import BackendChoice, Request, resolve
 from dcmtx.policy import LOSSLESS, Policy, Signatures, Uid, Verify
-from dcmtx.series.gathering import Source, close, open_at
+from dcmtx.series.gathering import close, open_at
+from dcmtx.series.sources import Source, Sources
 from dcmtx.syntax import EXPLICIT, Syntax
 from dcmtx.transcoding.decode import decoder_of
 from dcmtx.transcoding.frames import shrunk
@@ -53,9 +54,17 @@ class SeriesFrames:
     """
 
     def __init__(
-        self, sources: Sequence[Source], fmt: PixelFormat, reader: Reader, *, coded: Syntax | None, seen: Seen
+        self,
+        sources: Sources,
+        order: Sequence[int],
+        fmt: PixelFormat,
+        *,
+        reader: Reader,
+        coded: Syntax | None,
+        seen: Seen,
     ) -> None:
-        self.sources = sources
+        self._sources = sources
+        self._order = order
         self.reader = Unforked(reader)
         self._seen = seen
         self.format: PixelFormat | None = fmt
@@ -71,11 +80,15 @@ class SeriesFrames:
         length = UNDEFINED if coded is not None else fmt.native_bytes + fmt.native_bytes % 2
         narrow = coded is not None or fmt.allocated <= 8
         self.pixel = Element(PIXEL_DATA, b"OB" if narrow else b"OW", 0, 0, length, 0)
-        self.coded_bytes = sum(source.size for source in sources) if coded is not None else 0
+        self.coded_bytes = sources.size if coded is not None else 0
 
     def __len__(self) -> int:
         """Return how many frames there are."""
         return self._fmt.frames
+
+    def source(self, number: int) -> Source:
+        """Return the source of a frame (0-based)."""
+        return self._sources[self._order[number]]
 
     @property
     def native_length(self) -> int:
@@ -91,7 +104,7 @@ class SeriesFrames:
 
     def frame(self, number: int) -> bytes:
         """Return the codestream or the native cells of one frame (0-based)."""
-        source = self.sources[number]
+        source = self.source(number)
         with self._named(source):
             cells = self.native(number)
             self._seen(number, cells)
@@ -99,7 +112,7 @@ class SeriesFrames:
 
     def codestream(self, number: int) -> bytes:
         """Return the codestream of one frame."""
-        opened = open_at(self.sources[number].path)
+        opened = open_at(self.source(number).path)
         try:
             return opened.frames.frame(0)
         finally:
@@ -107,7 +120,7 @@ class SeriesFrames:
 
     def native(self, number: int) -> bytes:
         """Return the native cells of one frame, decoded if they must be."""
-        source = self.sources[number]
+        source = self.source(number)
         if source.value >= 0:
             return _read(source, self._fmt.frame_bytes)
         opened = open_at(source.path)
@@ -140,7 +153,7 @@ class SeriesFrames:
         """Return the header of the first codestream."""
         if not self.encapsulated:
             return None
-        opened = open_at(self.sources[0].path)
+        opened = open_at(self.source(0).path)
         try:
             return opened.frames.first_stream()
         finally:
@@ -150,7 +163,7 @@ class SeriesFrames:
         """Return the header of a lossy codestream: each was looked at when its source was read."""
         if not first.reversible:
             return first
-        for source in self.sources:
+        for source in self._sources:
             if source.lossy:
                 opened = open_at(source.path)
                 try:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterator
+
 from dcmtx.dataset.compose import item, items_within, made, sequence, tags_value, text, whole
+from dcmtx.dataset.element import ITEM, element_header, tag_bytes
 from dcmtx.finding import Finding, Severity
 from dcmtx.rules import enhancing, legacy
 from dcmtx.rules.legacy import GROUPS
 from dcmtx.series.gathering import Gathered
 from dcmtx.series.looking import Facts, Look
 from dcmtx.series.references import derived_uid, equipment_item, reference_item
+from dcmtx.syntax import EXPLICIT_LITTLE
+
+# References that are made together.
+_TOGETHER = 64
 
 _ENHANCED_TEXT = "Legacy Enhanced Image created from Classic Images"
 # Sequences that refer to images, and the evidence of their studies and series.
@@ -80,7 +88,6 @@ class Top:
             if tag not in top:
                 self._add(top, tag, vr, b"")
         top[legacy.EQUIPMENT] = self._equipment()
-        top[legacy.REFERENCED_SERIES] = self._old_series()
         for tag, evidence in _EVIDENCE:
             if found := self._evidence(tag):
                 top[evidence] = sequence(evidence, *found)
@@ -152,18 +159,32 @@ class Top:
         before = [item(found) for found in items_within(self._look.shared.get(legacy.EQUIPMENT))]
         return sequence(legacy.EQUIPMENT, *before, equipment_item(_ENHANCED_TEXT))
 
-    def _old_series(self) -> bytes:
-        """Return the references to all sources, by series (PS3.3 C.12.2)."""
-        by_series: dict[str, list[str]] = {}
+    def old_series(self) -> Iterator[bytes]:
+        """Return the references to all sources, by series (PS3.3 C.12.2), a piece at a time."""
+        by_series: dict[str, array[int]] = {}
         for index in self._look.order:
-            source = self._gathered.sources[index]
-            by_series.setdefault(self._series_of(index), []).append(source.instance)
+            by_series.setdefault(self._series_of(index), array("l")).append(index)
+        parts = []
+        for name, indices in by_series.items():
+            own = made(legacy.SERIES, b"UI", name)
+            length = sum(len(one) for one in self._references(indices))
+            header = element_header(legacy.INSTANCES, b"SQ", length, EXPLICIT_LITTLE)
+            whole = len(own) + len(header) + length
+            start = tag_bytes(ITEM, EXPLICIT_LITTLE) + whole.to_bytes(4, "little") + header
+            parts.append((start, own, length, indices))
+        total = sum(len(start) + len(own) + length for start, own, length, _ in parts)
+        yield element_header(legacy.REFERENCED_SERIES, b"SQ", total, EXPLICIT_LITTLE)
+        for start, own, _, indices in parts:
+            yield start
+            yield from self._references(indices)
+            yield own
+
+    def _references(self, indices: array[int]) -> Iterator[bytes]:
+        """Yield references to sources, some at a time."""
         uid = text(self._look.shared.get(legacy.SOP_CLASS))
-        items = []
-        for series, instances in by_series.items():
-            cited = sequence(legacy.INSTANCES, *(reference_item(uid, instance) for instance in instances))
-            items.append(item({legacy.SERIES: made(legacy.SERIES, b"UI", series), legacy.INSTANCES: cited}))
-        return sequence(legacy.REFERENCED_SERIES, *items)
+        for start in range(0, len(indices), _TOGETHER):
+            some = indices[start : start + _TOGETHER]
+            yield b"".join([reference_item(uid, self._gathered.sources[index].instance) for index in some])
 
     def _series_of(self, index: int) -> str:
         held = self._look.shared.get(legacy.SERIES) or self._gathered.own(index).get(legacy.SERIES)
@@ -173,8 +194,9 @@ class Top:
         """Return the studies and series of the instances that frames refer to, as far as they are known."""
         studies: dict[str, dict[str, dict[str, str]]] = {}
         unknown = 0
+        own = self._own_homes(self._look.cited.get(tag, {}))
         for instance, class_uid in sorted(self._look.cited.get(tag, {}).items()):
-            home = self._facts.homes.get(instance)
+            home = own.get(instance) or self._facts.homes.get(instance)
             if home is None:
                 unknown += 1
                 continue
@@ -209,6 +231,16 @@ class Top:
                 )
             )
         return found
+
+    def _own_homes(self, cited: dict[str, str]) -> dict[str, tuple[str, str, str]]:
+        """Return the study, the series and the class of those sources that others of them refer to."""
+        shared = self._look.shared
+        study, kind = text(shared.get(legacy.STUDY)), text(shared.get(legacy.SOP_CLASS))
+        return {
+            source.instance: (study, self._series_of(index), kind)
+            for index, source in enumerate(self._gathered.sources)
+            if source.instance in cited
+        }
 
     def _dimensions(self) -> dict[int, bytes]:
         """Return the dimensions (PS3.3 C.7.6.17): times if there are several, stacks, places."""

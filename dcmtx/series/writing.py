@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from dcmtx.dataset.element import swap
@@ -62,7 +62,7 @@ class SeriesPixels(PixelWriter):
             target = self._plan.syntax
 
             def copies(number: int) -> bool:
-                source = frames.sources[number]
+                source = frames.source(number)
                 return source.syntax is target and not source.raised
 
             if any(copies(number) for number in range(len(frames))):
@@ -94,6 +94,6 @@ class SeriesWriter(Writer):
 
     _pixel_writer = SeriesPixels
 
-    def fill(self, key: str, values: Sequence[bytes]) -> None:
+    def fill(self, key: str, value: bytes) -> None:
         """Fill the place that the plan reserves under this key."""
-        self._fill(key, b"".join(values), b"\0")
+        self._fill(key, value, b"\0")
