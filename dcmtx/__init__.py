@@ -35,6 +35,8 @@ tests/test_layers.py walks all imports.
     inspect/      looks at files, compares them, shows them; changes nothing; a wing
     cluster/      a plan of shards, and what converts one, on any machine; alone in knowing distributed; a wing
     peers/        the words of other converters, as tables; a wing
+    series/       many instances into one, one into many, and a part of one; a wing
+    relay/        receives over the network, transcodes, forwards; a wing, alone in knowing pynetdicom and httpx
     cli/          one file per command; alone in knowing click and rich
 
 The way of one file: arguments become a Job; its source is opened; header and request become a Plan, which may refuse;

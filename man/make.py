@@ -1,9 +1,8 @@
 """Make the man pages of this directory from the commands: `python man/make.py`; `--check` says whether they are stale.
 
-One page per command of `dcmtx.cli.COMMANDS`, dcmtx.1, dcmtx-api.7 of the package's public names, the scripts that have
-shells complete, and two tables in README.md: transfer syntaxes, exit statuses. What a page says stands in docstrings,
-options and epilogs, and in the tables of transfer syntaxes and backends; there is no date, so the same code gives the
-same page.
+One page per command of `dcmtx.cli.COMMANDS`, dcmtx.1, dcmtx-api.7 of the package's public names, dcmtx-relay.toml.5 of
+the keys of a relay, and the scripts that have shells complete. What a page says stands in docstrings, options and
+epilogs, and in the tables of transfer syntaxes and backends; there is no date, so the same code gives the same page.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from dcmtx.cli.completion import FILE_NAMES, SHELLS
 from dcmtx.codec.registry import Registry
 from dcmtx.codec.row import OWN
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.errors import ExitStatus
 from dcmtx.finding import CODES
 from dcmtx.inspect import record as info_record
 from dcmtx.inspect import told
@@ -34,13 +32,15 @@ from dcmtx.peers.catalog import MODULES, load
 from dcmtx.peers.table import Option as PeerOption
 from dcmtx.peers.translate import explained
 from dcmtx.policy import OPTIONS
+from dcmtx.relay import answers as answer_tables
+from dcmtx.relay import keys, posting
+from dcmtx.relay.answers import AnswerKind
+from dcmtx.relay.example import key_help
+from dcmtx.relay.metrics import exposition
 from dcmtx.rules.catalog import ENTRIES, Mend
 from dcmtx.syntax import FAMILIES, ROOT, SYNTAXES, Loss, Syntax
 
 HERE = Path(__file__).resolve().parent
-README = HERE.parent / "README.md"
-TABLE_BEGINS, TABLE_ENDS = "<!-- syntaxes: made by man/make.py -->\n", "<!-- end -->\n"
-STATUS_BEGINS = "<!-- exit statuses: made by man/make.py -->\n"
 ELSEWHERE = ("dcmconv", "dcmdump", "gdcmconv")
 EXIT_HEADING = "Exit status:"
 
@@ -326,6 +326,7 @@ def see_also(page: Page) -> Iterator[str]:
     ours = [title for title in ("dcmtx", *(f"dcmtx-{name}" for name in COMMANDS)) if title != page.title]
     yield ".SH SEE ALSO"
     titles = [f"\\fB{literal(title)}\\fR(1)" for title in (*ours, *ELSEWHERE)]
+    titles += [f"\\fB{literal(title)}\\fR(5)" for title in FORMAT_PAGES]
     yield ",\n".join([*titles, *(f"\\fB{literal(title)}\\fR(7)" for title in sorted([*OTHER_PAGES, *HAND_WRITTEN]))])
 
 
@@ -443,42 +444,6 @@ def _backends(registry: Registry, syntax: Syntax) -> str:
 
 def _plain_backends(registry: Registry, syntax: Syntax) -> list[str]:
     return list(dict.fromkeys(row.backend for row in registry.rows(syntax.uid) if row.distribution == OWN))
-
-
-def readme_table() -> str:
-    """Return the table of what is coded as Markdown."""
-    lines = [
-        "Backends are named in order of preference.",
-        "",
-        "| `--to` | UID | Loss | Decoded by | Encoded by |",
-        "|---|---|---|---|---|",
-    ]
-    for syntax in sorted(_coded(), key=lambda syntax: list(_LOSS).index(syntax.loss)):
-        cells = [
-            ", ".join(f"`{name}`" for name in _plain_names(syntax)),
-            syntax.uid,
-            syntax.loss.value,
-            *(", ".join(_plain_backends(registry, syntax)) or "-" for registry in (DECODERS, ENCODERS)),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def status_table() -> str:
-    """Return the exit statuses as Markdown."""
-    rows = [f"| {status.value} | {status.description} |" for status in ExitStatus]
-    return "\n".join(["| | |", "|---|---|", *rows]) + "\n"
-
-
-def readme(text: str) -> str:
-    """Return the text of README.md with its tables as they are now."""
-    for begins, table in ((TABLE_BEGINS, readme_table), (STATUS_BEGINS, status_table)):
-        before, found, rest = text.partition(begins)
-        _, ends, after = rest.partition(TABLE_ENDS)
-        assert found, f"README.md has no line {begins}"
-        assert ends, f"README.md has no line {TABLE_ENDS} behind {begins}"
-        text = before + begins + table() + ends + after
-    return text
 
 
 # --- the library -----------------------------------------------------------------------------------------------
@@ -637,11 +602,152 @@ def _peer_option(option: PeerOption) -> str:
 OTHER_PAGES: dict[str, Callable[[], str]] = {API: api_page, MIGRATING: migrating_page}
 
 
+# What becomes of an instance by the answer of its destination.
+BECOMES: dict[AnswerKind, str] = {
+    AnswerKind.DELIVERED: "Delivered; a warning is in the log.",
+    AnswerKind.AGAIN: "Tried again, at longer and longer intervals of 1 second to 5 minutes; held after hold-after.",
+    AnswerKind.FEW_TRIES: "Tried twice more within minutes, then held; others go on.",
+    AnswerKind.HOLD: "Held at once.",
+    AnswerKind.OTHER_SYNTAX: (
+        "Sent in the next transfer syntax that it may be sent in; held if there is none. So is what STOW-RS "
+        "answers by failure reason C122."
+    ),
+    AnswerKind.NO_CONTEXT: (
+        "No presentation context is accepted for its SOP class in a transfer syntax that it can have: held at once."
+    ),
+    AnswerKind.BROKEN: (
+        "The association or connection ends, or there is no answer in time: sent again over a new one, and then at "
+        "longer and longer intervals."
+    ),
+    AnswerKind.UNREACHABLE: (
+        "No connection, no association, or rejected for now: tried again at intervals of 1 second to 5 minutes, by "
+        "one probe at a time."
+    ),
+    AnswerKind.REJECTED: (
+        "The association is rejected for good, or the web server wants something else: a probe every 5 minutes, "
+        "and an error in the log."
+    ),
+}
+
+
+def answers(page: Page) -> Iterator[str]:
+    """Yield what becomes of an instance by the answer of its destination, on the page of `dcmtx relay`."""
+    if page.name != "relay":
+        return
+    yield ".SH ANSWERS OF DESTINATIONS"
+    yield prose(
+        "Statuses are those of C-STORE (PS3.4 B.2.3), failure reasons of STOW-RS among them, and those of HTTP."
+    )
+    for kind, text in BECOMES.items():
+        stores = [(_hexadecimal(first, last), name) for first, last, of, name in answer_tables.STATUSES if of is kind]
+        webs = [(_decimal(first, last), name) for first, last, of, name in posting.STATUSES if of is kind]
+        yield from (".TP", bold(kind.value), prose(text))
+        if stores or webs:
+            yield from (".IP", prose("; ".join(f"{code}, {name}" for code, name in stores + webs) + "."))
+
+
+def _hexadecimal(first: int, last: int) -> str:
+    return f"{first:04X}" if first == last else f"{first:04X} to {last:04X}"
+
+
+def _decimal(first: int, last: int) -> str:
+    return f"HTTP {first}" if first == last else f"HTTP {first} to {last}"
+
+
+def metrics(page: Page) -> Iterator[str]:
+    """Yield the names of the metrics, on the page of `dcmtx relay`."""
+    if page.name != "relay":
+        return
+    yield ".SH METRICS"
+    yield prose("/metrics of the status page has, in the text format of Prometheus:")
+    table = {"x": 1}
+    destination = {"state": "up", "queue": 0, "held": [], "oldest_seconds": 0.0, "delivered": table, "refused": table}
+    state = {
+        "received": table, "declined": table, "associations": 0, "spool_bytes": 0, "spool_free": 0,
+        "destinations": {"x": destination},
+    }  # fmt: skip
+    durations = {("store_seconds",): (1, 1.0), ("send_seconds", "x"): (1, 1.0), ("transcode_seconds", "x"): (1, 1.0)}
+    lines = exposition(state, durations).decode().splitlines()
+    labels = dict(re.findall(r"^(\w+?)(?:_count)?\{(.*?)\} ", "\n".join(lines), re.MULTILINE))
+    for line in lines:
+        if line.startswith("# HELP "):
+            _, _, name, text = line.split(" ", 3)
+            of = re.findall(r"(\w+)=", labels.get(name, ""))
+            yield from (".TP", bold(name) + (f" by {', '.join(map(italic, of))}" if of else ""), prose(text))
+
+
+RELAY_TEXT = """
+What `dcmtx relay --config FILE` reads: TOML, with the tables below. `dcmtx relay --example` prints such a file with
+every key explained; with --check the relay looks at the file and tries the destinations. A key or a table that nobody
+knows is an error, which names the file, the table and the key.
+
+A time is a number of seconds, or text such as "500 ms", "30 s", "5 min", "24 h" or "2 d"; a size is a number of bytes,
+or text such as "500 MB" or "10 GiB". Where a list is taken, one value alone is a list of one. In patterns * is any text
+and ? any one character, as in queries (PS3.4 C.2.2.2.4); case matters.
+"""
+RELAY_ROUTES = """
+By their numbers, private elements can be compared too. There is no condition on what is in a sequence.
+"""
+
+
+def relay_toml_page() -> str:
+    """Return the page of the configuration of a relay, made from its tables of keys."""
+    lines = [
+        f'.TH {literal(RELAY_TOML.upper())} 5 "" "dcmtx {__version__}" "dcmtx"', ".nh", ".ad l",
+        ".SH NAME", f"{literal(RELAY_TOML)} \\- the configuration of a relay",
+        ".SH DESCRIPTION", *_docstring(RELAY_TEXT),
+    ]  # fmt: skip
+    for section in keys.SECTIONS:
+        lines += [f".SH {literal(section.header) if section.path else 'AT THE TOP'}"]
+        lines += [prose(section.help)] if section.help else []
+        lines += listing((f"{bold(key.name)} = {italic(key.example)}", prose(key_help(key))) for key in section.keys)
+        if section is keys.ROUTE:
+            lines += [".TP", bold("[routes.where]"), prose(keys.WHERE_HELP), ".IP", prose(RELAY_ROUTES)]
+    lines += [".SH EXAMPLE", *example(RELAY_EXAMPLE.strip().splitlines())]
+    lines += [".SH SEE ALSO", f"\\fB{literal('dcmtx-relay')}\\fR(1)"]
+    return '.\\" Made by man/make.py; change the tables of dcmtx/relay/keys.py instead.\n' + "\n".join(lines) + "\n"
+
+
+RELAY_EXAMPLE = """
+[listen]
+address = "0.0.0.0:11112"
+
+[spool]
+path = "/var/spool/dcmtx"
+
+[http]
+address = "127.0.0.1:8042"
+
+[[destinations]]
+name = "archive"
+address = "ARCHIVE@10.0.0.5:104"
+prefer = ["jpegls"]
+
+[[destinations]]
+name = "viewer"
+kind = "stow"
+address = "https://viewer.example.org/dicom-web"
+prefer = ["htj2k"]
+
+[[routes]]
+to = ["archive"]
+
+[[routes]]
+to = ["viewer"]
+where = { Modality = ["CT", "MR"], StationName = "!TEST*" }
+"""
+
+# Pages of section 5: name, and what makes it.
+RELAY_TOML = "dcmtx-relay.toml"
+FORMAT_PAGES: dict[str, Callable[[], str]] = {RELAY_TOML: relay_toml_page}
+
+
 # Pages that are written by hand, for no command says what they say.
 HAND_WRITTEN = (
     "dcmtx-cluster",
     "dcmtx-drop",
     "dcmtx-orthanc",
+    "dcmtx-reports",
     "dcmtx-security",
     "dcmtx-sending",
 )
@@ -658,6 +764,8 @@ SECTIONS = (
     records,
     findings,
     transfer_syntaxes,
+    answers,
+    metrics,
     exit_status,
     examples,
     see_also,
@@ -675,6 +783,7 @@ def render(page: Page) -> str:
 def all_pages() -> dict[str, str]:
     """Return every page and script by file name."""
     made = {f"{page.title}.1": render(page) for page in pages()}
+    made |= {f"{name}.5": make() for name, make in FORMAT_PAGES.items()}
     return made | {f"{name}.7": make() for name, make in OTHER_PAGES.items()} | scripts()
 
 
@@ -684,7 +793,7 @@ def scripts() -> dict[str, str]:
 
 
 def _there(directory: Path) -> list[Path]:
-    found = [*directory.glob("*.[17]"), *directory.glob("completion/*")]
+    found = [*directory.glob("*.[157]"), *directory.glob("completion/*")]
     return sorted(path for path in found if path.name not in BY_HAND)
 
 
@@ -710,8 +819,6 @@ def main(arguments: list[str]) -> int:
     """Do what was asked for and return the exit status."""
     if arguments == ["--check"]:
         found = [f"man/{name}" for name in stale(HERE)]
-        if README.read_text("utf-8") != readme(README.read_text("utf-8")):
-            found.append("README.md")
         for name in found:
             print(f"{name} is stale; run python man/make.py", file=sys.stderr)
         return 1 if found else 0
@@ -719,7 +826,6 @@ def main(arguments: list[str]) -> int:
         print("usage: python man/make.py [--check]", file=sys.stderr)
         return 2
     write(HERE)
-    README.write_text(readme(README.read_text("utf-8")), encoding="utf-8")
     return 0
 
 

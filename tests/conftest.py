@@ -81,14 +81,26 @@ FAST_ONE_IN = {
     "test_refusals.py::test_a_file_that_is_cut_short_anywhere": 10,
     "test_registry.py::test_loading_a_row_imports_its_own_backend_and_no_other": 6,
     "test_report.py": 3,
+    "test_relay.py": 6,
+    "test_relay_config.py": 4,
+    "test_relay_control.py": 4,
+    "test_relay_deliveries.py": 8,
+    "test_relay_keeps.py": 8,
+    "test_relay_page.py": 6,
+    "test_relay_receives.py": 8,
+    "test_relay_sends.py": 8,
     "test_resume.py": 6,
     "test_serve.py": 12,
     "test_workers.py": 5,
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the fast ones, so that `pytest -m fast` touches everything and takes little time."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the fast ones, so that `-m fast` touches everything and takes little time; pass over the long ones."""
+    if "long" not in config.option.markexpr:
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="it takes minutes: pytest -m long"))
     groups: dict[str, list[pytest.Item]] = {}
     for item in items:
         file = item.nodeid.partition("::")[0].rpartition("/")[2]

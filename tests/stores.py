@@ -73,7 +73,17 @@ def seaweedfs() -> Iterator[Store]:
     names = ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"]
     names += ["s3.port", "s3.port.grpc"]
     ports = dict(zip(names, free_ports(len(names)), strict=True))
-    line = [weed, "-logtostderr=true", "server", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
+    line = [
+        weed,
+        "-logtostderr=true",
+        "server",
+        f"-dir={directory}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        "-s3",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+    ]
     line += ["-filer=true", "-master.telemetry=false", "-volume.max=5", "-master.volumeSizeLimitMB=64"]
     line += [f"-{name}={port}" for name, port in ports.items()]
     with (directory / "log").open("wb") as log:

@@ -42,6 +42,7 @@ class System:
         self.gate = threading.Event()
         self.gate.set()
         self.faults: dict[str, int] = {}
+        self.meeting: threading.Barrier | None = None
         rename = os.rename
         patch.setattr(os, "fsync", self._fsync)
 
@@ -58,6 +59,8 @@ class System:
             self.calls.append(f"sync directory {name}")
         else:
             assert self.gate.wait(PATIENCE)
+            if self.meeting is not None:
+                self.meeting.wait(PATIENCE)
             name = name.removeprefix(".").removesuffix(".dcmtx-part")
             self.calls.append(f"sync {name}")
         if name in self.faults:
@@ -91,7 +94,9 @@ def fates(system: System) -> Fates:
 
 
 @pytest.fixture
-def placing(fates: Fates, system: System) -> Iterator[Committer]:
+def placing(fates: Fates, system: System, monkeypatch: pytest.MonkeyPatch) -> Iterator[Committer]:
+    """A committer that waits for more files as long as a test may take, unless it is told to hurry."""
+    monkeypatch.setattr(committer, "_LONGEST", PATIENCE)
     found = Committer(fates.report)
     yield found
     system.gate.set()
@@ -108,13 +113,26 @@ def test_each_file_is_synced_before_it_is_renamed_and_reported_after_its_directo
     assert parts(tmp_path) == [".0.dcmtx-part", ".1.dcmtx-part", ".2.dcmtx-part"]
     system.gate.set()
     placing.settle()
-    calls = [f"{what} {number}" for number in range(3) for what in ("sync", "rename")]
-    assert system.calls == [*calls, f"sync directory {tmp_path.name}"]
+    assert sorted(system.calls[:-1]) == sorted(f"{what} {number}" for number in range(3) for what in ("sync", "rename"))
+    assert all(system.calls.index(f"sync {n}") < system.calls.index(f"rename {n}") for n in range(3))
+    assert system.calls[-1] == f"sync directory {tmp_path.name}"
     assert fates.calls == [system.calls]
     assert fates.found == {0: [], 1: [], 2: []}
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
         f"{number}": b"new %d" % number for number in range(3)
     }
+
+
+@need_proc
+def test_where_syncing_takes_long_several_files_are_synced_at_once(
+    placing: Committer, fates: Fates, system: System, tmp_path: Path
+) -> None:
+    system.meeting = threading.Barrier(2)
+    for number in range(8):
+        placing.add(number, written(tmp_path / f"{number}"))
+    placing.settle()
+    assert fates.found == {number: [] for number in range(8)}
+    assert len(list(tmp_path.iterdir())) == 8
 
 
 @need_proc
@@ -125,7 +143,8 @@ def test_every_directory_is_synced(placing: Committer, system: System, tmp_path:
     made = len(system.calls)
     system.gate.set()
     placing.settle()
-    assert [call for call in system.calls[made:] if "directory" in call] == ["sync directory d0", "sync directory d1"]
+    synced = sorted(call for call in system.calls[made:] if "directory" in call)
+    assert synced == ["sync directory d0", "sync directory d1"]
 
 
 @need_proc
@@ -141,8 +160,9 @@ def test_of_many_files_the_first_are_reported_before_the_last_are_written(
 
 @need_proc
 def test_a_file_is_reported_soon_even_if_no_other_follows_and_nobody_hurries(
-    placing: Committer, fates: Fates, tmp_path: Path
+    placing: Committer, fates: Fates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(committer, "_LONGEST", 0.01)
     placing.add(7, written(tmp_path / "file"))
     wait_until(lambda: fates.found == {7: []})
 
@@ -421,9 +441,10 @@ print(counted("wrote-a"))
     "a disk that hangs fails its file after the timeout and another worker goes on": (
         """
 from dcmtx.pool import workers
+late = 0
 class Clock:
     def monotonic(self):
-        return time.monotonic() + 1000 * counted("hanging")
+        return time.monotonic() + late
 def hang(fd):
     count("hanging")
     time.sleep(1000)
@@ -435,8 +456,9 @@ open("hangs", "w").close()
 workers.time = Clock()
 with Pool(work, 1, timeout=900) as pool:
     pool.submit("hangs")
-    while not counted("hanging"):
+    while not (counted("hanging") and pool._workers[0].written):
         pool.step(0.01)
+    late = 1000
     pool.submit("b")
     found = []
     while len(found) < 2:

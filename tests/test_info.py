@@ -29,6 +29,7 @@ from dcmtx.inspect.record import MEANINGS, as_record
 from dcmtx.inspect.summary import look_below
 from dcmtx.inspect.text import finding_line, lines
 from dcmtx.rules import catalog
+from dcmtx.syntax import find
 from dcmtx.transcoding.job import transcode
 
 Command = Callable[..., Ran]
@@ -142,6 +143,7 @@ E_, W_, N_ = Severity.ERROR, Severity.WARNING, Severity.NOTE
 Bad = tuple[Severity, Callable[[], bytes], Callable[[], bytes]]
 # Code: its severity, a file that shows it, and the nearest one that does not.
 FILES: dict[str, Bad] = {
+    "N_DAMAGED": (W_, lambda: jls().encode() + b"not an element", lambda: jls().encode()),
     "N_DELIMITER": (W_, without_delimiter, lambda: frames().encode()),
     "N_DUPLICATE": (
         E_,
@@ -466,6 +468,38 @@ def test_a_frame_that_cannot_be_decoded_is_a_finding():
     info = look(jls().encode().replace(JLS, bytes(stream)), decode=True)
     assert info.frames == ()
     assert [finding.frame for finding in info.findings if finding.severity is Severity.ERROR] == [0]
+
+
+def test_a_file_with_garbage_at_its_end_is_described_all_the_same():
+    info = look(jls().encode() + b"not an element", decode=True)
+    assert [(finding.code, finding.severity) for finding in info.findings] == [
+        ("E_TRUNCATED", E_), ("N_DAMAGED", W_)
+    ]  # fmt: skip
+    assert info.streams.first is not None
+    assert info.frames is not None
+    assert len(info.frames) == 1
+
+
+@pytest.mark.parametrize(
+    ("syntax", "pixels", "wanted"),
+    [
+        pytest.param("1.2.840.10008.1.2.4.102", GREY.tobytes(), ["E_ENCAPSULATION"], id="video that is native"),
+        pytest.param("1.2.840.10008.1.2.4.102", [b"\0\0\1\xb3"], [], id="video"),
+        pytest.param("1.2.840.10008.1.2.1.98", [GREY.tobytes()], [], id="encapsulated cells"),
+        pytest.param("1.2.840.10008.1.2.1.98", [GREY.tobytes()[:-2]], ["E_GEOMETRY"], id="too few cells"),
+        pytest.param("1.2.840.10008.1.2.8.1", [b"\3\0"], [], id="a deflated frame"),
+        pytest.param("1.2.840.10008.1.2.4.94", [], [], id="pixels elsewhere"),
+    ],
+)
+def test_transfer_syntaxes_without_codestreams_are_described_too(syntax, pixels, wanted):
+    image = grey(pixels or None, syntax=syntax)
+    data = image.encode() if pixels else dicom.file(
+        [*image.elements().values(), dicom.element(0x00287FE0, "UR", "https://pacs.invalid/1")], syntax
+    )  # fmt: skip
+    info = look(data)
+    assert [finding.code for finding in info.findings] == wanted
+    assert info.syntax is find(syntax)
+    json.dumps(as_record(info))
 
 
 def test_of_many_frames_a_code_is_told_once_with_their_number():

@@ -38,18 +38,20 @@ ROOMS = [
     "cli",
 ]
 GROUND = {"_version", "errors", "record", "syntax", "policy", "finding", "signals"}
-WINGS = {"batch", "inspect", "serve", "peers", "cluster"}
+WINGS = {"batch", "cluster", "inspect", "serve", "peers", "relay", "series"}
 
 # Libraries, and the rooms that may import them. What is in none of these sets is the standard library or forbidden.
 LIBRARIES = {
-    # By the module for its data sets, and for its character sets; its dictionary is loaded by itself, by dataset.vr.
-    "pydicom": {"transcoding", "rules"},
+    # By the modules for data sets and character sets, and the relay; its dictionary is loaded alone, by dataset.vr.
+    "pydicom": {"transcoding", "rules", "wing"},
     "click": {"cli"},
     "rich": {"cli"},
     "numpy": {"pixel", "device", "codec", "transcoding"},
     "isal": {"codec", "place"},
+    **{library: {"wing"} for library in ("pynetdicom", "prometheus_client", "httpx")},  # of the relay alone, see below
     "matplotlib": {"wing"},
     "pyarrow": {"place"},
+    "tifffile": {"codec"},
     "zstandard": {"place"},
     "obstore": {"place"},
     "distributed": {"wing"},
@@ -188,9 +190,9 @@ def test_the_ground_floor_is_the_standard_library():
         assert {room_of(name) for name in module.inside} <= {"ground"}
 
 
-def test_pydicom_is_imported_by_the_modules_for_its_data_sets_and_character_sets_alone():
+def test_pydicom_is_imported_by_the_modules_for_its_data_sets_and_character_sets_and_the_relay_alone():
     names = [module.name for module in MODULES if "pydicom" in module.libraries]
-    assert names == ["rules.charset", "transcoding.pydicom_dataset"]
+    assert [name for name in names if not name.startswith("relay.")] == ["rules.charset", "transcoding.pydicom_dataset"]
     assert not [module.name for module in MODULES if "pydicom" in at_import(module)]
     assert not [other.name for other in MODULES if "transcoding.pydicom_dataset" in other.inside]
 
@@ -204,6 +206,11 @@ def at_import(module: Module) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found.add(node.module)
     return found
+
+
+def test_libraries_of_the_network_are_imported_by_the_relay_alone():
+    users = {module.name for module in MODULES if module.libraries & {"pynetdicom", "prometheus_client", "httpx"}}
+    assert not [name for name in users if not name.startswith("relay.")]
 
 
 def test_codecs_import_their_libraries_when_they_are_called():
@@ -250,7 +257,8 @@ FORBIDDEN_ATTRIBUTES = {
 @each_module
 def test_nothing_below_the_front_prints_exits_or_reads_the_environment(module):
     # A process of a pool or of a device is its own master, as a server is: it answers signals and ends itself.
-    if module.room in {"cli", "pool", "device"} or module.name == "signals" or module.name.startswith("serve"):
+    masters = {"signals", "relay.daemon"}
+    if module.room in {"cli", "pool", "device"} or module.name in masters or module.name.startswith("serve"):
         return
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):

@@ -18,6 +18,8 @@ from dcmtx import errors
 from dcmtx.cli import COMMANDS
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.policy import OPTIONS, Group
+from dcmtx.relay import keys
+from dcmtx.relay.answers import AnswerKind
 from dcmtx.rules import catalog
 from dcmtx.syntax import FAMILIES, SYNTAXES
 
@@ -29,7 +31,7 @@ sys.modules["make_man"] = make
 _spec.loader.exec_module(make)
 
 PAGES = make.pages()
-each_file = pytest.mark.parametrize("path", sorted(DIRECTORY.glob("*.[17]")), ids=lambda path: path.stem)
+each_file = pytest.mark.parametrize("path", sorted(DIRECTORY.glob("*.[157]")), ids=lambda path: path.stem)
 each_page = pytest.mark.parametrize("page", [pytest.param(page, id=page.title) for page in PAGES])
 
 
@@ -65,9 +67,7 @@ def test_the_pages_are_what_the_commands_say():
 )
 def test_check_reports_and_writing_mends(tmp_path, monkeypatch, capsys, spoil):
     monkeypatch.setattr(make, "HERE", tmp_path / "man")
-    monkeypatch.setattr(make, "README", tmp_path / "README.md")
     make.HERE.mkdir()
-    make.README.write_text(make.TABLE_BEGINS + make.TABLE_ENDS + make.STATUS_BEGINS + make.TABLE_ENDS)
     assert make.main([]) == 0
     assert make.main(["--check"]) == 0
     spoil(make.HERE)
@@ -77,19 +77,10 @@ def test_check_reports_and_writing_mends(tmp_path, monkeypatch, capsys, spoil):
     assert make.main(["--check"]) == 0
 
 
-def test_the_table_in_readme_is_what_the_registries_say(tmp_path, monkeypatch, capsys):
-    text = make.README.read_text("utf-8")
-    assert make.readme(text) == text, "run python man/make.py"
-    spoiled = tmp_path / "README.md"
-    spoiled.write_text(text.replace("| `rle` |", "| `rel` |"), encoding="utf-8")
-    monkeypatch.setattr(make, "README", spoiled)
-    assert make.main(["--check"]) == 1
-    assert "README.md is stale" in capsys.readouterr().err
-
-
 def test_there_is_a_page_for_every_command():
-    assert {path.stem for path in DIRECTORY.glob("*.[17]")} == {
+    assert {path.stem for path in DIRECTORY.glob("*.[157]")} == {
         *make.OTHER_PAGES,
+        *make.FORMAT_PAGES,
         *make.HAND_WRITTEN,
         "dcmtx",
         *(f"dcmtx-{name}" for name in COMMANDS),
@@ -153,9 +144,25 @@ def test_no_line_of_the_synopsis_or_the_table_is_wider_than_a_terminal(page):
 def test_the_sections_are_in_their_order(page):
     found = re.findall(r"^\.SH (.*)$", text(page.title), re.MULTILINE)
     order = ["NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "OPTIONS", "RECORDS", "FINDINGS", "TRANSFER SYNTAXES",
-             "KNOWN BY NAME ONLY", "EXIT STATUS", "EXAMPLES", "SEE ALSO"]  # fmt: skip
+             "KNOWN BY NAME ONLY", "ANSWERS OF DESTINATIONS", "METRICS", "EXIT STATUS",
+             "EXAMPLES", "SEE ALSO"]  # fmt: skip
     assert found == [name for name in order if name in found]
     assert {"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "SEE ALSO"} <= set(found)
+
+
+def test_the_page_of_the_relay_has_every_answer_metric_and_key():
+    told = section("dcmtx-relay", "ANSWERS OF DESTINATIONS")
+    assert set(make.BECOMES) == set(AnswerKind)
+    for code in ("0000, success", "A700 to A7FF", "C000 to CFFF", "0122, SOP class", "HTTP 413", "HTTP 502 to 504"):
+        assert code in told, code
+    metrics = section("dcmtx-relay", "METRICS")
+    for name in ("received_total by calling", "delivered_total by destination, syntax", "store_seconds", "held"):
+        assert f"dcmtx_relay_{name}" in re.sub(r"\\f.", "", metrics)
+    page = plain((DIRECTORY / "dcmtx-relay.toml.5").read_text("ascii"))
+    for table in keys.SECTIONS:
+        assert not table.path or f".SH {table.header}\n" in page
+        for key in table.keys:
+            assert f"\n{key.name} = {key.example}\n" in page
 
 
 @each_page
@@ -173,8 +180,6 @@ def test_every_exit_status_is_there_with_its_meaning():
     found = re.findall(r"^\.TP\n(\d+)\n(.*)$", section("dcmtx-convert", "EXIT STATUS"), re.MULTILINE)
     assert found == [(str(status.value), status.description) for status in errors.ExitStatus]
     assert section("dcmtx", "EXIT STATUS") == section("dcmtx-convert", "EXIT STATUS")
-    lines = make.README.read_text("utf-8").splitlines()
-    assert {f"| {status.value} | {status.description} |" for status in errors.ExitStatus} <= set(lines)
 
 
 def test_the_examples_are_those_of_the_help():

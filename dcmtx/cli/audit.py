@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from dcmtx.cli import SETTINGS, printable, say
-from dcmtx.errors import ExitStatus
+from dcmtx.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from dcmtx.inspect.proof import Proof
@@ -50,7 +50,7 @@ def audit(report: str, root: str | None, **options: Any) -> int:
     if options["resume"] and options["proof"] is None:
         raise click.UsageError("--resume goes on with the FILE of --proof, and there is none")
     if root is not None and not os.path.isdir(root):
-        raise click.UsageError(f"{root} is no directory")
+        raise UsageError("it is no directory", path=root, advice="name the directory that the archive is in")
     return _Audit(report, root, options).run()
 
 

@@ -29,6 +29,7 @@ SOP_INSTANCE = 0x00020003
 TRANSFER_SYNTAX = 0x00020010
 IMPLEMENTATION_CLASS = 0x00020012
 IMPLEMENTATION_VERSION = 0x00020013
+SOURCE_TITLE = 0x00020016
 _DEFLATED = frozenset([b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.4.95", b"1.2.840.10008.1.2.4.205"])
 
 
@@ -176,6 +177,21 @@ def file_meta(head: FileMeta, header: Header, syntax: Syntax, instance: str | No
     values, body = _meta(head, header, syntax, instance)
     preamble = head.preamble or bytes(PREAMBLE)
     return preamble + MAGIC + _encoded(GROUP_LENGTH, *values[GROUP_LENGTH]) + body
+
+
+def new_file_meta(sop_class: str, instance: str, syntax: str, source: str) -> bytes:
+    """Return preamble, prefix and group 0002 for a data set that came over a network, from AE title `source`."""
+    values = {
+        META_VERSION: (b"OB", b"\x00\x01"),
+        SOP_CLASS: (b"UI", _uid(sop_class)),
+        SOP_INSTANCE: (b"UI", _uid(instance)),
+        TRANSFER_SYNTAX: (b"UI", _uid(syntax)),
+        IMPLEMENTATION_CLASS: (b"UI", _uid(IMPLEMENTATION_CLASS_UID)),
+        IMPLEMENTATION_VERSION: (b"SH", _even(IMPLEMENTATION_VERSION_NAME.encode("ascii"), b" ")),
+        SOURCE_TITLE: (b"AE", _even(source.encode("latin-1", "replace"), b" ")),
+    }
+    body = b"".join(_encoded(tag, *value) for tag, value in values.items())
+    return bytes(PREAMBLE) + MAGIC + _encoded(GROUP_LENGTH, b"UL", struct.pack("<I", len(body))) + body
 
 
 def meta_changes(

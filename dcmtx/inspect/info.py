@@ -120,6 +120,7 @@ def look(src: SourcePlace, *, decode: bool = False) -> Info:
 def _look(path: str, reader: Reader, *, decode: bool) -> Info:
     head = peek(reader)
     info = Info(path, reader.size, head, syntax=find(head.syntax))
+    damage: tuple[Finding, ...] = ()
     try:
         opened = open_source(reader, meta=head)
     except UsageError:
@@ -127,16 +128,29 @@ def _look(path: str, reader: Reader, *, decode: bool) -> Info:
     except DcmtxError as error:
         if error.code in _NOT_OURS:
             raise
-        return info.replace(findings=(Finding.of_error(error),))
+        damage = (Finding.of_error(error),)
+        forgiven = _forgiven(reader, head)
+        if forgiven is None:
+            return info.replace(findings=damage)
+        opened = forgiven
     try:
         try:
             info = _described(info, opened)
+            info = info.replace(findings=_sorted((*damage, *info.findings)))
         except InputError as error:
             # An attribute that is read everywhere is longer than any such attribute can be.
-            return info.replace(findings=(Finding.of_error(error),))
+            return info.replace(findings=(*damage, Finding.of_error(error)))
         return _decoded(info, opened) if decode and info.pixel is not None else info
     finally:
         opened.close()
+
+
+def _forgiven(reader: Reader, head: FileMeta) -> Opened | None:
+    """Return a file that is damaged behind an image that is whole; None for other damage."""
+    try:
+        return open_source(reader, meta=head, forgiving=True)
+    except DcmtxError:
+        return None
 
 
 def _described(info: Info, opened: Opened) -> Info:
@@ -220,7 +234,7 @@ def _findings(info: Info, dataset: DataSet, opened: Opened) -> Iterator[Finding]
         yield Finding.of_error(frames.fault)
     yield from frames.notes
     if header.pixel is not None:
-        yield from wrapping.element(header, header.pixel, encapsulated=frames.encapsulated)
+        yield from wrapping.element(header, header.pixel, dataset.syntax)
     if frames.fragments is not None:
         yield from wrapping.items(frames.fragments)
         yield from wrapping.tables(info.basic, info.extended, frames.notes)

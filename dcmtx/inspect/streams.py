@@ -55,33 +55,68 @@ class _Told:
 def read(frames: Frames) -> Streams:
     """Read the headers of all codestreams, and where the first, the last and all odd ones end."""
     fmt = frames.format
-    if fmt is None or frames.fragments is None or frames.fault is not None or frames.syntax.family not in KINDS:
+    if fmt is None or frames.fragments is None or frames.fault is not None:
         return Streams()
+    if frames.syntax.family == "native":
+        return _read_cells(frames, fmt)
+    return _read_streams(frames, fmt) if frames.syntax.family in KINDS else Streams()
+
+
+def _read_cells(frames: Frames, fmt: PixelFormat) -> Streams:
+    told = _Told()
+    for number in range(fmt.frames):
+        wrong = _cells(frames, number, fmt)
+        if wrong is not None:
+            told.add(Finding.of_error(wrong))
+    return Streams(findings=tuple(told.all()))
+
+
+def _read_streams(frames: Frames, fmt: PixelFormat) -> Streams:
     found, told = Streams(), _Told()
     for number in range(fmt.frames):
         try:
             stream, data = _header(frames, number, fmt)
-            _check(frames, stream, fmt)
-            told_of = _compare(found.first, stream, number)
-            if told_of is not None:
-                told.add(told_of)
+            for error in contradictions(frames.syntax, stream, fmt):
+                raise error
             junk = _behind(frames, stream, number)
-            if junk:
-                told.add(wrapping.behind(number, junk))
         except InputError as error:
             error.frame = number
             told.add(Finding.of_error(error))
             continue
+        if junk:
+            told.add(wrapping.behind(number, junk))
         if found.first is None:
             found = found.replace(first=stream, details=details.read(stream, data))
-            for finding in rule.findings(frames.syntax, stream, fmt):
-                told.add(finding)
+        for finding in _findings(frames, found, stream, number, fmt):
+            told.add(finding)
         if found.lost is None and not stream.reversible:
             found = found.replace(lost=stream)
-            for finding in rule.findings(frames.syntax, stream, fmt) if number else ():
-                if finding.code == "N_NOT_LOSSLESS":
-                    told.add(finding.replace(frame=number))
     return found.replace(findings=tuple(told.all()))
+
+
+def _findings(frames: Frames, found: Streams, stream: Codestream, number: int, fmt: PixelFormat) -> Iterator[Finding]:
+    """Yield what is wrong with a codestream: of the first all, of others what the first has not."""
+    if stream is found.first:
+        yield from rule.findings(frames.syntax, stream, fmt)
+        return
+    differing = _compare(found.first, stream, number)
+    if differing is not None:
+        yield differing
+    if found.lost is None and not stream.reversible:
+        for finding in rule.findings(frames.syntax, stream, fmt):
+            if finding.code == "N_NOT_LOSSLESS":
+                yield finding.replace(frame=number)
+
+
+def _cells(frames: Frames, number: int, fmt: PixelFormat) -> InputError | None:
+    """Return the error of a frame of native cells whose fragment has another length (PS3.5 A.4.11)."""
+    assert frames.fragments is not None
+    length = sum(frames.fragments.lengths[frames.starts[number] : frames.starts[number + 1]])
+    if 0 <= length - fmt.frame_bytes <= 1:
+        return None
+    return InputError(
+        f"its fragment has {length} bytes, and a frame {fmt.frame_bytes}", code="E_GEOMETRY", frame=number
+    )
 
 
 def _header(frames: Frames, number: int, fmt: PixelFormat) -> tuple[Codestream, bytes]:
@@ -95,11 +130,6 @@ def _header(frames: Frames, number: int, fmt: PixelFormat) -> tuple[Codestream, 
         if len(data) == len(opening):
             raise
     return inspect(family, data, samples=fmt.samples), data
-
-
-def _check(frames: Frames, stream: Codestream, fmt: PixelFormat) -> None:
-    for error in contradictions(frames.syntax, stream, fmt):
-        raise error
 
 
 def _compare(first: Codestream | None, stream: Codestream, number: int) -> Finding | None:

@@ -23,8 +23,6 @@ from dcmtx.place.bytes import FileBytes, Reader, unreadable
 from dcmtx.place.sink import BUFFER, BufferedSink
 from dcmtx.record import Record
 
-WRITABLE = ("s3", "gs", "az")
-READABLE = (*WRITABLE, "http", "https")
 # Larger objects go through a file on disk.
 _IN_MEMORY = 64 << 20
 _PIECE = 8 << 20
@@ -63,10 +61,8 @@ def _store(root: str, _process: int) -> Any:
     """Return the store of a URL without its key; one for each process, since it has threads."""
     from datetime import timedelta
 
-    insecure = root.startswith("http://") or os.environ.get("AWS_ENDPOINT", "").startswith("http://")
-    options: dict[str, Any] = {"timeout": _TIMEOUT, "connect_timeout": _CONNECT_TIMEOUT}
-    if insecure:
-        options["allow_http"] = True
+    # An endpoint without TLS is one that somebody has named.
+    options: dict[str, Any] = {"timeout": _TIMEOUT, "connect_timeout": _CONNECT_TIMEOUT, "allow_http": True}
     retry = {
         "max_retries": _RETRIES,
         "retry_timeout": timedelta(seconds=_RETRY_SECONDS),
@@ -226,9 +222,7 @@ class RemoteSink(BufferedSink):
 
 
 def open_remote_sink(url: str, *, clobber: bool, parents: bool) -> RemoteSink:  # noqa: ARG001 - stores have none
-    """Return the sink of an object. Raises OutputError, UsageError for a store that cannot be written."""
-    if url.partition("://")[0].lower() not in WRITABLE:
-        raise UsageError(f"{url} can only be read", path=url)
+    """Return the sink of an object. Raises OutputError."""
     return RemoteSink(url, clobber=clobber)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -26,6 +27,7 @@ def may_fork() -> bool:
 
 # The work of this process's children. They inherit it by fork, because it cannot be pickled.
 _forked_work: Callable[[Any], Any] | None = None
+_parent = 0
 
 
 def fork_pool(work: Callable[[Any], Any], most: int) -> tuple[Any, Callable[[Any], Any]]:
@@ -35,8 +37,8 @@ def fork_pool(work: Callable[[Any], Any], most: int) -> tuple[Any, Callable[[Any
     """
     from concurrent.futures import ProcessPoolExecutor
 
-    global _forked_work  # noqa: PLW0603 - what a child is forked with is global to it
-    _forked_work = work
+    global _forked_work, _parent
+    _forked_work, _parent = work, os.getpid()
     context = multiprocessing.get_context("fork")
     return ProcessPoolExecutor(most, mp_context=context, initializer=_start_child), _do_forked
 
@@ -47,6 +49,9 @@ def _start_child() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     die_with_parent()
+    if os.getppid() != _parent:
+        # It died before this one asked to be killed with it.
+        os._exit(1)
     sink = sys.modules.get("dcmtx.place.temporary")
     if sink is not None:
         sink.release()

@@ -1,12 +1,14 @@
-"""Puts finished files in place in a thread of its own, while a worker converts the next file.
+"""Puts finished files in place in threads of its own, while a worker converts the next file.
 
 Each file is synced, then renamed. Its directory is synced once for many files, after they were renamed. Only then a
-file is reported.
+file is reported. Where the disk is slow, several files are synced at once: the file system then writes its journal once
+for all of them.
 """
 
 from __future__ import annotations
 
 import _thread
+import math
 import os
 import sys
 import threading
@@ -23,50 +25,79 @@ from dcmtx.place.temporary import Unplaced
 # What became of a file: notes, or the error.
 Fate = list[Finding] | DcmtxError
 
-# Files that wait to be synced, at most, and their bytes. A larger file waits alone.
+# Files that are not synced, at most, and their bytes. A larger file waits alone.
 MOST_WAITING = 32
 MOST_BYTES = 64 << 20
+# Files that are synced at once, at most.
+MOST_THREADS = 4
 # Files that are in place and wait for the sync of their directory: how many at most, and how long in seconds.
 MOST_PLACED = 32
 _LONGEST = 0.2
+# Bytes. These threads call no codec, and a worker's address space is limited.
+_STACK = 1 << 18
+
+
+class _Batch:
+    """Files that are in place and wait for the sync of their directories."""
+
+    def __init__(self) -> None:
+        self.notes: dict[int, list[Finding]] = {}
+        self.directories: dict[str, list[int]] = {}
+        self.due = math.inf
+
+    def add(self, number: int, file: Unplaced, notes: list[Finding]) -> None:
+        """Add a file that is in place."""
+        if not self.notes:
+            self.due = time.monotonic() + _LONGEST
+        self.notes[number] = notes
+        self.directories.setdefault(file.directory, []).append(number)
+
+    def sync(self) -> list[tuple[int, Fate]]:
+        """Sync the directories, and return what became of the files."""
+        for directory, numbers in self.directories.items():
+            found = sync_directory(directory)
+            for number in numbers:
+                self.notes[number] += found
+        return [*self.notes.items()]
 
 
 class Committer:
-    """Puts files in place in the order in which they are added. `report` gets numbers of files with their fates.
+    """Puts files in place. `report` gets numbers of files with their fates.
 
-    The thread lives while there is something to do, and `report` is called in it. An unexpected error in it ends the
+    Threads live while there is something to do, and `report` is called in them. An unexpected error in one ends the
     process.
     """
 
     def __init__(self, report: Callable[[list[tuple[int, Fate]]], None]) -> None:
         self._report = report
-        # `threading` does not count this thread, so a job does not take its process for one that has several.
+        # `threading` does not count these threads, so a job does not take its process for one that has several.
         self._changed = threading.Condition(threading.Lock())
         self._waiting: deque[tuple[int, Unplaced]] = deque()
-        self._bytes = 0
-        self._running = False
+        # Files that are not synced, and their bytes.
+        self._files = self._bytes = 0
+        self._placed = _Batch()
+        # Threads, and those of them that sync something.
+        self._threads = self._busy = 0
         self._hurry = False
 
     def make_room(self, size: int) -> None:
         """Wait until a file of so many bytes may be added."""
         with self._changed:
-            while self._waiting and (len(self._waiting) >= MOST_WAITING or self._bytes + size > MOST_BYTES):
+            while self._files and (self._files >= MOST_WAITING or self._bytes + size > MOST_BYTES):
                 self._changed.wait()
 
     def add(self, number: int, file: Unplaced) -> None:
-        """Put a file in place as soon as those before it are."""
+        """Put a file in place soon."""
         with self._changed:
             self._waiting.append((number, file))
+            self._files += 1
             self._bytes += file.size
             self._hurry = False
-            alone = False
-            if not self._running:
-                self._running = True
-                try:
-                    _thread.start_new_thread(self._run, ())
-                except RuntimeError:
-                    # The system has no thread left. Then the file is put in place before the next one begins.
-                    alone = self._hurry = True
+            if not self._threads or len(self._waiting) > 1:
+                self._start()
+            # The system has no thread left. Then the file is put in place before the next one begins.
+            alone = self._hurry = not self._threads
+            self._threads += alone
             self._changed.notify_all()
         if alone:
             self._run()
@@ -78,64 +109,80 @@ class Committer:
             self._changed.notify_all()
 
     def settle(self) -> None:
-        """Wait until everything is in place and reported, and the thread has ended."""
+        """Wait until everything is in place and reported, and the threads have ended."""
         with self._changed:
             self._hurry = True
             self._changed.notify_all()
-            while self._running:
+            while self._threads:
                 self._changed.wait()
 
-    def _run(self) -> None:
-        placed: dict[int, list[Finding]] = {}
-        directories: dict[str, list[int]] = {}
-        oldest = 0.0
+    def _start(self) -> None:
+        """Start a thread if all are busy, there may be another, and the system has one."""
+        if self._threads > self._busy or self._threads >= MOST_THREADS:
+            return
+        before = _thread.stack_size(_STACK)
         try:
-            while True:
-                number, file = self._next(oldest + _LONGEST if placed else None)
-                if file is not None:
-                    fate = _placed(file)
-                    self._forget(file)
-                    if isinstance(fate, DcmtxError):
-                        self._report([(number, fate)])
-                        continue
-                    oldest = oldest if placed else time.monotonic()
-                    placed[number] = fate
-                    directories.setdefault(file.directory, []).append(number)
-                    if len(placed) < MOST_PLACED:
-                        continue
-                elif not placed:
-                    return
-                for directory, numbers in directories.items():
-                    notes = sync_directory(directory)
-                    for one in numbers:
-                        placed[one] += notes
-                self._report([*placed.items()])
-                placed.clear()
-                directories.clear()
+            _thread.start_new_thread(self._run, ())
+        except RuntimeError:
+            return
+        finally:
+            _thread.stack_size(before)
+        self._threads += 1
+
+    def _run(self) -> None:
+        try:
+            while (work := self._next()) is not None:
+                if isinstance(work, _Batch):
+                    self._report(work.sync())
+                    self._done(0, 0)
+                    continue
+                number, file = work
+                fate = _placed(file)
+                if isinstance(fate, DcmtxError):
+                    self._report([(number, fate)])
+                else:
+                    with self._changed:
+                        self._placed.add(number, file, fate)
+                self._done(1, file.size)
         except BaseException:  # noqa: BLE001 - the parent then puts the files in place itself
             sys.excepthook(*sys.exc_info())
             os._exit(1)
 
-    def _next(self, until: float | None) -> tuple[int, Unplaced | None]:
-        """Return the next file, or no file if directories are to be synced; `until` is when they must be.
-
-        Without `until`, no directory waits; then no file means that the thread must end.
-        """
+    def _next(self) -> tuple[int, Unplaced] | _Batch | None:
+        """Return the next file, or files whose directories must be synced now; None if this thread must end."""
         with self._changed:
-            while not self._waiting:
-                left = 0.0 if until is None or self._hurry else until - time.monotonic()
+            while True:
+                left = self._left()
                 if left <= 0:
-                    # Under the lock, so that the next `add` starts a thread.
-                    self._running = until is not None
+                    self._busy += 1
+                    batch, self._placed = self._placed, _Batch()
+                    return batch
+                if self._waiting:
+                    self._busy += 1
+                    file = self._waiting.popleft()
+                    if self._waiting:
+                        self._start()
+                    return file
+                if not self._placed.notes or self._threads - self._busy > 1:
+                    # Under the lock, so that the next `add` sees it. One thread waits until directories are due.
+                    self._threads -= 1
                     self._changed.notify_all()
-                    return 0, None
+                    return None
                 self._changed.wait(left)
-            return self._waiting[0]
 
-    def _forget(self, file: Unplaced) -> None:
+    def _left(self) -> float:
+        """Return the seconds until directories must be synced; infinity if no file is in place."""
+        if not self._placed.notes:
+            return math.inf
+        if len(self._placed.notes) >= MOST_PLACED or (self._hurry and not self._waiting and not self._busy):
+            return 0.0
+        return self._placed.due - time.monotonic()
+
+    def _done(self, files: int, size: int) -> None:
         with self._changed:
-            self._waiting.popleft()
-            self._bytes -= file.size
+            self._busy -= 1
+            self._files -= files
+            self._bytes -= size
             self._changed.notify_all()
 
 

@@ -13,20 +13,17 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from dcmtx.errors import CodecError, DcmtxError
-from dcmtx.finding import Finding
-from dcmtx.place.filesystem import not_synced
 from dcmtx.pool.executor import Result, Task
+from dcmtx.pool.member import Worker, cause
 from dcmtx.pool.template import Template, may_fork
-from dcmtx.pool.worker import Hurry, Later, Placed, Written
+from dcmtx.pool.worker import Later
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from dcmtx.place.temporary import Unplaced
-    from dcmtx.pool.committer import Fate
     from dcmtx.pool.forkserver import ForkServer
 
 _PRELOAD = (
@@ -54,67 +51,6 @@ def memory_per_worker(workers: int) -> int:
     return max(_LEAST_MEMORY, int(total * 0.8) // workers)
 
 
-class Child(Protocol):
-    """A worker's process, wherever it was forked from."""
-
-    @property
-    def started(self) -> bool:
-        """Whether there is, or was, such a process."""
-
-    def wait(self, patience: float | None) -> int | None:
-        """Wait at most `patience` seconds for the process to end; return its status, or None if it still runs."""
-
-    def send(self, number: int) -> None:
-        """Send a signal."""
-
-
-class _Worker(Generic[Task]):
-    """A worker as its parent sees it: process, pipe, job, and the deadline for that job or for being ready."""
-
-    __slots__ = ("child", "deadline", "hurried", "killed", "pipe", "ready", "server", "task", "written")
-
-    def __init__(self, server: object, child: Child, pipe: Connection, *, deadline: float | None) -> None:
-        self.server = server
-        self.child = child
-        self.pipe = pipe
-        self.ready = False
-        self.task: Task | None = None
-        self.killed = 0
-        self.deadline = deadline
-        # Jobs whose files are not reported to be in place, by number, with the deadline of each.
-        self.written: dict[int, tuple[Task, Later, float | None]] = {}
-        self.hurried = False
-
-    def give(self, task: Task, killed: int, timeout: float | None) -> None:
-        """Send a job; `killed` workers were killed while they had it. Reading its pipe shows whether it is dead."""
-        self.task, self.killed, self.hurried = task, killed, False
-        self.deadline = None if timeout is None else time.monotonic() + timeout
-        with contextlib.suppress(OSError):
-            self.pipe.send(task)
-
-    def hurry(self) -> None:
-        """Have it report its files soon, because it gets no other job for now."""
-        if self.written and self.task is None and not self.hurried:
-            self.hurried = True
-            with contextlib.suppress(OSError):
-                self.pipe.send(Hurry())
-
-    def deadlines(self) -> Iterator[float]:
-        """Yield when its job, its start, or its oldest file is late."""
-        for deadline in (self.deadline, *(written[2] for written in self.written.values())):
-            if deadline is not None:
-                yield deadline
-
-    def end(self, patience: float) -> int | None:
-        """Wait for the process to end, kill it if it does not, and return its status."""
-        status = self.child.wait(max(0.0, patience))
-        if status is None:
-            self.child.send(signal.SIGKILL)
-            status = self.child.wait(None)
-        self.pipe.close()
-        return status
-
-
 class Pool(Generic[Task, Result]):
     """An Executor that runs jobs on `workers` processes. `function`, its arguments and results must be picklable.
 
@@ -140,7 +76,7 @@ class Pool(Generic[Task, Result]):
         memory = memory_per_worker(workers) if memory is None else memory
         self._work = (function, memory, tuple(modules))
         self._server = self._make_server()
-        self._workers: list[_Worker[Task]] = []
+        self._workers: list[Worker[Task]] = []
         # Jobs, and how many workers were killed while they had them.
         self._waiting: deque[tuple[Task, int]] = deque()
         self._done: deque[tuple[Task, Result | DcmtxError]] = deque()
@@ -182,56 +118,35 @@ class Pool(Generic[Task, Result]):
             if not self._take_results(worker) and worker.task is not None:
                 unfinished.append(worker.task)
             worker.end(0)
-            unfinished += self._rescue(worker)
+            self._rescue(worker, unfinished.append)
         self._workers.clear()
         self._waiting.clear()
         return unfinished
 
-    def _take_results(self, worker: _Worker[Task]) -> bool:
+    def _take_results(self, worker: Worker[Task]) -> bool:
         """Take what a worker sent before it ended; return whether its job is done, or had none."""
         try:
             while worker.pipe.poll():
-                self._take(worker, worker.pipe.recv())
+                self._done += worker.take(worker.pipe.recv(), self._deadline())
         except Exception:  # noqa: BLE001, S110 - whatever a dying worker leaves in its pipe
             pass
         return worker.task is None
 
-    def _take(self, worker: _Worker[Task], said: Any) -> None:
-        """Take a message of a worker: files are in place, its file is written, or the result of its job."""
-        if isinstance(said, Placed):
-            for number, fate in said.fates:
-                written, later, _ = worker.written.pop(number)
-                self._done.append((written, later.finish(later.result, fate)))
-            return
-        task, worker.task, worker.deadline = worker.task, None, None
-        if task is None:
-            return
-        if isinstance(said, Written):
-            deadline = None if self._timeout is None else time.monotonic() + self._timeout
-            worker.written[said.number] = task, said.later, deadline
-        else:
-            self._done.append((task, said))
-
-    def _rescue(self, worker: _Worker[Task], *, late: str = "") -> list[Task]:
-        """Put the files in place that a worker left when it ended; return the jobs whose files are gone.
-
-        `late` is the message for files that took too long. They fail.
-        """
-        gone = []
-        now = time.monotonic()
-        for task, later, deadline in worker.written.values():
-            fate: Fate | None
-            try:
-                fail = late and deadline is not None and deadline <= now
-                fate = _given_up(later.file, late) if fail else later.file.rescue()
-            except DcmtxError as error:
-                fate = error
-            if fate is None:
-                gone.append(task)
+    def _rescue(self, worker: Worker[Task], gone: Callable[[Task], object], late: str = "") -> None:
+        """Put the files in place that a worker left when it ended; `gone` takes the jobs whose files are no more."""
+        for task, result in worker.rescue(time.monotonic(), late):
+            if result is None:
+                gone(task)
             else:
-                self._done.append((task, later.finish(later.result, fate)))
-        worker.written.clear()
-        return gone
+                self._done.append((task, result))
+
+    def _again(self, task: Task) -> None:
+        """Have a job done again whose worker died."""
+        self._waiting.appendleft((task, 1))
+
+    def _deadline(self) -> float | None:
+        """Return when what begins now is late."""
+        return None if self._timeout is None else time.monotonic() + self._timeout
 
     def finished(self) -> Iterator[tuple[Task, Result | DcmtxError]]:
         """Yield jobs already known to be finished, without waiting."""
@@ -269,7 +184,7 @@ class Pool(Generic[Task, Result]):
         starting = sum(not worker.ready for worker in self._workers)
         for worker in self._workers:
             if self._waiting and worker.ready and worker.task is None:
-                worker.give(*self._waiting.popleft(), self._timeout)
+                worker.give(*self._waiting.popleft(), self._deadline())
         for _ in range(min(len(self._waiting) - starting, self._most - len(self._workers))):
             self._start()
         if not self._waiting:
@@ -287,7 +202,7 @@ class Pool(Generic[Task, Result]):
         _limit_messages(ours)
         deadline = None if self._start_limit is None else time.monotonic() + self._start_limit
         with theirs:
-            self._workers.append(_Worker(self._server, self._server.start(theirs), ours, deadline=deadline))
+            self._workers.append(Worker(self._server, self._server.start(theirs), ours, deadline=deadline))
 
     def waitables(self) -> list[Any]:
         """Return what is readable when `step` has something to do."""
@@ -319,7 +234,7 @@ class Pool(Generic[Task, Result]):
         self._feed()
         return True
 
-    def _give_up(self, worker: _Worker[Task]) -> None:
+    def _give_up(self, worker: Worker[Task]) -> None:
         """Remove a worker that is late, and fail its job, or the first that waits for a worker."""
         late = f"it took longer than the {self._timeout:g} s that --timeout allows"
         if worker.deadline is None or worker.deadline > time.monotonic():
@@ -334,15 +249,15 @@ class Pool(Generic[Task, Result]):
                 worker.task, worker.killed = self._waiting.popleft()
         self._remove_worker(worker, CodecError(late, code="E_TIMEOUT"))
 
-    def _give_up_files(self, worker: _Worker[Task], late: str) -> None:
+    def _give_up_files(self, worker: Worker[Task], late: str) -> None:
         """Remove a worker that takes too long to put a file in place, and fail that file; another does its job."""
         self._workers.remove(worker)
         worker.end(0)
-        self._waiting.extendleft((gone, 1) for gone in self._rescue(worker, late=late))
+        self._rescue(worker, self._again, late)
         if worker.task is not None:
             self._waiting.appendleft((worker.task, worker.killed))
 
-    def _receive(self, worker: _Worker[Task]) -> None:
+    def _receive(self, worker: Worker[Task]) -> None:
         """Take a worker's result or its message that it is ready; remove it if it is dead."""
         try:
             said = worker.pipe.recv()
@@ -356,11 +271,11 @@ class Pool(Generic[Task, Result]):
             worker.ready, worker.deadline = True, None
             self._false_starts = 0
         else:
-            self._take(worker, said)
+            self._done += worker.take(said, self._deadline())
         # Feed it now, so that it does not wait until the caller has read this result.
         self._feed()
 
-    def _remove_worker(self, worker: _Worker[Task], error: DcmtxError | None = None) -> None:
+    def _remove_worker(self, worker: Worker[Task], error: DcmtxError | None = None) -> None:
         """Remove a worker that is dead or must end. Its job fails with `error`, or with one that says how it died.
 
         If the worker was killed from outside, for example by the system when memory is short, its job goes to another
@@ -369,11 +284,11 @@ class Pool(Generic[Task, Result]):
         self._workers.remove(worker)
         task = worker.task
         status = worker.end(_GRACE_SECONDS if error is None else 0)
-        self._waiting.extendleft((gone, 1) for gone in self._rescue(worker))
+        self._rescue(worker, self._again)
         if not worker.ready:
             self._false_starts += 1
             if self._false_starts >= _FALSE_STARTS:
-                why = f"each {_cause(status)}" if error is None else str(error)
+                why = f"each {cause(status)}" if error is None else str(error)
                 raise CodecError(f"no worker can be started: {why}", code=error.code if error else "E_CRASH")
         if self._server.broken:
             self._remove_orphans()
@@ -382,7 +297,7 @@ class Pool(Generic[Task, Result]):
         if error is None and status in _KILLED and not worker.killed:
             self._waiting.appendleft((task, 1))
             return
-        died = CodecError(f"the worker {_cause(status)}; only this file is affected", code="E_CRASH")
+        died = CodecError(f"the worker {cause(status)}; only this file is affected", code="E_CRASH")
         self._done.append((task, error or died))
 
     def _remove_orphans(self) -> None:
@@ -397,15 +312,7 @@ class Pool(Generic[Task, Result]):
             if not self._take_results(worker) and worker.task is not None:
                 self._waiting.appendleft((worker.task, worker.killed))
             worker.end(0)
-            self._waiting.extendleft((gone, 1) for gone in self._rescue(worker))
-
-
-def _given_up(file: Unplaced, late: str) -> list[Finding]:
-    """Remove a file that is not in place after too long; return a note if it is."""
-    if not file.is_placed:
-        file.discard()
-        raise CodecError(late, code="E_TIMEOUT")
-    return [not_synced("it took too long")]
+            self._rescue(worker, self._again)
 
 
 def _limit_messages(pipe: Connection) -> None:
@@ -415,10 +322,3 @@ def _limit_messages(pipe: Connection) -> None:
 
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(pipe.fileno())) as end:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _MESSAGE_SECONDS, 0))
-
-
-def _cause(status: int | None) -> str:
-    if status is not None and status < 0:
-        with contextlib.suppress(ValueError):
-            return f"was ended by {signal.Signals(-status).name}"
-    return f"ended with status {status}"

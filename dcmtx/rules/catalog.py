@@ -17,6 +17,7 @@ class Mend(Enum):
     NOTHING = ""  # only who made the file knows what is right
     WRAP = "dcmtx rewrap SRC DST"  # the codestreams stay
     RELABEL = "dcmtx rewrap SRC DST --relabel htj2k-lossless"
+    FORGIVE = "dcmtx convert SRC DST --to {syntax} --ignore-errors --offset-table basic"  # not copied as it is
     DECODE = "dcmtx convert SRC DST --to explicit"
     ENCODE = "dcmtx convert SRC DST --to jpegls"
     RECODE = "dcmtx convert SRC DST --to {other}"  # {other} is explicit, or jpegls for what is not compressed
@@ -34,6 +35,7 @@ _WRITE = "dcmtx convert SRC DST --to {syntax} --offset-table basic"
 _WRAP, _DECODE, _ENCODE, _RECODE = Mend.WRAP, Mend.DECODE, Mend.ENCODE, Mend.RECODE
 ENTRIES: dict[str, Entry] = {
     # The file.
+    "N_DAMAGED": Entry("PS3.5 7.1", Mend.FORGIVE),
     "N_DELIMITER": Entry("PS3.5 A.4", _WRAP),
     "N_DUPLICATE": Entry("PS3.5 7.1"),
     "N_ENCODING": Entry("PS3.5 A", _WRAP),

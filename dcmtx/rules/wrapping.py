@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dcmtx.dataset.element import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, NO_VR, PIXEL_DATA, Element, tag_text
+from dcmtx.dataset.element import (
+    DOUBLE_FLOAT_PIXEL_DATA,
+    FLOAT_PIXEL_DATA,
+    NO_VR,
+    PIXEL_DATA,
+    UNDEFINED,
+    Element,
+    tag_text,
+)
 from dcmtx.dataset.header import Header
+from dcmtx.errors import InputError
 from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.encapsulation import WRONG_BASIC, WRONG_EXTENDED, Fragments
 from dcmtx.pixel.tables import Truth
 from dcmtx.rules.image import BITS_ALLOCATED
+from dcmtx.syntax import Syntax
 
 _TABLES = {0x7FE00001: "Extended Offset Table", 0x7FE00002: "its lengths"}
 
@@ -51,8 +61,13 @@ def tables(basic: Truth, extended: Truth, known: Sequence[Finding]) -> Iterator[
         )
 
 
-def element(header: Header, pixel: Element, *, encapsulated: bool) -> Iterator[Finding]:
-    """Yield a VR that the pixel element may not have, and tables of fragments that are not there."""
+def element(header: Header, pixel: Element, syntax: Syntax) -> Iterator[Finding]:
+    """Yield a VR that the pixel element may not have, fragments that are not there, and tables of such fragments."""
+    encapsulated = pixel.length == UNDEFINED
+    if syntax.encapsulated and not encapsulated:
+        what = f"Pixel Data is native, which transfer syntax {syntax.label} forbids"
+        yield Finding.of_error(InputError(what, code="E_ENCAPSULATION", tag=pixel.tag))
+        return
     allowed = _vrs(header, pixel, encapsulated=encapsulated)
     if pixel.vr not in (*allowed, NO_VR):
         rather = " or ".join(map(bytes.decode, allowed))

@@ -1,0 +1,1 @@
+"""The relay: receives over the network, transcodes to what each destination takes, and loses nothing."""
