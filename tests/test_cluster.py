@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import batches
 import pytest
@@ -34,7 +34,7 @@ class Dask:
         self.scheduler: Batch
         self.workers: list[Batch] = []
 
-    def __enter__(self) -> Dask:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

@@ -21,7 +21,11 @@ pytest.importorskip("obstore")
 pytestmark = [need_proc, pytest.mark.timeout(180)]
 
 
-@pytest.fixture(scope="module", params=SERVERS, ids=SERVERS)
+# SeaweedFS takes its time to start.
+EACH = [pytest.param(name, marks=[pytest.mark.long] * (name != "moto"), id=name) for name in SERVERS]
+
+
+@pytest.fixture(scope="module", params=EACH)
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     with SERVERS[request.param]() as running:
         yield running
@@ -95,7 +99,7 @@ class Puts:
     def __init__(self, *answers: BaseException | None) -> None:
         self.answers = list(answers)
 
-    def __call__(self, url: str, data: Any, *, clobber: bool, attributes: object) -> None:
+    def __call__(self, *_: object, clobber: bool, attributes: object) -> None:  # noqa: ARG002
         assert not clobber
         answer = self.answers.pop(0)
         if answer is not None:
