@@ -153,7 +153,8 @@ def test_a_shell_takes_the_script(shell):
 def test_fish_offers(line, expected, directory):
     program = f"source {shlex.quote(str(SCRIPTS / 'dcmtx.fish'))}; complete -C {shlex.quote(line)}"
     ran = subprocess.run(
-        [need_tool("fish"), "--no-config", "-c", program], cwd=directory, capture_output=True, text=True, timeout=60, check=True,
+        [need_tool("fish"), "--no-config", "-c", program],
+        cwd=directory, capture_output=True, text=True, timeout=60, check=True,
         env=os.environ | {"HOME": str(directory)},
     )  # fmt: skip
     assert [offer.partition("\t")[0].replace("\\", "") for offer in ran.stdout.splitlines()] == expected
