@@ -62,7 +62,9 @@ FILES = {"ct.dcm", "ct two.dcm", "mr.dcm", "sub"}
         pytest.param("dcmtx ", FILES | WORDS, id="a command or a file"),
         pytest.param("dcmtx conv", {"convert"}, id="a command begun"),
         pytest.param(
-            "dcmtx c", {"convert", "compare", "completion", "ct.dcm", "ct two.dcm"}, id="a command or a file begun"
+            "dcmtx c",
+            {"convert", "compare", "completion", "crop", "ct.dcm", "ct two.dcm"},
+            id="a command or a file begun",
         ),
         pytest.param("dcmtx ct", {"ct.dcm", "ct two.dcm"}, id="files, spaces too"),
         pytest.param("dcmtx ct.dcm ", FILES, id="the destination"),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dcmtx.pixel.bits import BitPacker
     from dcmtx.place.deflate import Deflating
     from dcmtx.place.sink import Sink
+    from dcmtx.transcoding.engine import Work
     from dcmtx.transcoding.frame import EncodedFrame, Frame
 
 _PIECE = 1 << 20
@@ -56,6 +57,10 @@ class PixelWriter:
         digest: Digests | None,
         watch: Callable[[int, int], None] | None,
     ) -> None:
+        if plan.cut is not None:
+            frames = frames.part(plan.cut.first, plan.cut.frames)
+            if plan.source_format is not None:
+                frames = frames.band(plan.cut.top, plan.source_format.rows)
         self._frames = frames.in_words(plan.word_bytes)
         self._plan = plan
         self._sink = sink
@@ -83,10 +88,9 @@ class PixelWriter:
         # Imported late: files whose native cells are carried do not need it.
         from dcmtx.transcoding.engine import run
         from dcmtx.transcoding.frame import frame_memory
-        from dcmtx.transcoding.routes import work_of
 
         frames = fmt.frames
-        work = work_of(plan, self._frames, keep_words=self._digest is not None, threads=self._threads(fmt))
+        work = self._work(fmt)
         size = frame_memory(plan, self._frames)
         window = run(work, frames, self._window.most, self._window.cores, memory=self._window.memory, frame_bytes=size)
         # Here and in the callers, `del` frees each written frame before the next is requested. Otherwise one frame
@@ -102,6 +106,12 @@ class PixelWriter:
                 self._write_overlay(index, plane)
             yield coded
             del coded
+
+    def _work(self, fmt: PixelFormat) -> Work:
+        """Return the work on a frame."""
+        from dcmtx.transcoding.routes import work_of
+
+        return work_of(self._plan, self._frames, keep_words=self._digest is not None, threads=self._threads(fmt))
 
     def _threads(self, fmt: PixelFormat) -> int:
         """Return over how many threads a frame is spread: where frames are fewer than cores, as many as would idle."""
