@@ -370,6 +370,7 @@ def test_a_uid_that_stands_twice_is_told(archives, command):
     [
         pytest.param(["one.dcm", "absent.dcm"], 3, "no such file", id="a file that is missing"),
         pytest.param(["one.dcm", "."], 2, "is a directory, and the other is not", id="a file and a directory"),
+        pytest.param([".", "None"], 3, "dcmtx: None: there is no such directory", id="a directory and nothing"),
         pytest.param(["one.dcm", "other.dcm", "--image", "x.jpg"], 2, "does not end in .png", id="no PNG"),
         pytest.param(["one.dcm", "other.dcm", "--frame", "1"], 2, "is for --image", id="a frame for nothing"),
     ],

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from dcmtx.cli import SETTINGS, printable, say
-from dcmtx.errors import ExitStatus
+from dcmtx.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from dcmtx.inspect.proof import Proof
@@ -55,7 +55,7 @@ def audit(report: str, root: str | None, **options: Any) -> int:
         if options["was"] is not None:
             raise click.UsageError("--was is for directories, and ROOT is in a store")
     elif root is not None and not os.path.isdir(root):
-        raise click.UsageError(f"{root} is no directory")
+        raise UsageError("it is no directory", path=root, advice="name the directory that the archive is in")
     return _Audit(report, root, options).run()
 
 

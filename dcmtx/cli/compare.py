@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmtx.cli import SETTINGS, error_line, printable, say, shown
-from dcmtx.errors import DcmtxError, ExitStatus, UsageError
+from dcmtx.errors import DcmtxError, ExitStatus, InputError, UsageError
 
 if TYPE_CHECKING:
     from dcmtx.inspect.compare import Comparison
@@ -53,6 +53,9 @@ def compare(first: str, second: str, by: str, as_json: bool, values: bool, image
     if first == second == "-":
         raise UsageError("standard input can be one of two files only")
     if any(directories) and not all(directories):
+        other = second if directories[0] else first
+        if other != "-" and not os.path.lexists(other):
+            raise InputError("there is no such directory", code="E_MISSING", path=other)
         raise UsageError(f"{first if directories[0] else second} is a directory, and the other is not")
     if image is not None and (all(directories) or "-" in (first, second)):
         raise UsageError("--image is for two files that have names")

@@ -40,6 +40,12 @@ _RULED = "raw"
 @click.option("-i", "--input", "source", metavar="FILE", help="SRC, instead of its place among the arguments.")
 @click.option("-o", "--output", "named", metavar="FILE", help="DST, instead of its place among the arguments.")
 @told_options
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Have the workers of a Dask scheduler do it, tcp://HOST:8786 or tls://..., in shards; `local` starts some.",
+)
+@click.option("--run", metavar="DIR", help="With --cluster: the directory or prefix of plan and reports.")
 def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     """Convert DICOM files to another transfer syntax.
 
@@ -80,6 +86,11 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     check_words(to, paths, options)
     paths = (*([] if source is None else [source]), *paths, *([] if named is None else [named]))
     words = {name: options.pop(name) for name in (f"word_{word.option}" for word in WORDS)}
+    cluster, run = options.pop("cluster"), options.pop("run")
+    if cluster is not None or run is not None:
+        from dcmtx.cli.cluster import convert_on_cluster
+
+        return convert_on_cluster(paths, cluster, run, to, options | words)
     target = _RULED if options["site"] and to is None and not any(words.values()) else chosen_target(to, words)
 
     def make(src: str, dst: str, **more: Any) -> Job:

@@ -126,6 +126,11 @@ def open_sink(place: object, path: str = "", *, clobber: bool = True, parents: b
         from dcmtx.place.stream import StreamSink
 
         return StreamSink(place)
+    # A place that opens itself.
+    opener = getattr(place, "open_sink", None)
+    if opener is not None:
+        opened: Sink = opener(sync=sync)
+        return opened
     from dcmtx.place import stream
 
     return stream.open_sink(place, path)
