@@ -6,7 +6,9 @@ import contextlib
 import http.server
 import io
 import json
+import os
 import re
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ import pytest
 from conftest import ROOT, need_tool, spawn
 from images import Format
 from pydicom.encaps import generate_frames
+from stores import SERVERS
 
 import dcmtx
 from dcmtx import transcode
@@ -250,6 +253,8 @@ def as_pydicom(path: Path) -> list[np.ndarray]:
     "name", ["us-rgb-by-plane", "us-palette-8", "seg-binary", "mr-big-endian", "cr-jpeg-lossless", "sc-multiframe-odd"]
 )
 def test_decoded_frames_have_the_values_that_pydicom_has(name: str, form: Form) -> None:
+    if form is Form.TIFF:
+        pytest.importorskip("tifffile")
     path = TESTDATA / f"{name}.dcm"
     reads = {
         Form.PNG: imagecodecs.png_decode,
@@ -261,6 +266,13 @@ def test_decoded_frames_have_the_values_that_pydicom_has(name: str, form: Form) 
         read = reads[form](frame.data)
         assert read.shape == wanted.shape
         assert (read == wanted).all()
+
+
+def test_without_its_library_a_tiff_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(DcmtxError, match=r"pip install dcmtx\[tiff\]") as caught:
+        list(extract(str(TESTDATA / "ct-explicit.dcm"), Form.TIFF))
+    assert caught.value.status == 4
 
 
 def test_a_tiff_says_that_its_least_value_is_white() -> None:
@@ -311,6 +323,22 @@ def test_standard_output_has_the_frames_one_behind_the_other() -> None:
         ran = spawn("frames", "-", "-", "--frames", "2-", stdin=stdin)
     assert (ran.returncode, ran.stderr) == (0, b"")
     assert ran.stdout == b"".join(frame.data for frame in extract(str(source), Form.CODESTREAM, "2,3"))
+
+
+def test_an_object_of_a_store_is_read_and_frames_are_put_beside_it() -> None:
+    pytest.importorskip("obstore")
+    source = TESTDATA / "sc-multiframe-fragments.dcm"
+    with SERVERS["moto"]() as store:
+        store.put("a.dcm", source.read_bytes())
+        environment = os.environ | store.environment
+        ran = spawn("frames", "s3://images/a.dcm", "s3://images/frames", "--frames", "2", env=environment)
+        assert ran.returncode == 0, ran.stderr
+        (frame,) = extract(str(source), Form.CODESTREAM, "2")
+        assert store.get("frames/a-0002.jpg") == frame.data
+        ran = spawn("index", "s3://images/a.dcm", env=environment)
+        found = json.loads(ran.stdout)
+    assert found["frames"] == index(str(source)).as_json()["frames"]
+    assert found["path"] == "s3://images/a.dcm"
 
 
 def test_what_exists_stays_if_it_is_asked_to(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pydicom
 import pytest
 from click.testing import CliRunner
@@ -72,6 +73,11 @@ def test_a_lossy_model_is_no_consent(tmp_path: Path) -> None:
 def test_two_targets_are_refused(more: list[str], tmp_path: Path) -> None:
     with pytest.raises(Exception, match="--like names a target, and so does another option"):
         run(SOURCE, tmp_path / "out.dcm", "--like", SOURCE, *more)
+
+
+def test_standard_input_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(click.UsageError, match="--like reads a file"):
+        run("-", tmp_path / "out.dcm", "--like", "-")
 
 
 def test_a_model_that_cannot_be_read_is_named(tmp_path: Path) -> None:
