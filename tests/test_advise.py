@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import dicom
 import imagecodecs
 import numpy as np
 import oracle
+import pydicom
 import pytest
-from conftest import ROOT, spawn
+from conftest import ROOT, need_tool, spawn
 
 from dcmtx import transcode
 from dcmtx.inspect import readers
@@ -131,3 +135,64 @@ def test_what_cannot_be_advised_on(arguments: list[str], status: int, says: byte
     ran = spawn("advise", *arguments, cwd=archive, env={"PYTHONPATH": str(ROOT)})
     assert ran.returncode == status, ran.stderr
     assert says in ran.stderr
+
+
+# --- the readers that are at hand ------------------------------------------------------------------------------------
+
+
+def by_pydicom(path: Path, scratch: Path) -> bool:
+    try:
+        return bool((pydicom.dcmread(path).pixel_array == FRAMES).all())
+    except (NotImplementedError, AttributeError, RuntimeError):
+        return False
+
+
+def by_a_tool(lines: list[list[str]], path: Path, scratch: Path) -> bool:
+    """Tell whether some tool makes the same pixels of a file, uncompressed."""
+    for line in lines:
+        out = scratch / "read.dcm"
+        out.unlink(missing_ok=True)
+        ran = subprocess.run([*line, path, out], capture_output=True, timeout=60, check=False)
+        if (
+            ran.returncode == 0
+            and out.exists()
+            and not pydicom.dcmread(out).file_meta.TransferSyntaxUID.is_encapsulated
+        ):
+            return bool((pydicom.dcmread(out).pixel_array == FRAMES).all())
+    return False
+
+
+def by_gdcm(path: Path, scratch: Path) -> bool:
+    return by_a_tool([[need_tool("gdcmconv"), "--raw"]], path, scratch)
+
+
+def by_dcmtk(path: Path, scratch: Path) -> bool:
+    return by_a_tool([[need_tool(name)] for name in ("dcmdjpeg", "dcmdjpls", "dcmdrle", "dcmconv")], path, scratch)
+
+
+def version_of(tool: str) -> str:
+    said = subprocess.run([need_tool(tool), "--version"], capture_output=True, text=True, timeout=60, check=False)
+    return re.search(r"\d+\.\d+\.\d+", said.stdout + said.stderr)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "reads", "here"),
+    [
+        ("pydicom", "3.0 with pylibjpeg", by_pydicom, lambda: pydicom.__version__.startswith("3.0.")),
+        ("GDCM", "3.0", by_gdcm, lambda: version_of("gdcmconv").startswith("3.0.")),
+        ("DCMTK", "3.6.7 to 3.7.0", by_dcmtk, lambda: version_of("dcmdjpls") >= "3.6.7"),
+    ],
+    ids=["pydicom", "GDCM", "DCMTK"],
+)
+def test_the_readers_that_are_installed_read_what_the_table_says(
+    name: str, version: str, reads: Any, here: Any, archive: Path, tmp_path: Path
+) -> None:
+    if not here():
+        pytest.skip(f"another version of {name} is installed")
+    (row,) = [one for one in readers.READERS if (one.name, one.version) == (name, version)]
+    found = set()
+    for target in TARGETS:
+        transcode(archive / "mr.dcm", tmp_path / "out.dcm", to=target)
+        if reads(tmp_path / "out.dcm", tmp_path):
+            found.add(target)
+    assert found == row.reads
