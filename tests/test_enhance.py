@@ -287,6 +287,7 @@ REFUSALS = {
     "MONOCHROME1": ({"photometric": "MONOCHROME1"}, "E_IOD", 0, 5),
     "8 bits of CT": ({"allocated": 8}, "E_IOD", 0, 5),
     "no place": ({"change": only(1, 0x00200032, None)}, "E_GEOMETRY", 1, 3),
+    "no right angles": ({"change": only(1, 0x00200037, ("DS", "1\\0\\0\\1\\0\\0"))}, "E_GEOMETRY", 1, 3),
     "no orientation": ({"change": only(1, 0x00200037, None)}, "E_GEOMETRY", 1, 3),
     "a place twice": ({"change": lambda n, v: v.update({0x00080032: ("TM", "1"), 0x00200032: ("DS", "0\\0\\0")
                                                         if n < 2 else v[0x00200032]})}, "E_DUPLICATE", 1, 5),
@@ -306,6 +307,21 @@ def test_what_does_not_go_together_is_refused_and_the_file_named(settings, code,
     assert [path.read_bytes() for path in paths] == before
     assert not (tmp_path / "out.dcm").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+ODDITIES = {
+    "a huge Instance Number": (0x00200013, ("IS", "1e300")),
+    "an Instance Number of letters": (0x00200013, ("IS", "abc")),
+    "a time of letters": (0x00080032, ("TM", "noon")), "a window of letters": (0x00281050, ("DS", "wide")),
+    "a name that is not ASCII": (0x00100010, ("PN", b"M\xfcller")), "no spacing": (0x00280030, ("DS", "")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("tag", "value"), ODDITIES.values(), ids=ODDITIES)
+def test_odd_values_are_no_reason_to_fail(tag, value, tmp_path):
+    series.write(tmp_path / "in", line(3), change=lambda _, values: values.update({tag: value}))
+    run("enhance", tmp_path / "in", tmp_path / "out.dcm", "--quiet")
+    assert pydicom.dcmread(tmp_path / "out.dcm").NumberOfFrames == 3
 
 
 def test_overlays_are_kept_when_asked_for(tmp_path):

@@ -255,6 +255,16 @@ def test_what_has_changed_gets_new_uids(change, renewed, tmp_path):
         assert codes[-1] == "109106"
 
 
+def test_strict_verification_wants_the_originals(tmp_path):
+    series.write(tmp_path / "in", line(3))
+    run("enhance", tmp_path / "in", tmp_path / "out.dcm")
+    run("split", tmp_path / "out.dcm", tmp_path / "good", "--verify", "strict")
+    data = pydicom.dcmread(tmp_path / "out.dcm")
+    edit_pixel(data)
+    data.save_as(tmp_path / "out.dcm")
+    assert run("split", tmp_path / "out.dcm", tmp_path / "bad", "--verify", "strict", status=7).startswith("E_DIGEST")
+
+
 def test_uids_as_asked_for(tmp_path):
     series.write(tmp_path / "in", line(3))
     run("enhance", tmp_path / "in", tmp_path / "out.dcm")

@@ -19,7 +19,7 @@ _SHORT_HEADER, _LONG_HEADER = 8, 12
 
 def made(tag: int, vr: bytes, value: bytes | str) -> bytes:
     """Return an element with this value, padded."""
-    return element_bytes(tag, vr, value.encode("ascii") if isinstance(value, str) else value, EXPLICIT_LITTLE)
+    return element_bytes(tag, vr, value.encode("latin-1") if isinstance(value, str) else value, EXPLICIT_LITTLE)
 
 
 def item(elements: Elements) -> bytes:

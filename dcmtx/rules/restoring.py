@@ -281,7 +281,7 @@ def with_plane(found: dict[int, bytes], number: int) -> dict[int, bytes]:
         base = group << 16
         if base | 0x0015 not in found:
             continue
-        count = int(numbers(found.pop(base | 0x0015))[0])
+        count = int((numbers(found.pop(base | 0x0015)) or (0,))[0])
         origin = found.pop(base | 0x0051, None)
         plane = number - ((whole(origin) or 1) - 1)
         data = value(found.get(base | 0x3000))

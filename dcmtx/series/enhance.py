@@ -101,6 +101,9 @@ def _make(
             outcome = prepared.run(target, watch)
         finally:
             prepared.close()
+    except DcmtxError as error:
+        error.path = error.path or task.paths[0]
+        raise
     except OSError as error:
         raise InputError(f"the system failed: {error.strerror or error}", code="E_UNREADABLE") from error
     finally:
