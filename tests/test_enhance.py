@@ -382,20 +382,26 @@ def test_loss_needs_consent_and_is_told_of(tmp_path):
 
 
 def nifti(source: Path, folder: Path):
-    """Return the voxels and the affine that dcm2niix makes of a file or a directory."""
+    """Return the voxels and the affine of the one volume that dcm2niix makes of a file or a directory."""
+    (volume,) = volumes(source, folder)
+    return volume
+
+
+def volumes(source: Path, folder: Path):
+    """Return the voxels and the affine of every volume that dcm2niix makes of a file or a directory."""
     dcm2niix = pytest.importorskip("dcm2niix")
     nibabel = pytest.importorskip("nibabel")
     folder.mkdir()
-    place = source.parent / f"{source.stem}-alone"
     if source.is_file():
+        # It looks at all that stands beside a file.
+        place = folder / "alone"
         place.mkdir()
         shutil.copy(source, place)
         source = place
     subprocess.run([dcm2niix.bin, "-b", "n", "-z", "n", "-f", "v", "-o", folder, source], check=True, timeout=60,
                    capture_output=True)  # fmt: skip
-    (path,) = folder.glob("*.nii")
-    image = nibabel.load(path)
-    return np.asarray(image.dataobj), image.affine
+    images = [nibabel.load(path) for path in sorted(folder.glob("*.nii"))]
+    return [(np.asarray(image.dataobj), image.affine) for image in images]
 
 
 VOLUMES = {"CT": {}, "MR": {"kind": MR}, "descending": {"descending": True}, "oblique": {"oblique": True}}
@@ -436,6 +442,18 @@ def test_real_series_are_valid(name, tmp_path):
     told = dciodvfy(tmp_path / "out.dcm") - dciodvfy(min((REAL / name).iterdir()))
     # The images that it refers to are in series that are not here.
     assert not {each for each in told if "ReferencedImageEvidenceSequence" not in each}
+
+
+@real
+def test_every_time_of_a_real_series_is_a_volume_of_its_own(tmp_path):
+    run("enhance", REAL / "ge_fmri", tmp_path / "times", "--group", "time", "--quiet")
+    whole, affine = nifti(REAL / "ge_fmri", tmp_path / "a")
+    found = set()
+    for number, path in enumerate(sorted((tmp_path / "times").iterdir())[:3]):
+        voxels, affine_of_one = nifti(path, tmp_path / f"b{number}")
+        found |= {time for time in range(whole.shape[3]) if (whole[..., time] == voxels).all()}
+        assert np.allclose(affine, affine_of_one, atol=1e-4)
+    assert len(found) == 3
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 import series
 from series import CT, MR, PET, line
-from test_enhance import REAL, dciodvfy, only, real, run
+from test_enhance import REAL, dciodvfy, only, real, run, volumes
 
 import dcmtx
 
@@ -323,6 +323,18 @@ def test_frames_of_real_enhanced_instances_are_classic_images(name, tmp_path):
     # Nothing mandatory is absent but what the instance itself does not have.
     missing = {each for each in dciodvfy(next((tmp_path / "out").iterdir())) if "Missing" in each and "MRImage" in each}
     assert not missing
+
+
+@real
+@pytest.mark.parametrize("name", ["philips_enhanced", "siemens_enhanced"])
+def test_dcm2niix_makes_the_same_volumes_of_the_frames(name, tmp_path):
+    run("split", REAL / f"{name}.dcm", tmp_path / "frames", "--quiet")
+    whole = volumes(REAL / f"{name}.dcm", tmp_path / "a")
+    parts = volumes(tmp_path / "frames", tmp_path / "b")
+    assert len(whole) == len(parts) > 0
+    for (voxels, affine), (again, affine_again) in zip(whole, parts, strict=True):
+        assert (voxels == again).all()
+        assert np.allclose(affine, affine_again, atol=1e-4)
 
 
 def test_mr_tells_its_pulse_sequence_in_classic_attributes(tmp_path):
