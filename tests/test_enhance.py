@@ -346,6 +346,18 @@ def test_content_above_bits_stored_is_refused_where_these_rise(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
+def test_unused_bits_are_cleared_when_asked_for(tmp_path):
+    paths = series.write(tmp_path / "in", line(3))
+    data = bytearray(paths[1].read_bytes())
+    data[-1] |= 0x80
+    paths[1].write_bytes(data)
+    run("enhance", tmp_path / "in", tmp_path / "out.dcm", "--to", "jpegls", status=5)
+    run("enhance", tmp_path / "in", tmp_path / "out.dcm", "--to", "jpegls", "--unused-bits", "clear")
+    run("split", tmp_path / "out.dcm", tmp_path / "back", "--quiet")
+    # One of them is not what it was.
+    assert sum(path.name.startswith("2.25.") for path in (tmp_path / "back").iterdir()) == 1
+
+
 def test_an_image_of_several_frames_is_refused(tmp_path):
     (tmp_path / "mf.dcm").write_bytes(dicom.Image(bytes(256), frames=2, sop_class=CT).encode())
     assert "E_IOD" in run("enhance", tmp_path / "mf.dcm", tmp_path / "out.dcm", status=5)

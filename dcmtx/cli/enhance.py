@@ -44,11 +44,13 @@ _GROUPS = ("series", "orientation", "time", "echo", "type")
 @named_options(
     "offset_table",
     "fragment_size",
+    "unused_bits",
     "verify",
     "force",
     "decoder",
     "encoder",
     "device",
+    "sync",
     "clobber",
     "workers",
     "memory",

@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 @named_options(
     "offset_table",
     "fragment_size",
+    "unused_bits",
     "verify",
     "force",
     "decoder",
     "encoder",
     "device",
+    "sync",
     "clobber",
     "workers",
     "memory",
