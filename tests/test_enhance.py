@@ -203,7 +203,11 @@ def test_groups_and_their_number(tmp_path):
     series.write(tmp_path / "in", (line(3) * 2 + line(3, start=90) * 2), change=change, kind=MR)
     for group, count in (("series", 2), ("time", 4), ("echo", 4), ("type", 4)):
         run("enhance", tmp_path / "in", tmp_path / group, "--group", group)
-        assert len(list((tmp_path / group).iterdir())) == count, group
+        made = [pydicom.dcmread(path) for path in (tmp_path / group).iterdir()]
+        assert len(made) == count, group
+        # What was one series becomes one.
+        assert len({one.SeriesInstanceUID for one in made}) == 2
+        assert {one.InstanceNumber for one in made} == set(range(1, count // 2 + 1))
 
 
 def test_max_frames_makes_several_instances_of_one_series(tmp_path):
