@@ -111,6 +111,7 @@ ROUND_TRIPS = {
     "nothing of type 2": {"change": empty}, "loss in one": {"change": lossy}, "two series": {"change": several},
     "a long Decimal String": {"change": lambda _, v: v.update({0x00180050: ("DS", "1.234567890123456789")})},
     "references in some": {"extra": reference, "change": referring},
+    "headers of 120 kB": {"extra": lambda n: {0x00191001: dicom.element(0x00191001, "OB", bytes([n]) * 120_000)}},
     "burned in": {"change": lambda _, v: v.update({0x00280301: ("CS", "YES")})},
     "a knee": {"change": lambda _, v: v.update({0x00180015: ("CS", "KNEE"), 0x00200060: ("CS", "L")})},
     "a wrong spacing": {"change": lambda _, v: v.update({0x00180088: ("DS", "5")})},
