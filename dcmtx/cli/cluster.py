@@ -45,6 +45,7 @@ def convert_on_cluster(
     for name in ("resume", "isolate", "verbose"):
         options.pop(name)
     quiet, timeout = options.pop("quiet"), options.pop("timeout")
+    as_lines = options.pop("progress") == "json"
     from dcmtx.cli.shard import job_of_run
     from dcmtx.cluster.dask import library
 
@@ -52,7 +53,7 @@ def convert_on_cluster(
     job, workers = job_of_run(paths[1], to, options)
     of = _planned(paths[0], run)
     of.settled(job)
-    return _drive(of, cluster, workers, quiet=quiet, timeout=timeout)
+    return _drive(of, cluster, workers, quiet=quiet, timeout=timeout, as_lines=as_lines)
 
 
 def _planned(source: str, run: str) -> Run:
@@ -73,7 +74,7 @@ def _planned(source: str, run: str) -> Run:
     return of
 
 
-def _drive(run: Run, cluster: str, workers: int, *, quiet: bool, timeout: float | None) -> int:
+def _drive(run: Run, cluster: str, workers: int, *, quiet: bool, timeout: float | None, as_lines: bool) -> int:
     from dcmtx.cli.shard import CHILD
     from dcmtx.cluster.dask import DaskEngine
     from dcmtx.cluster.driver import Driver, unfinished
@@ -89,7 +90,7 @@ def _drive(run: Run, cluster: str, workers: int, *, quiet: bool, timeout: float 
                 f"dcmtx: {run.plan.shards - before} of {run.plan.shards} shards to do, {len(there)} "
                 f"worker{'s' * (len(there) != 1)}{'' if there else ': waiting for one'}"
             )
-        with _progress(run, before, quiet=quiet) as tell:
+        with _lines(run, before) if as_lines else _progress(run, before, quiet=quiet) as tell:
             driver = Driver(engine, tell)
             driver.drive(done, lambda: bool(caught))
     if caught:
@@ -136,6 +137,20 @@ def _stop_on_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _lines(run: Run, before: int) -> Iterator[Any]:
+    """Yield what takes the figures of each shard, and tells programs of them."""
+    from dcmtx.cli.progress import JsonShards
+
+    shards = JsonShards(before, run.plan.shards)
+    try:
+        yield lambda progress: shards.advance(
+            progress.figures.files, failed=progress.figures.failed, size=progress.figures.bytes_in
+        )
+    finally:
+        shards.stop()
 
 
 @contextmanager

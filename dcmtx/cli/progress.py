@@ -103,3 +103,22 @@ class JsonFiles:
             "bytes_in": summary.bytes_in,
             "bytes_out": summary.bytes_out,
         }
+
+
+class JsonShards:
+    """The shards of a run on a cluster, as a line whenever some are done."""
+
+    def __init__(self, done: int, total: int) -> None:
+        self._lines = _Lines()
+        self._record: dict[str, Any] = {"progress": "shards", "done": done, "total": total}
+        self._record |= {"files": 0, "failed": 0, "bytes_in": 0}
+
+    def advance(self, files: int, *, failed: int, size: int) -> None:
+        """Add the figures of one shard."""
+        for name, more in (("done", 1), ("files", files), ("failed", failed), ("bytes_in", size)):
+            self._record[name] += more
+        self._lines.tell(self._record)
+
+    def stop(self) -> None:
+        """Tell what is done at the end."""
+        self._lines.tell(self._record, last=True)

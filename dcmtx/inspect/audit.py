@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 from dcmtx.errors import DcmtxError, InputError
 from dcmtx.inspect.ledger import Ledger
 from dcmtx.inspect.proof import Proof, Task, Verdict, prove
+from dcmtx.place.places import is_remote
 from dcmtx.place.temporary import is_temporary
 from dcmtx.record import Record
 
@@ -102,7 +103,12 @@ def _mover(question: Question) -> Any:
 
 
 def _unreported(root: str, ledger: Ledger) -> Iterator[Proof]:
-    """Yield a proof for each file below a directory that the report does not have. Raises InputError."""
+    """Yield a proof for each file below a directory, or a prefix, that the report has not. Raises InputError."""
+    if is_remote(root):
+        from dcmtx.place.remote import listing
+
+        yield from (Proof(one.url, Verdict.UNREPORTED) for one in listing(root) if not ledger.knows(one.url))
+        return
     for directory, names, files in os.walk(root, onerror=_cannot_read):
         names.sort()
         for name in sorted(files):

@@ -9,7 +9,7 @@ from typing import Any
 
 from dcmtx.dataset.meta import peek
 from dcmtx.errors import DcmtxError
-from dcmtx.place.places import open_reader
+from dcmtx.place.places import is_remote, open_reader
 from dcmtx.place.temporary import is_temporary
 from dcmtx.planning.request import Request, resolve
 from dcmtx.planning.site import Action, Rule, SitePolicy
@@ -66,8 +66,13 @@ def count(site: SitePolicy, sources: Iterable[str]) -> Counts:
 
 
 def files_below(sources: Iterable[str]) -> Iterator[str]:
-    """Yield files, and those below directories, in order of their names; temporary ones are left out."""
+    """Yield files, and those below directories in order of their names, without temporary ones; objects likewise."""
     for source in sources:
+        if is_remote(source):
+            from dcmtx.place.remote import is_prefix, listing
+
+            yield from (one.url for one in listing(source)) if is_prefix(source) else [source]
+            continue
         if not os.path.isdir(source):
             yield source
             continue
