@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
         _leave_caller()
         _supervise(listening, path, lock, Settings(int(gpu), float(patience), linger=float(linger)))
     finally:
-        os._exit(0)
+        os._exit(ExitStatus.OK)
 
 
 def _leave_caller() -> None:
