@@ -8,6 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,37 @@ def test_a_large_object_goes_in_parts_and_is_made_once(store: Store, tmp_path: P
         ran = run(store, tmp_path / "big.dcm", url("big/a.dcm"), "--to", "implicit", "--no-clobber")
         assert ran.status == status
     assert len(store.get("big/a.dcm")) > 2 * side * side
+
+
+def test_what_becomes_large_is_not_held_in_memory(moto: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dcmtx.place import remote
+    from dcmtx.place.bytes import open_bytes
+
+    for name, value in moto.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(remote, "_IN_MEMORY", 100)
+    remote._store.cache_clear()
+
+    def place(sink: remote.RemoteSink) -> str:
+        assert sink._file is not None
+        return os.readlink(f"/proc/self/fd/{sink._file.fileno()}")
+
+    (tmp_path / "source").write_bytes(b"s" * 70)
+    with remote.RemoteSink(url("large")) as sink:
+        sink.write(b"a" * 60)
+        sink.patch(3, b"bcd")
+        assert place(sink).startswith("/memfd:")
+        with closing(open_bytes(str(tmp_path / "source"))) as source:
+            sink.copy(source)
+        assert not place(sink).startswith("/memfd:")
+        sink.write(b"e" * 60)
+        sink.patch(62, b"f")
+        sink.commit()
+    assert moto.get("large") == b"aaabcd" + b"a" * 54 + b"ssf" + b"s" * 67 + b"e" * 60
+    with remote.RemoteSink(url("announced")) as sink:
+        sink.reserve(101)
+        assert not place(sink).startswith("/memfd:")
+    assert "announced" not in moto.keys("")
 
 
 MISSING = {

@@ -67,6 +67,9 @@ def enhance(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     With one, codestreams that are in it already are copied, and what is not is coded and verified as by
     `dcmtx convert`.
 
+    Implicit VR has no room for the VRs of private elements, so what was written in it gives back images, and not the
+    very data sets.
+
     Images must be of one patient, study, class, size and frame of reference, and have a place in space. Frames stand in
     the order of time, then stack, then place along the normal. A volume is told of only where planes are evenly spaced
     and not sheared by a tilted gantry. UIDs are derived from those of the sources: the same images always make the same

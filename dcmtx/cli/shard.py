@@ -158,6 +158,7 @@ def _part(fd: int) -> int:
     with os.fdopen(fd, "wb", buffering=0) as told:
         try:
             order = order_from(line)
+            _write(told, {"begun": True})
             for number, result in convert(order):
                 row = _record(result, *_names(order.job, dict(order.files)[number]))
                 _write(told, {"number": number, "row": row})

@@ -22,6 +22,7 @@ from dcmtx.cluster.part import Order, destination_of
 from dcmtx.cluster.run import Run
 from dcmtx.errors import CodecError, DcmtxError, InputError, OutputError
 from dcmtx.place.places import is_remote
+from dcmtx.place.temporary import remove_stale, temporary_name
 from dcmtx.record import Record
 from dcmtx.transcoding.job import Job
 
@@ -70,7 +71,9 @@ class _Part:
 
     def __init__(self, job: Job, files: Files, asked: Asked) -> None:
         self.left = dict(files)
-        self.deadline = None if asked.timeout is None else time.monotonic() + asked.timeout
+        # From when it says that it has begun: starting takes as long as it takes.
+        self.deadline: float | None = None
+        self.has_begun = False
         self.late = False
         self.error: DcmtxError | None = None
         self._buffer = b""
@@ -105,7 +108,9 @@ class _Part:
         found = []
         for line in lines:
             said = json.loads(line)
-            if "stop" in said:
+            if "begun" in said:
+                self.has_begun = True
+            elif "stop" in said:
                 self.error = _error(said["stop"])
             else:
                 found.append((said["number"], said["row"]))
@@ -166,7 +171,7 @@ class _Shard:
                 self._ended(part)
                 continue
             self._rows.update(said)
-            if said and part.deadline is not None and self._asked.timeout is not None:
+            if self._asked.timeout is not None and part.has_begun and not part.late:
                 part.deadline = time.monotonic() + self._asked.timeout
         for part in parts:
             if part.deadline is not None and part.deadline <= time.monotonic():
@@ -193,9 +198,17 @@ class _Shard:
     def _failed(self, entry: Entry, error: DcmtxError) -> dict[str, Any]:
         try:
             place = destination_of(self._job, entry)
+            _remove_temporary(place)
         except InputError:
             place = self._job.dst
         return self._asked.fail(error, entry.source, place)
+
+
+def _remove_temporary(place: str) -> None:
+    """Remove what a process that died has left of a file."""
+    if not is_remote(place):
+        directory, name = os.path.split(os.path.realpath(place))
+        remove_stale(os.path.join(directory, temporary_name(name)))
 
 
 def _death(part: _Part, status: int, timeout: float | None) -> DcmtxError:

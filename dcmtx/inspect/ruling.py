@@ -51,7 +51,7 @@ def count(site: SitePolicy, sources: Iterable[str]) -> Counts:
     """Return how many files, and bytes, below `sources` each rule is for. What is not DICOM is not counted."""
     counts = Counts(site)
     request = Request(resolve("raw", LOSSLESS))
-    for path in _files(sources):
+    for path in files_below(sources):
         size = 0
         try:
             with closing(open_reader(path)) as file:
@@ -65,7 +65,8 @@ def count(site: SitePolicy, sources: Iterable[str]) -> Counts:
     return counts
 
 
-def _files(sources: Iterable[str]) -> Iterator[str]:
+def files_below(sources: Iterable[str]) -> Iterator[str]:
+    """Yield files, and those below directories, in order of their names; temporary ones are left out."""
     for source in sources:
         if not os.path.isdir(source):
             yield source

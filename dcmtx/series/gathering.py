@@ -25,6 +25,8 @@ from dcmtx.transcoding.source import Opened, open_source
 _ENTRY = struct.Struct("<II")
 _ABSENT = 0xFFFFFFFF
 _PRIVATE = 0x00010000
+# Padding, and the offset tables of codestreams, which are of their file.
+_LEFT_OUT = (TRAILING_PADDING, 0x7FE00001, 0x7FE00002)
 # A group length inside a sequence: element 0000, VR UL, length 4; and the tag of pixels there.
 _GROUP_LENGTH, _PIXELS = b"\x00\x00UL\x04\x00", tag_bytes(PIXEL_DATA, EXPLICIT_LITTLE)
 
@@ -62,7 +64,7 @@ def elements_of(opened: Opened, *, without: int | None = None) -> dict[int, byte
     found: dict[int, bytes] = {}
     for element in (*header.elements, *header.tail):
         tag = element.tag
-        if tag & 0xFFFF == 0 or tag in (TRAILING_PADDING, without):
+        if tag & 0xFFFF == 0 or tag in (*_LEFT_OUT, without):
             continue
         if tag in found:
             raise InputError(
@@ -108,7 +110,7 @@ def pixel_vr(opened: Opened) -> bytes:
     allocated = opened.frames.format.allocated if opened.frames.format is not None else 16
     if pixel is not None and not opened.frames.encapsulated and pixel.vr in (b"OB", b"OW"):
         return pixel.vr
-    return b"OW" if allocated > 8 or (pixel is not None and pixel.vr != b"OB") else b"OB"
+    return b"OW" if allocated > 8 else b"OB"
 
 
 class Gathered:
