@@ -18,7 +18,11 @@ PACKAGE = sorted((ROOT / "dcmtx").rglob("*.py"))
 SHELLS = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "eval", "exec"}
 UNPICKLERS = {"pickle.load", "pickle.loads", "marshal.loads", "shelve.open", "yaml.load"}
 # What processes of ours say to one another: the answer of a child, in a file without a name, and a part of a job.
-OWN = {("dcmtx/inspect/isolated.py", "pickle.load"), ("dcmtx/planning/request.py", "pickle.loads")}
+OWN = {
+    ("dcmtx/inspect/isolated.py", "pickle.load"),
+    ("dcmtx/inspect/advice.py", "pickle.load"),
+    ("dcmtx/planning/request.py", "pickle.loads"),
+}
 PATIENT = "Zzyzx^Quetzalcoatl"
 
 

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 import series
 from series import CT, MR, PET, line
-from test_enhance import REAL, dciodvfy, only, real, run
+from test_enhance import REAL, dciodvfy, only, real, run, volumes
 
 import dcmtx
 
@@ -111,6 +111,7 @@ ROUND_TRIPS = {
     "nothing of type 2": {"change": empty}, "loss in one": {"change": lossy}, "two series": {"change": several},
     "a long Decimal String": {"change": lambda _, v: v.update({0x00180050: ("DS", "1.234567890123456789")})},
     "references in some": {"extra": reference, "change": referring},
+    "headers of 120 kB": {"extra": lambda n: {0x00191001: dicom.element(0x00191001, "OB", bytes([n]) * 120_000)}},
     "burned in": {"change": lambda _, v: v.update({0x00280301: ("CS", "YES")})},
     "a knee": {"change": lambda _, v: v.update({0x00180015: ("CS", "KNEE"), 0x00200060: ("CS", "L")})},
     "a wrong spacing": {"change": lambda _, v: v.update({0x00180088: ("DS", "5")})},
@@ -255,6 +256,16 @@ def test_what_has_changed_gets_new_uids(change, renewed, tmp_path):
         assert codes[-1] == "109106"
 
 
+def test_strict_verification_wants_the_originals(tmp_path):
+    series.write(tmp_path / "in", line(3))
+    run("enhance", tmp_path / "in", tmp_path / "out.dcm")
+    run("split", tmp_path / "out.dcm", tmp_path / "good", "--verify", "strict")
+    data = pydicom.dcmread(tmp_path / "out.dcm")
+    edit_pixel(data)
+    data.save_as(tmp_path / "out.dcm")
+    assert run("split", tmp_path / "out.dcm", tmp_path / "bad", "--verify", "strict", status=7).startswith("E_DIGEST")
+
+
 def test_uids_as_asked_for(tmp_path):
     series.write(tmp_path / "in", line(3))
     run("enhance", tmp_path / "in", tmp_path / "out.dcm")
@@ -313,6 +324,18 @@ def test_frames_of_real_enhanced_instances_are_classic_images(name, tmp_path):
     # Nothing mandatory is absent but what the instance itself does not have.
     missing = {each for each in dciodvfy(next((tmp_path / "out").iterdir())) if "Missing" in each and "MRImage" in each}
     assert not missing
+
+
+@real
+@pytest.mark.parametrize("name", ["philips_enhanced", "siemens_enhanced"])
+def test_dcm2niix_makes_the_same_volumes_of_the_frames(name, tmp_path):
+    run("split", REAL / f"{name}.dcm", tmp_path / "frames", "--quiet")
+    whole = volumes(REAL / f"{name}.dcm", tmp_path / "a")
+    parts = volumes(tmp_path / "frames", tmp_path / "b")
+    assert len(whole) == len(parts) > 0
+    for (voxels, affine), (again, affine_again) in zip(whole, parts, strict=True):
+        assert (voxels == again).all()
+        assert np.allclose(affine, affine_again, atol=1e-4)
 
 
 def test_mr_tells_its_pulse_sequence_in_classic_attributes(tmp_path):

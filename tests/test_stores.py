@@ -184,6 +184,36 @@ def test_a_directory_goes_into_a_prefix(store: Store, tmp_path: Path) -> None:
     assert store.keys("file/") == ["file/0000.dcm"]
 
 
+@pytest.mark.parametrize("ends", ["a.dcm", ""], ids=["objects", "prefixes"])
+def test_two_that_would_go_to_one_place_are_no_two_files(ends: str, moto: Store, tmp_path: Path) -> None:
+    for number, key in enumerate(["x/twice/a.dcm", "y/twice/a.dcm"]):
+        moto.put(key, image(number).encode())
+    sources = [url(f"{root}/twice/{ends}") for root in "xy"]
+    ran = run(moto, *sources, tmp_path / "out", "--to", "rle", "--quiet")
+    assert ran.status == 9
+    assert "y/twice/a.dcm: another of the sources goes to the same place" in ran.err
+    found = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(found) == 1
+    batches.assert_converted(found[0], 0, dicom.RLE)
+
+
+def test_references_follow_in_a_store_too(moto: Store, tmp_path: Path) -> None:
+    import test_references
+
+    tree = tmp_path / "study"
+    tree.mkdir()
+    test_references.study(tree)
+    line = ["--to", "jpegls", "--uid", "new", "--update-references", "--quiet"]
+    ran = run(moto, tree, url("study/"), *line)
+    assert ran.status == 0, ran.err
+    for key in moto.keys("study/"):
+        (tmp_path / "back" / key).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "back" / key).write_bytes(moto.get(key))
+    back = tmp_path / "back" / "study"
+    new = test_references.uids(back)
+    assert {name: test_references.references(back / name) for name in new} == test_references.expected(new)
+
+
 def test_a_prefix_without_anything_is_an_error(store: Store, tmp_path: Path) -> None:
     ran = run(store, url("empty/"), tmp_path / "out", "--to", "rle")
     assert ran.status == 9

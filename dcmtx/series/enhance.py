@@ -54,12 +54,14 @@ def enhance(
         raise UsageError(f"{dst} is a file, and several instances go into a directory")
     known = homes(choices.study)
     errors: list[DcmtxError] = []
+    numbers: dict[tuple[Any, ...], int] = {}
     for group in grouped(paths, choices.group, errors):
         try:
-            for task in tasks(group, dst, choices):
+            for task in tasks(group, dst, choices.max_frames, numbers.get(group.family, 0) + 1):
+                numbers[group.family] = task.number
                 yield _make(task, job, choices, target=target, homes=known, watch=watch)
         except DcmtxError as error:
-            error.path = error.path or group[0]
+            error.path = error.path or group.paths[0]
             yield error
     yield from errors
 
@@ -92,7 +94,7 @@ def _make(
     task: Task, job: Job, choices: Choices, *, target: Target | None, homes: Homes, watch: Watch | None
 ) -> Outcome:
     started = time.perf_counter()
-    spool_in = directory_of(task.dst) if not os.path.isdir(task.dst) and task.number == 1 else None
+    spool_in = directory_of(task.dst) if not os.path.isdir(task.dst) and not task.into else None
     gathered = Gathered(spool_in)
     try:
         notes = _gather(gathered, task.paths)
@@ -101,6 +103,9 @@ def _make(
             outcome = prepared.run(target, watch)
         finally:
             prepared.close()
+    except DcmtxError as error:
+        error.path = error.path or task.paths[0]
+        raise
     except OSError as error:
         raise InputError(f"the system failed: {error.strerror or error}", code="E_UNREADABLE") from error
     finally:
@@ -162,10 +167,10 @@ class _Instance:
             series=task.series or series_uid(instances),
             homes=homes,
             created=time.strftime("%Y%m%d%H%M%S", time.localtime(job.request.policy.created or time.time())),
-            number=abs(task.number) or 1,
+            number=task.number,
         )
         self._gathered = gathered
-        into = task.number <= 0 or os.path.isdir(task.dst)
+        into = task.into or os.path.isdir(task.dst)
         self._job = job.replace(
             src=task.paths[0] if len(task.paths) == 1 else os.path.dirname(task.paths[0]) or task.paths[0],
             dst=os.path.join(task.dst, f"{instance}.dcm") if into else task.dst,

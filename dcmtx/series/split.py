@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dcmtx.dataset.compose import code_item, item, items_at, items_within, made, sequence, text
 from dcmtx.dataset.element import PIXEL_DATA
-from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
+from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError, VerifyError
 from dcmtx.finding import Finding, Severity
 from dcmtx.planning.request import BackendChoice, Request, Target, resolve
 from dcmtx.policy import LOSSLESS, Policy, Signatures, Uid, Verify
@@ -31,11 +31,15 @@ _REFERENCED_FRAME = 0x00081160
 
 
 class Choices(Record):
-    """What may be asked of a split: `frames` are numbers from 1, None for all."""
+    """What may be asked of a split: `frames` are numbers from 1, None for all.
+
+    With `strict`, a frame of an instance that dcmtx made fails where it is not the original any more.
+    """
 
     frames: tuple[tuple[int, int], ...] | None = None
     same_class: bool = False
     uid: Uid = Uid.AUTO
+    strict: bool = False
 
 
 def frames_asked(words: str) -> tuple[tuple[int, int], ...]:
@@ -195,6 +199,8 @@ class _Whole:
         if legacy.SERIES not in found:
             found[legacy.SERIES] = made(legacy.SERIES, b"UI", self._old_series(text(found.get(legacy.SOP_INSTANCE))))
         original = self._told is not None and self._is_original(number, found, self._told.of(number))
+        if not original and self._told is not None and self._choices.strict:
+            raise VerifyError("it is not what it was made of any more", code="E_DIGEST", frame=number)
         if original and self._choices.uid is not Uid.NEW:
             return found, True
         if self._choices.uid is not Uid.KEEP:

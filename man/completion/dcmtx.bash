@@ -97,10 +97,12 @@ _dcmtx() {
         enhance:--effort) return ;;
         enhance:--offset-table) COMPREPLY=($(compgen -W "auto basic extended empty" -- "$word")); return ;;
         enhance:--fragment-size) return ;;
+        enhance:--unused-bits) COMPREPLY=($(compgen -W "refuse keep clear" -- "$word")); return ;;
         enhance:--verify) COMPREPLY=($(compgen -W "sampled strict cpu device none" -- "$word")); return ;;
         enhance:--decoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal nvimgcodec ojph pyjpegls pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle zlib" -- "$word")); return ;;
         enhance:--encoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal nvimgcodec ojph pyjpegls pylibjpeg-openjpeg pylibjpeg-rle" -- "$word")); return ;;
         enhance:--device) COMPREPLY=($(compgen -W "cpu gpu" -- "$word")); return ;;
+        enhance:--sync) COMPREPLY=($(compgen -W "batch always none" -- "$word")); return ;;
         enhance:-j|enhance:--jobs) return ;;
         enhance:--memory) return ;;
         enhance:--report) _dcmtx_files "$word"; return ;;
@@ -122,10 +124,12 @@ _dcmtx() {
         split:--effort) return ;;
         split:--offset-table) COMPREPLY=($(compgen -W "auto basic extended empty" -- "$word")); return ;;
         split:--fragment-size) return ;;
+        split:--unused-bits) COMPREPLY=($(compgen -W "refuse keep clear" -- "$word")); return ;;
         split:--verify) COMPREPLY=($(compgen -W "sampled strict cpu device none" -- "$word")); return ;;
         split:--decoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal nvimgcodec ojph pyjpegls pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle zlib" -- "$word")); return ;;
         split:--encoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal nvimgcodec ojph pyjpegls pylibjpeg-openjpeg pylibjpeg-rle" -- "$word")); return ;;
         split:--device) COMPREPLY=($(compgen -W "cpu gpu" -- "$word")); return ;;
+        split:--sync) COMPREPLY=($(compgen -W "batch always none" -- "$word")); return ;;
         split:-j|split:--jobs) return ;;
         split:--memory) return ;;
         split:--report) _dcmtx_files "$word"; return ;;
@@ -244,8 +248,8 @@ _dcmtx() {
             frames) COMPREPLY=($(compgen -W "--frames --as -n --no-clobber --quiet -h --help" -- "$word")); ;;
             index) COMPREPLY=($(compgen -W "--compact -h --help" -- "$word")); ;;
             advise) COMPREPLY=($(compgen -W "--files --frames --targets --json --plot --quiet -h --help" -- "$word")); ;;
-            enhance) COMPREPLY=($(compgen -W "--group --mixed --study --overlays --max-frames -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --verify --no-verify -F --force --decoder --encoder --device -n --no-clobber -j --jobs --memory --dry-run --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
-            split) COMPREPLY=($(compgen -W "--frames --same-class --uid -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --verify --no-verify -F --force --decoder --encoder --device -n --no-clobber -j --jobs --memory --dry-run --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
+            enhance) COMPREPLY=($(compgen -W "--group --mixed --study --overlays --max-frames -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --unused-bits --verify --no-verify -F --force --decoder --encoder --device --sync -n --no-clobber -j --jobs --memory --dry-run --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
+            split) COMPREPLY=($(compgen -W "--frames --same-class --uid -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --unused-bits --verify --no-verify -F --force --decoder --encoder --device --sync -n --no-clobber -j --jobs --memory --dry-run --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
             rewrap) COMPREPLY=($(compgen -W "--relabel --offset-table --fragment-size --icon -n --no-clobber -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
             crop) COMPREPLY=($(compgen -W "--rows --columns --frames --keep-private -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --overlays --signatures --unused-bits --one-bit --word-order --verify --no-verify --cross-check --decoder --encoder --device -n --no-clobber --sync -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
             policy) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
