@@ -87,12 +87,20 @@ def read_report(question: Question, ledger: Ledger) -> None:
 
 
 def _check_place(destination: str) -> None:
-    """Raise InputError for a destination that is no file: nothing can be said of it, not even that it is missing."""
+    """Raise InputError for a member of an archive: nothing can be said of it, not even that it is missing.
+
+    Raises UnsupportedError for an object, if the library for stores is not installed.
+    """
+    if is_remote(destination):
+        from dcmtx.place.remote import library
+
+        library()
+        return
     archive, _, member = destination.partition(": ")
-    if is_remote(destination) or (member and kind_of(archive) is not None):
+    if member and kind_of(archive) is not None:
         raise InputError(
-            f"{destination} is no file, but in {'a store' if is_remote(destination) else 'an archive'}",
-            advice="unpack or fetch it all, and compare the directories by `dcmtx compare`",
+            f"{destination} is no file, but in an archive",
+            advice="unpack it, and compare the directories by `dcmtx compare`",
             code="E_REPORT",
         )
 
