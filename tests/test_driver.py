@@ -14,7 +14,7 @@ from typing import Any
 import batches
 import pytest
 from clusters import assert_whole, plant
-from conftest import ROOT
+from conftest import IN_CI, ROOT
 
 from dcmtx.cluster.driver import Driver, unfinished
 from dcmtx.cluster.totals import Figures
@@ -171,7 +171,7 @@ def test_the_page_names_options_that_there_are(words: tuple[str, str], command: 
         assert option in shown, option
 
 
-@pytest.mark.skipif(shutil.which("parallel") is None, reason="GNU parallel is not installed")
+@pytest.mark.skipif(shutil.which("parallel") is None and not IN_CI, reason="GNU parallel is not installed")
 def test_gnu_parallel_runs_shards(tmp_path: Path, command: Any) -> None:
     names = plant(tmp_path / "in", 4)
     assert command("plan", tmp_path / "in", tmp_path / "run1", "--shard-files", "2").status == 0

@@ -8,8 +8,10 @@ import click
 
 from dcmtx.cli import SETTINGS
 from dcmtx.cli.options import (
+    RULED,
     WORDS,
     WithBareOptions,
+    check_rules,
     check_words,
     chosen_target,
     policy_options,
@@ -27,9 +29,6 @@ _EXIT = "\n".join([
     "\b", "Exit status:", *(f"  {status.value:<3}  {status.description}" for status in ExitStatus),
     "Unless a file's is 0, its DST is as it was before; SRC always is untouched.",
 ])  # fmt: skip
-
-# Stands where the rules of a site name all targets.
-_RULED = "raw"
 
 
 @click.command(cls=WithBareOptions, epilog=_EXIT, options_metavar="[OPTIONS]", context_settings=SETTINGS)
@@ -58,12 +57,12 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     stopped before updates none of them; the same line with --resume does. Each such file has one more record in
     --report and --json, with its new size.
 
-    With --progress json, standard error has lines that begin with `{`, at most ten a second, among those for
-    people. Of one file: "progress" is "frames", with "path", "done" and "total" frames, and "seconds" since the
-    start. Of a batch: "progress" is "files", with "done" and "total" files (null until they are counted, and for
-    archives and stores), "converted", "copied", "unchanged", "skipped", "planned" and "failed" files, "bytes_in"
-    and "bytes_out" of those converted, and "seconds". With --cluster: "shards", with "done" and "total" shards,
-    "files" and "failed" ones of this call, "bytes_in" and "seconds". The last line has the final numbers.
+    With --progress json, standard error has lines that begin with `{`, at most ten a second, among those for people. Of
+    one file: "progress" is "frames", with "path", "done" and "total" frames, and "seconds" since the start. Of a batch:
+    "progress" is "files", with "done" and "total" files (null until they are counted, and for archives and stores),
+    "converted", "copied", "unchanged", "skipped", "planned" and "failed" files, "bytes_in" and "bytes_out" of those
+    converted, and "seconds". With --cluster: "progress" is "shards", with "done" and "total" shards, "files", "failed",
+    "bytes_in", "bytes_out" and "seconds". The last line has the final numbers.
 
     \b
     dcmtx convert ct.dcm small.dcm --to jpegls
@@ -94,17 +93,13 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
         from dcmtx.cli.cluster import convert_on_cluster
 
         return convert_on_cluster(paths, cluster, run, to, options | words)
-    target = _RULED if options["site"] and to is None and not any(words.values()) else chosen_target(to, words)
+    target = RULED if options["site"] and to is None and not any(words.values()) else chosen_target(to, words)
 
     def make(src: str, dst: str, **more: Any) -> Job:
         from dcmtx.transcoding.job import job
 
         made = job(src, dst, to=target, **more)
-        if target == _RULED and made.site is not None and not made.site.is_complete:
-            raise click.UsageError(
-                f"{made.site.path} has no rule for every file; name a target with --to, or end it with a rule without "
-                "`when`"
-            )
+        check_rules(made, target)
         return made
 
     return carry_out(paths, options, make)

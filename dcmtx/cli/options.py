@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcmtx.policy import OPTIONS, Group, Kind, Option
 from dcmtx.record import Record
+
+if TYPE_CHECKING:
+    from dcmtx.transcoding.job import Job
 
 
 class Word(Record):
@@ -142,6 +145,19 @@ def chosen_target(to: str | None, words: dict[str, bool]) -> str:
     if len(named) > 1:
         raise click.UsageError(f"{len(named)} targets ({', '.join(named)}), but one file has one transfer syntax")
     return named[0]
+
+
+# Stands where the rules of a site name all targets.
+RULED = "raw"
+
+
+def check_rules(made: Job, target: str) -> None:
+    """Raise click.UsageError for a job without a target whose rules leave some files without one."""
+    if target == RULED and made.site is not None and not made.site.is_complete:
+        raise click.UsageError(
+            f"{made.site.path} has no rule for every file; name a target with --to, or end it with a rule without "
+            "`when`"
+        )
 
 
 def check_words(to: str | None, paths: tuple[str, ...], options: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmtx.cli import SETTINGS, outcome, say
-from dcmtx.cli.options import WORDS, WithBareOptions, chosen_target, policy_options, target_options
+from dcmtx.cli.options import RULED, WORDS, WithBareOptions, check_rules, chosen_target, policy_options, target_options
 from dcmtx.errors import ExitStatus
 from dcmtx.policy import Group
 
@@ -96,10 +96,11 @@ def job_of_run(out: str | None, to: str | None, options: dict[str, Any]) -> tupl
         return None, workers
     if out is None:
         raise click.UsageError("no --out; name the directory or prefix to write below")
-    target = "raw" if options["site"] and to is None and not any(words.values()) else chosen_target(to, words)
-    return job(
-        "-", out if is_remote(out) else os.path.abspath(out), to=target, workers=1, digest=True, **options
-    ), workers
+    target = RULED if options["site"] and to is None and not any(words.values()) else chosen_target(to, words)
+    place = out if is_remote(out) else os.path.abspath(out)
+    made = job("-", place, to=target, workers=1, digest=True, **options)
+    check_rules(made, target)
+    return made, workers
 
 
 def asked(workers: int, timeout: float | None) -> Asked:

@@ -13,7 +13,7 @@ from dcmtx.cluster.run import Run, versions
 from dcmtx.cluster.totals import Figures
 from dcmtx.errors import CodecError, DcmtxError, OutputError, UnsupportedError, UsageError
 
-_SECONDS_TO_CONNECT = 30
+_SECONDS_TO_ANSWER = 30
 # How often Dask itself does a shard again whose process was ended.
 _RETRIES = 2
 _PER_THREAD = 2
@@ -44,7 +44,9 @@ class DaskEngine:
     def __init__(self, address: str, run: Run, *, code: str, workers: int, timeout: float | None = None) -> None:
         self._distributed = library()
         # Its warnings are of what is dealt with here.
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        for name in [*logging.root.manager.loggerDict, "asyncio"]:
+            if name.partition(".")[0] in ("distributed", "asyncio"):
+                logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         self._run = run
         self._giants = frozenset(run.plan.giants)
         # Another driver of the same run has other tasks: none is cancelled by the other.
@@ -72,7 +74,16 @@ class DaskEngine:
                 resources={_SLOT: 1}, silence_logs=50,
             )  # fmt: skip
             address = self._cluster.scheduler_address
-        return self._distributed.Client(address, set_as_default=False, timeout=_SECONDS_TO_CONNECT)
+        if address.startswith("tls:"):
+            self._check_certificates()
+        return self._distributed.Client(address, set_as_default=False)
+
+    def _check_certificates(self) -> None:
+        if self._distributed.Security().get_connection_args("client").get("ssl_context") is None:
+            raise UsageError(
+                "tls:// needs certificates", advice="name them in DASK_DISTRIBUTED__COMM__TLS__...: dcmtx-cluster(7)",
+                path=self.address,
+            )  # fmt: skip
 
     def __enter__(self) -> Self:
         """Check versions, and have workers end children with them."""
@@ -173,9 +184,9 @@ class DaskEngine:
         if future.status != "finished":
             if future.status != "error":
                 raise self._lost()
-            error = future.exception(timeout=_SECONDS_TO_CONNECT)
+            error = future.exception(timeout=_SECONDS_TO_ANSWER)
             return CodecError(f"shard {number}: {_first_line(error)}", code="E_CLUSTER")
-        told = future.result(timeout=_SECONDS_TO_CONNECT)
+        told = future.result(timeout=_SECONDS_TO_ANSWER)
         if "error" not in told:
             return Figures(**told)
         usage = told["status"] == UsageError.status
