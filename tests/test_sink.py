@@ -21,11 +21,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcmtx.errors import InputError, OutputError
-from dcmtx.place.atomic import AtomicSink
-from dcmtx.place.bytes import open_bytes
+from dcmtx.place import temporary
+from dcmtx.place.atomic import AtomicSink, Postponing
+from dcmtx.place.bytes import FIRST_BYTES, open_bytes
 from dcmtx.place.deflate import Deflating
 from dcmtx.place.stream import StreamSink
 from dcmtx.place.temporary import is_temporary
+from dcmtx.pool import children
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]
@@ -655,3 +657,40 @@ def test_a_socket_cannot_be_written_into(
     assert (ran.returncode, ran.stdout) == (8, b"")
     assert ran.stderr.count(b"\n") == 1
     assert os.listdir(tmp_path) == ["socket"]
+
+
+# --- forked processes ------------------------------------------------------------------------------------------
+
+
+def test_a_forked_process_reads_what_has_the_descriptor_of_a_file_that_was_closed(tmp_path: Path) -> None:
+    """What is known of a temporary file may outlast its descriptor, whose number another file then has."""
+    sink = AtomicSink(os.fspath(tmp_path / "left"))
+    assert sink._file is not None
+    number = sink._file.fileno()
+    sink._file.close()
+    long = tmp_path / "source"
+    long.write_bytes(b"x" * (FIRST_BYTES + 4))
+    with closing(open_bytes(os.fspath(long))) as source:
+        assert source.fd == number
+        pool, read = children.fork_pool(lambda offset: source.pread(4, offset), 1)
+        with pool:
+            assert pool.submit(read, FIRST_BYTES).result() == b"xxxx"
+    sink.abort()
+
+
+def test_a_forked_process_gives_up_the_temporary_files_of_its_parent(tmp_path: Path) -> None:
+    """Its copy of the descriptor would keep the lock when the parent has died."""
+    with AtomicSink(os.fspath(tmp_path / "mine")) as sink:
+        assert sink._file is not None
+        number = sink._file.fileno()
+        pool, ask = children.fork_pool(lambda fd: (os.fstat(fd).st_rdev, temporary.unfinished), 1)
+        with pool:
+            assert pool.submit(ask, number).result() == (os.stat(os.devnull).st_rdev, {})
+
+
+def test_a_complete_file_that_is_closed_is_known_no_more(tmp_path: Path) -> None:
+    with Postponing() as files, AtomicSink(os.fspath(tmp_path / "left")) as sink:
+        sink.write(b"new")
+        sink.commit()
+    files[0].close()
+    assert not [path for path in temporary.unfinished if path.startswith(os.fspath(tmp_path))]

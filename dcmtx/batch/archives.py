@@ -9,11 +9,12 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from dcmtx.batch import convert
-from dcmtx.errors import InputError, UsageError
+from dcmtx.errors import InputError, OutputError, UsageError
 from dcmtx.place.archive import Scratch
 from dcmtx.place.pack import Pack
-from dcmtx.place.places import check_free, directory_of
+from dcmtx.place.places import check_free, directory_of, is_same
 from dcmtx.policy import Sync
+from dcmtx.transcoding.job import Status
 
 if TYPE_CHECKING:
     from dcmtx.batch.convert import Done, Options, Stop, Task
@@ -29,7 +30,8 @@ def pack(
     Members are in the order of the walk, whichever is done first, so that equal sources give equal archives. Nothing is
     written before all are done, and nothing if the batch stops or makes no file.
 
-    Raises UsageError for options that need files, OutputError if the archive cannot be written.
+    Raises UsageError for options that need files, OutputError if the archive cannot be written, or if it is a source
+    some of whose files would be gone.
     """
     if options.resume or options.update_references:
         raise UsageError("--resume and --update-references need a directory, and the destination is an archive")
@@ -42,13 +44,22 @@ def pack(
         request = options.job.request.replace(policy=policy.replace(sync=Sync.NONE))
         inner = options.replace(job=options.job.replace(request=request, parents=True))
         queue = _Queue(scratch.path, target)
+        replaces, left = any(is_same(source, destination) for source in sources), 0
         for done in convert.convert_below(sources, scratch.path, inner, stop, executor=executor, seen=queue.seen):
             queue.take(done)
+            left += done.outcome is None or done.outcome.status is Status.SKIPPED
             yield done.replace(dst=f"{destination}: {os.path.relpath(done.dst, scratch.path)}")
         if stop.requested or options.job.dry_run:
             return
         if not target.members:
             raise InputError("no file was converted, so there is nothing to pack", code="E_EMPTY", path=destination)
+        if replaces and left:
+            raise OutputError(
+                f"it is a source too and stays as it is: {left} of the files found would be gone",
+                advice="name another DST",
+                code="E_CLASH",
+                path=destination,
+            )
         target.commit()
 
 
@@ -58,26 +69,29 @@ class _Queue:
     def __init__(self, root: str, target: Pack) -> None:
         self._root = root
         self._target = target
-        self._order: deque[str] = deque()
-        self._waited_for: set[str] = set()
-        self._made: dict[str, bool] = {}
+        # Source and destination: another source that would go to the same place is a fault, and no file.
+        self._order: deque[tuple[str, str]] = deque()
+        self._waited_for: set[tuple[str, str]] = set()
+        self._made: dict[tuple[str, str], bool] = {}
 
     def seen(self, found: Iterator[Found]) -> Iterator[Found]:
         """Pass on what is found, and remember its order."""
         for one in found:
             if one.fault is None and not one.skip:
-                self._order.append(one.dst)
-                self._waited_for.add(one.dst)
+                self._order.append((one.src, one.dst))
+                self._waited_for.add((one.src, one.dst))
             yield one
 
     def take(self, done: Done) -> None:
         """Account for a file that is done, and pack all that nothing before is missing of."""
-        if done.dst not in self._waited_for:
+        one = done.src, done.dst
+        if one not in self._waited_for:
             return
-        self._waited_for.discard(done.dst)
-        self._made[done.dst] = done.outcome is not None
+        self._waited_for.discard(one)
+        self._made[one] = done.outcome is not None
         while self._order and self._order[0] in self._made:
-            path = self._order.popleft()
-            if self._made.pop(path) and os.path.exists(path):
+            one = self._order.popleft()
+            path = one[1]
+            if self._made.pop(one) and os.path.exists(path):
                 self._target.add(os.path.relpath(path, self._root).replace(os.sep, "/"), path)
                 os.unlink(path)

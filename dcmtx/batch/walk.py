@@ -27,10 +27,13 @@ from dcmtx.place.archive import (
     member_path,
     refused_name,
 )
-from dcmtx.place.bytes import open_bytes
-from dcmtx.place.places import is_remote
+from dcmtx.place.bytes import Reader, open_bytes
+from dcmtx.place.places import is_remote, open_reader
 from dcmtx.place.temporary import is_temporary
 from dcmtx.record import Record
+
+# Errors of what is no DICOM at all.
+_SKIPPED = frozenset(["E_NOT_DICOM", "E_EMPTY"])
 
 
 class Found(Record):
@@ -158,7 +161,7 @@ def _walk_prefix(root: Root) -> Iterator[Found]:
     try:
         for one in listing(root.path):
             found_any = True
-            fault = refused_name(one.below)
+            fault = refused_name(one.below, exact=not is_remote(root.target))
             target = os.path.join(root.target, one.below) if fault is None else root.target
             yield Found(one.url, target, fault, source=one)
         if not found_any:
@@ -176,6 +179,8 @@ def _walk_archive(root: Root, scratch: Scratch | None) -> Iterator[Found]:
         for entry in entries(root.path, scratch or Scratch(None)):
             shown = f"{root.path}: {entry.name}"
             target = member_path(root.target, entry.name) if entry.fault is None else root.target
+            if entry.fault is not None:
+                entry.fault.path = entry.fault.path or shown
             yield Found(shown, target, entry.fault, skip=entry.skip, source=entry.place)
     except DcmtxError as error:
         error.path = error.path or root.path
@@ -288,10 +293,14 @@ class _Place:
 class _Taken:
     """Detects clashes: two sources with one destination, or a destination that is another source.
 
-    It also keeps the report from being a source or a destination, under any spelling of its path.
+    It also keeps the report from being a source or a destination, under any spelling of its path. Directories alone
+    have no clashes but those that their common walk finds; what archives and several places in stores have is
+    remembered.
     """
 
     def __init__(self, roots: Sequence[Root], report: str | None) -> None:
+        remembers = any(root.is_archive or (is_remote(root.path) and len(roots) > 1) for root in roots)
+        self._claimed: set[bytes] | None = set() if remembers else None
         self._sources = {os.path.realpath(root.path): root.path for root in roots if not root.is_directory}
         self._targets: dict[str, str] = {}
         self._report = None if report is None else _identity(report)
@@ -311,6 +320,8 @@ class _Taken:
                 return found.replace(skip="it is the report")
             if _identity(found.dst) == self._report and is_dicom(found.src):
                 return _clash(found, f"{found.dst} is the report; name another file for that")
+        if not self._claim(found) and _may_convert(found):
+            return _clash(found, "another of the sources goes to the same place already")
         rival = self._targets.get(found.dst)
         if rival and is_dicom(rival) and is_dicom(found.src):
             return _clash(found, f"{found.dst} is where {rival} goes already")
@@ -319,6 +330,28 @@ class _Taken:
             if place in self._sources and os.path.realpath(found.src) != place:
                 return _clash(found, f"{found.dst} is a source too, {self._sources[place]}; convert that first")
         return found
+
+    def _claim(self, found: Found) -> bool:
+        """Return False if another one that was found goes to the same place."""
+        if self._claimed is None:
+            return True
+        from hashlib import blake2b
+
+        place = found.dst if is_remote(found.dst) else os.path.abspath(found.dst)
+        # Names can be long, and millions of them many bytes.
+        claim = blake2b(os.fsencode(place), digest_size=16).digest()
+        before = len(self._claimed)
+        self._claimed.add(claim)
+        return len(self._claimed) > before
+
+
+def _may_convert(found: Found) -> bool:
+    """Tell whether what was found would be converted or fail, and not be skipped."""
+    try:
+        with closing(open_reader(found.source or found.src)) as reader:
+            return _looks_like_dicom(reader)
+    except DcmtxError as error:
+        return error.code not in _SKIPPED
 
 
 def _clash(found: Found, message: str) -> Found:
@@ -329,11 +362,15 @@ def is_dicom(path: str) -> bool:
     """Tell whether a file would be converted or fail, and not be skipped."""
     try:
         with closing(open_bytes(path)) as file:
-            head = peek(file)
-            # Without File Meta Information, group 0008 opens a data set, in either byte order.
-            return bool(head.preamble or head.meta) or file.pread(2, 0) in (b"\x08\0", b"\0\x08")
+            return _looks_like_dicom(file)
     except DcmtxError:
         return False
+
+
+def _looks_like_dicom(file: Reader) -> bool:
+    head = peek(file)
+    # Without File Meta Information, group 0008 opens a data set, in either byte order.
+    return bool(head.preamble or head.meta) or file.pread(2, 0) in (b"\x08\0", b"\0\x08")
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:

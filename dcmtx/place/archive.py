@@ -79,11 +79,26 @@ class Member(Record):
         """Open the member. Raises InputError if it cannot be read, or is damaged."""
         fd = _open(self.archive)
         if not self.deflated:
-            return _Range(fd, self.offset, self.length)
+            return self._checked(_Range(fd, self.offset, self.length))
         try:
             return self._inflated(fd, spool_in)
         finally:
             os.close(fd)
+
+    def _checked(self, reader: _Range) -> Reader:
+        """Return the reader of a stored member. Raises InputError if it is not what the archive's directory says."""
+        if self.crc is None:
+            return reader
+        crc, position = 0, 0
+        try:
+            while piece := reader.pread(_PIECE, position):
+                crc, position = zlib.crc32(piece, crc), position + len(piece)
+            if position != self.size or crc != self.crc:
+                raise _damaged()
+        except BaseException:
+            reader.close()
+            raise
+        return reader
 
     def _inflated(self, fd: int, spool_in: str | None) -> Reader:
         spool, inflater, crc, size, position = Spool(spool_in), zlib.decompressobj(-zlib.MAX_WBITS), 0, 0, 0
@@ -100,9 +115,7 @@ class Member(Record):
                 size, crc = size + len(data), zlib.crc32(data, crc)
                 check_bomb(size, position, self.size)
             if size != self.size or (self.crc is not None and crc != self.crc):
-                raise InputError(
-                    "its size or CRC is not that of the archive's directory; it is damaged", code="E_ARCHIVE"
-                )
+                raise _damaged()
         except zlib.error as error:
             spool.close()
             raise InputError(f"it is damaged: {error}", code="E_ARCHIVE") from error
@@ -113,6 +126,10 @@ class Member(Record):
             spool.close()
             raise
         return spool.read_back()
+
+
+def _damaged() -> InputError:
+    return InputError("its size or CRC is not that of the archive's directory; it is damaged", code="E_ARCHIVE")
 
 
 class Unpacked(Record):
@@ -202,11 +219,16 @@ def entries(path: str, scratch: Scratch) -> Iterator[Entry]:
         yield from _of_stream(path, kind, scratch)
 
 
-def refused_name(name: str) -> InputError | None:
-    """Return why a member of this name goes nowhere, or None if it may be made below a directory."""
+def refused_name(name: str, *, exact: bool = False) -> InputError | None:
+    """Return why a member of this name goes nowhere, or None if it may be made below a directory.
+
+    With `exact`, the name must also be the only one of its path: `a//b` and `a/./b` would be one file.
+    """
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in parts or "\0" in name or (len(parts[0]) == 2 and parts[0][1] == ":"):
         return InputError("its name leads out of the destination; it is not unpacked", code="E_NAME")
+    if exact and posixpath.normpath(name) != name.rstrip("/"):
+        return InputError("its name is another way to write one; it is not unpacked", code="E_NAME")
     return None
 
 
@@ -220,11 +242,11 @@ def _of_zip(path: str) -> Iterator[Entry]:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise InputError(f"the archive cannot be read: {error}", code="E_ARCHIVE", path=path) from error
     ends = _ends(found, start)
-    twice = _twice(info.filename for info in found)
+    twice = _twice(member_path("", info.filename) for info in found)
     fd = _open(path)
     try:
         for info in sorted(found, key=lambda info: info.filename):
-            if info.filename in twice:
+            if member_path("", info.filename) in twice:
                 yield Entry(info.filename, fault=InputError("the archive has it more than once", code="E_ARCHIVE"))
                 continue
             try:
@@ -281,7 +303,8 @@ def _of_tar(path: str) -> Iterator[Entry]:
     except (tarfile.TarError, OSError, ValueError) as error:
         raise InputError(f"the archive cannot be read: {error}", code="E_ARCHIVE", path=path) from error
     # Of several members of one name the last one counts, as for tar itself.
-    yield from sorted({entry.name: entry for entry in found}.values(), key=lambda entry: entry.name)
+    last = {member_path("", entry.name): entry for entry in found}
+    yield from sorted(last.values(), key=lambda entry: entry.name)
 
 
 def _tar_entry(path: str, member: Any) -> Entry | None:

@@ -73,8 +73,10 @@ def abandon() -> None:
 def release() -> None:
     """In a newly forked process, release the temporary files of the parent, which keeps their locks."""
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for fd in unfinished.values():
-        os.dup2(nowhere, fd, inheritable=False)
+    for path, fd in unfinished.items():
+        # Where a descriptor was closed behind our back, its number may be that of a source by now.
+        if is_at(fd, path):
+            os.dup2(nowhere, fd, inheritable=False)
     os.close(nowhere)
     unfinished.clear()
 
@@ -128,7 +130,6 @@ class Unplaced:
             os.rename(self._temporary, self.target)
         else:
             self._place_if_free()
-        unfinished.pop(self._temporary, None)
         self.close()
 
     def _place_if_free(self) -> None:
@@ -153,6 +154,7 @@ class Unplaced:
 
     def close(self) -> None:
         """Close the file, which releases its lock."""
+        unfinished.pop(self._temporary, None)
         file, self._file = self._file, None
         if file is not None:
             with contextlib.suppress(OSError):

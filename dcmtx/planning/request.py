@@ -7,7 +7,7 @@ from typing import Any
 
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import RefusedError, UsageError
-from dcmtx.policy import LOSSY_PARAMETERS, OPTIONS, Device, EncodingParameters, Policy, Verify, option_name
+from dcmtx.policy import LOSSY_PARAMETERS, OPTIONS, Cut, Device, EncodingParameters, Policy, Verify, option_name
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, CELLS, EXPLICIT, ROOT, Loss, Syntax, find, find_family, is_keyword
 
@@ -21,6 +21,7 @@ class Way(Enum):
 
     CONVERT = "convert"
     REWRAP = "rewrap"
+    CROP = "crop"
 
 
 class BackendChoice(Record):
@@ -119,6 +120,11 @@ def check_policy(target: Target, policy: Policy) -> None:
         raise UsageError(f"--fragment-size does not go with {target.label}, which has no fragments")
     if policy.planar is not None and not any(syntax.family in CELLS for syntax in target.syntaxes):
         raise UsageError(f"--planar does not go with {target.label}, whose codestreams are by pixel (PS3.5 8.2)")
+    if policy.keep_if_larger and policy.wants_changed:
+        raise UsageError(
+            f"--keep-if-larger keeps a file as it is, and {option_name(policy.wants_changed[0])} would change it",
+            advice="leave one of them out",
+        )
 
 
 def _check_values(parameters: EncodingParameters) -> None:
@@ -228,7 +234,10 @@ def memory_size(value: int | str) -> int:
 
 
 class Request(Record):
-    """Everything that is requested for one file. `rounds` is consent to rounded colours, without other loss."""
+    """Everything that is requested for one file. `rounds` is consent to rounded colours, without other loss.
+
+    `cut` is the part of the image to keep, where it is cropped.
+    """
 
     target: Target
     policy: Policy = Policy()
@@ -236,6 +245,7 @@ class Request(Record):
     parameters: EncodingParameters = EncodingParameters()
     way: Way = Way.CONVERT
     rounds: bool = False
+    cut: Cut | None = None
 
     @property
     def uses_device(self) -> bool:

@@ -9,12 +9,15 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from dcmtx.errors import DcmtxError
+from dcmtx.planning.site import Action
 from dcmtx.relay.answers import Answer, AnswerKind, Undeliverable
 from dcmtx.relay.delivery import open_delivery
 from dcmtx.relay.negotiation import is_storage
 from dcmtx.relay.parcel import Parcel, Ready, Unfit, Unknown
+from dcmtx.relay.ruling import decide, followed, widest
 
 if TYPE_CHECKING:
+    from dcmtx.relay.config import Destination
     from dcmtx.relay.delivery import Delivery
     from dcmtx.relay.entry import Entry
     from dcmtx.relay.forward import Forwarder
@@ -113,9 +116,34 @@ class Sender:
             if not is_storage(sop_class):
                 self._of.hold_one(entry, f"its SOP class {sop_class[:64]!r} is none that is stored", "unreadable")
                 return
-            parcel = Parcel(entry, self._destination, self._of.transcoder, directory=self._of.work)
-            self._ahead.append(parcel)
-            parcel.plan(self._known(parcel))
+            destination = self._ruled(entry)
+            if destination is not None:
+                parcel = Parcel(entry, destination, self._of.transcoder, directory=self._of.work)
+                self._ahead.append(parcel)
+                parcel.plan(self._known(parcel))
+
+    def _ruled(self, entry: Entry) -> Destination | None:
+        """Return the destination as the rules of a site have it for an entry; None if they leave it out or hold it."""
+        policy = self._destination.policy
+        if policy is None:
+            return self._destination
+        try:
+            rule = decide(policy, entry.path)
+        except (OSError, DcmtxError):
+            # What cannot be read is never transcoded, and goes as it came.
+            rule = None
+        if rule is None:
+            return self._destination
+        if rule.action is Action.SKIP:
+            name, head = self._destination.name, entry.head
+            entry.drop()
+            self._of.log.write("left out", f"{name}: {head.instance} is left out by the policy: {rule.name}",
+                               destination=name, id=entry.id, instance=head.instance, reason=rule.name)  # fmt: skip
+            return None
+        if rule.action is Action.REFUSE:
+            self._of.hold_one(entry, f"the policy refuses it: {rule.name}", "policy")
+            return None
+        return followed(self._destination, rule)
 
     def _known(self, parcel: Parcel) -> Taken:
         """Return what is known of what the destination takes, by this association or by one before."""
@@ -147,7 +175,7 @@ class Sender:
                 parcel.ready()
             try:
                 entries = [each.entry for each in self._ahead] + self._of.queue.upcoming(_UPCOMING)
-                self._delivery = open_delivery(self._destination, entries)
+                self._delivery = open_delivery(widest(self._destination), entries)
             except Undeliverable as error:
                 self._of.counters.count("refused", self._destination.name, error.answer.kind.value)
                 if self._of.is_open_but_for(self):
