@@ -281,6 +281,8 @@ WRONG: dict[str, tuple[str, str]] = {
     "a parameter out of range": (MINIMAL + 'prefer = "jpeg"\nlossy = {quality = 200}',
                                  "quality is 200, not in the range from 1 to 100"),
     "two measures of loss": (MINIMAL + 'prefer = "j2k"\nlossy = {ratio = 3, psnr = 40}', "each say how much"),
+    "an accept pattern of nothing": (MINIMAL + 'accept = "1.2.840.10008.1.2.4.8"', "which no transfer syntax has"),
+    "nothing of prefer in accept": (MINIMAL + 'prefer = "rle"\naccept = "jpegls"', "nothing that it prefers"),
     "an accept pattern of words": (MINIMAL + 'accept = "jpeg*"', "not a pattern of UIDs"),
     "a number for a flag": (MINIMAL + "[http]\naddress = 1\nshow-names = 1", "show-names is 1, not true or false"),
     "true for a number": (MINIMAL + "associations = true", "associations is true, not a whole number from 1 to 64"),
@@ -483,7 +485,12 @@ def places(table: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 def test_whatever_stands_at_a_key_is_read_or_told_and_never_more():
     whole = tomllib.loads(example())
     archive, web, _ = whole["destinations"]
-    archive |= {"tls": {"authorities": "/a"}, "timeouts": {"acse": 1}, "lossy": {"near": 1}, "accept": ["explicit"]}
+    archive |= {
+        "tls": {"authorities": "/a"},
+        "timeouts": {"acse": 1},
+        "lossy": {"near": 1},
+        "accept": ["explicit", "jpegls"],
+    }
     web |= {"login": {"token-file": "/t"}, "proxy": "http://p"}
     whole["listen"]["accept"] = [{"calling": "*", "syntaxes": ["rle"]}]
     whole["listen"]["tls"] = {"certificate": "/c", "key": "/k"}

@@ -208,6 +208,17 @@ def test_what_somebody_removes_from_the_queue_is_told(forwarding, tmp_path):
     wait_until(lambda: identifier in (tmp_path / "log").read_text())
 
 
+def test_what_waits_for_a_destination_that_is_down_may_be_dropped_once_that_is_held(forwarding):
+    down = Answer(AnswerKind.UNREACHABLE, text="nobody there")
+    spool, sink, forwarder = forwarding(lambda _: down)
+    identifier = put(spool, "1.2.0")
+    forwarder.start()
+    wait_until(lambda: sink.sent)
+    forwarder.hold()
+    wait_until(lambda: spool.queue("d1").drop(identifier))
+    assert not len(spool.queue("d1"))
+
+
 # --- peers -------------------------------------------------------------------------------------------------------
 
 

@@ -676,7 +676,15 @@ def test_if_no_process_can_be_started_whoever_waits_is_told_and_the_next_is_trie
             raise failures.pop(0)
         return real(timeout)
 
+    stop, stumbles = transcoder._pool.stop, [OSError("it cannot be stopped either")]
+
+    def stops() -> object:
+        if stumbles:
+            raise stumbles.pop()
+        return stop()
+
     monkeypatch.setattr(transcoder._pool, "step", step)
+    monkeypatch.setattr(transcoder._pool, "stop", stops)
     transcoder.start()
     try:
         for said in ("there are too many processes", "a bug"):

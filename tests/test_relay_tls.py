@@ -12,9 +12,13 @@ from typing import NamedTuple
 import dicom
 import pytest
 import trustme
-from conftest import wait_until
+from conftest import PATIENCE, need_tool, wait_until
 from peers import CT, Destination, Sender, associate, data_set
 from relays import RelayProcess, StoreScp, instance, storescu, write_instances
+
+from dcmtx.errors import InputError
+from dcmtx.relay.config import Tls
+from dcmtx.relay.tls import client_context, server_context
 
 EXPLICIT = dicom.EXPLICIT
 
@@ -194,3 +198,14 @@ def test_certificates_that_cannot_be_used_are_told_at_once(where, wrong, tmp_pat
     assert ran.returncode == 3
     assert ran.stderr.count("\n") == 1
     assert wrong in ran.stderr
+
+
+@pytest.mark.parametrize("context", [server_context, client_context])
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(context, papers, tmp_path):
+    """A service that waits for a password at a terminal never starts."""
+    key = tmp_path / "locked.key"
+    line = ["openssl", "rsa", "-aes256", "-passout", "pass:secret", "-in", papers.server[1], "-out", str(key)]
+    need_tool("openssl")
+    subprocess.run(line, check=True, capture_output=True, timeout=PATIENCE)
+    with pytest.raises(InputError, match="has a password"):
+        context(Tls(papers.server[0], str(key)))

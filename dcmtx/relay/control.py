@@ -77,7 +77,7 @@ def perform(relay: Controlled, asked: Asked) -> dict[str, Any]:
     if asked.id is not None and not count:
         raise UsageError(
             f"{asked.destination} holds no instance {asked.id!r}, or it is being sent now",
-            advice="look at the status again",
+            advice="look at the status again, or say hold first: then nothing is being sent",
         )
     return {"count": count}
 

@@ -10,6 +10,7 @@ from dcmtx.errors import UsageError
 from dcmtx.policy import EncodingParameters
 from dcmtx.relay import keys, values
 from dcmtx.relay.config import Destination, Kind, Login, SpoolConfig, Timeouts, Tls
+from dcmtx.relay.patterns import matches_any
 from dcmtx.relay.tables import Table
 
 
@@ -32,6 +33,8 @@ def read_destination(raw: Any, title: str) -> Destination:
         table.read("prefer", lambda _: values.preferred(found["prefer"], lossy)) if "prefer" in found else ()
     )
     _check_parameters(table, found["prefer"], lossy)
+    if found["prefer"] and not any(matches_any(found.get("accept", ()), uid) for uid in found["prefer"]):
+        raise table.wrong("accept has nothing that it prefers", "write into accept what prefer has, or leave one out")
     timeouts = table.table("timeouts")
     if timeouts is not None:
         found["timeouts"] = Timeouts(**Table(keys.TIMEOUTS, timeouts, f"{label} timeouts").values)

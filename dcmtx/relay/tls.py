@@ -50,11 +50,24 @@ def _load(context: ssl.SSLContext, tls: Tls) -> None:
         raise InputError(f"it has no certificates in PEM: {error}", path=tls.authorities) from error
     try:
         if tls.certificate:
-            context.load_cert_chain(tls.certificate, tls.key or None)
+            # Nobody is asked for the password of a key: a service that waits for one never starts.
+            context.load_cert_chain(tls.certificate, tls.key or None, password=_no_password)
+    except _Locked:
+        raise InputError(
+            "its key has a password", advice="give one without, which only the relay may read", path=tls.key
+        ) from None
     except ssl.SSLError as error:
         raise InputError(
             f"it is no certificate in PEM, or not that of the key: {error}", path=tls.certificate
         ) from error
+
+
+class _Locked(Exception):  # noqa: N818 - it says what is wrong with a key
+    """A key that has a password."""
+
+
+def _no_password() -> str:
+    raise _Locked
 
 
 def secure(

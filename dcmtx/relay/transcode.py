@@ -5,6 +5,7 @@ The pool is made before the first thread is: a process with threads is never for
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
@@ -147,7 +148,8 @@ class Transcoder:
                 # No process can be started. Whoever waits tries again later.
                 what = error.what if isinstance(error, DcmtxError) else repr(error)
                 self._fail_all(OutputError(f"nothing can be transcoded: {what}"))
-                self._pool.stop()
+                with contextlib.suppress(Exception):
+                    self._pool.stop()
                 time.sleep(1)
 
     def _turn(self) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from dcmtx.errors import DcmtxError, UsageError
 from dcmtx.policy import EncodingParameters
 from dcmtx.record import Record
+from dcmtx.relay.patterns import matches
 from dcmtx.syntax import BY_UID, find, find_family, is_keyword
 
 if TYPE_CHECKING:
@@ -219,6 +220,8 @@ def syntax_pattern(value: Any) -> tuple[str, ...]:
     """Read a pattern of transfer syntax UIDs, or a name; a family is all its members. Return patterns."""
     if isinstance(value, str):
         if _UID_PATTERN.fullmatch(value):
+            if not any(matches(value, uid) for uid in BY_UID):
+                raise UnfitError(f"is {shown(value)}, which no transfer syntax has; `dcmtx syntaxes` lists them")
             return (value,)
         if (family := find_family(value)) and not is_keyword(value):
             return (family.lossless, *family.lossy)
