@@ -155,6 +155,42 @@ def test_an_archive_that_becomes_itself_loses_nothing(rest: bytes, tmp_path: Pat
     assert archive.read_bytes() == before
 
 
+def test_a_file_is_reported_when_the_archive_is_in_place_and_not_before(
+    tmp_path: Path, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever removes the sources that are reported must have them elsewhere."""
+    from dcmtx.errors import OutputError
+    from dcmtx.place.pack import Pack
+
+    plant(tmp_path / "in", numbered(3))
+    (tmp_path / "in" / "bad.dcm").write_bytes(image(1).encode()[:-20])
+    report, place = tmp_path / "r.jsonl", tmp_path / "out.zip"
+    line = [tmp_path / "in", place, "--to", "rle", "--report", report]
+    commit = Pack.commit
+
+    def watched(self: Pack) -> None:
+        found = batches.records(report.read_text())
+        assert [record["status"] for record in found] == ["failed"]
+        commit(self)
+
+    monkeypatch.setattr(Pack, "commit", watched)
+    assert command(*line).status == 9
+    found = batches.records(report.read_text())
+    assert sorted(record["status"] for record in found) == ["converted"] * 3 + ["failed"]
+    assert {record["destination"] for record in found if record["status"] == "converted"} == {
+        f"{place}: {name}" for name in numbered(3)
+    }
+
+    def full(self: Pack) -> None:
+        raise OutputError("it cannot be written: the disk is full", code="E_DISK_FULL", path=self.path)
+
+    monkeypatch.setattr(Pack, "commit", full)
+    ran = command(*line)
+    assert ran.status == 8
+    assert [record["status"] for record in batches.records(report.read_text())] == ["failed"]
+    assert "converted" not in ran.err
+
+
 # --- two that would go to one place ----------------------------------------------------------------------------------
 
 
