@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import os
@@ -189,6 +190,23 @@ def test_a_file_is_reported_when_the_archive_is_in_place_and_not_before(
     assert ran.status == 8
     assert [record["status"] for record in batches.records(report.read_text())] == ["failed"]
     assert "converted" not in ran.err
+
+
+def test_what_a_killed_batch_left_is_no_source_and_goes(tree: Path, tmp_path: Path) -> None:
+    """The files that it was about to pack stand beside the archive, which may stand among the sources."""
+    left, living = tree / ".dcmtx-abcd_e1f", tree / ".dcmtx-zyxw0987"
+    for scratch in (left, living):
+        plant(scratch / "in", numbered(2))
+    lock = os.open(living, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ran = batches.run(tree, tree / "out.zip", "--to", "rle", "--quiet")
+    finally:
+        os.close(lock)
+    assert ran == Ran(0, "", "")
+    assert sorted(zipfile.ZipFile(tree / "out.zip").namelist()) == sorted(numbered(9))
+    assert not left.exists()
+    assert len(contents(living)) == 2
 
 
 # --- two that would go to one place ----------------------------------------------------------------------------------
