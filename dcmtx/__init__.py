@@ -33,7 +33,9 @@ tests/test_layers.py walks all imports.
     batch/        many files; a wing, which imports no other
     serve/        the resident server and its client; a wing
     inspect/      looks at files, compares them, shows them; changes nothing; a wing
+    cluster/      a plan of shards, and what converts one, on any machine; alone in knowing distributed; a wing
     peers/        the words of other converters, as tables; a wing
+    series/       many instances into one, one into many, and a part of one; a wing
     relay/        receives over the network, transcodes, forwards; a wing, alone in knowing pynetdicom and httpx
     cli/          one file per command; alone in knowing click and rich
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from dcmtx.errors import UsageError
+from dcmtx.errors import RefusedError, UsageError
 from dcmtx.record import Record
 
 # What --photometric takes (PS3.3 C.7.6.3.1.2).
@@ -263,6 +263,55 @@ class Policy(Record):
         names = ("remove", "lengths", "charset", "dataset_only", "apply_palette", "photometric", "planar")
         asked = [name for name in names if getattr(self, name) != self._defaults[name]]
         return [*asked, "uid"] if self.uid is Uid.NEW else asked
+
+
+class Cut(Record):
+    """A part of an image: rows, columns and frames, counted from 0, each up to but not including the last.
+
+    None is as far as the image goes.
+    """
+
+    top: int = 0
+    bottom: int | None = None
+    left: int = 0
+    right: int | None = None
+    first: int = 0
+    end: int | None = None
+
+    def resolve(self, rows: int, columns: int, frames: int) -> Cut:
+        """Return the part of an image of this size, without None.
+
+        Raises RefusedError, E_OUTSIDE, for what it has not.
+        """
+        made = {}
+        for name, starts, ends, most in (
+            ("rows", "top", "bottom", rows), ("columns", "left", "right", columns), ("frames", "first", "end", frames),
+        ):  # fmt: skip
+            start, end = getattr(self, starts), getattr(self, ends)
+            end = most if end is None else end
+            if not 0 <= start < end <= most:
+                raise RefusedError(
+                    f"--{name} {start}:{end} is not in the image, which has {name} 0:{most}",
+                    advice="the first counts from 0, and the last is not included",
+                    code="E_OUTSIDE",
+                )
+            made[ends] = end
+        return self.replace(**made)
+
+    @property
+    def rows(self) -> int:
+        """How many rows, of a part that is resolved."""
+        return (self.bottom or 0) - self.top
+
+    @property
+    def columns(self) -> int:
+        """How many columns, of a part that is resolved."""
+        return (self.right or 0) - self.left
+
+    @property
+    def frames(self) -> int:
+        """How many frames, of a part that is resolved."""
+        return (self.end or 0) - self.first
 
 
 class Group(Enum):

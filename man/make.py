@@ -1,9 +1,8 @@
 """Make the man pages of this directory from the commands: `python man/make.py`; `--check` says whether they are stale.
 
 One page per command of `dcmtx.cli.COMMANDS`, dcmtx.1, dcmtx-api.7 of the package's public names, dcmtx-relay.toml.5 of
-the keys of a relay, the scripts that have shells complete, and two tables in README.md: transfer syntaxes, exit
-statuses. What a page says stands in docstrings, options and epilogs, and in the tables of transfer syntaxes and
-backends; there is no date, so the same code gives the same page.
+the keys of a relay, and the scripts that have shells complete. What a page says stands in docstrings, options and
+epilogs, and in the tables of transfer syntaxes and backends; there is no date, so the same code gives the same page.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from dcmtx.cli.completion import FILE_NAMES, SHELLS
 from dcmtx.codec.registry import Registry
 from dcmtx.codec.row import OWN
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.errors import ExitStatus
 from dcmtx.finding import CODES
 from dcmtx.inspect import record as info_record
 from dcmtx.inspect import told
@@ -43,9 +41,6 @@ from dcmtx.rules.catalog import ENTRIES, Mend
 from dcmtx.syntax import FAMILIES, ROOT, SYNTAXES, Loss, Syntax
 
 HERE = Path(__file__).resolve().parent
-README = HERE.parent / "README.md"
-TABLE_BEGINS, TABLE_ENDS = "<!-- syntaxes: made by man/make.py -->\n", "<!-- end -->\n"
-STATUS_BEGINS = "<!-- exit statuses: made by man/make.py -->\n"
 ELSEWHERE = ("dcmconv", "dcmdump", "gdcmconv")
 EXIT_HEADING = "Exit status:"
 
@@ -451,42 +446,6 @@ def _plain_backends(registry: Registry, syntax: Syntax) -> list[str]:
     return list(dict.fromkeys(row.backend for row in registry.rows(syntax.uid) if row.distribution == OWN))
 
 
-def readme_table() -> str:
-    """Return the table of what is coded as Markdown."""
-    lines = [
-        "Backends are named in order of preference.",
-        "",
-        "| `--to` | UID | Loss | Decoded by | Encoded by |",
-        "|---|---|---|---|---|",
-    ]
-    for syntax in sorted(_coded(), key=lambda syntax: list(_LOSS).index(syntax.loss)):
-        cells = [
-            ", ".join(f"`{name}`" for name in _plain_names(syntax)),
-            syntax.uid,
-            syntax.loss.value,
-            *(", ".join(_plain_backends(registry, syntax)) or "-" for registry in (DECODERS, ENCODERS)),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def status_table() -> str:
-    """Return the exit statuses as Markdown."""
-    rows = [f"| {status.value} | {status.description} |" for status in ExitStatus]
-    return "\n".join(["| | |", "|---|---|", *rows]) + "\n"
-
-
-def readme(text: str) -> str:
-    """Return the text of README.md with its tables as they are now."""
-    for begins, table in ((TABLE_BEGINS, readme_table), (STATUS_BEGINS, status_table)):
-        before, found, rest = text.partition(begins)
-        _, ends, after = rest.partition(TABLE_ENDS)
-        assert found, f"README.md has no line {begins}"
-        assert ends, f"README.md has no line {TABLE_ENDS} behind {begins}"
-        text = before + begins + table() + ends + after
-    return text
-
-
 # --- the library -----------------------------------------------------------------------------------------------
 
 API = "dcmtx-api"
@@ -785,8 +744,12 @@ FORMAT_PAGES: dict[str, Callable[[], str]] = {RELAY_TOML: relay_toml_page}
 
 # Pages that are written by hand, for no command says what they say.
 HAND_WRITTEN = (
+    "dcmtx-archive",
+    "dcmtx-cluster",
     "dcmtx-drop",
+    "dcmtx-install",
     "dcmtx-orthanc",
+    "dcmtx-reports",
     "dcmtx-security",
     "dcmtx-sending",
 )
@@ -858,8 +821,6 @@ def main(arguments: list[str]) -> int:
     """Do what was asked for and return the exit status."""
     if arguments == ["--check"]:
         found = [f"man/{name}" for name in stale(HERE)]
-        if README.read_text("utf-8") != readme(README.read_text("utf-8")):
-            found.append("README.md")
         for name in found:
             print(f"{name} is stale; run python man/make.py", file=sys.stderr)
         return 1 if found else 0
@@ -867,7 +828,6 @@ def main(arguments: list[str]) -> int:
         print("usage: python man/make.py [--check]", file=sys.stderr)
         return 2
     write(HERE)
-    README.write_text(readme(README.read_text("utf-8")), encoding="utf-8")
     return 0
 
 

@@ -56,6 +56,7 @@ FAST_ONE_IN = {
     "test_batch.py": 8,
     "test_bits.py": 3,
     "test_cli.py": 4,
+    "test_cluster.py": 6,
     "test_codestream.py": 3,
     "test_conftest.py": 2,
     "test_decisions.py::test_what_is_accepted": 4,
@@ -91,6 +92,8 @@ FAST_ONE_IN = {
     "test_relay_sends.py": 8,
     "test_resume.py": 6,
     "test_serve.py": 12,
+    "test_shards.py": 5,
+    "test_shards_stores.py": 4,
     "test_workers.py": 5,
 }
 

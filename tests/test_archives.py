@@ -21,8 +21,10 @@ import dicom
 import fake_codecs
 import pytest
 from batches import Batch, image, need_proc, numbered, plant, values
-from conftest import Ran
+from conftest import IN_CI, Ran
 from fake_codecs import Mood, Stage
+
+from dcmtx.cli import printable
 
 Run = Callable[..., Ran]
 pytestmark = [need_proc, pytest.mark.timeout(120)]
@@ -51,7 +53,8 @@ def unpacked(path: Path, into: Path) -> dict[str, bytes]:
     else:
         option = {".gz": ["-z"], ".zst": ["--zstd"]}.get(path.suffix, [])
         line = ["tar", "-x", *option, "-f", path, "-C", into]
-    if shutil.which(line[0]) is None or (path.suffix == ".zst" and shutil.which("zstd") is None):
+    missing = shutil.which(line[0]) is None or (path.suffix == ".zst" and shutil.which("zstd") is None)
+    if missing and not IN_CI:
         shutil.unpack_archive(path, into)
         return contents(into)
     ran = subprocess.run(line, capture_output=True, check=False)
@@ -68,7 +71,7 @@ def test_an_archive_holds_what_a_directory_would_and_gives_it_back(kind: str, tr
         ran = batches.run(tree, place, "--to", "rle", "--quiet")
         assert (ran.status, ran.err) == (0, "")
     expected = contents(tmp_path / "out")
-    if kind != "tar.zst" or shutil.which("zstd"):
+    if kind != "tar.zst" or shutil.which("zstd") or IN_CI:
         assert unpacked(archive, tmp_path / "others") == expected
     ran = batches.run(archive, tmp_path / "back", "--to", "rle", "--quiet")
     assert ran.status == 0
@@ -362,7 +365,8 @@ def test_a_name_leads_nowhere_else(name: str, kind: str, tmp_path: Path) -> None
     (tmp_path / "deep" / "er").mkdir(parents=True)
     ran = batches.run(archive, tmp_path / "deep" / "er" / "out", "--to", "rle")
     assert ran.status == 9
-    assert "leads out of the destination" in ran.err
+    # One line, which names the member.
+    assert f"dcmtx: {archive}: {printable(name)}: its name leads out of the destination" in ran.err
     assert list(contents(tmp_path / "deep")) == ["er/out/good.dcm"]
 
 
@@ -382,7 +386,7 @@ def test_links_and_devices_are_not_made(kind: bytes, tmp_path: Path) -> None:
         writer.addfile(info)
     ran = batches.run(tmp_path / "a.tar", tmp_path / "out", "--to", "rle")
     assert ran.status == 9
-    assert "it is no regular file" in ran.err
+    assert f"dcmtx: {tmp_path}/a.tar: odd: it is no regular file" in ran.err
     assert not (tmp_path / "out" / "odd").exists()
 
 

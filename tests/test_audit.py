@@ -257,6 +257,14 @@ def test_what_is_no_report_is_refused_in_one_line(dcmtx, tmp_path, make):
     assert str(tmp_path / "r.jsonl") in ran.err
 
 
+def test_an_archive_that_is_not_there_is_named_as_it_was_typed(dcmtx, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran = dcmtx("audit", "r.jsonl", "Archive")
+    assert (ran.status, ran.err.splitlines()) == (
+        2, ["dcmtx: Archive: it is no directory; name the directory that the archive is in"],
+    )  # fmt: skip
+
+
 # --- Parquet ---------------------------------------------------------------------------------------------------
 
 

@@ -479,10 +479,10 @@ def test_usage_errors_touch_nothing(
 
 
 def documented_fields() -> set[str]:
-    """Return the fields of a record, as the README has them in its table."""
-    section = (ROOT / "README.md").read_text().partition("### Reports")[2].partition("##")[0]
-    cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
-    return set(re.findall(r"`(\w+)`", " ".join(cells)))
+    """Return the fields of a record, as their man page has them."""
+    section = (ROOT / "man" / "dcmtx-reports.7").read_text().partition(".SH FIELDS")[2].partition(".SH")[0]
+    titles = re.findall(r"^\.TP\n(.*)$", section, re.MULTILINE)
+    return set(re.findall(r"\\fB(\w+)\\fR", " ".join(titles)))
 
 
 WORDS = np.arange(15, dtype=np.uint16).reshape(3, 5) * 4001
@@ -573,6 +573,7 @@ def test_a_record_says_what_was_done(tree: Path, out: Path, tmp_path: Path) -> N
             "pixels_sha256": sha256(given.digest),
             "pixels_sha256_out": sha256(given.digest),
             "verified": record["verified"],
+            "rule": None,
             "sop_instance_in": f"1.2.3.{number}",
             "sop_instance_out": f"1.2.3.{number}",
             "notes": [],

@@ -370,6 +370,7 @@ def test_a_uid_that_stands_twice_is_told(archives, command):
     [
         pytest.param(["one.dcm", "absent.dcm"], 3, "no such file", id="a file that is missing"),
         pytest.param(["one.dcm", "."], 2, "is a directory, and the other is not", id="a file and a directory"),
+        pytest.param([".", "None"], 3, "dcmtx: None: there is no such directory", id="a directory and nothing"),
         pytest.param(["one.dcm", "other.dcm", "--image", "x.jpg"], 2, "does not end in .png", id="no PNG"),
         pytest.param(["one.dcm", "other.dcm", "--frame", "1"], 2, "is for --image", id="a frame for nothing"),
     ],
@@ -377,6 +378,20 @@ def test_a_uid_that_stands_twice_is_told(archives, command):
 def test_what_cannot_be_compared_is_said(arguments, status, said, two, tmp_path, fails, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert said in fails(status, "compare", *arguments)
+
+
+@pytest.mark.parametrize("name", ["absent.dcm", "cut.dcm"])
+def test_json_of_what_cannot_be_compared_is_one_object_and_the_line_is_there_as_ever(name, two, tmp_path, command):
+    first, second = two
+    (tmp_path / "cut.dcm").write_bytes(second.read_bytes()[:-100])
+    without = command("compare", first, tmp_path / name)
+    ran = command("compare", "--json", first, tmp_path / name)
+    assert (ran.status, ran.err) == (without.status, without.err)
+    assert ran.status == 3
+    assert ran.err.count("\n") == 1
+    record = json.loads(ran.out)
+    assert (record["first"], record["second"], record["equal"]) == (str(first), str(tmp_path / name), False)
+    assert (record["error"]["status"], record["error"]["path"]) == (3, str(tmp_path / name))
 
 
 # --- the picture -----------------------------------------------------------------------------------------------

@@ -62,7 +62,9 @@ FILES = {"ct.dcm", "ct two.dcm", "mr.dcm", "sub"}
         pytest.param("dcmtx ", FILES | WORDS, id="a command or a file"),
         pytest.param("dcmtx conv", {"convert"}, id="a command begun"),
         pytest.param(
-            "dcmtx c", {"convert", "compare", "completion", "ct.dcm", "ct two.dcm"}, id="a command or a file begun"
+            "dcmtx c",
+            {"convert", "compare", "completion", "crop", "ct.dcm", "ct two.dcm"},
+            id="a command or a file begun",
         ),
         pytest.param("dcmtx ct", {"ct.dcm", "ct two.dcm"}, id="files, spaces too"),
         pytest.param("dcmtx ct.dcm ", FILES, id="the destination"),
@@ -128,12 +130,12 @@ def test_the_command_prints_the_script_that_the_package_brings(shell):
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_shell_takes_the_script(shell):
-    # What every system of ours has, and what some have.
-    program = need_tool(shell) if shell == "bash" else shutil.which(shell)
-    if program is None:
-        pytest.skip(f"{shell} is not installed")
     ran = subprocess.run(
-        [program, "-n", str(SCRIPTS / FILE_NAMES[shell])], capture_output=True, text=True, timeout=60, check=False
+        [need_tool(shell), "-n", str(SCRIPTS / FILE_NAMES[shell])],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
 
@@ -151,11 +153,10 @@ def test_a_shell_takes_the_script(shell):
     ],
 )
 def test_fish_offers(line, expected, directory):
-    if shutil.which("fish") is None:
-        pytest.skip("fish is not installed")
     program = f"source {shlex.quote(str(SCRIPTS / 'dcmtx.fish'))}; complete -C {shlex.quote(line)}"
     ran = subprocess.run(
-        ["fish", "--no-config", "-c", program], cwd=directory, capture_output=True, text=True, timeout=60, check=True,
+        [need_tool("fish"), "--no-config", "-c", program],
+        cwd=directory, capture_output=True, text=True, timeout=60, check=True,
         env=os.environ | {"HOME": str(directory)},
     )  # fmt: skip
     assert [offer.partition("\t")[0].replace("\\", "") for offer in ran.stdout.splitlines()] == expected

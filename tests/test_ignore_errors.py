@@ -12,6 +12,8 @@ import pytest
 from conftest import ROOT
 
 import dcmtx
+from dcmtx.rules import catalog
+from dcmtx.syntax import find
 
 DATA = ROOT / "testdata"
 PIXELS = np.arange(64, dtype="<u2").tobytes()
@@ -108,6 +110,16 @@ def test_a_damaged_image_is_refused_still(data, src, dst, fails):
     src.write_bytes(data)
     without = fails(3, "convert", src, dst, "--to", "implicit")
     assert fails(3, "convert", src, dst, "--to", "implicit", "--ignore-errors") == without
+
+
+def test_what_info_says_of_it_mends_it_and_leaves_the_codestream(src, dst, command):
+    src.write_bytes(encapsulated(lambda data: data + b"appended\n"))
+    mend = catalog.mend("N_DAMAGED", find("jpegls-lossless"))
+    assert mend in command("info", src).out
+    ran = command(*(str({"SRC": src, "DST": dst}.get(word, word)) for word in mend.split()[1:]))
+    assert ran.status == 0, ran
+    assert dicom.walk(dst.read_bytes()).fragments == dicom.walk((DATA / "ct-jpegls.dcm").read_bytes()).fragments
+    assert "N_DAMAGED" not in command("info", dst).out
 
 
 def test_a_sound_file_is_as_without_it():

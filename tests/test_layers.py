@@ -38,7 +38,7 @@ ROOMS = [
     "cli",
 ]
 GROUND = {"_version", "errors", "record", "syntax", "policy", "finding", "signals"}
-WINGS = {"batch", "inspect", "serve", "peers", "relay"}
+WINGS = {"batch", "cluster", "inspect", "serve", "peers", "relay", "series"}
 
 # Libraries, and the rooms that may import them. What is in none of these sets is the standard library or forbidden.
 LIBRARIES = {
@@ -51,8 +51,10 @@ LIBRARIES = {
     **{library: {"wing"} for library in ("pynetdicom", "prometheus_client", "httpx")},  # of the relay alone, see below
     "matplotlib": {"wing"},
     "pyarrow": {"place"},
+    "tifffile": {"codec"},
     "zstandard": {"place"},
     "obstore": {"place"},
+    "distributed": {"wing"},
     **{backend: {"codec"} for backend in ("imagecodecs", "libjpeg", "openjpeg", "rle", "jpeg_ls", "_CharLS", "ojph")},
 }
 # Modules of rooms with NumPy that do without it: the ones that every start needs.

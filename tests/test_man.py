@@ -67,9 +67,7 @@ def test_the_pages_are_what_the_commands_say():
 )
 def test_check_reports_and_writing_mends(tmp_path, monkeypatch, capsys, spoil):
     monkeypatch.setattr(make, "HERE", tmp_path / "man")
-    monkeypatch.setattr(make, "README", tmp_path / "README.md")
     make.HERE.mkdir()
-    make.README.write_text(make.TABLE_BEGINS + make.TABLE_ENDS + make.STATUS_BEGINS + make.TABLE_ENDS)
     assert make.main([]) == 0
     assert make.main(["--check"]) == 0
     spoil(make.HERE)
@@ -77,16 +75,6 @@ def test_check_reports_and_writing_mends(tmp_path, monkeypatch, capsys, spoil):
     assert "run python man/make.py" in capsys.readouterr().err
     assert make.main([]) == 0
     assert make.main(["--check"]) == 0
-
-
-def test_the_table_in_readme_is_what_the_registries_say(tmp_path, monkeypatch, capsys):
-    text = make.README.read_text("utf-8")
-    assert make.readme(text) == text, "run python man/make.py"
-    spoiled = tmp_path / "README.md"
-    spoiled.write_text(text.replace("| `rle` |", "| `rel` |"), encoding="utf-8")
-    monkeypatch.setattr(make, "README", spoiled)
-    assert make.main(["--check"]) == 1
-    assert "README.md is stale" in capsys.readouterr().err
 
 
 def test_there_is_a_page_for_every_command():
@@ -192,8 +180,6 @@ def test_every_exit_status_is_there_with_its_meaning():
     found = re.findall(r"^\.TP\n(\d+)\n(.*)$", section("dcmtx-convert", "EXIT STATUS"), re.MULTILINE)
     assert found == [(str(status.value), status.description) for status in errors.ExitStatus]
     assert section("dcmtx", "EXIT STATUS") == section("dcmtx-convert", "EXIT STATUS")
-    lines = make.README.read_text("utf-8").splitlines()
-    assert {f"| {status.value} | {status.description} |" for status in errors.ExitStatus} <= set(lines)
 
 
 def test_the_examples_are_those_of_the_help():

@@ -369,7 +369,8 @@ def test_every_key_is_in_the_example_under_its_table_and_explained(section):
         assert key.needed <= key.set or not section.set
 
 
-def test_every_key_of_the_example_is_read_as_it_stands_there():
+def test_every_key_of_the_example_is_read_as_it_stands_there(tmp_path):
+    (tmp_path / "site.toml").write_text('[[rule]]\nto = "rle"\n')
     (proxy,) = [line for line in _uncommented(keys.DESTINATION) if line.startswith("proxy = ")]
     stow = f'[[destinations]]\nname = "web"\nkind = "stow"\naddress = "https://h"\n{proxy}'
     parts: list[Any] = [
@@ -387,8 +388,10 @@ def test_every_key_of_the_example_is_read_as_it_stands_there():
         stow.replace("web", "other"), "[destinations.login]", *_uncommented(keys.LOGIN, "user", "password-file"),
         "[[routes]]", *_uncommented(keys.ROUTE),
     ]  # fmt: skip
-    found = read("\n".join(parts))
+    # The rules of a site are a file that must be there.
+    found = read("\n".join(parts).replace("/etc/dcmtx/site.toml", str(tmp_path / "site.toml")))
     assert found.listen.artim == 5.0
+    assert found.destinations[0].policy is not None
     assert found.destinations[0].lossy is not None
     assert found.destinations[0].lossy.subsampling == "444"
 

@@ -356,3 +356,72 @@ def test_where_none_of_several_holds_a_file_it_falls_back(tmp_path: Path, comman
     assert ran.status == 0
     assert "fell back to explicit" in ran.err
     assert dicom.walk((tmp_path / "out.dcm").read_bytes()).syntax == dicom.EXPLICIT
+
+
+# --- a relay ---------------------------------------------------------------------------------------------------------
+
+RELAY = """
+[[rule]]
+name = "reports"
+when = { modality = "SR" }
+do = "refuse"
+
+[[rule]]
+name = "small"
+when = { size = "<5kB" }
+do = "skip"
+
+[[rule]]
+name = "large"
+when = { size = ">20kB" }
+to = "rle"
+
+[[rule]]
+name = "as they came"
+when = { size = "<12kB" }
+do = "keep"
+"""
+
+
+def test_a_relay_follows_the_rules_of_a_site(tmp_path: Path) -> None:
+    """What no rule is for goes as the destination prefers; what the policy keeps is not touched."""
+    pytest.importorskip("pynetdicom")
+    from peers import Destination
+    from relays import RelayProcess, storescu, write_instances
+
+    files = [
+        *write_instances(tmp_path / "large", [1], size=128),
+        *write_instances(tmp_path / "kept", [2], size=64),
+        *write_instances(tmp_path / "small", [3], size=16),
+        *write_instances(tmp_path / "other", [4], size=90),
+    ]
+    file = policy(tmp_path, RELAY)
+    accepted = ["1.2.840.10008.1.2", dicom.EXPLICIT, dicom.RLE, dicom.JPEGLS]
+    with Destination(takes=lambda _, syntax: syntax in accepted) as destination:
+        settings = {"address": destination.address, "prefer": ["jpegls"], "policy": str(file)}
+        with RelayProcess(settings) as relay:
+            assert storescu(relay.port, files).returncode == 0
+            relay.until_empty()
+            arrived = {one.instance: one.syntax for one in destination.received}
+            assert [event["reason"] for event in relay.events("left out")] == ["small"]
+    assert arrived == {"1.2.3.1": dicom.RLE, "1.2.3.2": dicom.EXPLICIT, "1.2.3.4": dicom.JPEGLS}
+
+
+UNFIT = {
+    "a target to try out": ('[[rule]]\nto = "smallest"\n', "does not try out"),
+    "parameters that lose nothing": ('[[rule]]\nto = "htj2k"\nresolutions = 3\n', "for loss only"),
+    "no policy": ("nonsense", "is not TOML"),
+}
+
+
+@pytest.mark.parametrize(("text", "what"), UNFIT.values(), ids=UNFIT)
+def test_a_relay_says_at_once_which_rule_it_cannot_follow(text: str, what: str, tmp_path: Path, command: Run) -> None:
+    pytest.importorskip("pynetdicom")
+    file = policy(tmp_path, text)
+    (tmp_path / "relay.toml").write_text(
+        f'[spool]\npath = "{tmp_path}/spool"\n[[destinations]]\nname = "a"\naddress = "A@127.0.0.1:1"\n'
+        f'policy = "{file}"\n'
+    )
+    ran = command("relay", "--config", tmp_path / "relay.toml", "--check")
+    assert ran.status == 2
+    assert what in ran.line

@@ -219,6 +219,8 @@ def _results(executor: Executor[Task, Done], found: Iterator[Found], options: Op
         if stop.requested:
             return
         if one.fault is not None or one.skip:
+            if one.fault is not None:
+                one.fault.path = one.fault.path or one.src
             yield Done(one.src, one.dst, error=one.fault, skip=one.skip)
             continue
         executor.submit(

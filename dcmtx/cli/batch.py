@@ -32,6 +32,7 @@ def convert_many(
     fail_fast: bool,
     timeout: float | None,
     update_references: bool,
+    as_lines: bool = False,
 ) -> int:
     """Convert many files and return the exit status."""
     # One file whose destination is one too is a batch only for the sake of the options of batches.
@@ -58,8 +59,11 @@ def convert_many(
     with output, ExitStack() as stack:
         # Before there are threads of a progress bar, which would be in the way of a fork.
         executor = stack.enter_context(local_pool(options))
-        progress: _Watched | _Silence = _Silence()
-        if watches and not output.fills_terminal(dry_run=pattern.dry_run):
+        progress: _Watched | _Lines | _Silence = _Silence()
+        if as_lines:
+            progress = _Lines(summary, _countable(sources, destination, output.report))
+            stack.callback(progress.stop)
+        elif watches and not output.fills_terminal(dry_run=pattern.dry_run):
             progress = stack.enter_context(_progress(sources, destination, output.report))
         try:
             found = convert(sources, destination, options, stop, executor=executor)
@@ -136,6 +140,29 @@ class _Silence:
         """Do nothing."""
 
 
+class _Lines:
+    """Lines of JSON, for programs."""
+
+    def __init__(self, summary: Summary, found: Iterator[Found]) -> None:
+        from dcmtx.cli.progress import JsonFiles
+
+        self._files = JsonFiles()
+        self._files.count(found)
+        self._summary = summary
+        self._stopped = False
+
+    def advance(self, done: Done) -> None:
+        """Tell of a file that the summary has already."""
+        if not done.references:
+            self._files.advance(self._summary)
+
+    def stop(self) -> None:
+        """Tell what there was, once."""
+        if not self._stopped:
+            self._stopped = True
+            self._files.stop(self._summary)
+
+
 class _Watched:
     """A progress bar on a terminal: files, bytes, rate, time left, failures so far."""
 
@@ -180,10 +207,7 @@ def _progress(sources: Sequence[str], destination: str, report: str | None) -> A
         )
         with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as shown_bar:
             task = shown_bar.add_task("", total=None, size="", rate="")
-            roots = plan_roots(sources, destination)
-            # Archives would be unpacked for it, and stores listed twice.
-            costly = any(root.is_archive or root.is_prefix for root in roots)
-            found = iter(()) if costly else walk(roots, destination, report)
+            found = _countable(sources, destination, report)
             counter = threading.Thread(target=_count, args=(shown_bar, task, found), daemon=True)
             counter.start()
             watched = _Watched(shown_bar, task)
@@ -194,6 +218,14 @@ def _progress(sources: Sequence[str], destination: str, report: str | None) -> A
                 bar.standing = None
 
     return watch()
+
+
+def _countable(sources: Sequence[str], destination: str, report: str | None) -> Iterator[Found]:
+    """Return the files there are, to be counted; none where that costs too much."""
+    roots = plan_roots(sources, destination)
+    # Archives would be unpacked for it, and stores listed twice.
+    costly = any(root.is_archive or root.is_prefix for root in roots)
+    return iter(()) if costly else walk(roots, destination, report)
 
 
 def _count(shown_bar: Any, task: Any, found: Iterator[Found]) -> None:

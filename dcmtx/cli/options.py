@@ -174,5 +174,13 @@ told_options = _options(
         "that are there. A FILE whose name ends in .parquet becomes Parquet at the end.",
     ),
     click.option("--quiet", is_flag=True, help="No notes, no progress, no summary; only errors."),
+    click.option(
+        "--progress",
+        type=click.Choice(["bar", "json"]),
+        default="bar",
+        show_default=True,
+        help="What tells of a long run: a bar, if standard error is a terminal, or lines of JSON there, also with "
+        "--quiet.",
+    ),
     click.option("-v", "--verbose", is_flag=True, help="Say what was done with each file."),
 )

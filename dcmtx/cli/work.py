@@ -15,6 +15,8 @@ from dcmtx.cli.output import Output
 from dcmtx.errors import CodecError, DcmtxError, ExitStatus
 
 if TYPE_CHECKING:
+    from dcmtx.cli.frames import FrameProgress
+    from dcmtx.cli.progress import JsonFrames
     from dcmtx.transcoding.job import Job
 
 
@@ -38,6 +40,7 @@ def carry_out(paths: Sequence[str], options: dict[str, Any], make: Callable[...,
     output = Output(
         options.pop("as_json"), options.pop("report"), options.pop("quiet"), options.pop("verbose"), goes_on=resume
     )
+    as_lines = options.pop("progress", "bar") == "json"
     if output.as_json and destination == "-":
         raise click.UsageError("--json writes to standard output, where the file goes; use --report")
     several = len(sources) > 1 or (sources[0] != "-" and os.path.isdir(sources[0]))
@@ -69,20 +72,22 @@ def carry_out(paths: Sequence[str], options: dict[str, Any], make: Callable[...,
             fail_fast=fail_fast,
             timeout=timeout,
             update_references=update_references,
+            as_lines=as_lines,
         )
     with output:
-        return _isolated(pattern, output) if isolate else _do(pattern, output)
+        do = _do_in_lines if as_lines else _do
+        return _isolated(pattern, output, do) if isolate else do(pattern, output)
 
 
-def _isolated(pattern: Job, output: Output) -> int:
+def _isolated(pattern: Job, output: Output, do: Callable[[Job, Output], int]) -> int:
     """Make one file in a process of its own; in this one, if it is a process of its own already."""
     from dcmtx.pool import isolation
 
     try:
         if not isolation.is_possible():
-            return _do(pattern, output)
+            return do(pattern, output)
         sys.stdout.flush()
-        return isolation.run(lambda: finished(outcome(lambda: _do(pattern, output))))
+        return isolation.run(lambda: finished(outcome(lambda: do(pattern, output))))
     except CodecError as error:
         # The child is gone, with what it would have told and removed.
         if error.code == "E_CRASH" and error.path is None:
@@ -94,10 +99,21 @@ def _isolated(pattern: Job, output: Output) -> int:
 
 def _do(pattern: Job, output: Output) -> int:
     from dcmtx.cli.frames import FrameProgress
+
+    return _watched(pattern, output, FrameProgress(quiet=output.quiet))
+
+
+def _do_in_lines(pattern: Job, output: Output) -> int:
+    from dcmtx.cli.progress import JsonFrames
+
+    return _watched(pattern, output, JsonFrames(pattern.src))
+
+
+def _watched(pattern: Job, output: Output, progress: FrameProgress | JsonFrames) -> int:
     from dcmtx.transcoding.job import run
 
     try:
-        with FrameProgress(quiet=output.quiet) as frames:
+        with progress as frames:
             result = run(pattern, watch=frames.advance)
     except DcmtxError as error:
         output.record(error, pattern.src, pattern.dst)

@@ -51,12 +51,13 @@ class Replace(Record):
 class Append(Record):
     """Append an item, encoded in Explicit VR Little Endian, to a sequence. Create the sequence if it is absent.
 
-    `changes` are applied to the existing items.
+    `changes` are applied to the existing items. `more` are further items, behind the first.
     """
 
     tag: int
     item: bytes
     changes: tuple[Any, ...] = ()  # of encoding.Change
+    more: tuple[bytes, ...] = ()
 
 
 class Within(Record):

@@ -42,7 +42,7 @@ from dcmtx.record import Record
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 
 __all__ = [
-    "Change", "Context", "Item", "Rewriting", "append_item", "is_sequence", "parse", "rewrite", "rewriting",
+    "LEFT_OUT", "Change", "Context", "Item", "Rewriting", "append_item", "is_sequence", "parse", "rewrite", "rewriting",
     "transcribe",
 ]  # fmt: skip
 
@@ -76,6 +76,7 @@ class Item(Record):
 
     `path` holds the tags of the enclosing sequences, outermost first, 16 at most; `depth` counts all of them. `parts`
     are its elements; their bytes are slices of `buffer`, encoded as `encoding`. `again` says that it was seen before.
+    `index` counts the items of its sequence, from 0.
     """
 
     path: tuple[int, ...]
@@ -84,6 +85,7 @@ class Item(Record):
     encoding: Encoding
     depth: int = 1
     again: bool = False
+    index: int = 0
 
     def find(self, tag: int) -> Element | None:
         """Return the element of this tag, or None."""
@@ -113,10 +115,12 @@ class Item(Record):
         return self.value(tag).decode("latin-1").strip("\0 ")
 
 
-# Takes an item and returns its new elements by tag, in the target encoding; empty bytes remove an element. Items come
+# Takes an item and returns its new elements by tag, in the target encoding; empty bytes remove an element, and under
+# the tag of an item (LEFT_OUT) the item itself, which later changes then do not get. Items come
 # in the order of the file, each after the one around it. With a true attribute `everywhere`, it gets the items of
 # sequences that were written as UN too, and of those that other changes make; it must be cheap, and do the same again.
 Change = Callable[[Item], Mapping[int, bytes]]
+LEFT_OUT: dict[int, bytes] = {ITEM: b""}
 
 
 def transcribe(
@@ -261,11 +265,12 @@ class _Level:
     """One open sequence or data set: where it ends (None if a delimiter ends it), and where it starts in the output.
 
     `defined` tells whether it is written with a length; `number` counts such levels. `place` is the index of its header
-    among the pieces.
+    among the pieces. `count` is how many items of a sequence were seen.
     """
 
     __slots__ = (
-        "changes", "context", "defined", "encoding", "end", "items", "number", "pending", "place", "start", "tag",
+        "changes", "context", "count", "defined", "encoding", "end", "items", "number", "pending", "place", "start",
+        "tag",
     )  # fmt: skip
 
     def __init__(self, tag: int, end: int | None, encoding: Encoding, context: Context, *, items: bool) -> None:
@@ -280,6 +285,7 @@ class _Level:
         self.defined = True
         self.number = 0
         self.place = 0
+        self.count = 0
 
 
 class Rewriting:
@@ -445,11 +451,15 @@ class Rewriting:
         encoding = item_encoding(self._cursor, self._position, limit, level.encoding)
         item = _Level(ITEM, end, encoding, self._context_of(end, encoding, level.context), items=False)
         if self._changes:
-            item.changes = self._changes_of(end, encoding)
+            item.changes = self._changes_of(end, encoding, level.count)
+            level.count += 1
+            if ITEM in item.changes:
+                self._position = end if end is not None else self._skip(encoding, in_item=True)
+                return
             item.pending = sorted(item.changes)
         self._open(item)
 
-    def _changes_of(self, end: int | None, encoding: Encoding) -> Mapping[int, bytes]:
+    def _changes_of(self, end: int | None, encoding: Encoding, index: int) -> Mapping[int, bytes]:
         """Return the new elements of the item that starts here. What is not cheap is computed only once."""
         start = self._position
         if self._measured and self._keeps_made:
@@ -458,10 +468,13 @@ class Rewriting:
         path = tuple(outer.tag for outer in self._levels[: 2 * _LONGEST_PATH] if outer.items)
         depth = self._depth + sum(outer.items for outer in self._levels)
         parts = self._parse(start, stop, encoding)
-        view = Item(path, parts, self._slices, encoding=encoding, depth=depth, again=self._measured)
+        view = Item(path, parts, self._slices, encoding=encoding, depth=depth, again=self._measured, index=index)
         made: dict[int, bytes] = {}
         for change in self._changes:
             made.update(change(view))
+            if ITEM in made:
+                made = dict(LEFT_OUT)
+                break
         if made and (self._everywhere or self._lengths is not Lengths.KEEP):
             made = {tag: self._made_over(element, depth) for tag, element in made.items()}
         if made:

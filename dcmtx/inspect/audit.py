@@ -116,7 +116,12 @@ def _mover(question: Question) -> Any:
 
 
 def _unreported(root: str, ledger: Ledger) -> Iterator[Proof]:
-    """Yield a proof for each file below a directory that the report does not have. Raises InputError."""
+    """Yield a proof for each file below a directory, or a prefix, that the report has not. Raises InputError."""
+    if is_remote(root):
+        from dcmtx.place.remote import listing
+
+        yield from (Proof(one.url, Verdict.UNREPORTED) for one in listing(root) if not ledger.knows(one.url))
+        return
     for directory, names, files in os.walk(root, onerror=_cannot_read):
         names.sort()
         for name in sorted(files):

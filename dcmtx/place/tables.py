@@ -80,7 +80,12 @@ def _read_parquet(path: str) -> Iterator[dict[str, Any]]:
 
 
 def write_parquet(lines: str, path: str, columns: Mapping[str, Any]) -> None:
-    """Make a Parquet file of a file of JSON lines. It is complete when it has its name.
+    """Make a Parquet file of a file of JSON lines. As `write_rows`."""
+    write_rows(read_records(lines), path, columns)
+
+
+def write_rows(records: Iterator[dict[str, Any]], path: str, columns: Mapping[str, Any]) -> None:
+    """Make a Parquet file of records. It is complete when it has its name.
 
     `columns` gives the type of each field, in order: a name of Arrow's, a list of one, a pair for a
     map, or a mapping for a structure.
@@ -92,7 +97,7 @@ def write_parquet(lines: str, path: str, columns: Mapping[str, Any]) -> None:
     temporary = os.path.join(directory, temporary_name(name))
     try:
         with arrow.parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            for rows in _groups(read_records(lines)):
+            for rows in _groups(records):
                 writer.write_table(arrow.Table.from_pylist([_with_maps(row, columns) for row in rows], schema=schema))
         os.replace(temporary, path)
     except BaseException:

@@ -56,12 +56,13 @@ class Case:
 
     `source` is the syntax of the file. `stream`, `lost` and `has_lost` are those of its Contents. `quality` has the
     parameters for the encoder, and `irreversible` tells whether they lose information; `consents` tells that the user
-    allowed loss. `asked` has the names of the parameters that the user set.
+    allowed loss. `asked` has the names of the parameters that the user set. `cut` is the part of the image that is
+    kept, resolved, or None.
     """
 
     __slots__ = (
-        "asked", "backend", "consents", "frames", "has_lost", "header", "irreversible", "lost", "policy", "quality",
-        "source", "stream", "target",
+        "asked", "backend", "consents", "cut", "frames", "has_lost", "header", "irreversible", "lost", "policy",
+        "quality", "source", "stream", "target",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +75,7 @@ class Case:
         self.target = target
         self.policy = request.policy
         self.backend = request.backend
+        self.cut = request.cut
         quality = request.parameters
         self.asked = quality.asked()
         self.consents = quality.lossy or request.rounds
@@ -85,6 +87,10 @@ class Case:
     def restores_jpeg(self) -> bool:
         """Whether JPEG streams are restored from JPEG XL recompression."""
         return self.source is JPEG_RECOMPRESSION and self.target is JPEG_BASELINE
+
+    def cropped(self, fmt: PixelFormat) -> PixelFormat:
+        """Return the format of the part of the image that is asked for."""
+        return fmt if self.cut is None else fmt.replace(rows=self.cut.rows, columns=self.cut.columns)
 
     def declared(self) -> PixelFormat:
         """Return the format of the pixels. Raises InputError where the data set does not describe it."""

@@ -6,7 +6,7 @@ This module is for type checkers only. It is not imported at run time, because p
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, Self
 
 from dcmtx.dataset.edit import Span
 from dcmtx.dataset.header import Header
@@ -60,6 +60,12 @@ class Frames(Protocol):
     @property
     def coded_bytes(self) -> int:
         """The total size of all codestreams, in bytes."""
+
+    def part(self, first: int, count: int) -> Self:
+        """Return these frames from `first` on, `count` of them, as if there were no others."""
+
+    def as_words(self, fmt: PixelFormat) -> Self:
+        """Return frames of floating point as words. Raises InputError where they are not all there."""
 
     def check(self) -> None:
         """Raise `fault` if there is one."""

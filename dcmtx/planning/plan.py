@@ -15,7 +15,7 @@ from dcmtx.pixel.codestream import Transform
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.routes import Route
 from dcmtx.planning.steps import Step
-from dcmtx.policy import EncodingParameters, Lengths, OffsetTable, UnusedBits
+from dcmtx.policy import Cut, EncodingParameters, Lengths, OffsetTable, UnusedBits
 from dcmtx.record import Record
 from dcmtx.rules import overlay
 from dcmtx.syntax import Syntax
@@ -51,7 +51,8 @@ class Plan(Record):
     `derived` says in words how the meaning of pixels changed, or is empty. `fragment_size` is the most bytes of a
     fragment, None for one fragment per frame. `file_meta` is everything before the data set. `edits` are keyed by tag;
     those inside sequences are Within. `instance` is a new SOP Instance UID. `details` are the resulting changes in the
-    data set; a dry run fills them in.
+    data set; a dry run fills them in. `cut` is the part of the image that is written; formats of the source have its
+    frames, and all rows and columns.
     """
 
     syntax: Syntax
@@ -90,3 +91,4 @@ class Plan(Record):
     details: tuple[Detail, ...] = ()
     lengths: Lengths = Lengths.KEEP
     tallies: tuple[Any, ...] = ()
+    cut: Cut | None = None

@@ -6,7 +6,7 @@ set change. It is made from the header of the data set and the headers of the co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from dcmtx.codec.table import ENCODERS
@@ -32,8 +32,17 @@ if TYPE_CHECKING:
     from dcmtx.planning.inputs import DataSet, Frames
 
 
-def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = True) -> Plan:
+def make(
+    dataset: DataSet,
+    frames: Frames,
+    request: Request,
+    *,
+    inside: bool = True,
+    plan_case: Callable[[Case], Plan] | None = None,
+) -> Plan:
     """Return the complete plan for one file; with `inside`, sequences are searched for changes too.
+
+    `plan_case` plans for one target syntax, where that is not a plain conversion.
 
     It follows the decision table: the first condition that matches decides. If the target has several syntaxes, as a
     family with loss does, the first one that takes the file is used.
@@ -41,10 +50,11 @@ def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = T
     Raises InputError, UnsupportedError, RefusedError or UsageError, with the codes of the table.
     """
     contents = look_inside(dataset.header, frames, request)
+    plan_one = plan_case or _plan
     errors: list[RefusedError | UnsupportedError] = []
     for target in request.target.syntaxes:
         try:
-            plan = _plan(Case(dataset, frames, contents, target=target, request=request))
+            plan = plan_one(Case(dataset, frames, contents, target=target, request=request))
         except (RefusedError, UnsupportedError) as error:
             errors.append(error)
             continue
@@ -66,7 +76,7 @@ def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = T
             refusal,
             dataset.syntax,
             request,
-            lambda other: _plan(Case(dataset, frames, contents, target=other.target.syntaxes[0], request=other)),
+            lambda other: plan_one(Case(dataset, frames, contents, target=other.target.syntaxes[0], request=other)),
         )
     )
     raise refusal
@@ -172,10 +182,7 @@ def _steps(plan: Plan) -> Iterator[steps.Step]:
             yield steps.CrossCheck(plan.second.backend)
         if decoded.photometric != source.photometric:
             yield steps.Recolour(source.photometric, decoded.photometric)
-    if plan.word_bytes:
-        yield steps.SwapWords(plan.word_bytes)
-    if plan.overlays:
-        yield steps.ExtractOverlays(plan.overlays)
+    yield from _part_steps(plan)
     if plan.unused_bits is not None:
         if decoded and plan.unused_bits is not UnusedBits.KEEP and decoded.high_bit != decoded.stored - 1:
             yield steps.LowerHighBit(decoded.high_bit, decoded.stored)
@@ -188,6 +195,16 @@ def _steps(plan: Plan) -> Iterator[steps.Step]:
         yield steps.Encode(plan.encoder.backend, target, irreversible=plan.irreversible)
     if plan.judges.judge is not None:
         yield steps.Verify(plan.judges)
+
+
+def _part_steps(plan: Plan) -> Iterator[steps.Step]:
+    """Yield the steps that make words of bytes, and take parts of them."""
+    if plan.word_bytes:
+        yield steps.SwapWords(plan.word_bytes)
+    if plan.cut is not None:
+        yield steps.Crop(plan.cut)
+    if plan.overlays:
+        yield steps.ExtractOverlays(plan.overlays)
 
 
 def _colour_steps(plan: Plan, decoded: PixelFormat, given: PixelFormat) -> Iterator[steps.Step]:

@@ -102,6 +102,7 @@ def recode(case: Case) -> Plan:
     plain = decoded_format
     if changed is not None:
         decoded_format, plain, quality = changed.decoded, changed.format, changed.quality
+    plain = case.cropped(plain)
     if case.irreversible:
         objects.check_loss(header, plain)
     encoder_format, unused = formats.settle_bits(target, plain, case.policy.unused_bits)
@@ -128,7 +129,7 @@ def recode(case: Case) -> Plan:
 
         second, verified_by, unchecked = settle(case, source_format, decoder, target_format, encoder)
     check_signatures(header, case.policy)
-    overlays = _find_overlays(case, declared, settles=changed is not None and changed.settles)
+    overlays = _find_overlays(case, declared, settles=case.cut is not None or (changed is not None and changed.settles))
     undeclared = undeclared_loss(case, declared)
     table, fragment_size = OffsetTable.EMPTY, None
     if target.encapsulated:
@@ -163,6 +164,7 @@ def recode(case: Case) -> Plan:
         exact=_exact_encoder(case, target_format),
         transform=case.stream.transform if case.stream else None,
         word_bytes=word_bytes,
+        cut=case.cut,
         table=table,
         fragment_size=fragment_size,
         edits=edits,

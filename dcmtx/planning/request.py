@@ -7,7 +7,7 @@ from typing import Any
 
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import RefusedError, UsageError
-from dcmtx.policy import LOSSY_PARAMETERS, OPTIONS, Device, EncodingParameters, Policy, Verify, option_name
+from dcmtx.policy import LOSSY_PARAMETERS, OPTIONS, Cut, Device, EncodingParameters, Policy, Verify, option_name
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, CELLS, EXPLICIT, ROOT, Loss, Syntax, find, find_family, is_keyword
 
@@ -21,6 +21,7 @@ class Way(Enum):
 
     CONVERT = "convert"
     REWRAP = "rewrap"
+    CROP = "crop"
 
 
 class BackendChoice(Record):
@@ -233,7 +234,10 @@ def memory_size(value: int | str) -> int:
 
 
 class Request(Record):
-    """Everything that is requested for one file. `rounds` is consent to rounded colours, without other loss."""
+    """Everything that is requested for one file. `rounds` is consent to rounded colours, without other loss.
+
+    `cut` is the part of the image to keep, where it is cropped.
+    """
 
     target: Target
     policy: Policy = Policy()
@@ -241,6 +245,7 @@ class Request(Record):
     parameters: EncodingParameters = EncodingParameters()
     way: Way = Way.CONVERT
     rounds: bool = False
+    cut: Cut | None = None
 
     @property
     def uses_device(self) -> bool:

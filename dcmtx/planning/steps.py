@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dcmtx.codec.judges import Judges
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import UnusedBits
+from dcmtx.policy import Cut, UnusedBits
 from dcmtx.record import Record
 from dcmtx.rules.overlay import Embedded
 
@@ -42,6 +42,17 @@ class SwapWords(Record):
     def describe(self) -> str:
         """Return it in a few words."""
         return f"big endian: words of {8 * self.width} bits"
+
+
+class Crop(Record):
+    """Rows, columns and frames outside a part of the image are left out."""
+
+    cut: Cut
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        cut = self.cut
+        return f"crop: rows {cut.top}:{cut.bottom}, columns {cut.left}:{cut.right}, frames {cut.first}:{cut.end}"
 
 
 class ExtractOverlays(Record):
@@ -141,6 +152,6 @@ class Verify(Record):
 
 
 Step = (
-    Decode | Recolour | SwapWords | ExtractOverlays | LowerHighBit | SettleUnused | ApplyPalette | Invert | Widen
+    Decode | Recolour | SwapWords | Crop | ExtractOverlays | LowerHighBit | SettleUnused | ApplyPalette | Invert | Widen
     | Encode | Verify | CrossCheck
 )  # fmt: skip

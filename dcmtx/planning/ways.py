@@ -13,6 +13,7 @@ from dcmtx.planning.request import Way
 _PLANNERS = {
     Way.CONVERT: "dcmtx.planning.planner",
     Way.REWRAP: "dcmtx.planning.rewrapping",
+    Way.CROP: "dcmtx.planning.cropping",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from dcmtx.planning.site import SitePolicy
 from dcmtx.policy import EncodingParameters
 from dcmtx.record import Record
 
@@ -99,8 +100,9 @@ class Destination(Record):
     """Where instances go. `host` and `port` are of kind dimse, `url` of stow and orthanc, `path` of directory.
 
     `prefer` has transfer syntax UIDs, the best first; `accept` patterns of UIDs that the destination takes, empty: any.
-    `lossy` is the consent to loss, with its parameters, or None. `window` is how many instances are transcoded ahead;
-    an instance that was not taken for `hold_after` seconds is held. `proxy` is the URL of one, of stow and orthanc.
+    `policy` has the rules of a site, which may say otherwise of an instance. `lossy` is the consent to loss, with its
+    parameters, or None. `window` is how many instances are transcoded ahead; an instance that was not taken for
+    `hold_after` seconds is held. `proxy` is the URL of one, of stow and orthanc.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Destination(Record):
     prefer: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
     lossy: EncodingParameters | None = None
+    policy: SitePolicy | None = None
     associations: int = 1
     timeouts: Timeouts = Timeouts()
     window: int = 8

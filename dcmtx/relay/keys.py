@@ -175,6 +175,10 @@ DESTINATION = Section(
         Key("accept", values.syntax_patterns,
             "What may be sent at all, as names, UIDs or patterns of UIDs. Without it: whatever it accepts.",
             example='["explicit", "implicit", "1.2.840.10008.1.2.4.8?"]'),
+        Key("policy", values.site_policy,
+            "A file of rules, an absolute path: which instances become what, go as they came, are left out or held; "
+            "dcmtx-policy(1) tells of them. What no rule is for goes as `prefer` says.",
+            example='"/etc/dcmtx/site.toml"'),
         Key("proxy", values.url, "The proxy of HTTP to go through.", example='"http://proxy.example.org:3128"',
             kinds=_WEB),
         Key("associations", values.whole(1, 64), "How many instances are sent at a time.", example="1"),

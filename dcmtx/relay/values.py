@@ -9,13 +9,16 @@ import os
 import re
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from dcmtx.errors import DcmtxError
+from dcmtx.errors import DcmtxError, UsageError
 from dcmtx.policy import EncodingParameters
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, find, find_family, is_keyword
+
+if TYPE_CHECKING:
+    from dcmtx.planning.site import SitePolicy
 
 Reader = Callable[[Any], Any]
 
@@ -123,6 +126,20 @@ def path(value: Any) -> str:
     if not os.path.isabs(given) or "\0" in given:
         raise UnfitError(f"is {shown(value)}, not an absolute path; begin it with /")
     return os.path.normpath(given)
+
+
+def site_policy(value: Any) -> SitePolicy:
+    """Read the rules of a site, from a file."""
+    from dcmtx.planning.site_file import read
+    from dcmtx.relay.ruling import check
+
+    found = path(value)
+    try:
+        policy = read(found)
+    except UsageError as error:
+        raise UnfitError(f"is not of use: {error.message}") from error
+    check(policy)
+    return policy
 
 
 def name(value: Any) -> str:

@@ -17,7 +17,7 @@ class Mend(Enum):
     NOTHING = ""  # only who made the file knows what is right
     WRAP = "dcmtx rewrap SRC DST"  # the codestreams stay
     RELABEL = "dcmtx rewrap SRC DST --relabel htj2k-lossless"
-    FORGIVE = "dcmtx convert SRC DST --to {other} --ignore-errors"
+    FORGIVE = "dcmtx convert SRC DST --to {syntax} --ignore-errors --offset-table basic"  # not copied as it is
     DECODE = "dcmtx convert SRC DST --to explicit"
     ENCODE = "dcmtx convert SRC DST --to jpegls"
     RECODE = "dcmtx convert SRC DST --to {other}"  # {other} is explicit, or jpegls for what is not compressed

@@ -22,3 +22,13 @@ def derived_uid(old: str, target: Syntax, quality: EncodingParameters, *others: 
     parameters = ",".join(f"{name}={value}" for name, value in quality.items() if value is not None)
     name = " ".join([old, target.uid, parameters, __version__, *others])
     return f"2.25.{uuid.uuid5(uuid.UUID(_NAMESPACE), name).int}"
+
+
+def part_uid(old: str, part: str, *others: str) -> str:
+    """Return the UID of a part of an instance, or of the series of such parts: `part` says in words what is kept.
+
+    `others` are further inputs that decide the pixels, where decoding or encoding is not exact.
+    """
+    import uuid
+
+    return f"2.25.{uuid.uuid5(uuid.UUID(_NAMESPACE), ' '.join(['part', old, part, *others])).int}"

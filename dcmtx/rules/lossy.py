@@ -220,7 +220,7 @@ def _extremes(header: Header, *, measured: bool) -> dict[int, Edit]:
 # --- where a loss is recorded -----------------------------------------------------------------------------------
 
 
-def _evidence_item(header: Header) -> bytes:
+def evidence_item(header: Header) -> bytes:
     """Return an item that names the study and series of the source (PS3.3 C.8.15.2, C.8.13.2)."""
     instance = element(0x00081150, b"UI", header.text(SOP_CLASS_UID))
     instance += element(0x00081155, b"UI", header.text(SOP_INSTANCE_UID))
@@ -228,7 +228,7 @@ def _evidence_item(header: Header) -> bytes:
     return append_item(b"", 0x00081115, series) + element(0x0020000D, b"UI", header.text(0x0020000D))
 
 
-_LOSSY_CODE = code("113040", "Lossy Compression")
+LOSSY_CODE = code("113040", "Lossy Compression")
 
 
 def _derivation(header: Header, name: str, source: bytes) -> dict[int, Edit]:
@@ -236,7 +236,7 @@ def _derivation(header: Header, name: str, source: bytes) -> dict[int, Edit]:
     prefix = described(header, f"{name} lossy compression, ratio ".encode("ascii"), RATIO_WIDTH)
     edits: dict[int, Edit] = {
         DERIVATION_DESCRIPTION: Reserve(DERIVATION_DESCRIPTION, b"ST", RATIO_WIDTH, key="ratio", prefix=prefix),
-        DERIVATION_CODES: Append(DERIVATION_CODES, _LOSSY_CODE),
+        DERIVATION_CODES: Append(DERIVATION_CODES, LOSSY_CODE),
     }
     if source:
         edits[SOURCE_IMAGES] = Append(SOURCE_IMAGES, source)
@@ -250,8 +250,8 @@ def _home(header: Header) -> int | None:
     already are, else where there is an item to hold it.
     """
     shared, per_frame = FUNCTIONAL_GROUPS
-    places = (per_frame, shared) if _mentions(header, per_frame, DERIVATION_IMAGES) else (shared, per_frame)
-    return next((place for place in places if _has_items(header, place)), None)
+    places = (per_frame, shared) if mentions(header, per_frame, DERIVATION_IMAGES) else (shared, per_frame)
+    return next((place for place in places if has_items(header, place)), None)
 
 
 def _functional_groups(header: Header, home: int, name: str, source: bytes) -> dict[int, Edit]:
@@ -259,15 +259,15 @@ def _functional_groups(header: Header, home: int, name: str, source: bytes) -> d
     item = element(DERIVATION_DESCRIPTION, b"ST", f"{name} lossy compression")
     if source:
         item += append_item(b"", SOURCE_IMAGES, source)
-    item += append_item(b"", DERIVATION_CODES, _LOSSY_CODE)
+    item += append_item(b"", DERIVATION_CODES, LOSSY_CODE)
     changes: tuple[Change, ...] = (_derive_frame_type, _Deriver(home, item))
     edits: dict[int, Edit] = {tag: Within(tag, changes) for tag in FUNCTIONAL_GROUPS if tag in header}
     if source:
-        edits[SOURCE_EVIDENCE] = Append(SOURCE_EVIDENCE, _evidence_item(header))
+        edits[SOURCE_EVIDENCE] = Append(SOURCE_EVIDENCE, evidence_item(header))
     return edits
 
 
-def _has_items(header: Header, sequence: int) -> bool:
+def has_items(header: Header, sequence: int) -> bool:
     """Tell whether a sequence has an item."""
     element = header.get(sequence)
     if element is None or element.end - element.value < 8:
@@ -277,7 +277,7 @@ def _has_items(header: Header, sequence: int) -> bool:
     )
 
 
-def _mentions(header: Header, sequence: int, tag: int) -> bool:
+def mentions(header: Header, sequence: int, tag: int) -> bool:
     """Tell whether the bytes of a sequence hold this tag."""
     element = header.get(sequence)
     if element is None:

@@ -69,6 +69,11 @@ class Remover:
         """Return the change in a few words."""
         return f"elements are left out: {self._removal.value.replace(',', ' and ')}"
 
+    @property
+    def count(self) -> int:
+        """How many elements were left out."""
+        return sum(self._counts.values())
+
     def notes(self) -> tuple[Finding, ...]:
         """Return how many elements were left out."""
         kinds = [(self._removal.private, True, "private"), (self._removal.retired, False, "retired")]

@@ -34,7 +34,10 @@ int main(int argc, char **argv) {
       as[0] = *argv, as[1] = "as", as[2] = (char *)peers[i], argv = as, argc += 2;
       break;
     }
-  int fds[4], count = 0, variables = 0, s = -1, signals[] = {SIGHUP, SIGINT, SIGTERM}, alone = argc > 1 && (!strcmp(argv[1], "serve") || !strcmp(argv[1], "link") || !strcmp(argv[1], "relay"));
+  int fds[4], count = 0, variables = 0, s = -1, signals[] = {SIGHUP, SIGINT, SIGTERM}, alone = 0;
+  const char *own[] = {"serve", "link", "relay", "plan", "shard", "report"};
+  for (size_t i = 0; i < sizeof own / sizeof *own; i++) alone |= argc > 1 && !strcmp(argv[1], own[i]);
+  for (int i = 1; i < argc; i++) alone |= !strncmp(argv[i], "--cluster", 9);
   char opened[4] = "", number[16], second[108] = "";
   size_t length = 64;
   for (int i = 0; i < 3; i++)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 # Environment variables that a job depends on. None may load other code or name other servers.
 FORWARDED = ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TERM", "TMPDIR", "TZ")
-# Commands that never go to a server: some keep running, one concerns the program that was called.
-ALONE = ("serve", "link", "relay")
+# Commands that never go to a server: some keep running or start processes, one concerns the program that was called.
+ALONE = ("serve", "link", "relay", "plan", "shard", "report")
 # Called by one of these names, dcmtx takes the options of that converter: `dcmtx as NAME`.
 PEERS = (
     "gdcmconv", "dcmconv", "dcmcjpeg", "dcmdjpeg", "dcmcjpls", "dcmdjpls", "dcmcrle", "dcmdrle", "dcm2dcm",
@@ -55,7 +55,7 @@ def hand_over(arguments: list[str]) -> int | None:
 
     A job that was sent is never run again: from then on, this always returns a status.
     """
-    if arguments[:1] and arguments[0] in ALONE:
+    if (arguments[:1] and arguments[0] in ALONE) or any(word.startswith("--cluster") for word in arguments):
         return None
     try:
         # Before the socket is made, because it could take the number of a closed standard stream.

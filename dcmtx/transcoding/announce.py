@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from dcmtx.dataset.dictionary import look_up
 from dcmtx.dataset.edit import Append, Edit, Set, Within
-from dcmtx.dataset.element import NO_VR, PIXEL_DATA, UNDEFINED, Element, swap, tag_text
-from dcmtx.dataset.encoding import fitting
+from dcmtx.dataset.element import ITEM, NO_VR, PIXEL_DATA, UNDEFINED, Element, swap, tag_text
+from dcmtx.dataset.encoding import LEFT_OUT, fitting
 from dcmtx.dataset.header import Header, element_at
 from dcmtx.dataset.meta import meta_changes
 from dcmtx.dataset.vr import SWAP_UNIT
@@ -120,6 +120,9 @@ class _Recorder:
         new: dict[int, bytes] = {}
         for change in self._changes:
             new.update(change(item))
+            if ITEM in new:
+                self.found.append(Detail(item.path[:-1], item.path[-1], "loses items"))
+                return dict(LEFT_OUT)
         for part in item.parts:
             if part.tag & 0xFFFF == 0:
                 self.found.append(Detail(item.path, part.tag, "removed"))

@@ -6,7 +6,7 @@ from dcmtx.dataset.meta import SOP_INSTANCE_UID, FileMeta, is_tiff
 from dcmtx.errors import InputError, RefusedError
 from dcmtx.finding import Finding, Severity
 from dcmtx.place.bytes import Reader, is_stream
-from dcmtx.place.places import check_free, directory_of
+from dcmtx.place.places import check_free, directory_of, is_same
 from dcmtx.planning.case import look_inside
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.request import Request, assumed
@@ -48,6 +48,10 @@ def convert(
 
     Raises what `transcode` raises.
     """
+    if request.cut is not None and is_same(job.source_place, job.target_place):
+        raise RefusedError(
+            "it would be replaced by a part of itself, and the rest be lost", advice="name another DST", code="E_SAME"
+        )
     opened = open_source(
         file,
         directory_of(job.target_place),

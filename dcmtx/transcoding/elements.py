@@ -57,7 +57,9 @@ def _resolve(
             from dcmtx.dataset.encoding import append_item
 
             old = sequences.get(tag)
-            whole = append_item(old.whole() if old else b"", tag, edit.item, encoding)
+            whole = old.whole() if old else b""
+            for item in (edit.item, *edit.more):
+                whole = append_item(whole, tag, item, encoding)
             resolved[tag] = _ending(dataset, Replace(tag, whole), encoding, lengths)
         elif isinstance(edit, Replace):
             resolved[tag] = _ending(dataset, edit, encoding, lengths)

@@ -16,7 +16,7 @@ from dcmtx.errors import DcmtxError, InputError, RefusedError, VerifyError
 from dcmtx.pixel.codestream import KINDS, Codestream, with_end
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.plan import Plan
-from dcmtx.policy import JUDGED_EVERY, EncodingParameters, UnusedBits
+from dcmtx.policy import JUDGED_EVERY, Cut, EncodingParameters, UnusedBits
 from dcmtx.record import Record
 from dcmtx.rules import relabel
 from dcmtx.syntax import Kind
@@ -219,6 +219,9 @@ class FrameCoder:
         words = yield from self._decode.words(self._frames.frame(number))
         decoded = self._as_native(words) if self._keep_words else None
         overlays: tuple[Frame, ...] = ()
+        cut = self._plan.cut
+        if cut is not None:
+            words = _cut_out(words, cut, top=0 if self._decoded_format.rows == cut.rows else cut.top)
         if self._plan.overlays:
             words, overlays = self._take_overlays(words)
         words, cleared = self._settle(words)
@@ -522,6 +525,13 @@ class Rewrapper:
                 advice=f"use `dcmtx convert --to {target.label}`",
                 code="E_RELABEL",
             )
+
+
+def _cut_out(words: Frame, cut: Cut, top: int) -> Frame:
+    """Return the rows from `top` and the columns of a part, in words that lie together: codecs take no others."""
+    import numpy as np
+
+    return np.ascontiguousarray(words[top : top + cut.rows, cut.left : cut.right])
 
 
 def _unused(where: str, holds: str) -> RefusedError:

@@ -33,8 +33,9 @@ class Frames(Record):
 
     `reader` has the bytes, `pixel` is their element; `syntax` is the transfer syntax of the pixels. `format` is the
     format that the header declares, None where that makes no sense or is not read; `fault` is the error in the format
-    or the frames. `word_bytes` is the word size of native big endian pixels where the VR does not tell. `notes` report
-    oddities.
+    or the frames. `word_bytes` is the word size of native big endian pixels where the VR does not tell. `first` is
+    the first of native frames that are a part of those in the file; `stride` is how many bytes each has there, where it
+    is a part itself, and `skip` how many of them precede it. `notes` report oddities.
     """
 
     reader: Reader
@@ -47,6 +48,9 @@ class Frames(Record):
     # Frame i has fragments starts[i] up to, not including, starts[i + 1].
     starts: Sequence[int] = ()
     word_bytes: int | None = None
+    first: int = 0
+    stride: int = 0
+    skip: int = 0
     notes: tuple[Finding, ...] = ()
 
     def __len__(self) -> int:
@@ -72,6 +76,43 @@ class Frames(Record):
         """Bytes of all codestreams together; 0 for native pixels."""
         return sum(self.fragments.lengths) if self.fragments is not None else 0
 
+    def part(self, first: int, count: int) -> Frames:
+        """Return these frames from `first` on, `count` of them, as if there were no others."""
+        fmt = self.format
+        if fmt is None or (first, count) == (0, fmt.frames):
+            return self
+        fmt = fmt.replace(frames=count)
+        fragments = self.fragments
+        if fragments is None:
+            return self.replace(format=fmt, first=self.first + first)
+        low, high = self.starts[first], self.starts[first + count]
+        fragments = fragments.replace(
+            values=fragments.values[low:high], lengths=fragments.lengths[low:high], unended=False
+        )
+        starts = [start - low for start in self.starts[first : first + count + 1]]
+        return self.replace(format=fmt, starts=starts, fragments=fragments)
+
+    def as_words(self, fmt: PixelFormat) -> Frames:
+        """Return frames of floating point as words of this format, whose bits are those of the numbers.
+
+        Raises InputError where there are fewer bytes than the frames need.
+        """
+        if self.native_length < fmt.native_bytes:
+            raise InputError(
+                f"its floating point pixels have {self.native_length} bytes instead of {fmt.native_bytes}",
+                advice="correct Number of Frames (0028,0008) or the attributes of the image",
+                code="E_TRUNCATED",
+            )
+        return self.replace(format=fmt)
+
+    def band(self, top: int, rows: int) -> Frames:
+        """Return native frames of rows that lie together, with only these rows."""
+        fmt = self.format
+        if fmt is None or rows == fmt.rows:
+            return self
+        skip = fmt.replace(rows=top).frame_bytes
+        return self.replace(format=fmt.replace(rows=rows), stride=fmt.frame_bytes, skip=skip)
+
     def check(self) -> None:
         """Raise `fault` if there is one."""
         if self.fault is not None:
@@ -95,7 +136,8 @@ class Frames(Record):
             return self._encapsulated_frame(self.fragments, number)
         if fmt.allocated == 1:
             return self._bit_frame(number, fmt)
-        return self.native_bytes(number * fmt.frame_bytes, fmt.frame_bytes)
+        start = (self.first + number) * (self.stride or fmt.frame_bytes) + self.skip
+        return self.native_bytes(start, fmt.frame_bytes)
 
     def _encapsulated_frame(self, fragments: Fragments, number: int) -> bytes:
         first, last = self.starts[number], self.starts[number + 1]
@@ -151,7 +193,7 @@ class Frames(Record):
         return None
 
     def _bit_frame(self, number: int, fmt: PixelFormat) -> bytes:
-        first = number * fmt.frame_bits
+        first = (self.first + number) * fmt.frame_bits
         data = self.native_bytes(first // 8, (first + fmt.frame_bits + 7) // 8 - first // 8)
         if first % 8 == 0:
             return data

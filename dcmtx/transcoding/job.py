@@ -130,7 +130,7 @@ class Outcome(Record):
     `decoder` and `encoder` are backends; `plan` is the plan, in a dry run; `instance_in` and `instance_out` are SOP
     Instance UIDs; `ratio` is the compression ratio of the pixels, counted from Bits Stored, if they were encoded;
     `psnr` is in decibels. `digest` is the hexadecimal SHA-256 of the source's decoded pixels, if it was requested and
-    they were decoded: that of Pixel Data in Explicit VR Little Endian, colour by pixel, without the pad byte.
+    all of them were decoded: that of Pixel Data in Explicit VR Little Endian, colour by pixel, without the pad byte.
     `digest_out` is that of the destination's, which differ where chroma, overlays or unused bits were changed; None
     after loss. `rule` is the name of the rule of a site that
     decided. `verified` has the libraries that decoded what was encoded and compared it, and how many frames each.

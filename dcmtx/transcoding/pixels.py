@@ -11,7 +11,7 @@ from dcmtx.errors import InputError, OutputError
 from dcmtx.pixel.encapsulation import Layout
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.plan import Plan
-from dcmtx.policy import MEMORY
+from dcmtx.policy import MEMORY, Cut
 from dcmtx.record import Record
 from dcmtx.transcoding.frames import Frames
 from dcmtx.transcoding.tally import Digests, Tally
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dcmtx.pixel.bits import BitPacker
     from dcmtx.place.deflate import Deflating
     from dcmtx.place.sink import Sink
+    from dcmtx.transcoding.engine import Work
     from dcmtx.transcoding.frame import EncodedFrame, Frame
 
 _PIECE = 1 << 20
@@ -35,6 +36,15 @@ class Window(Record):
     most: int
     cores: Callable[[], int]
     memory: int = MEMORY
+
+
+def _part(frames: Frames, cut: Cut, fmt: PixelFormat | None) -> Frames:
+    """Return the frames that a plan begins with, where it writes a part of the image; `fmt` is that of its source."""
+    if fmt is None:
+        return frames
+    if frames.format is None:
+        frames = frames.as_words(fmt.replace(frames=cut.first + cut.frames))
+    return frames.part(cut.first, cut.frames).band(cut.top, fmt.rows)
 
 
 class PixelWriter:
@@ -56,6 +66,8 @@ class PixelWriter:
         digest: Digests | None,
         watch: Callable[[int, int], None] | None,
     ) -> None:
+        if plan.cut is not None:
+            frames = _part(frames, plan.cut, plan.source_format)
         self._frames = frames.in_words(plan.word_bytes)
         self._plan = plan
         self._sink = sink
@@ -83,10 +95,9 @@ class PixelWriter:
         # Imported late: files whose native cells are carried do not need it.
         from dcmtx.transcoding.engine import run
         from dcmtx.transcoding.frame import frame_memory
-        from dcmtx.transcoding.routes import work_of
 
         frames = fmt.frames
-        work = work_of(plan, self._frames, keep_words=self._digest is not None, threads=self._threads(fmt))
+        work = self._work(fmt)
         size = frame_memory(plan, self._frames)
         window = run(work, frames, self._window.most, self._window.cores, memory=self._window.memory, frame_bytes=size)
         # Here and in the callers, `del` frees each written frame before the next is requested. Otherwise one frame
@@ -102,6 +113,12 @@ class PixelWriter:
                 self._write_overlay(index, plane)
             yield coded
             del coded
+
+    def _work(self, fmt: PixelFormat) -> Work:
+        """Return the work on a frame."""
+        from dcmtx.transcoding.routes import work_of
+
+        return work_of(self._plan, self._frames, keep_words=self._digest is not None, threads=self._threads(fmt))
 
     def _threads(self, fmt: PixelFormat) -> int:
         """Return over how many threads a frame is spread: where frames are fewer than cores, as many as would idle."""

@@ -28,6 +28,8 @@ class Writer:
     of frames written and their total.
     """
 
+    _pixel_writer: type[PixelWriter] = PixelWriter
+
     def __init__(
         self,
         dataset: DataSet,
@@ -61,7 +63,7 @@ class Writer:
         behind = {tag: edit for tag, edit in plan.edits.items() if tag > last or isinstance(edit, Remove | Within)}
         self._write_elements(header.elements, before)
         if header.pixel is not None:
-            PixelWriter(
+            self._pixel_writer(
                 self._frames, plan, self._sink, slots=self._slots, window=self._window, tally=self._tally,
                 digest=self._digest, watch=self._watch,
             ).write()  # fmt: skip
@@ -75,7 +77,9 @@ class Writer:
             return written
         source, target = self._digest.hexdigests()
         lost = plan.irreversible and written.psnr != math.inf
-        return written.replace(digest=source, digest_out=None if lost else target)
+        # Of a part, what was read is not all of the source's pixels.
+        whole = plan.cut is None
+        return written.replace(digest=source if whole else None, digest_out=None if lost else target)
 
     def _deflate(self) -> Deflating:
         """Deflate everything that follows."""

@@ -1,0 +1,1 @@
+"""Many instances into one, one into many, and a part of one."""
