@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import os
@@ -156,6 +157,59 @@ def test_an_archive_that_becomes_itself_loses_nothing(rest: bytes, tmp_path: Pat
     assert ran.status == 8
     assert "stays as it is" in ran.err
     assert archive.read_bytes() == before
+
+
+def test_a_file_is_reported_when_the_archive_is_in_place_and_not_before(
+    tmp_path: Path, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever removes the sources that are reported must have them elsewhere."""
+    from dcmtx.errors import OutputError
+    from dcmtx.place.pack import Pack
+
+    plant(tmp_path / "in", numbered(3))
+    (tmp_path / "in" / "bad.dcm").write_bytes(image(1).encode()[:-20])
+    report, place = tmp_path / "r.jsonl", tmp_path / "out.zip"
+    line = [tmp_path / "in", place, "--to", "rle", "--report", report]
+    commit = Pack.commit
+
+    def watched(self: Pack) -> None:
+        found = batches.records(report.read_text())
+        assert [record["status"] for record in found] == ["failed"]
+        commit(self)
+
+    monkeypatch.setattr(Pack, "commit", watched)
+    assert command(*line).status == 9
+    found = batches.records(report.read_text())
+    assert sorted(record["status"] for record in found) == ["converted"] * 3 + ["failed"]
+    assert {record["destination"] for record in found if record["status"] == "converted"} == {
+        f"{place}: {name}" for name in numbered(3)
+    }
+
+    def full(self: Pack) -> None:
+        raise OutputError("it cannot be written: the disk is full", code="E_DISK_FULL", path=self.path)
+
+    monkeypatch.setattr(Pack, "commit", full)
+    ran = command(*line)
+    assert ran.status == 8
+    assert [record["status"] for record in batches.records(report.read_text())] == ["failed"]
+    assert "converted" not in ran.err
+
+
+def test_what_a_killed_batch_left_is_no_source_and_goes(tree: Path, tmp_path: Path) -> None:
+    """The files that it was about to pack stand beside the archive, which may stand among the sources."""
+    left, living = tree / ".dcmtx-abcd_e1f", tree / ".dcmtx-zyxw0987"
+    for scratch in (left, living):
+        plant(scratch / "in", numbered(2))
+    lock = os.open(living, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ran = batches.run(tree, tree / "out.zip", "--to", "rle", "--quiet")
+    finally:
+        os.close(lock)
+    assert ran == Ran(0, "", "")
+    assert sorted(zipfile.ZipFile(tree / "out.zip").namelist()) == sorted(numbered(9))
+    assert not left.exists()
+    assert len(contents(living)) == 2
 
 
 # --- two that would go to one place ----------------------------------------------------------------------------------

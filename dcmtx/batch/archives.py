@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import tempfile
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -14,7 +16,7 @@ from dcmtx.place.archive import Scratch
 from dcmtx.place.pack import Pack
 from dcmtx.place.places import check_free, directory_of, is_same
 from dcmtx.policy import Sync
-from dcmtx.transcoding.job import Status
+from dcmtx.transcoding.job import Job, Status
 
 if TYPE_CHECKING:
     from dcmtx.batch.convert import Done, Options, Stop, Task
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
 def pack(
     sources: Sequence[str], destination: str, options: Options, stop: Stop, executor: Executor[Task, Done]
 ) -> Generator[Done, None, None]:
-    """Convert many files into the archive `destination`, and yield the result of each when it is done.
+    """Convert many files into the archive `destination`, and yield the result of each.
 
+    What fails or is skipped is yielded at once; what is in the archive, when that is in place: before, it is not done.
     Members are in the order of the walk, whichever is done first, so that equal sources give equal archives. Nothing is
     written before all are done, and nothing if the batch stops or makes no file.
 
@@ -44,11 +47,16 @@ def pack(
         request = options.job.request.replace(policy=policy.replace(sync=Sync.NONE))
         inner = options.replace(job=options.job.replace(request=request, parents=True))
         queue = _Queue(scratch.path, target)
+        held = stack.enter_context(closing(_Held(scratch.path)))
         replaces, left = any(is_same(source, destination) for source in sources), 0
         for done in convert.convert_below(sources, scratch.path, inner, stop, executor=executor, seen=queue.seen):
             queue.take(done)
             left += done.outcome is None or done.outcome.status is Status.SKIPPED
-            yield done.replace(dst=f"{destination}: {os.path.relpath(done.dst, scratch.path)}")
+            told = done.replace(dst=f"{destination}: {os.path.relpath(done.dst, scratch.path)}")
+            if told.outcome is None or told.outcome.status in (Status.SKIPPED, Status.PLANNED):
+                yield told
+            else:
+                held.add(told)
         if stop.requested or options.job.dry_run:
             return
         if not target.members:
@@ -61,6 +69,32 @@ def pack(
                 path=destination,
             )
         target.commit()
+        yield from held.all(options.job)
+
+
+class _Held:
+    """Results that are kept until the archive is in place, in a file, since there may be many."""
+
+    def __init__(self, directory: str) -> None:
+        self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - closed by close
+
+    def add(self, done: Done) -> None:
+        """Keep a result, without what all have."""
+        assert done.outcome is not None
+        pickle.dump(done.replace(outcome=done.outcome.replace(job=None)), self._file)
+
+    def all(self, pattern: Job) -> Iterator[Done]:
+        """Yield the results, in order."""
+        end = self._file.tell()
+        self._file.seek(0)
+        while self._file.tell() < end:
+            done: Done = pickle.load(self._file)  # noqa: S301 - our own
+            assert done.outcome is not None
+            yield done.replace(outcome=done.outcome.replace(job=pattern.replace(src=done.src, dst=done.dst)))
+
+    def close(self) -> None:
+        """Forget them."""
+        self._file.close()
 
 
 class _Queue:

@@ -23,6 +23,7 @@ from dcmtx.place.archive import (
     entries,
     is_archive,
     is_packed,
+    is_scratch,
     kind_of,
     member_path,
     refused_name,
@@ -260,6 +261,8 @@ class _Place:
         try:
             with closing(os.scandir(path)) as scanned:
                 for entry in scanned:
+                    if is_scratch(entry.name):
+                        continue
                     if _is_directory(entry) and not entry.is_symlink():
                         directories.append(entry.name)
                     elif not is_temporary(entry.name):
@@ -339,7 +342,7 @@ class _Taken:
 
         place = found.dst if is_remote(found.dst) else os.path.abspath(found.dst)
         # Names can be long, and millions of them many bytes.
-        claim = blake2b(os.fsencode(place), digest_size=16).digest()
+        claim = blake2b(place.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         before = len(self._claimed)
         self._claimed.add(claim)
         return len(self._claimed) > before
