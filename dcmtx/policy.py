@@ -257,6 +257,13 @@ class Policy(Record):
             or self.dataset_only
         )
 
+    @property
+    def wants_changed(self) -> list[str]:
+        """The names of options that ask for what a file that is kept as it is would not have."""
+        names = ("remove", "lengths", "charset", "dataset_only", "apply_palette", "photometric", "planar")
+        asked = [name for name in names if getattr(self, name) != self._defaults[name]]
+        return [*asked, "uid"] if self.uid is Uid.NEW else asked
+
 
 class Cut(Record):
     """A part of an image: rows, columns and frames, counted from 0, each up to but not including the last.

@@ -744,8 +744,10 @@ FORMAT_PAGES: dict[str, Callable[[], str]] = {RELAY_TOML: relay_toml_page}
 
 # Pages that are written by hand, for no command says what they say.
 HAND_WRITTEN = (
+    "dcmtx-archive",
     "dcmtx-cluster",
     "dcmtx-drop",
+    "dcmtx-install",
     "dcmtx-orthanc",
     "dcmtx-reports",
     "dcmtx-security",

@@ -488,6 +488,10 @@ def test_every_option_of_the_command_line_is_one_of_the_library() -> None:
         "timeout",
         "update_references",
         "isolate",
+        "cluster",
+        "run",
+        "progress",
+        "like",
     }
     options = {
         parameter.name

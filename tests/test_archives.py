@@ -20,7 +20,7 @@ import dicom
 import fake_codecs
 import pytest
 from batches import Batch, image, need_proc, numbered, plant, values
-from conftest import Ran
+from conftest import IN_CI, Ran
 from fake_codecs import Mood, Stage
 
 from dcmtx.cli import printable
@@ -52,7 +52,8 @@ def unpacked(path: Path, into: Path) -> dict[str, bytes]:
     else:
         option = {".gz": ["-z"], ".zst": ["--zstd"]}.get(path.suffix, [])
         line = ["tar", "-x", *option, "-f", path, "-C", into]
-    if shutil.which(line[0]) is None or (path.suffix == ".zst" and shutil.which("zstd") is None):
+    missing = shutil.which(line[0]) is None or (path.suffix == ".zst" and shutil.which("zstd") is None)
+    if missing and not IN_CI:
         shutil.unpack_archive(path, into)
         return contents(into)
     ran = subprocess.run(line, capture_output=True, check=False)
@@ -69,7 +70,7 @@ def test_an_archive_holds_what_a_directory_would_and_gives_it_back(kind: str, tr
         ran = batches.run(tree, place, "--to", "rle", "--quiet")
         assert (ran.status, ran.err) == (0, "")
     expected = contents(tmp_path / "out")
-    if kind != "tar.zst" or shutil.which("zstd"):
+    if kind != "tar.zst" or shutil.which("zstd") or IN_CI:
         assert unpacked(archive, tmp_path / "others") == expected
     ran = batches.run(archive, tmp_path / "back", "--to", "rle", "--quiet")
     assert ran.status == 0

@@ -202,6 +202,23 @@ def test_an_audit_goes_on_where_it_was(dcmtx, tmp_path):
     assert dcmtx("audit", tmp_path / "r.jsonl", "--proof", proof).status == 2
 
 
+@pytest.mark.parametrize("place", ["new.zip", "s3://bucket/new"])
+def test_what_is_in_an_archive_or_a_store_is_said_not_to_be_audited(place, dcmtx, tmp_path, monkeypatch):
+    """It is not missing, and not proven either."""
+    monkeypatch.chdir(tmp_path)
+    migrate(dcmtx, tmp_path)
+    if place == "new.zip":
+        ran = dcmtx(tmp_path / "old", place, "--to", "jpegls", "--report", "r.jsonl", "--quiet")
+        assert ran.status == 0
+    else:
+        lines = (tmp_path / "r.jsonl").read_text()
+        (tmp_path / "r.jsonl").write_text(lines.replace(str(tmp_path / "new"), place))
+    ran = dcmtx("audit", "r.jsonl")
+    assert ran.status == 3
+    assert "is no file, but in" in ran.line
+    assert place in ran.line
+
+
 def test_a_relative_destination_is_that_of_the_directory_one_is_in(dcmtx, tmp_path, monkeypatch):
     plant(tmp_path / "old", ["a.dcm"])
     monkeypatch.chdir(tmp_path)

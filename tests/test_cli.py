@@ -514,7 +514,17 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(
     assert ran.out
     assert contents(src.parent) == before
     if option:
-        assert json.loads(ran.out)["status"] == "planned"
+        record = json.loads(ran.out)
+        # What would be copied has the size that it has.
+        assert record["status"] == "planned"
+        assert record["bytes_out"] == (len(SOURCE) if target == "explicit" else None)
+
+
+@pytest.mark.parametrize("target", ["rle", "explicit"])
+def test_a_dry_run_says_nothing_of_what_was_not_done(target: str, src: Path, dst: Path, command: Command) -> None:
+    ran = command(src, dst, "--to", target, "--dry-run", "--verbose")
+    assert ran.status == 0
+    assert ran.err.endswith(f" of {len(SOURCE)} bytes, planned\n")
 
 
 def test_a_dry_run_of_what_is_refused_is_refused(src: Path, dst: Path, fails: Fails) -> None:

@@ -380,6 +380,20 @@ def test_what_cannot_be_compared_is_said(arguments, status, said, two, tmp_path,
     assert said in fails(status, "compare", *arguments)
 
 
+@pytest.mark.parametrize("name", ["absent.dcm", "cut.dcm"])
+def test_json_of_what_cannot_be_compared_is_one_object_and_the_line_is_there_as_ever(name, two, tmp_path, command):
+    first, second = two
+    (tmp_path / "cut.dcm").write_bytes(second.read_bytes()[:-100])
+    without = command("compare", first, tmp_path / name)
+    ran = command("compare", "--json", first, tmp_path / name)
+    assert (ran.status, ran.err) == (without.status, without.err)
+    assert ran.status == 3
+    assert ran.err.count("\n") == 1
+    record = json.loads(ran.out)
+    assert (record["first"], record["second"], record["equal"]) == (str(first), str(tmp_path / name), False)
+    assert (record["error"]["status"], record["error"]["path"]) == (3, str(tmp_path / name))
+
+
 # --- the picture -----------------------------------------------------------------------------------------------
 
 

@@ -130,12 +130,12 @@ def test_the_command_prints_the_script_that_the_package_brings(shell):
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_shell_takes_the_script(shell):
-    # What every system of ours has, and what some have.
-    program = need_tool(shell) if shell == "bash" else shutil.which(shell)
-    if program is None:
-        pytest.skip(f"{shell} is not installed")
     ran = subprocess.run(
-        [program, "-n", str(SCRIPTS / FILE_NAMES[shell])], capture_output=True, text=True, timeout=60, check=False
+        [need_tool(shell), "-n", str(SCRIPTS / FILE_NAMES[shell])],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
 
@@ -153,11 +153,10 @@ def test_a_shell_takes_the_script(shell):
     ],
 )
 def test_fish_offers(line, expected, directory):
-    if shutil.which("fish") is None:
-        pytest.skip("fish is not installed")
     program = f"source {shlex.quote(str(SCRIPTS / 'dcmtx.fish'))}; complete -C {shlex.quote(line)}"
     ran = subprocess.run(
-        ["fish", "--no-config", "-c", program], cwd=directory, capture_output=True, text=True, timeout=60, check=True,
+        [need_tool("fish"), "--no-config", "-c", program],
+        cwd=directory, capture_output=True, text=True, timeout=60, check=True,
         env=os.environ | {"HOME": str(directory)},
     )  # fmt: skip
     assert [offer.partition("\t")[0].replace("\\", "") for offer in ran.stdout.splitlines()] == expected

@@ -217,6 +217,23 @@ def test_frames_alone_have_their_codestreams_copied(tmp_path, command):
         assert after.fragments == before.fragments[1:4]
 
 
+@pytest.mark.parametrize(("name", "kind"), [("FloatPixelData", "<f4"), ("DoubleFloatPixelData", "<f8")])
+@pytest.mark.parametrize("to", [(), ("--to", "deflated")], ids=["explicit", "deflated"])
+def test_floating_point_is_cut_bit_for_bit(tmp_path, command, name, kind, to):
+    pixels = np.random.default_rng(3).normal(size=(3, ROWS, COLUMNS)).astype(kind)
+    source = image(NumberOfFrames=3)
+    for gone in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+        del source[gone]
+    source.BitsAllocated = 8 * pixels.itemsize
+    setattr(source, name, pixels.tobytes())
+    path, made = write(source, tmp_path / "a.dcm"), tmp_path / "b.dcm"
+    assert command("crop", path, made, *PART, "--frames", "1:3", *to).status == 0
+    found = pydicom.dcmread(made)
+    assert found[name].value == part_of(pixels, slice(1, 3)).tobytes()
+    assert "BitsStored" not in found
+    assert command("crop", path, tmp_path / "c.dcm", *PART, "--to", "jpegls").status == 5
+
+
 # --- loss ----------------------------------------------------------------------------------------------------------
 
 
@@ -299,6 +316,17 @@ def test_positions_have_as_many_digits_as_fit(crop):
     np.testing.assert_allclose(
         [float(value) for value in values], [-120.628361887594, 2.82942712474, -0.6666666666666], atol=1e-10
     )
+
+
+@pytest.mark.parametrize("position", ["1\\2\\1e999999999", "1\\2", "1\\2\\nan", "a\\b\\c", "0e9999999\\1\\1e-999999"])
+def test_numbers_that_make_no_sense_are_refused(tmp_path, command, position):
+    source = image(sop_class=CT, PixelSpacing=["1", "1"], ImageOrientationPatient=["1", "0", "0", "0", "1", "0"])
+    path = write(source, tmp_path / "a.dcm")
+    data = path.read_bytes()
+    place = data.index(dicom.header(0x00200037, "DS", 12))
+    path.write_bytes(data[:place] + dicom.element(0x00200032, "DS", position) + data[place:])
+    ran = command("crop", path, tmp_path / "b.dcm", "--rows", "2:9")
+    assert (ran.status, "position" in ran.line) == (5, True)
 
 
 def test_a_position_that_cannot_be_moved_is_refused(tmp_path, command):

@@ -203,7 +203,11 @@ def test_groups_and_their_number(tmp_path):
     series.write(tmp_path / "in", (line(3) * 2 + line(3, start=90) * 2), change=change, kind=MR)
     for group, count in (("series", 2), ("time", 4), ("echo", 4), ("type", 4)):
         run("enhance", tmp_path / "in", tmp_path / group, "--group", group)
-        assert len(list((tmp_path / group).iterdir())) == count, group
+        made = [pydicom.dcmread(path) for path in (tmp_path / group).iterdir()]
+        assert len(made) == count, group
+        # What was one series becomes one.
+        assert len({one.SeriesInstanceUID for one in made}) == 2
+        assert {one.InstanceNumber for one in made} == set(range(1, count // 2 + 1))
 
 
 def test_max_frames_makes_several_instances_of_one_series(tmp_path):
@@ -287,6 +291,7 @@ REFUSALS = {
     "MONOCHROME1": ({"photometric": "MONOCHROME1"}, "E_IOD", 0, 5),
     "8 bits of CT": ({"allocated": 8}, "E_IOD", 0, 5),
     "no place": ({"change": only(1, 0x00200032, None)}, "E_GEOMETRY", 1, 3),
+    "no right angles": ({"change": only(1, 0x00200037, ("DS", "1\\0\\0\\1\\0\\0"))}, "E_GEOMETRY", 1, 3),
     "no orientation": ({"change": only(1, 0x00200037, None)}, "E_GEOMETRY", 1, 3),
     "a place twice": ({"change": lambda n, v: v.update({0x00080032: ("TM", "1"), 0x00200032: ("DS", "0\\0\\0")
                                                         if n < 2 else v[0x00200032]})}, "E_DUPLICATE", 1, 5),
@@ -306,6 +311,21 @@ def test_what_does_not_go_together_is_refused_and_the_file_named(settings, code,
     assert [path.read_bytes() for path in paths] == before
     assert not (tmp_path / "out.dcm").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+ODDITIES = {
+    "a huge Instance Number": (0x00200013, ("IS", "1e300")),
+    "an Instance Number of letters": (0x00200013, ("IS", "abc")),
+    "a time of letters": (0x00080032, ("TM", "noon")), "a window of letters": (0x00281050, ("DS", "wide")),
+    "a name that is not ASCII": (0x00100010, ("PN", b"M\xfcller")), "no spacing": (0x00280030, ("DS", "")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("tag", "value"), ODDITIES.values(), ids=ODDITIES)
+def test_odd_values_are_no_reason_to_fail(tag, value, tmp_path):
+    series.write(tmp_path / "in", line(3), change=lambda _, values: values.update({tag: value}))
+    run("enhance", tmp_path / "in", tmp_path / "out.dcm", "--quiet")
+    assert pydicom.dcmread(tmp_path / "out.dcm").NumberOfFrames == 3
 
 
 def test_overlays_are_kept_when_asked_for(tmp_path):
@@ -328,6 +348,18 @@ def test_content_above_bits_stored_is_refused_where_these_rise(tmp_path):
     assert said.startswith("E_SIGNED")
     assert "0001.dcm" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_unused_bits_are_cleared_when_asked_for(tmp_path):
+    paths = series.write(tmp_path / "in", line(3))
+    data = bytearray(paths[1].read_bytes())
+    data[-1] |= 0x80
+    paths[1].write_bytes(data)
+    run("enhance", tmp_path / "in", tmp_path / "out.dcm", "--to", "jpegls", status=5)
+    run("enhance", tmp_path / "in", tmp_path / "out.dcm", "--to", "jpegls", "--unused-bits", "clear")
+    run("split", tmp_path / "out.dcm", tmp_path / "back", "--quiet")
+    # One of them is not what it was.
+    assert sum(path.name.startswith("2.25.") for path in (tmp_path / "back").iterdir()) == 1
 
 
 def test_an_image_of_several_frames_is_refused(tmp_path):
@@ -366,20 +398,26 @@ def test_loss_needs_consent_and_is_told_of(tmp_path):
 
 
 def nifti(source: Path, folder: Path):
-    """Return the voxels and the affine that dcm2niix makes of a file or a directory."""
+    """Return the voxels and the affine of the one volume that dcm2niix makes of a file or a directory."""
+    (volume,) = volumes(source, folder)
+    return volume
+
+
+def volumes(source: Path, folder: Path):
+    """Return the voxels and the affine of every volume that dcm2niix makes of a file or a directory."""
     dcm2niix = pytest.importorskip("dcm2niix")
     nibabel = pytest.importorskip("nibabel")
     folder.mkdir()
-    place = source.parent / f"{source.stem}-alone"
     if source.is_file():
+        # It looks at all that stands beside a file.
+        place = folder / "alone"
         place.mkdir()
         shutil.copy(source, place)
         source = place
     subprocess.run([dcm2niix.bin, "-b", "n", "-z", "n", "-f", "v", "-o", folder, source], check=True, timeout=60,
                    capture_output=True)  # fmt: skip
-    (path,) = folder.glob("*.nii")
-    image = nibabel.load(path)
-    return np.asarray(image.dataobj), image.affine
+    images = [nibabel.load(path) for path in sorted(folder.glob("*.nii"))]
+    return [(np.asarray(image.dataobj), image.affine) for image in images]
 
 
 VOLUMES = {"CT": {}, "MR": {"kind": MR}, "descending": {"descending": True}, "oblique": {"oblique": True}}
@@ -420,6 +458,18 @@ def test_real_series_are_valid(name, tmp_path):
     told = dciodvfy(tmp_path / "out.dcm") - dciodvfy(min((REAL / name).iterdir()))
     # The images that it refers to are in series that are not here.
     assert not {each for each in told if "ReferencedImageEvidenceSequence" not in each}
+
+
+@real
+def test_every_time_of_a_real_series_is_a_volume_of_its_own(tmp_path):
+    run("enhance", REAL / "ge_fmri", tmp_path / "times", "--group", "time", "--quiet")
+    whole, affine = nifti(REAL / "ge_fmri", tmp_path / "a")
+    found = set()
+    for number, path in enumerate(sorted((tmp_path / "times").iterdir())[:3]):
+        voxels, affine_of_one = nifti(path, tmp_path / f"b{number}")
+        found |= {time for time in range(whole.shape[3]) if (whole[..., time] == voxels).all()}
+        assert np.allclose(affine, affine_of_one, atol=1e-4)
+    assert len(found) == 3
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------

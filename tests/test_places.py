@@ -549,7 +549,7 @@ def test_a_file_called_as_messages_call_bytes_is_another(tmp_path: Path, monkeyp
 
 # --- schemes ---------------------------------------------------------------------------------------------------
 
-UNKNOWN = ["s3://bucket/in.dcm", "https://host/in.dcm", "S3://x", "a+b.c-1:///x"]
+UNKNOWN = ["ftp://host/in.dcm", "sftp://host/in.dcm", "FTP://x", "a+b.c-1:///x"]
 
 
 @pytest.mark.parametrize("place", UNKNOWN)
@@ -582,10 +582,10 @@ def test_what_is_no_scheme_is_a_path(place: str, dst: Path) -> None:
 
 def test_a_path_that_exists_is_local_whatever_it_looks_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("s3:").mkdir()
-    stored(Path("s3:") / "in.dcm")
-    transcode("s3://in.dcm", "s3://out.dcm", to="rle")
-    assert sorted(os.listdir("s3:")) == ["in.dcm", "out.dcm"]
+    Path("ftp:").mkdir()
+    stored(Path("ftp:") / "in.dcm")
+    transcode("ftp://in.dcm", "ftp://out.dcm", to="rle")
+    assert sorted(os.listdir("ftp:")) == ["in.dcm", "out.dcm"]
 
 
 SHELF: dict[str, bytes] = {}
@@ -648,7 +648,7 @@ def test_the_command_reads_and_writes_a_place_that_is_added(
 def test_a_place_that_is_only_read_is_not_written(shelf: dict[str, bytes]) -> None:
     with pytest.raises(UsageError, match="readonly:// cannot be written"):
         transcode(SOURCE, "readonly://x", to="rle")
-    with pytest.raises(UsageError, match="known are local paths, -, readonly://, shelf://"):
+    with pytest.raises(UsageError, match=r"known are local paths, -, .*readonly://, s3://, shelf://"):
         open_reader("other://x")
 
 

@@ -37,7 +37,7 @@ each_option = pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
 ROWS = [row for uid in BY_UID for row in ENCODERS.rows(uid)]
 PARAMS = {flag: param for param in convert.params for flag in (*param.opts, *param.secondary_opts)}
 # What the command line has beside: how it speaks, where files are, and words for targets.
-SPEECH = {"like", "progress", "as_json", "report", "quiet", "verbose", "paths", "source", "named"}
+SPEECH = {"cluster", "run", "like", "progress", "as_json", "report", "quiet", "verbose", "paths", "source", "named"}
 SHOWN = [option for option in OPTIONS.values() if option.group is not Group.LIBRARY]
 each_shown = pytest.mark.parametrize("option", SHOWN, ids=lambda option: option.name)
 

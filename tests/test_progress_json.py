@@ -61,3 +61,16 @@ def test_without_being_asked_for_there_are_no_lines(tmp_path: Path) -> None:
     source = tmp_path / "source.dcm"
     source.write_bytes(image())
     assert spawn(str(source), str(tmp_path / "out.dcm"), "--to", "rle").stderr == b""
+
+
+def test_lines_tell_of_the_shards_of_a_run_on_a_cluster(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        (tmp_path / "in" / f"{name}.dcm").write_bytes(image())
+    line = ["in", "out", "--to", "rle", "--cluster", "local", "--run", "run", "--progress", "json", "--quiet"]
+    ran = spawn(*line, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    last = told(ran.stderr)[-1]
+    assert last.pop("seconds") > 0
+    assert last == {"progress": "shards", "done": 1, "total": 1, "files": 2, "failed": 0, "bytes_in": 2 * len(image())}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import itertools
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +14,7 @@ import images
 import numpy as np
 import pytest
 from images import Format, Words
+from PIL import Image
 
 import dcmtx
 from dcmtx.codec import jpeg
@@ -200,3 +204,61 @@ def test_scans_with_restarts_are_seen_through_too() -> None:
         judged.add(is_complete(cut))
         assert is_taken(dicom.Image([cut], 24, 40, **image).encode()) == is_complete(cut)
     assert False in judged
+
+
+# Full Progression, Non-Hierarchical: retired, and read.
+PROGRESSIVE = "1.2.840.10008.1.2.4.55"
+# What is put between the parts of a stream: rows and blocks that a restart interval has, and whether there are several
+# scans.
+PARTS: dict[str, dict[str, Any]] = {
+    "rows": {"restart_marker_rows": 1},
+    "blocks": {"restart_marker_blocks": 3},
+    "scans": {"progressive": True},
+    "scans and rows": {"progressive": True, "restart_marker_rows": 1},
+}
+
+
+@pytest.mark.parametrize("subsampling", [None, 0, 1, 2], ids=["grey", "4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("parts", PARTS)
+def test_no_part_of_a_scan_may_end_early_or_be_missing(parts: str, subsampling: int | None) -> None:
+    """libjpeg makes up what an interval between restarts lacks, and goes on with the next."""
+    rng = np.random.default_rng(5)
+    shape = (72, 61) if subsampling is None else (72, 61, 3)
+    buffer = io.BytesIO()
+    more = PARTS[parts] | ({} if subsampling is None else {"subsampling": subsampling})
+    Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(buffer, "JPEG", quality=90, **more)
+    stream = buffer.getvalue()
+    attributes: dict[str, Any] = {"allocated": 8, "stored": 8, "samples": 3, "photometric": "YBR_FULL_422"}
+    if subsampling is None:
+        attributes = {"allocated": 8, "stored": 8}
+    syntax = PROGRESSIVE if "scans" in parts else dicom.JPEG_BASELINE
+
+    def taken(data: bytes) -> bool:
+        return is_taken(dicom.Image([data], *shape[:2], syntax=syntax, **attributes).encode())
+
+    assert taken(stream)
+    # Fill before a marker is no data.
+    places = [found.start() for found in re.finditer(rb"\xff[\xd0-\xd7\xda]", stream)][1:]
+    assert len(places) > 3
+    assert taken(stream[: places[0]] + b"\xff\xff" + stream[places[0] :])
+    for place in places:
+        for less in (2, 9):
+            cut = stream[: place - less]
+            # A scan with few bytes, or what is behind a table, is cut elsewhere.
+            if "scans" not in parts and not cut.endswith(b"\xff"):
+                assert not taken(cut + stream[place:]), (place, less)
+    restarts = [place for place in places if 0xD0 <= stream[place + 1] <= 0xD7]
+    for first, second in itertools.pairwise(restarts):
+        assert not taken(stream[:first] + stream[second:]), (first, second)
+    if restarts:
+        assert not taken(stream[: restarts[-1]] + EOI)
+    headers = [place for place in places if stream[place + 1] == 0xDA]
+    for place in headers:
+        # The tables of a scan stand before it, behind the data of the one before.
+        start = stream.rindex(b"\xff\xda", 0, place) + 2
+        start += int.from_bytes(stream[start : start + 2], "big")
+        end = re.compile(rb"\xff[\xc4\xda\xdd]").search(stream, start)
+        assert end is not None
+        cut = stream[: end.start() - 9]
+        if len(cut) > start and not cut.endswith(b"\xff"):
+            assert not taken(cut + stream[end.start() :]), place

@@ -17,6 +17,12 @@ PACKAGE = sorted((ROOT / "dcmtx").rglob("*.py"))
 # What runs a command line, whoever wrote it.
 SHELLS = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "eval", "exec"}
 UNPICKLERS = {"pickle.load", "pickle.loads", "marshal.loads", "shelve.open", "yaml.load"}
+# What processes of ours say to one another: the answer of a child, in a file without a name, and a part of a job.
+OWN = {
+    ("dcmtx/inspect/isolated.py", "pickle.load"),
+    ("dcmtx/inspect/advice.py", "pickle.load"),
+    ("dcmtx/planning/request.py", "pickle.loads"),
+}
 PATIENT = "Zzyzx^Quetzalcoatl"
 
 
@@ -29,9 +35,14 @@ def calls(path: Path) -> list[tuple[str, ast.Call]]:
 @pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_shell_is_ever_started_and_nothing_is_evaluated(path: Path) -> None:
     for name, call in calls(path):
-        assert name not in SHELLS | UNPICKLERS, f"{path}:{call.lineno}"
+        assert name not in SHELLS, f"{path}:{call.lineno}"
+        assert name not in UNPICKLERS or (str(path.relative_to(ROOT)), name) in OWN, f"{path}:{call.lineno}"
         shell = [keyword.value for keyword in call.keywords if keyword.arg == "shell"]
         assert all(isinstance(value, ast.Constant) and value.value is False for value in shell), call.lineno
+
+
+def test_what_is_unpickled_is_still_there() -> None:
+    assert all(name in dict(calls(ROOT / path)) for path, name in OWN)
 
 
 NAMES = {

@@ -10,7 +10,7 @@ import batches
 import dicom
 import numpy as np
 import pytest
-from conftest import ROOT, Ran
+from conftest import ROOT, Ran, spawn
 
 import dcmtx
 from dcmtx.errors import UsageError
@@ -238,6 +238,60 @@ def test_what_would_not_be_smaller_is_kept_byte_for_byte(tmp_path: Path, command
     assert json.loads(ran.out)["status"] == "unchanged"
 
 
+CHANGES = [
+    ("--uid", "new"), ("--remove", "private"), ("--charset", "utf-8"), ("--lengths", "explicit"), ("--dataset-only",),
+    ("--photometric", "RGB"), ("--planar", "1"), ("--apply-palette",),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=" ".join)
+def test_what_is_kept_as_it_is_is_not_asked_to_change(change: tuple[str, ...], tmp_path: Path, command: Run) -> None:
+    source, out = TESTDATA / "ct-jpegls.dcm", tmp_path / "out.dcm"
+    ran = command(source, out, "--raw", "--keep-if-larger", *change)
+    assert ran.status == 2
+    assert f"{change[0]} would change it" in ran.line
+    keeps = policy(tmp_path, '[[rule]]\nname = "all"\ndo = "keep"\n')
+    ran = command(source, out, "--raw", "--policy", keeps, *change)
+    assert ran.status == 5
+    assert f"{change[0]} would change it" in ran.line
+    assert not out.exists()
+
+
+def test_a_stream_that_is_kept_must_be_whole(tmp_path: Path) -> None:
+    data = (TESTDATA / "ct-jpegls.dcm").read_bytes()
+    keeps = policy(tmp_path, '[[rule]]\nname = "all"\ndo = "keep"\n')
+    assert spawn("-", "-", "--to", "rle", "--policy", keeps, input=data).stdout == data
+    assert data.endswith(b"\xfe\xff\xdd\xe0\0\0\0\0")
+    ran = spawn("-", tmp_path / "out.dcm", "--to", "rle", "--policy", keeps, input=data[:-8])
+    assert ran.returncode == 3
+    assert not (tmp_path / "out.dcm").exists()
+
+
+@pytest.mark.parametrize("option", ["--skip-lossy", "--only-native", "--policy", "--to smallest"])
+def test_what_is_assumed_of_a_file_is_assumed_before_anything_is_decided(
+    option: str, tmp_path: Path, command: Run
+) -> None:
+    source = tmp_path / "data-set"
+    assert command(TESTDATA / "ct-rle.dcm", source, "--to", "rle", "--dataset-only").status == 0
+    options = {
+        "--policy": ["--policy", policy(tmp_path, '[[rule]]\nto = "jpegls"\n')],
+        "--to smallest": ["--to", "smallest:jpegls"],
+    }.get(option, ["--to", "jpegls", option])
+    ran = command(source, tmp_path / "out.dcm", "--assume", "rle", *options)
+    assert ran.status == 0, ran.err
+    if option == "--only-native":
+        assert "nothing is written" in ran.err
+    else:
+        assert dicom.walk((tmp_path / "out.dcm").read_bytes()).syntax == dicom.JPEGLS
+
+
+def test_damage_behind_the_pixels_may_be_passed_over_also_where_a_policy_decides(tmp_path: Path, command: Run) -> None:
+    source = tmp_path / "odd.dcm"
+    source.write_bytes((TESTDATA / "ct-explicit.dcm").read_bytes() + b"\xff" * 5)
+    assert command(source, tmp_path / "out.dcm", "--to", "rle").status == 3
+    assert command(source, tmp_path / "out.dcm", "--to", "rle", "--ignore-errors", "--skip-lossy").status == 0
+
+
 # --- the smallest ----------------------------------------------------------------------------------------------------
 
 
@@ -291,6 +345,17 @@ def test_loss_does_not_go_with_the_smallest() -> None:
 def test_a_file_without_pixels_is_written_as_under_any_codec(tmp_path: Path) -> None:
     outcome = dcmtx.transcode(TESTDATA / "sr-text.dcm", tmp_path / "out.dcm", to="smallest", no_pixels="native")
     assert outcome.syntax_out == dicom.EXPLICIT
+
+
+def test_where_none_of_several_holds_a_file_it_falls_back(tmp_path: Path, command: Run) -> None:
+    pixels = np.arange(64, dtype="<u4") << 25
+    source = tmp_path / "deep.dcm"
+    source.write_bytes(dicom.Image(pixels.tobytes(), rows=8, columns=8, allocated=32, stored=32).encode())
+    assert command(source, tmp_path / "out.dcm", "--to", "smallest:jpegls,jpeg-lossless").status == 5
+    ran = command(source, tmp_path / "out.dcm", "--to", "smallest:jpegls,jpeg-lossless", "--fallback", "explicit")
+    assert ran.status == 0
+    assert "fell back to explicit" in ran.err
+    assert dicom.walk((tmp_path / "out.dcm").read_bytes()).syntax == dicom.EXPLICIT
 
 
 # --- a relay ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 import series
 from series import CT, MR, PET, line
-from test_enhance import REAL, dciodvfy, only, real, run
+from test_enhance import REAL, dciodvfy, only, real, run, volumes
 
 import dcmtx
 
@@ -111,13 +111,16 @@ ROUND_TRIPS = {
     "nothing of type 2": {"change": empty}, "loss in one": {"change": lossy}, "two series": {"change": several},
     "a long Decimal String": {"change": lambda _, v: v.update({0x00180050: ("DS", "1.234567890123456789")})},
     "references in some": {"extra": reference, "change": referring},
+    "headers of 120 kB": {"extra": lambda n: {0x00191001: dicom.element(0x00191001, "OB", bytes([n]) * 120_000)}},
     "burned in": {"change": lambda _, v: v.update({0x00280301: ("CS", "YES")})},
     "a knee": {"change": lambda _, v: v.update({0x00180015: ("CS", "KNEE"), 0x00200060: ("CS", "L")})},
     "a wrong spacing": {"change": lambda _, v: v.update({0x00180088: ("DS", "5")})},
     "Rescale Type in one": {"change": only(1, 0x00281054, ("LO", "OD"))},
     "a localizer in one": {"change": only(1, 0x00080008, ("CS", "DERIVED\\SECONDARY\\LOCALIZER"))},
     "no rescaling": {"kind": MR, "change": lambda _, v: v.update({0x00281050: None, 0x00281051: None})},
-    "implicit": {"syntax": dicom.IMPLICIT}, "big endian": {"syntax": dicom.BIG_ENDIAN},
+    "implicit": {"syntax": dicom.IMPLICIT},
+    "implicit, 8 bits": {"kind": MR, "allocated": 8, "syntax": dicom.IMPLICIT},
+    "big endian": {"syntax": dicom.BIG_ENDIAN},
     "deflated": {"syntax": dicom.DEFLATED},
 }  # fmt: skip
 
@@ -132,7 +135,7 @@ def test_the_very_data_sets_come_back(settings, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "target", ["jpegls", "j2k", "htj2k", "rle", "jpeg", "deflated", "deflated-frames", "encapsulated"]
+    "target", ["jpegls", "j2k", "htj2k", "rle", "jpeg", "deflated", "deflated-frames", "encapsulated", "jpegxl"]
 )
 def test_they_come_back_through_every_lossless_syntax(target, tmp_path):
     series.write(tmp_path / "in", line(3), extra=private)
@@ -151,6 +154,48 @@ def test_codestreams_are_copied(tmp_path):
     for uid, path in by_uid(tmp_path / "back").items():
         made, source = dicom.walk(path.read_bytes()), dicom.walk(by_uid(tmp_path / "in")[uid].read_bytes())
         assert made.syntax == dicom.JPEGLS
+        assert made.fragments == source.fragments
+        assert made.dataset == source.dataset
+
+
+def icon(_index: int) -> dict[int, bytes]:
+    """Return an icon."""
+    elements = b"".join([
+        dicom.element(0x00280002, "US", 1), dicom.element(0x00280004, "CS", "MONOCHROME2"),
+        dicom.element(0x00280010, "US", 4), dicom.element(0x00280011, "US", 4), dicom.element(0x00280100, "US", 8),
+        dicom.element(0x00280101, "US", 8), dicom.element(0x00280102, "US", 7), dicom.element(0x00280103, "US", 0),
+        dicom.element(0x7FE00010, "OB", bytes(range(16))),
+    ])  # fmt: skip
+    items = dicom.header(0xFFFEE000, "", len(elements)) + elements
+    return {0x00880200: dicom.header(0x00880200, "SQ", len(items)) + items}
+
+
+@pytest.mark.parametrize("target", [(), ("--to", "jpegls"), ("--to", "explicit")], ids=["copied", "coded", "native"])
+def test_icons_that_are_compressed_come_back(target, tmp_path):
+    series.write(tmp_path / "native", line(3), extra=icon)
+    run("convert", tmp_path / "native", tmp_path / "in", "--to", "rle", "--quiet")
+    # One segment, which is one literal run.
+    coded = np.array([1, 64, *[0] * 14], "<u4").tobytes() + b"\x0f" + bytes(range(16)) + b"\0"
+    for path in (tmp_path / "in").iterdir():
+        data = pydicom.dcmread(path)
+        data.IconImageSequence[0].PixelData = pydicom.encaps.encapsulate([coded])
+        data.IconImageSequence[0]["PixelData"].is_undefined_length = True
+        data.save_as(path)
+    run("enhance", tmp_path / "in", tmp_path / "out.dcm", *target, "--quiet")
+    run("split", tmp_path / "out.dcm", tmp_path / "back", "--quiet")
+    check_same(tmp_path / "native", tmp_path / "back")
+
+
+def test_lossy_codestreams_are_copied_and_the_loss_is_told(tmp_path):
+    series.write(tmp_path / "native", line(3), kind=MR, allocated=8, rows=16, columns=16)
+    run("convert", tmp_path / "native", tmp_path / "in", "--to", "jpeg", "--lossy", "--quiet")
+    run("enhance", tmp_path / "in", tmp_path / "out.dcm", "--quiet")
+    whole = pydicom.dcmread(tmp_path / "out.dcm")
+    assert whole.file_meta.TransferSyntaxUID == dicom.JPEG_BASELINE
+    assert (whole.LossyImageCompression, whole.ImageType[0]) == ("01", "DERIVED")
+    run("split", tmp_path / "out.dcm", tmp_path / "back", "--quiet")
+    for uid, path in by_uid(tmp_path / "back").items():
+        made, source = dicom.walk(path.read_bytes()), dicom.walk(by_uid(tmp_path / "in")[uid].read_bytes())
         assert made.fragments == source.fragments
         assert made.dataset == source.dataset
 
@@ -211,6 +256,16 @@ def test_what_has_changed_gets_new_uids(change, renewed, tmp_path):
         assert codes[-1] == "109106"
 
 
+def test_strict_verification_wants_the_originals(tmp_path):
+    series.write(tmp_path / "in", line(3))
+    run("enhance", tmp_path / "in", tmp_path / "out.dcm")
+    run("split", tmp_path / "out.dcm", tmp_path / "good", "--verify", "strict")
+    data = pydicom.dcmread(tmp_path / "out.dcm")
+    edit_pixel(data)
+    data.save_as(tmp_path / "out.dcm")
+    assert run("split", tmp_path / "out.dcm", tmp_path / "bad", "--verify", "strict", status=7).startswith("E_DIGEST")
+
+
 def test_uids_as_asked_for(tmp_path):
     series.write(tmp_path / "in", line(3))
     run("enhance", tmp_path / "in", tmp_path / "out.dcm")
@@ -269,6 +324,18 @@ def test_frames_of_real_enhanced_instances_are_classic_images(name, tmp_path):
     # Nothing mandatory is absent but what the instance itself does not have.
     missing = {each for each in dciodvfy(next((tmp_path / "out").iterdir())) if "Missing" in each and "MRImage" in each}
     assert not missing
+
+
+@real
+@pytest.mark.parametrize("name", ["philips_enhanced", "siemens_enhanced"])
+def test_dcm2niix_makes_the_same_volumes_of_the_frames(name, tmp_path):
+    run("split", REAL / f"{name}.dcm", tmp_path / "frames", "--quiet")
+    whole = volumes(REAL / f"{name}.dcm", tmp_path / "a")
+    parts = volumes(tmp_path / "frames", tmp_path / "b")
+    assert len(whole) == len(parts) > 0
+    for (voxels, affine), (again, affine_again) in zip(whole, parts, strict=True):
+        assert (voxels == again).all()
+        assert np.allclose(affine, affine_again, atol=1e-4)
 
 
 def test_mr_tells_its_pulse_sequence_in_classic_attributes(tmp_path):
@@ -419,3 +486,27 @@ def test_frames_of_two_sources_do_not_replace_each_other(tmp_path):
     shutil.copy(tmp_path / "in" / "a.dcm", tmp_path / "in" / "b.dcm")
     run("split", tmp_path / "in", tmp_path / "out", status=9)
     assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_a_loss_that_is_asked_for_makes_another_instance(tmp_path):
+    series.write(tmp_path / "in", line(2), rows=64, columns=64)
+    run("enhance", tmp_path / "in", tmp_path / "out.dcm")
+    run("split", tmp_path / "out.dcm", tmp_path / "back", "--to", "j2k", "--lossy", "--ratio", 10, "--quiet")
+    for uid, path in by_uid(tmp_path / "back").items():
+        assert uid.startswith(DERIVED)
+        assert path.name == f"{uid}.dcm"
+        assert pydicom.dcmread(path).LossyImageCompression == "01"
+
+
+def test_offset_tables_are_of_their_own_file(tmp_path):
+    multiframe(tmp_path / "in.dcm", US_MF, colour=True)
+    run("convert", tmp_path / "in.dcm", tmp_path / "j2k.dcm", "--to", "j2k", "--offset-table", "extended")
+    run("split", tmp_path / "j2k.dcm", tmp_path / "out")
+    assert all("ExtendedOffsetTable" not in pydicom.dcmread(path) for path in (tmp_path / "out").iterdir())
+
+
+def test_floating_point_pixels_are_not_supported(tmp_path):
+    pixel = dicom.element(0x7FE00008, "OF", bytes(256))
+    image = dicom.Image(b"").elements()
+    (tmp_path / "in.dcm").write_bytes(dicom.file([*image.values(), pixel], dicom.EXPLICIT))
+    assert run("split", tmp_path / "in.dcm", tmp_path / "out", "--same-class", status=4).startswith("E_FLOAT")

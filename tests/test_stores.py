@@ -8,6 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,37 @@ def test_a_large_object_goes_in_parts_and_is_made_once(store: Store, tmp_path: P
     assert len(store.get("big/a.dcm")) > 2 * side * side
 
 
+def test_what_becomes_large_is_not_held_in_memory(moto: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dcmtx.place import remote
+    from dcmtx.place.bytes import open_bytes
+
+    for name, value in moto.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(remote, "_IN_MEMORY", 100)
+    remote._store.cache_clear()
+
+    def place(sink: remote.RemoteSink) -> str:
+        assert sink._file is not None
+        return os.readlink(f"/proc/self/fd/{sink._file.fileno()}")
+
+    (tmp_path / "source").write_bytes(b"s" * 70)
+    with remote.RemoteSink(url("large")) as sink:
+        sink.write(b"a" * 60)
+        sink.patch(3, b"bcd")
+        assert place(sink).startswith("/memfd:")
+        with closing(open_bytes(str(tmp_path / "source"))) as source:
+            sink.copy(source)
+        assert not place(sink).startswith("/memfd:")
+        sink.write(b"e" * 60)
+        sink.patch(62, b"f")
+        sink.commit()
+    assert moto.get("large") == b"aaabcd" + b"a" * 54 + b"ssf" + b"s" * 67 + b"e" * 60
+    with remote.RemoteSink(url("announced")) as sink:
+        sink.reserve(101)
+        assert not place(sink).startswith("/memfd:")
+    assert "announced" not in moto.keys("")
+
+
 MISSING = {
     "no object": (url("nothing/here.dcm"), "there is no such object"),
     "no bucket": ("s3://no-such-bucket/a.dcm", "there is no such object"),
@@ -150,6 +182,36 @@ def test_a_directory_goes_into_a_prefix(store: Store, tmp_path: Path) -> None:
     (first,) = (tmp_path / "in" / "0").glob("0000.dcm")
     assert run(store, first, url("file/"), "--to", "jpegls").status == 0
     assert store.keys("file/") == ["file/0000.dcm"]
+
+
+@pytest.mark.parametrize("ends", ["a.dcm", ""], ids=["objects", "prefixes"])
+def test_two_that_would_go_to_one_place_are_no_two_files(ends: str, moto: Store, tmp_path: Path) -> None:
+    for number, key in enumerate(["x/twice/a.dcm", "y/twice/a.dcm"]):
+        moto.put(key, image(number).encode())
+    sources = [url(f"{root}/twice/{ends}") for root in "xy"]
+    ran = run(moto, *sources, tmp_path / "out", "--to", "rle", "--quiet")
+    assert ran.status == 9
+    assert "y/twice/a.dcm: another of the sources goes to the same place" in ran.err
+    found = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(found) == 1
+    batches.assert_converted(found[0], 0, dicom.RLE)
+
+
+def test_references_follow_in_a_store_too(moto: Store, tmp_path: Path) -> None:
+    import test_references
+
+    tree = tmp_path / "study"
+    tree.mkdir()
+    test_references.study(tree)
+    line = ["--to", "jpegls", "--uid", "new", "--update-references", "--quiet"]
+    ran = run(moto, tree, url("study/"), *line)
+    assert ran.status == 0, ran.err
+    for key in moto.keys("study/"):
+        (tmp_path / "back" / key).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "back" / key).write_bytes(moto.get(key))
+    back = tmp_path / "back" / "study"
+    new = test_references.uids(back)
+    assert {name: test_references.references(back / name) for name in new} == test_references.expected(new)
 
 
 def test_a_prefix_without_anything_is_an_error(store: Store, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ its UID. So no reference ever names an instance that was not made.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -80,11 +79,11 @@ def _update(src: str, dst: str, changed: dict[str, str], options: Options) -> Do
     from dcmtx.transcoding.references import update
 
     try:
-        count = update(dst, changed, options.job.request.policy)
+        count, size = update(dst, changed, options.job.request.policy)
     except DcmtxError as error:
         error.what = f"its references could not be updated: {error.what}"
         error.path = error.path or dst
         return Done(src, dst, error=error)
     if not count:
         return None
-    return Done(src, dst, references=count, size=os.path.getsize(dst))
+    return Done(src, dst, references=count, size=size)

@@ -29,10 +29,12 @@ def verbose_line(outcome: Outcome) -> str:
     backends = " to ".join(name for name in (outcome.decoder, outcome.encoder) if name)
     frames = f", {outcome.frames} frame{'s' * (outcome.frames != 1)}" if outcome.frames else ""
     by = f" by {backends}" if backends else ""
+    route = f"{_label(outcome.syntax_in)} to {_label(outcome.syntax_out)}{by}{frames}"
+    if outcome.status is Status.PLANNED:
+        return f"{route} of {outcome.bytes_in} bytes, planned"
     verified = ", ".join(f"{count} by {library}" for library, count in outcome.verified)
     return (
-        f"{_label(outcome.syntax_in)} to {_label(outcome.syntax_out)}{by}{frames}, "
-        f"{outcome.bytes_in} to {outcome.bytes_out} bytes, {outcome.seconds:.3f} s"
+        f"{route}, {outcome.bytes_in} to {outcome.bytes_out} bytes, {outcome.seconds:.3f} s"
         f"{', verified: ' if verified else ''}{verified}"
     )
 
@@ -190,7 +192,7 @@ def as_record(result: Outcome | DcmtxError, src: str, dst: str) -> dict[str, Any
         "encoder": result.encoder or None,
         "frames": result.frames,
         "bytes_in": result.bytes_in,
-        "bytes_out": result.bytes_out,
+        "bytes_out": result.bytes_out or None,
         "ratio": result.ratio,
         "psnr": result.psnr if result.psnr is None or result.psnr < 1e9 else None,
         "verified": dict(result.verified) if result.verified else None,

@@ -294,11 +294,12 @@ class _Taken:
     """Detects clashes: two sources with one destination, or a destination that is another source.
 
     It also keeps the report from being a source or a destination, under any spelling of its path. Directories alone
-    have no clashes but those that their common walk finds; what archives and several prefixes have is remembered.
+    have no clashes but those that their common walk finds; what archives and several places in stores have is
+    remembered.
     """
 
     def __init__(self, roots: Sequence[Root], report: str | None) -> None:
-        remembers = any(root.is_archive or (root.is_prefix and len(roots) > 1) for root in roots)
+        remembers = any(root.is_archive or (is_remote(root.path) and len(roots) > 1) for root in roots)
         self._claimed: set[bytes] | None = set() if remembers else None
         self._sources = {os.path.realpath(root.path): root.path for root in roots if not root.is_directory}
         self._targets: dict[str, str] = {}
@@ -346,10 +347,8 @@ class _Taken:
 
 def _may_convert(found: Found) -> bool:
     """Tell whether what was found would be converted or fail, and not be skipped."""
-    if found.source is None:
-        return is_dicom(found.src)
     try:
-        with closing(open_reader(found.source)) as reader:
+        with closing(open_reader(found.source or found.src)) as reader:
             return _looks_like_dicom(reader)
     except DcmtxError as error:
         return error.code not in _SKIPPED

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "render": ("dcmtx.cli.render:render", "Make a picture of one frame, a PNG file."),
     "frames": ("dcmtx.cli.extract:frames", "Write frames as files of their own, as they are or decoded."),
     "index": ("dcmtx.cli.index:index", "Say where in a file each frame is, and each resolution, as JSON."),
+    "advise": ("dcmtx.cli.advise:advise", "Measure what each lossless target would give for your own files."),
     "enhance": ("dcmtx.cli.enhance:enhance", "Make one enhanced multi-frame instance of a series."),
     "split": ("dcmtx.cli.split:split", "Make single frames of multi-frame instances."),
     "rewrap": ("dcmtx.cli.rewrap:rewrap", "Wrap codestreams anew, without decoding any."),

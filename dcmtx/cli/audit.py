@@ -35,7 +35,7 @@ def audit(report: str, root: str | None, **options: Any) -> int:
     REPORT is what `dcmtx convert --report` wrote: JSON lines or Parquet. Each destination in it must be there, with the
     size, the transfer syntax and the SOP Instance UID of its record; with --pixels it must decode to the recorded
     SHA-256. With ROOT, the directory of the archive, what lies below it and is not in the report is told too. Relative
-    destinations are those of the directory that you are in.
+    destinations are those of the directory that you are in. Destinations in a store are fetched; ROOT may be a prefix.
 
     What differs is printed, a line each: missing, changed, not made (its conversion failed), unreported. If there is
     any, the exit status is 7. Pixels that were coded with loss, and those that the conversion did not decode, have
@@ -45,11 +45,16 @@ def audit(report: str, root: str | None, **options: Any) -> int:
     dcmtx convert old new --to htj2k --report moved.jsonl
     dcmtx audit moved.jsonl new --pixels
     """
+    from dcmtx.place.places import is_remote
+
     if options["was"] is not None and root is None:
         raise click.UsageError("--was says where ROOT was, and there is no ROOT")
     if options["resume"] and options["proof"] is None:
         raise click.UsageError("--resume goes on with the FILE of --proof, and there is none")
-    if root is not None and not os.path.isdir(root):
+    if root is not None and is_remote(root):
+        if options["was"] is not None:
+            raise click.UsageError("--was is for directories, and ROOT is in a store")
+    elif root is not None and not os.path.isdir(root):
         raise UsageError("it is no directory", path=root, advice="name the directory that the archive is in")
     return _Audit(report, root, options).run()
 

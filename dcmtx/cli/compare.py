@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmtx.cli import SETTINGS, error_line, printable, say, shown
-from dcmtx.errors import DcmtxError, ExitStatus, InputError, UsageError
+from dcmtx.errors import CodecError, DcmtxError, ExitStatus, InputError, UsageError
 
 if TYPE_CHECKING:
     from dcmtx.inspect.compare import Comparison
@@ -67,18 +67,28 @@ def compare(first: str, second: str, by: str, as_json: bool, values: bool, image
     if all(directories):
         return _directories(first, second, by, show)
     from dcmtx.cli.isolated import isolated
+    from dcmtx.inspect.pairs import Pair
 
-    return isolated(lambda: _files(first, second, show, image, frame), first)
+    pair = Pair(first, first, second)
+    try:
+        return isolated(partial(_one_pair, pair, show, image, frame), first)
+    except CodecError as error:
+        show.error(pair, error)
+        return error.status
 
 
-def _files(first: str, second: str, show: _Plain | _Json, image: str | None = None, frame: int | None = None) -> int:
-    """Compare two files, and return the exit status."""
+def _one_pair(pair: Pair, show: _Plain | _Json, image: str | None = None, frame: int | None = None) -> int:
+    """Compare the files of a pair, and return the exit status; what cannot be compared is told."""
     from dcmtx.inspect.compare import compare as compared
 
-    found = compared(first, second)
+    try:
+        found = compared(pair.one, pair.other)
+    except DcmtxError as error:
+        show.error(pair, error)
+        return error.status
     show.pair(found)
     if image is not None:
-        _picture(first, second, found, image, frame)
+        _picture(pair.one, pair.other, found, image, frame)
     return ExitStatus.OK if found.equal else ExitStatus.VERIFY
 
 
@@ -122,15 +132,6 @@ def _directories(first: str, second: str, by: str, show: _Plain | _Json) -> int:
     if failed:
         return ExitStatus.SEVERAL
     return ExitStatus.VERIFY if different or alone else ExitStatus.OK
-
-
-def _one_pair(pair: Pair, show: _Plain | _Json) -> int:
-    """Compare the files of a pair, and return the exit status; what fails is told."""
-    try:
-        return _files(pair.one, pair.other, show)
-    except DcmtxError as error:
-        show.error(pair, error)
-        return error.status
 
 
 def _pairs(first: str, second: str, by: str) -> Iterator[Pair]:

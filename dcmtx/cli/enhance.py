@@ -44,11 +44,13 @@ _GROUPS = ("series", "orientation", "time", "echo", "type")
 @named_options(
     "offset_table",
     "fragment_size",
+    "unused_bits",
     "verify",
     "force",
     "decoder",
     "encoder",
     "device",
+    "sync",
     "clobber",
     "workers",
     "memory",
@@ -67,10 +69,13 @@ def enhance(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     With one, codestreams that are in it already are copied, and what is not is coded and verified as by
     `dcmtx convert`.
 
+    Implicit VR has no room for the VRs of private elements, so what was written in it gives back images, and not the
+    very data sets.
+
     Images must be of one patient, study, class, size and frame of reference, and have a place in space. Frames stand in
     the order of time, then stack, then place along the normal. A volume is told of only where planes are evenly spaced
     and not sheared by a tilted gantry. UIDs are derived from those of the sources: the same images always make the same
-    instance, in whatever order they are named.
+    instance, in whatever order they are named. What was one series becomes one new series, also in several instances.
 
     \b
     dcmtx enhance series volume.dcm

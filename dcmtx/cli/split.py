@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 @named_options(
     "offset_table",
     "fragment_size",
+    "unused_bits",
     "verify",
     "force",
     "decoder",
     "encoder",
     "device",
+    "sync",
     "clobber",
     "workers",
     "memory",
@@ -48,11 +50,11 @@ def split(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
 
     SRC are files and directories. Every frame becomes a file in OUTDIR, named by its SOP Instance UID.
 
-    A Legacy Converted Enhanced instance that dcmtx made gives back the very data sets that it was made of, with their
-    UIDs: a digest of each proves it. Frames that have changed since, and frames of other instances, get new UIDs and
-    say what they were converted from. Frames of enhanced CT, MR, PET, XA and XRF become classic images, frames of
-    ultrasound and secondary captures single-frame images, frames of XA, XRF, NM, RT Image and RT Dose images of their
-    class. Others are split with --same-class.
+    A Legacy Converted Enhanced instance that dcmtx made gives back the very data sets that it was made of, with
+    their UIDs: a digest of each proves it. Frames that have changed since, and frames of other instances, get new
+    UIDs and say what they were converted from; with --verify strict they fail. Frames of enhanced CT, MR, PET, XA
+    and XRF become classic images, frames of ultrasound and secondary captures single-frame images, frames of XA,
+    XRF, NM, RT Image and RT Dose images of their class. Others are split with --same-class.
 
     Codestreams are copied unless a target is named.
 
@@ -71,6 +73,7 @@ def split(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
         None if frames is None else frames_asked(frames),
         same_class=options.pop("same_class"),
         uid=Uid(options.pop("kept")),
+        strict=options["verify"] == "strict",
     )
 
     def make(job: Job, target: Target | None, watch: Callable[[int, int], None]) -> Iterator[Outcome | DcmtxError]:

@@ -35,7 +35,7 @@ def make_plan(
     nothing to plan, or it cannot be read; UsageError for a source that is one file.
     """
     if run.rstrip("/") == source.rstrip("/"):
-        raise UsageError("RUN is SRC; name another place for it", path=run)
+        raise UsageError("RUN is SRC", advice="name another place for it", path=run)
     for place in (source, run):
         scheme_of(place)
     if not is_remote(source):

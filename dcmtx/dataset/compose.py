@@ -14,12 +14,13 @@ from dcmtx.place.bytes import Memory, Reader
 from dcmtx.syntax import EXPLICIT_LITTLE
 
 Elements = Mapping[int, bytes]
+_PRIVATE = 0x00010000
 _SHORT_HEADER, _LONG_HEADER = 8, 12
 
 
 def made(tag: int, vr: bytes, value: bytes | str) -> bytes:
     """Return an element with this value, padded."""
-    return element_bytes(tag, vr, value.encode("ascii") if isinstance(value, str) else value, EXPLICIT_LITTLE)
+    return element_bytes(tag, vr, value.encode("latin-1") if isinstance(value, str) else value, EXPLICIT_LITTLE)
 
 
 def item(elements: Elements) -> bytes:
@@ -41,6 +42,13 @@ def code_item(value: str, scheme: str, meaning: str) -> bytes:
         0x00080102: made(0x00080102, b"SH", scheme),
         0x00080104: made(0x00080104, b"LO", meaning),
     })  # fmt: skip
+
+
+def creator(tag: int) -> int | None:
+    """Return the tag of the creator of a private element (PS3.5 7.8.1); None for any other element."""
+    if not tag & _PRIVATE or tag & 0xFFFF <= 0xFF:
+        return None
+    return tag & 0xFFFF0000 | (tag >> 8 & 0xFF)
 
 
 def tags_value(tags: Iterable[int]) -> bytes:

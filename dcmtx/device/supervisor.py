@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from dcmtx.device.process import End, Settings, serve
 from dcmtx.device.wire import NO_ANSWER
+from dcmtx.errors import ExitStatus
 from dcmtx.signals import die_with_parent
 
 _BACKLOG = 1024
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> None:
         _leave_caller()
         _supervise(listening, path, lock, Settings(int(gpu), float(patience), linger=float(linger)))
     finally:
-        os._exit(0)
+        os._exit(ExitStatus.OK)
 
 
 def _leave_caller() -> None:
@@ -83,16 +84,16 @@ def _supervise(listening: socket.socket, path: str, lock: str, settings: Setting
 
 
 def _be_process(listening: socket.socket, settings: Settings, tell: int, *, ended: str, failed: str) -> NoReturn:
-    status = 1
+    ended_as: int = ExitStatus.BUG
     try:
         die_with_parent()
 
         def begun() -> None:
             os.write(tell, b"!")
 
-        status = serve(listening, settings, ended=ended, failed=failed, begun=begun)
+        ended_as = serve(listening, settings, ended=ended, failed=failed, begun=begun)
     finally:
-        os._exit(status)
+        os._exit(ended_as)
 
 
 def _leave(listening: socket.socket, path: str, lock: str) -> bool:

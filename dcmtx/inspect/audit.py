@@ -10,6 +10,8 @@ from typing import IO, TYPE_CHECKING, Any
 from dcmtx.errors import DcmtxError, InputError
 from dcmtx.inspect.ledger import Ledger
 from dcmtx.inspect.proof import Proof, Task, Verdict, prove
+from dcmtx.place.archive import kind_of
+from dcmtx.place.places import is_remote
 from dcmtx.place.temporary import is_temporary
 from dcmtx.record import Record
 
@@ -76,11 +78,31 @@ def read_report(question: Question, ledger: Ledger) -> None:
     try:
         for record in read_records(question.report):
             if isinstance(record.get("destination"), str):
+                _check_place(record["destination"])
                 record["destination"] = moved(record["destination"])
             ledger.add(record)
     except InputError as error:
         error.path = error.path or question.report
         raise
+
+
+def _check_place(destination: str) -> None:
+    """Raise InputError for a member of an archive: nothing can be said of it, not even that it is missing.
+
+    Raises UnsupportedError for an object, if the library for stores is not installed.
+    """
+    if is_remote(destination):
+        from dcmtx.place.remote import library
+
+        library()
+        return
+    archive, _, member = destination.partition(": ")
+    if member and kind_of(archive) is not None:
+        raise InputError(
+            f"{destination} is no file, but in an archive",
+            advice="unpack it, and compare the directories by `dcmtx compare`",
+            code="E_REPORT",
+        )
 
 
 def _mover(question: Question) -> Any:
@@ -102,7 +124,12 @@ def _mover(question: Question) -> Any:
 
 
 def _unreported(root: str, ledger: Ledger) -> Iterator[Proof]:
-    """Yield a proof for each file below a directory that the report does not have. Raises InputError."""
+    """Yield a proof for each file below a directory, or a prefix, that the report has not. Raises InputError."""
+    if is_remote(root):
+        from dcmtx.place.remote import listing
+
+        yield from (Proof(one.url, Verdict.UNREPORTED) for one in listing(root) if not ledger.knows(one.url))
+        return
     for directory, names, files in os.walk(root, onerror=_cannot_read):
         names.sort()
         for name in sorted(files):

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 from dcmtx.errors import InputError
+from dcmtx.place.places import is_remote
 from dcmtx.record import Record
 
 _VERSIONS = (1, 2)
@@ -120,8 +121,8 @@ class Ledger:
 
 
 def _key(path: str) -> bytes:
-    """Return the one name of a path, however it was spelled."""
-    return os.fsencode(os.path.abspath(path))
+    """Return the one name of a path, however it was spelled; an object in a store has one."""
+    return os.fsencode(path if is_remote(path) else os.path.abspath(path))
 
 
 def _was_done_before(record: dict[str, Any]) -> bool:

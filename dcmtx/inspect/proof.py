@@ -11,12 +11,14 @@ from enum import Enum
 from dcmtx.dataset.meta import FileMeta, peek
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError
 from dcmtx.inspect.ledger import Promise
-from dcmtx.place.bytes import open_bytes
+from dcmtx.place.places import is_remote, open_reader
 from dcmtx.policy import WordOrder
 from dcmtx.record import Record
 from dcmtx.syntax import find
 
 _INSTANCE = 0x00020003
+# What `place.remote` says of an object that there is not.
+_NO_OBJECT = "there is no such object"
 # Errors of files that a conversion carries without decoding them.
 _UNDECODED = frozenset(["E_NO_PIXELDATA", "E_FLOAT", "E_INCONSISTENT"])
 
@@ -56,6 +58,8 @@ class Task(Record):
 def prove(task: Task) -> Proof:
     """Compare a destination with what its report promises. Never raises for what is wrong with the file."""
     promise = task.promise
+    if is_remote(promise.path):
+        return _prove_object(task)
     try:
         found = os.stat(promise.path)
     except OSError as error:
@@ -66,8 +70,22 @@ def prove(task: Task) -> Proof:
         return Proof(promise.path, Verdict.NOT_MADE, what=f"{promise.why} (what is there now is not of this report)")
     if not stat.S_ISREG(found.st_mode):
         return Proof(promise.path, Verdict.CHANGED, what="it is no regular file")
+    return _prove_what_is_there(task)
+
+
+def _prove_object(task: Task) -> Proof:
+    """Do the same for an object in a store."""
+    promise = task.promise
+    if not promise.made:
+        return Proof(promise.path, Verdict.NOT_MADE, what=promise.why)
+    found = _prove_what_is_there(task)
+    return found.replace(verdict=Verdict.MISSING) if found.what == _NO_OBJECT else found
+
+
+def _prove_what_is_there(task: Task) -> Proof:
+    promise = task.promise
     try:
-        what = _difference(promise, found.st_size)
+        what = _difference(promise)
         if what:
             return Proof(promise.path, Verdict.CHANGED, what=what)
         return _prove_pixels(promise) if task.pixels else Proof(promise.path, Verdict.PROVEN)
@@ -75,11 +93,11 @@ def prove(task: Task) -> Proof:
         return Proof(promise.path, Verdict.CHANGED, what=error.message)
 
 
-def _difference(promise: Promise, size: int) -> str:
+def _difference(promise: Promise) -> str:
     """Return how size, syntax or SOP Instance UID differ, or an empty string. Raises InputError."""
-    if promise.size is not None and size != promise.size:
-        return f"it has {size} bytes, recorded were {promise.size}"
-    with closing(open_bytes(promise.path)) as file:
+    with closing(open_reader(promise.path)) as file:
+        if promise.size is not None and file.size != promise.size:
+            return f"it has {file.size} bytes, recorded were {promise.size}"
         meta = peek(file)
     if promise.syntax and meta.syntax != promise.syntax:
         return f"it is {_label(meta.syntax)}, recorded was {_label(promise.syntax)}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from dcmtx.dataset.meta import peek
 from dcmtx.errors import DcmtxError
-from dcmtx.place.places import open_reader
+from dcmtx.place.places import is_remote, open_reader
 from dcmtx.place.temporary import is_temporary
 from dcmtx.planning.request import Request, resolve
 from dcmtx.planning.site import Action, Rule, SitePolicy
@@ -51,7 +51,7 @@ def count(site: SitePolicy, sources: Iterable[str]) -> Counts:
     """Return how many files, and bytes, below `sources` each rule is for. What is not DICOM is not counted."""
     counts = Counts(site)
     request = Request(resolve("raw", LOSSLESS))
-    for path in _files(sources):
+    for path in files_below(sources):
         size = 0
         try:
             with closing(open_reader(path)) as file:
@@ -65,8 +65,14 @@ def count(site: SitePolicy, sources: Iterable[str]) -> Counts:
     return counts
 
 
-def _files(sources: Iterable[str]) -> Iterator[str]:
+def files_below(sources: Iterable[str]) -> Iterator[str]:
+    """Yield files, and those below directories in order of their names, without temporary ones; objects likewise."""
     for source in sources:
+        if is_remote(source):
+            from dcmtx.place.remote import is_prefix, listing
+
+            yield from (one.url for one in listing(source)) if is_prefix(source) else [source]
+            continue
         if not os.path.isdir(source):
             yield source
             continue

@@ -9,14 +9,48 @@ Sources: ITU-T T.81 B.1.1 (JPEG), T.87 A.1 (JPEG-LS), T.800 A.3, A.4, D.4.1 (JPE
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from dcmtx.pixel.codestream import Codestream
+from dcmtx.record import Record
 
-_SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
+_SOI, _EOI, _SOS, _DRI = 0xD8, 0xD9, 0xDA, 0xDD
 _SOT, _SOD, _EOC = b"\xff\x90", b"\xff\x93", b"\xff\xd9"
 # In coded data FF is followed by a byte below 80 (JPEG-LS) or by 00 (JPEG), or starts a restart marker. FF before FF is
 # fill.
 _MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+
+RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
+
+
+class Scan(Record):
+    """One scan of JPEG: its components by their ids, where its data begin and end, and the restart interval in MCUs.
+
+    `interval` is None where no DRI stands between the first scan and this one.
+    """
+
+    components: bytes
+    start: int
+    end: int
+    interval: int | None = None
+
+
+def scans(data: bytes, stream: Codestream) -> Iterator[Scan]:
+    """Yield the scans of JPEG up to EOI, or to what is no marker segment."""
+    position, interval = stream.body, None
+    while (found := _MARKER.search(data, position)) is not None:
+        marker, position = data[found.end() - 1], found.end()
+        length = int.from_bytes(data[position : position + 2], "big")
+        if marker in (_EOI, _SOI) or length < 2 or position + length > len(data):
+            return
+        segment = data[position + 2 : position + length]
+        position += length
+        if marker == _DRI:
+            interval = int.from_bytes(segment, "big")
+        if marker == _SOS:
+            following = _MARKER.search(data, position)
+            end = len(data) if following is None else following.start()
+            yield Scan(segment[1 : 1 + 2 * sum(segment[:1]) : 2], position, end, interval=interval)
 
 
 def in_scans(data: bytes, stream: Codestream) -> int | None:

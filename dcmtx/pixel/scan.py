@@ -15,10 +15,10 @@ import struct
 from typing import Any
 
 from dcmtx.pixel.codestream import Codestream
+from dcmtx.pixel.restarts import DRI
 from dcmtx.record import Record
 
 _SOF0, _SOF1, _SOF3 = 0xC0, 0xC1, 0xC3
-_DRI = b"\xff\xdd"
 # Rows and columns of a block of coefficients.
 _BLOCK = 8
 # More than libjpeg takes.
@@ -49,15 +49,15 @@ class Taller(Record):
 def taller(data: bytes, stream: Codestream) -> Taller | None:
     """Return a codestream with one line of blocks more; None where that proves nothing, or changes the lines before.
 
-    That is so of several scans, of chroma that rows share, which is interpolated with that of the next line, and of
-    point transforms and restarts of lossless JPEG.
+    That is so of several scans and of restarts, all of which must be complete, of chroma that rows share, which is
+    interpolated with that of the next line, and of point transforms of lossless JPEG.
     """
     if stream.process not in (_SOF0, _SOF1, _SOF3) or stream.scanned != stream.components:
         return None
     if stream.components > 1 and any(vertical != 1 for _, vertical in stream.sampling):
         return None
     lossless = stream.process == _SOF3
-    if lossless and (stream.near or stream.subsampled or _DRI in data[: stream.body]):
+    if DRI in data[: stream.body] or (lossless and (stream.near or stream.subsampled)):
         return None
     unit = 1 if lossless else _BLOCK
     first = -(-stream.rows // unit) * unit

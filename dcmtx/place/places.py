@@ -42,15 +42,16 @@ class Scheme(Record):
     """How places of one scheme are opened: functions as `module:name`, or empty if that is not supported.
 
     `reader` is called like `open_reader`, with place and spool directory; `sink` like `open_sink`, with place,
-    `clobber` and `parents`.
+    `clobber` and `parents`. A `store` has prefixes too, which are like directories.
     """
 
     reader: str = ""
     sink: str = ""
+    store: bool = False
 
 
 # Keys: the word before `://`, in lower case.
-_STORE = Scheme("dcmtx.place.remote:open_remote", "dcmtx.place.remote:open_remote_sink")
+_STORE = Scheme("dcmtx.place.remote:open_remote", "dcmtx.place.remote:open_remote_sink", store=True)
 _WEB = Scheme("dcmtx.place.remote:open_remote")
 SCHEMES: dict[str, Scheme] = {"s3": _STORE, "gs": _STORE, "az": _STORE, "http": _WEB, "https": _WEB}
 
@@ -80,9 +81,10 @@ _IN_SCHEMES = str.maketrans(dict.fromkeys("+-.", "a"))
 
 
 def is_remote(place: str) -> bool:
-    """Tell whether a place is in a store, by its scheme."""
+    """Tell whether a place is in a store, which has prefixes, by its scheme."""
     scheme, found, _ = place.partition("://")
-    return bool(found) and scheme.lower() in SCHEMES
+    known = SCHEMES.get(scheme.lower()) if found else None
+    return known is not None and known.store
 
 
 def open_reader(place: object, spool_in: str | None = None) -> Reader:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -20,7 +21,7 @@ from urllib.parse import urlsplit
 
 from dcmtx.errors import DcmtxError, InputError, OutputError, UnsupportedError, UsageError
 from dcmtx.place.bytes import FileBytes, Reader, unreadable
-from dcmtx.place.sink import BUFFER, BufferedSink
+from dcmtx.place.sink import BUFFER, BufferedSink, Data
 from dcmtx.record import Record
 
 # Larger objects go through a file on disk.
@@ -205,6 +206,7 @@ class RemoteSink(BufferedSink):
         super().__init__(url)
         self._store, self._key = located(url)
         self._clobber = clobber
+        self._in_memory = True
         self._attributes = dict(attributes or {})
         if not self._key or self._key.endswith("/"):
             raise OutputError("the destination is a prefix, not an object", path=url)
@@ -212,6 +214,31 @@ class RemoteSink(BufferedSink):
             check_conditions(url)
         try:
             self._file: IO[bytes] | None = os.fdopen(scratch(0, None), "w+b", buffering=BUFFER)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def write(self, data: Data) -> None:
+        """Append bytes."""
+        self.reserve(len(data))
+        super().write(data)
+
+    def copy(self, source: Reader) -> None:
+        """Append a whole file, byte for byte."""
+        self.reserve(source.size)
+        super().copy(source)
+
+    def reserve(self, length: int) -> None:
+        """Announce `length` more bytes: what becomes large goes on on disk. Raises OutputError if that has no room."""
+        size = self.bytes + length
+        if size <= _IN_MEMORY or not self._in_memory:
+            return
+        assert self._file is not None
+        self._in_memory = False
+        try:
+            with self._file as small:
+                self._file = os.fdopen(scratch(size, None), "w+b", buffering=BUFFER)
+                small.seek(0)
+                shutil.copyfileobj(small, self._file)
         except OSError as error:
             raise self._failed(error) from error
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dcmtx.codec.table import ENCODERS
 from dcmtx.dataset.edit import Replace
-from dcmtx.dataset.element import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, Element, element_header, swap
+from dcmtx.dataset.element import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA
 from dcmtx.dataset.header import Header
 from dcmtx.errors import InputError, RefusedError, UnsupportedError
 from dcmtx.finding import Finding, Severity
@@ -16,22 +15,23 @@ from dcmtx.planning import planner
 from dcmtx.planning.carrying import rewrap
 from dcmtx.planning.case import Case
 from dcmtx.planning.edits import check_signatures, common_edits, signature_edits
+from dcmtx.planning.overlay_data import OverlayData
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.recoding import deciders, must_encode, recode, recompress, undeclared_loss
 from dcmtx.planning.request import Request, Target
 from dcmtx.policy import Cut, Removal
-from dcmtx.record import Record
-from dcmtx.rules import crop, objects
+from dcmtx.rules import crop, image, objects
 from dcmtx.rules.groups import CutGroups, NewOrganizations, Ranks, group_edits, home
 from dcmtx.rules.lossy import METHODS
-from dcmtx.rules.overlay_cut import Plane, cut_overlays
+from dcmtx.rules.overlay_cut import cut_overlays
 from dcmtx.rules.part import Part
 from dcmtx.rules.removal import Remover
-from dcmtx.syntax import BY_UID, CELLS, JPEG_RECOMPRESSION, Encoding, Kind, Loss, Syntax, find_family
+from dcmtx.syntax import BY_UID, CELLS, JPEG_RECOMPRESSION, Kind, Loss, Syntax, find_family
 
 if TYPE_CHECKING:
     from dcmtx.planning.inputs import DataSet, Frames
 
+_FLOAT_VRS = {FLOAT_PIXEL_DATA: b"OF", DOUBLE_FLOAT_PIXEL_DATA: b"OD"}
 _NOTHING_CUT = Finding("N_NOT_CROPPED", "the part is the whole image, so nothing is derived and no UID changes")
 
 
@@ -51,6 +51,8 @@ def make(dataset: DataSet, frames: Frames, request: Request, *, inside: bool = T
             f"dcmtx does not decode {dataset.syntax.name} ({dataset.syntax.uid}); such files can only be copied",
             code="E_UNSUPPORTED_TS",
         )
+    if _is_float(header):
+        frames = frames.as_words(_float_format(header))
     frames.check()
     declared = frames.format
     if declared is None or request.cut is None:
@@ -89,12 +91,32 @@ class _Told:
 
 
 def _check_pixels(header: Header) -> None:
-    """Raise RefusedError where there are no frames of whole numbers."""
-    pixel = header.pixel
-    if pixel is None:
+    """Raise RefusedError where there are no frames."""
+    if header.pixel is None:
         raise RefusedError("it has no pixels, so there is nothing to crop", code="E_NO_PIXELDATA")
-    if pixel.tag in (FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA):
-        raise RefusedError("its pixels are floating point, which are not cropped", code="E_FLOAT")
+
+
+def _is_float(header: Header) -> bool:
+    return header.pixel is not None and header.pixel.tag in _FLOAT_VRS
+
+
+def _float_format(header: Header) -> PixelFormat:
+    """Return the format of words that have the bits of floating point numbers (PS3.3 C.7.6.24)."""
+    rows, columns = header.number(image.ROWS) or 0, header.number(image.COLUMNS) or 0
+    allocated = 32 if header.pixel is not None and header.pixel.tag == FLOAT_PIXEL_DATA else 64
+    fmt = PixelFormat(
+        rows=rows,
+        columns=columns,
+        samples=1,
+        photometric=header.text(image.PHOTOMETRIC_INTERPRETATION),
+        allocated=allocated,
+        stored=allocated,
+        high_bit=allocated - 1,
+        signed=False,
+        frames=header.integer(image.NUMBER_OF_FRAMES) or 1,
+    )
+    image.check_format(fmt)
+    return fmt
 
 
 def _relative(source: Syntax) -> Syntax:
@@ -168,6 +190,15 @@ class _Cropping:
                 advice="use --to jpegxl",
                 code="E_NEEDS_JPEG",
             )
+        pixel = case.header.pixel
+        if pixel is not None and pixel.tag in _FLOAT_VRS:
+            if target.kind is not Kind.NATIVE:
+                raise RefusedError(
+                    f"its pixels are floating point, which {target.name} does not hold (PS3.5 8.2)",
+                    advice="use --to deflated",
+                    code="E_FLOAT",
+                )
+            return recode(case).replace(pixel_tag=pixel.tag, pixel_vr=_FLOAT_VRS[pixel.tag])
         plan = recode(case)
         self._check_pairs(plan)
         return self._banded(case, plan)
@@ -238,40 +269,3 @@ def _damaged(groups: tuple[int, ...]) -> tuple[Finding, ...]:
         )
         for group in groups
     )
-
-
-class OverlayData(Record):
-    """Overlay Data of a part, as an element: it is read and cut when it is written, a plane at a time."""
-
-    header: Header
-    plane: Plane
-    target: Encoding
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the element, a piece at a time."""
-        from dcmtx.pixel.planes import cut_planes, packed_bytes
-
-        plane = self.plane
-        element = self.header.get(plane.tag)
-        assert element is not None
-        yield element_header(plane.tag, b"OW", packed_bytes(plane.part), self.target)
-        rest = b""
-        parts = cut_planes(
-            lambda offset, length: self._read(element, offset, length), plane.rows, plane.columns, plane.part
-        )
-        for part in parts:
-            data = rest + part
-            whole = len(data) - len(data) % 2
-            yield swap(data[:whole], 2) if self.target.big_endian else data[:whole]
-            rest = data[whole:]
-
-    def _read(self, element: Element, offset: int, length: int) -> bytes:
-        """Return bytes of the data in little endian."""
-        swaps = self.header.encoding.big_endian and element.vr != b"OB"
-        start = offset - offset % 2
-        end = min(offset + length + (offset + length) % 2, element.length)
-        data = self.header.reader.pread(end - start, element.value + start)
-        data = swap(data, 2) if swaps else data
-        if len(data) < end - start:
-            raise InputError("the file became shorter while it was read", code="E_TRUNCATED")
-        return data[offset - start : offset - start + length]

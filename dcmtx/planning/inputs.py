@@ -64,5 +64,8 @@ class Frames(Protocol):
     def part(self, first: int, count: int) -> Self:
         """Return these frames from `first` on, `count` of them, as if there were no others."""
 
+    def as_words(self, fmt: PixelFormat) -> Self:
+        """Return frames of floating point as words. Raises InputError where they are not all there."""
+
     def check(self) -> None:
         """Raise `fault` if there is one."""

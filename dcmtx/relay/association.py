@@ -9,6 +9,7 @@ from typing import Any
 
 from dcmtx.dataset.meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dcmtx.record import Record
+from dcmtx.relay.dimse import VERIFICATION
 from dcmtx.relay.wire import Pdu
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
@@ -16,6 +17,7 @@ APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 MOST_CONTEXTS = 128
 # An A-ASSOCIATE-RQ of 128 contexts with all syntaxes there are is a quarter of this.
 LONGEST_NEGOTIATION = 1 << 20
+_ANY_SYNTAX = "1.2.840.10008.1.2"
 _HEADER = struct.Struct(">BxI")
 _ACCEPTED = 0
 
@@ -156,9 +158,9 @@ def encode_acceptance(requested: Requested, results: Sequence[Result], maximum_l
     primitive.result_source = 1
     answers = []
     for answer in results:
-        # Of one that is refused, the syntax says nothing, but must be there (PS3.8 Table 9-18).
-        syntax = answer.syntax or next(iter(answer.proposed.syntaxes), "1.2.840.10008.1.2")
-        context = build_context(answer.proposed.abstract or "0.0", [syntax])
+        # The class is not in an answer; of what is refused, the syntax says nothing, but must be there (PS3.8 Table
+        # 9-18). Those that were asked for may be no UIDs.
+        context = build_context(VERIFICATION, [answer.syntax or _ANY_SYNTAX])
         context.context_id = answer.proposed.id
         context.result = answer.result
         answers.append(context)

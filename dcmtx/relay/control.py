@@ -26,6 +26,7 @@ NAME = "control"
 _LONGEST_REQUEST = 1 << 16
 _PATIENCE = 10.0
 _BACKLOG = 64
+_BREATH = 0.1
 
 
 class Controlled(Protocol):
@@ -103,6 +104,7 @@ class ControlServer:
     def __init__(self, relay: Controlled, spool: str) -> None:
         """Listen. The caller has the lock of the spool, so a socket that is there is nobody's. Raises OSError."""
         self._relay = relay
+        self._closing = threading.Event()
         self._path = os.path.join(spool, NAME)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -124,6 +126,7 @@ class ControlServer:
 
     def close(self) -> None:
         """Listen no more, and remove the socket."""
+        self._closing.set()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -137,7 +140,10 @@ class ControlServer:
             try:
                 connection, _ = self._socket.accept()
             except OSError:
-                return
+                if self._closing.wait(_BREATH):
+                    return
+                # Out of descriptors, for example: some will be closed.
+                continue
             with connection, contextlib.suppress(OSError):
                 connection.settimeout(_PATIENCE)
                 connection.sendall(json.dumps(self._answer(connection)).encode() + b"\n")
@@ -151,6 +157,8 @@ class ControlServer:
             return {"error": error.what, "advice": error.advice}
         except OSError as error:
             return {"error": f"the spool failed: {error.strerror or error}", "advice": "look at its disk"}
+        except Exception as error:  # noqa: BLE001 - who asks next is answered, too
+            return {"error": f"a bug in dcmtx: {error!r}", "advice": "please report it"}
 
 
 # --- the other side ------------------------------------------------------------------------------------------------

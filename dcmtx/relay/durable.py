@@ -7,6 +7,15 @@ import os
 import threading
 
 
+def sync_directory(path: str) -> None:
+    """Have what is in a directory now outlast a crash. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class DurableDirectory:
     """An open directory. All methods may be called from any thread."""
 

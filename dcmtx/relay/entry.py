@@ -75,10 +75,11 @@ class Entry:
 
     `id` is the time it was received and orders entries; `tries` counts what its destination did not understand,
     `breaks` the associations that ended while it was sent, `starved` how often there was no room, or no process, to
-    transcode it. `pressed` is when the destination first had no room for it.
+    transcode it, `bugs` what nobody had thought of. `pressed` is when, by `time.monotonic()`, the destination first had
+    no room for it.
     """
 
-    __slots__ = ("_head", "_queue", "breaks", "id", "path", "pressed", "starved", "tries")
+    __slots__ = ("_head", "_queue", "breaks", "bugs", "id", "path", "pressed", "starved", "tries")
 
     def __init__(self, queue: Queue, identifier: str) -> None:
         self._queue = queue
@@ -88,6 +89,7 @@ class Entry:
         self.tries = 0
         self.breaks = 0
         self.starved = 0
+        self.bugs = 0
         self.pressed: float | None = None
 
     @property

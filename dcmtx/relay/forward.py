@@ -117,7 +117,7 @@ class Forwarder:
         """Have an entry that was not taken be tried again, or hold it."""
         status = answer.code
         self.counters.count("refused", self.destination.name, status)
-        now = time.time()
+        now = time.monotonic()
         entry.pressed = entry.pressed or now
         overdue = now - entry.pressed >= self.destination.hold_after
         if answer.kind is AnswerKind.FEW_TRIES:
@@ -141,8 +141,8 @@ class Forwarder:
         if entry.breaks == 1:
             return True
         self.down(answer)
-        entry.pressed = entry.pressed or time.time()
-        if time.time() - entry.pressed >= self.destination.hold_after:
+        entry.pressed = entry.pressed or time.monotonic()
+        if time.monotonic() - entry.pressed >= self.destination.hold_after:
             self.hold_one(entry, answer.text, answer.kind.value)
             return False
         if entry.breaks % _BREAKS:
@@ -169,6 +169,13 @@ class Forwarder:
             return
         self.log.write("held", f"{name}: {entry.id} is held: {reason}", destination=name, id=entry.id, reason=reason,
                        status=status)  # fmt: skip
+
+    def gone(self, entry: Entry) -> None:
+        """Forget an entry whose file somebody has removed, and say so: it was acknowledged."""
+        name = self.destination.name
+        self.log.write("gone", f"{name}: somebody has removed {entry.path}; it is not delivered", destination=name,
+                       id=entry.id)  # fmt: skip
+        entry.drop()
 
     def other_syntax(self, entry: Entry, ready: Ready, answer: Answer) -> None:
         """Say that a destination does not take a transfer syntax, which nobody had asked it before."""

@@ -29,7 +29,7 @@ _MORE_STORAGE = frozenset(
     f"1.2.840.10008.5.1.4.{last}" for last in ("34.7", "34.10", "38.1", "39.1", "43.1", "44.1", "45.1")
 )  # fmt: skip
 # PS3.5 9.1, but for leading zeros, which some have.
-_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+_UID = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)+")
 # What is no data set in a file: video in real time, and wrappings of whole files.
 _NOT_STORED = (Kind.FLOW, Kind.MESSAGE)
 
@@ -39,9 +39,9 @@ _NOT_STORED = (Kind.FLOW, Kind.MESSAGE)
 
 def is_storage(sop_class: str) -> bool:
     """Tell whether instances of this class are stored: every storage class, private ones too."""
-    if not sop_class.startswith(_DICOM):
-        return _UID.fullmatch(sop_class) is not None
-    return sop_class.startswith(_STORAGE) or sop_class in _MORE_STORAGE
+    if _UID.fullmatch(sop_class) is None:
+        return False
+    return not sop_class.startswith(_DICOM) or sop_class.startswith(_STORAGE) or sop_class in _MORE_STORAGE
 
 
 def answer_contexts(proposed: Iterable[Proposed], patterns: Sequence[str] = ()) -> list[Result]:

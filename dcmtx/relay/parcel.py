@@ -104,11 +104,16 @@ class Parcel:
                 self.entry.path, self._target, self._way.made, destination.lossy, self.entry.received
             )  # fmt: skip
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether it may be sent in no syntax, whatever the destination takes."""
+        return not choices(self._destination, self.entry.head.syntax)
+
     def ready(self) -> Ready | Unfit:
         """Wait until it can be sent, and return what is sent, or why nothing is."""
         head = self.entry.head
         if not self._way.leads:
-            return Unfit(self._no_way(), no_context=True)
+            return Unfit(self.no_way(), no_context=True)
         if self._answered is None:
             return Ready(self.entry.path, head.syntax)
         came = self._answered.result()
@@ -132,9 +137,12 @@ class Parcel:
         came = self._answered.result()
         return came.seconds if isinstance(came, Transcoded) else None
 
-    def _no_way(self) -> str:
+    def no_way(self) -> str:
+        """Say why it cannot go at all."""
         head = self.entry.head
-        offered = ", ".join(each.syntax for each in choices(self._destination, head.syntax)) or "nothing"
+        offered = ", ".join(each.syntax for each in choices(self._destination, head.syntax))
+        if not offered:
+            return f"it came in {head.syntax}, and may be made into nothing that the accept list of the destination has"
         taken = ", ".join(sorted(self.taken)) if isinstance(self.taken, frozenset) else ""
         return (
             f"the destination takes SOP class {head.sop_class} in none of {offered}"

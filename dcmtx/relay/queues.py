@@ -299,6 +299,14 @@ class Queue:
         return len(self._there)
 
 
+def has_some(directory: str) -> bool:
+    """Tell whether there is an instance in a directory, if it is one."""
+    try:
+        return next(_listed(directory), None) is not None
+    except OSError:
+        return False
+
+
 def _listed(directory: str) -> Iterator[tuple[str, int]]:
     """Yield id and size of every file of a directory that is an instance."""
     with os.scandir(directory) as found:

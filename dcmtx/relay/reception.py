@@ -15,6 +15,7 @@ from dcmtx.dataset.meta import SOP_CLASS_UID, SOP_INSTANCE_UID, new_file_meta
 from dcmtx.record import Record
 from dcmtx.relay import dimse
 from dcmtx.relay.attributes import read_file
+from dcmtx.relay.negotiation import is_storage
 from dcmtx.relay.routing import Caller, Router
 from dcmtx.syntax import BY_UID, Encoding
 
@@ -143,6 +144,10 @@ class Reception:
         strange = self._contradiction(incoming)
         if strange:
             self._fail(Verdict(MISMATCH, strange))
+            return
+        if not is_storage(self._sop_class):
+            # Whatever its context is for: nobody could be offered it.
+            self._fail(Verdict(NOT_SUPPORTED, "its SOP class is none that is stored"))
             return
         attributes = read_file(incoming.path, self._desk.router.tags) if self._desk.router.tags else None
         names = self._desk.router.destinations(self._caller, self._sop_class, attributes)

@@ -13,7 +13,7 @@ from dcmtx.relay import dimse
 from dcmtx.relay.answers import Answer, AnswerKind, Undeliverable, answer_to_rejection, answer_to_status
 from dcmtx.relay.association import LONGEST_NEGOTIATION, Granted, Malformed, encode_request, parse_grant
 from dcmtx.relay.entry import sent_head
-from dcmtx.relay.negotiation import choices, offers
+from dcmtx.relay.negotiation import choices, is_storage, offers
 from dcmtx.relay.tls import client_context, secure
 from dcmtx.relay.wire import RELEASE_RQ, AbortReason, Pdu, Wire, sendable
 from dcmtx.syntax import EXPLICIT, IMPLICIT
@@ -127,6 +127,8 @@ class Association:
 
     def _read_response(self) -> Answer:
         """Return the answer to the message that was sent last. Answers to others are passed over."""
+        # All of it: who says something now and then says no answer.
+        self.wire.deadline(self._timeouts.dimse)
         parts = bytearray()
         while True:
             kind, left = self.wire.header()
@@ -255,10 +257,11 @@ class StoreDelivery:
 
 
 def _pairs(entries: Iterable[Entry]) -> Iterable[tuple[str, str]]:
-    """Yield class and syntax of every entry that can be read."""
+    """Yield class and syntax of every entry that can be read and proposed."""
     for entry in entries:
         with contextlib.suppress(OSError, InputError):
-            yield entry.head.sop_class, entry.head.syntax
+            if is_storage(entry.head.sop_class):
+                yield entry.head.sop_class, entry.head.syntax
 
 
 def open_delivery(destination: Destination, entries: Sequence[Entry]) -> StoreDelivery:

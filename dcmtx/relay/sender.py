@@ -12,6 +12,7 @@ from dcmtx.errors import DcmtxError
 from dcmtx.planning.site import Action
 from dcmtx.relay.answers import Answer, AnswerKind, Undeliverable
 from dcmtx.relay.delivery import open_delivery
+from dcmtx.relay.negotiation import is_storage
 from dcmtx.relay.parcel import Parcel, Ready, Unfit, Unknown
 from dcmtx.relay.ruling import decide, followed, widest
 
@@ -27,6 +28,8 @@ _UPCOMING = 200
 # Errors that say nothing of the file they come with.
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _DOWN = (AnswerKind.UNREACHABLE, AnswerKind.REJECTED)
+# So often an instance may meet a bug before the others go on without it.
+_MOST_BUGS = 3
 
 
 class Sender:
@@ -57,14 +60,24 @@ class Sender:
             try:
                 self._step()
             except Exception as error:  # noqa: BLE001 - a thread that ends would leave a queue that nobody sends
-                self._of.log.write("bug", f"{self._destination.name}: a bug in dcmtx: {error!r}",
-                                   destination=self._destination.name, reason=repr(error))  # fmt: skip
-                self._close()
-                self._flush()
-                time.sleep(1)
+                self._stumble(f"a bug in dcmtx: {error!r}")
         self._close()
         for parcel in self._ahead:
             parcel.discard()
+
+    def _stumble(self, reason: str) -> None:
+        """Begin anew after what nobody has thought of; without the next instance if that happens with it always."""
+        self._of.log.write("bug", f"{self._destination.name}: {reason}", destination=self._destination.name,
+                           reason=reason)  # fmt: skip
+        self._close()
+        if self._ahead:
+            entry = self._ahead[0].entry
+            entry.bugs += 1
+            if entry.bugs >= _MOST_BUGS:
+                self._done(self._ahead[0])
+                self._of.hold_one(entry, reason, "bug")
+        self._flush()
+        self._of.ended.wait(self._of.pace.first)
 
     def _step(self) -> None:
         """Send one entry, or wait."""
@@ -91,16 +104,18 @@ class Sender:
     def _add(self, entry: Entry) -> None:
         """Take an entry among those that are next; hold it if its file is no instance."""
         try:
-            _ = entry.head
+            sop_class = entry.head.sop_class
         except FileNotFoundError:
-            # Somebody has removed it.
-            entry.drop()
-        except (OSError, DcmtxError) as error:
+            self._of.gone(entry)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is of this file
             if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
                 entry.again(self._of.pace.first)
                 return
             self._of.hold_one(entry, f"its file cannot be read: {error}", "unreadable")
         else:
+            if not is_storage(sop_class):
+                self._of.hold_one(entry, f"its SOP class {sop_class[:64]!r} is none that is stored", "unreadable")
+                return
             destination = self._ruled(entry)
             if destination is not None:
                 parcel = Parcel(entry, destination, self._of.transcoder, directory=self._of.work)
@@ -149,6 +164,9 @@ class Sender:
     def _prepare(self) -> bool:
         """Have an open delivery for the next entry; return whether there is one."""
         parcel = self._ahead[0]
+        if parcel.is_hopeless:
+            self._give_up(parcel, Unfit(parcel.no_way(), no_context=True))
+            return False
         if self._delivery is not None and not self._delivery.covers(parcel.entry):
             self._close()
         if self._delivery is None:
@@ -217,7 +235,7 @@ class Sender:
             # What was made of it: it is made again.
             parcel.discard()
         elif isinstance(error, FileNotFoundError):
-            parcel.entry.drop()
+            self._of.gone(parcel.entry)
             self._done(parcel)
         else:
             self._of.hold_one(parcel.entry, f"its file cannot be read: {error}", "unreadable")
@@ -228,10 +246,15 @@ class Sender:
         kind = answer.kind
         if kind is AnswerKind.OTHER_SYNTAX:
             # It stays the next one, and is made into what the delivery still believes to be taken.
-            self._of.counters.count("refused", self._destination.name, answer.code)
             self._of.other_syntax(parcel.entry, ready, answer)
+            before = parcel.taken
             self._learn_all()
-            return
+            if parcel.taken != before:
+                self._of.counters.count("refused", self._destination.name, answer.code)
+                return
+            # It has no other to offer.
+            answer = answer.replace(kind=AnswerKind.FEW_TRIES)
+            kind = answer.kind
         if kind in _DOWN:
             self._close()
             self._of.counters.count("refused", self._destination.name, answer.code)

@@ -20,8 +20,9 @@ from collections.abc import Iterable, Sequence
 from typing import Self
 
 from dcmtx.errors import InputError, OutputError
+from dcmtx.relay.durable import sync_directory
 from dcmtx.relay.entry import read_head
-from dcmtx.relay.queues import Queue
+from dcmtx.relay.queues import Queue, has_some
 
 _DIGITS = 20
 _PIECE = 1 << 18
@@ -87,14 +88,15 @@ class Spool:
             os.unlink(os.path.join(directory, name))
 
     def _sync_directories(self) -> None:
-        """Have new directories outlast a crash of the machine."""
+        """Have new directories outlast a crash of the machine, and what a relay has put there that was killed."""
         for directory in (self.path, *(os.path.join(self.path, name) for name in ("queue", "held", "incoming"))):
             os.makedirs(directory, mode=0o700, exist_ok=True)
-            descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_directory(directory)
+        for name in self.queues:
+            sync_directory(os.path.join(self.path, "queue", name))
+        # Where the spool itself is, this user may have no right to look.
+        with contextlib.suppress(PermissionError):
+            sync_directory(os.path.dirname(self.path))
 
     def close(self) -> None:
         """Let another relay use it."""
@@ -130,13 +132,10 @@ class Spool:
         return status.f_bavail * status.f_frsize
 
     def strangers(self) -> list[str]:
-        """Return names of destinations that have a queue here and are not those of this relay."""
-        queues = os.path.join(self.path, "queue")
-        return [
-            name
-            for name in sorted(os.listdir(queues))
-            if name not in self.queues and os.listdir(os.path.join(queues, name))
-        ]
+        """Return names of destinations for which something waits or is held here, and which are not this relay's."""
+        parts = [os.path.join(self.path, part) for part in ("queue", "held")]
+        names = {name for part in parts for name in os.listdir(part)} - set(self.queues)
+        return sorted(name for name in names if any(has_some(os.path.join(part, name)) for part in parts))
 
     # --- destinations
 

@@ -17,6 +17,8 @@ Get = Callable[[int], bytes | None]
 # A group's elements, and the tags of those that are not the source's own.
 Group = tuple[dict[int, bytes], frozenset[int]]
 _NONE: frozenset[int] = frozenset()
+# PS3.5 6.2: an Integer String is less.
+_LARGEST = 1 << 31
 _REFORMATTED = {"MPR", "REFORMATTED", "PROJECTION IMAGE"}
 _PROJECTED = {"MIP", "MAX_IP", "MINIP", "MIN_IP", "PROJECTION IMAGE"}
 
@@ -230,7 +232,7 @@ def acquired(get: Get) -> str:
 def number(get: Get) -> int:
     """Return Instance Number, 0 where there is none."""
     found = numbers(get(legacy.INSTANCE_NUMBER))
-    return int(found[0]) if found else 0
+    return int(min(max(found[0], -_LARGEST), _LARGEST)) if found else 0
 
 
 def is_signed(get: Get) -> bool:

@@ -13,15 +13,19 @@ from dcmtx.policy import Cut
 # PS3.5 6.2: the most characters of a Decimal String.
 _LONGEST = 16
 _MOST_DIGITS = 28
+_SIZES = range(-100, 30)
 
 
 def numbers(text: str, count: int) -> tuple[Decimal, ...] | None:
-    """Return the numbers of a Decimal String, or None unless there are exactly this many."""
+    """Return the numbers of a Decimal String, or None unless there are exactly this many, and of a sensible size."""
     try:
         values = tuple(Decimal(value.strip()) for value in text.split("\\"))
     except InvalidOperation:
         return None
-    return values if len(values) == count and all(value.is_finite() for value in values) else None
+    if len(values) != count or not all(value.is_finite() for value in values):
+        return None
+    # Written out, an exponent of a few characters may fill any memory.
+    return values if all(not value or value.adjusted() in _SIZES for value in values) else None
 
 
 def moved(
@@ -47,6 +51,8 @@ def normal(orientation: Sequence[Decimal]) -> list[Decimal]:
 
 def decimal_string(value: Decimal) -> str:
     """Return a number as a Decimal String, with as many digits as fit."""
+    if not value:
+        return "0"
     for digits in range(_MOST_DIGITS, 0, -1):
         rounded = f"{value:.{digits}g}"
         plain = f"{Decimal(rounded):f}"

@@ -12,6 +12,8 @@ from dcmtx.syntax import Encoding
 REGIONS = 0x00186011
 _MIN_X, _MIN_Y, _MAX_X, _MAX_Y = 0x00186018, 0x0018601A, 0x0018601C, 0x0018601E
 _REFERENCE_X, _REFERENCE_Y = 0x00186020, 0x00186022
+# The smallest number of SL.
+_LEAST = -(1 << 31)
 
 
 class CutRegions:
@@ -44,7 +46,7 @@ class CutRegions:
         for tag, taken in ((_REFERENCE_X, left + cut.left - x0), (_REFERENCE_Y, top + cut.top - y0)):
             value = _number(item, tag, "i")
             if value is not None and taken:
-                made[tag] = self._encoded(tag, b"SL", "<i", value - taken)
+                made[tag] = self._encoded(tag, b"SL", "<i", max(value - taken, _LEAST))
         return made
 
     def _encoded(self, tag: int, vr: bytes, form: str, value: int) -> bytes:

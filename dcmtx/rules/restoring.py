@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 
-from dcmtx.dataset.compose import decimal, items_within, made, numbers, tags_of, text, value, whole
+from dcmtx.dataset.compose import creator, decimal, items_within, made, numbers, tags_of, text, value, whole
 from dcmtx.record import Record
 from dcmtx.rules import legacy
 from dcmtx.rules.legacy import GROUPS, ROOT
@@ -159,7 +159,12 @@ def _fill(group: bytes, found: dict[int, bytes]) -> None:
     """Take what Philips tells of the classic image, where the standard's groups have nothing of it."""
     for part in items_within(group):
         for tag, element in part.items():
-            if not tag >> 16 & 1:
+            owner = creator(tag)
+            if owner is None:
+                # A creator comes with the first element of its block.
+                if not tag >> 16 & 1:
+                    found.setdefault(tag, element)
+            elif owner in part and found.setdefault(owner, part[owner]) == part[owner]:
                 found.setdefault(tag, element)
 
 
@@ -281,7 +286,7 @@ def with_plane(found: dict[int, bytes], number: int) -> dict[int, bytes]:
         base = group << 16
         if base | 0x0015 not in found:
             continue
-        count = int(numbers(found.pop(base | 0x0015))[0])
+        count = int((numbers(found.pop(base | 0x0015)) or (0,))[0])
         origin = found.pop(base | 0x0051, None)
         plane = number - ((whole(origin) or 1) - 1)
         data = value(found.get(base | 0x3000))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from dcmtx.dataset.compose import item, made, sequence, text
+from dcmtx.dataset.compose import creator, item, made, sequence, text
 from dcmtx.dataset.element import element_header
 from dcmtx.errors import RefusedError
 from dcmtx.finding import Finding
 from dcmtx.place.bytes import FileBytes, Spool
 from dcmtx.rules import enhancing, legacy
 from dcmtx.rules.enhancing import FrameType
-from dcmtx.series.gathering import Gathered, creator
+from dcmtx.series.gathering import Gathered
 from dcmtx.series.looking import Facts, Look
 from dcmtx.series.references import reference_item
 from dcmtx.series.top import Top

@@ -11,24 +11,23 @@ from typing import Any
 from dcmtx.dataset.edit import Reserve, Set
 from dcmtx.dataset.header import Header
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UsageError
-from dcmtx.finding import Finding, Severity
+from dcmtx.finding import Finding
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.place.places import check_free, directory_of
 from dcmtx.planning.request import Request, Target, Way
 from dcmtx.planning.ways import planner
 from dcmtx.rules import image, legacy
-from dcmtx.rules.geometry import Arrangement, Planes, arrange
 from dcmtx.series.agreement import check_agreement, check_contents, check_pixels, kind_of
+from dcmtx.series.arranging import arranged, told
 from dcmtx.series.building import Builder
 from dcmtx.series.dataset import SpooledDataSet
 from dcmtx.series.digests import digest
 from dcmtx.series.finding import found_in
 from dcmtx.series.gathering import Gathered, close, described, elements_of, open_at
 from dcmtx.series.grouping import Choices, Graphics, Task, grouped, homes, series_uid, tasks
-from dcmtx.series.looking import Facts, Homes, plane_of
+from dcmtx.series.looking import Facts, Homes
 from dcmtx.series.pixels import SeriesFrames
 from dcmtx.series.references import derived_uid
-from dcmtx.series.sources import Sources
 from dcmtx.series.writing import SeriesWriter
 from dcmtx.syntax import BY_UID, EXPLICIT, EXPLICIT_LITTLE, Kind, Loss, Syntax
 from dcmtx.transcoding.job import Job, Outcome, Status, Watch, sink_of
@@ -55,12 +54,14 @@ def enhance(
         raise UsageError(f"{dst} is a file, and several instances go into a directory")
     known = homes(choices.study)
     errors: list[DcmtxError] = []
+    numbers: dict[tuple[Any, ...], int] = {}
     for group in grouped(paths, choices.group, errors):
         try:
-            for task in tasks(group, dst, choices):
+            for task in tasks(group, dst, choices.max_frames, numbers.get(group.family, 0) + 1):
+                numbers[group.family] = task.number
                 yield _make(task, job, choices, target=target, homes=known, watch=watch)
         except DcmtxError as error:
-            error.path = error.path or group[0]
+            error.path = error.path or group.paths[0]
             yield error
     yield from errors
 
@@ -93,7 +94,7 @@ def _make(
     task: Task, job: Job, choices: Choices, *, target: Target | None, homes: Homes, watch: Watch | None
 ) -> Outcome:
     started = time.perf_counter()
-    spool_in = directory_of(task.dst) if not os.path.isdir(task.dst) and task.number == 1 else None
+    spool_in = directory_of(task.dst) if not os.path.isdir(task.dst) and not task.into else None
     gathered = Gathered(spool_in)
     try:
         notes = _gather(gathered, task.paths)
@@ -102,6 +103,9 @@ def _make(
             outcome = prepared.run(target, watch)
         finally:
             prepared.close()
+    except DcmtxError as error:
+        error.path = error.path or task.paths[0]
+        raise
     except OSError as error:
         raise InputError(f"the system failed: {error.strerror or error}", code="E_UNREADABLE") from error
     finally:
@@ -152,7 +156,7 @@ class _Instance:
         stored = check_pixels(gathered, kind)
         gathered.sources.target = stored
         notes = notes + check_contents(gathered, keep_overlays=choices.overlays is Graphics.KEEP)
-        arrangement = _arranged(gathered, choices)
+        arrangement = arranged(gathered, mixed=choices.mixed)
         instances = [source.instance for source in gathered.sources]
         instance = derived_uid("instance", *sorted(instances))
         self._facts = Facts(
@@ -163,10 +167,10 @@ class _Instance:
             series=task.series or series_uid(instances),
             homes=homes,
             created=time.strftime("%Y%m%d%H%M%S", time.localtime(job.request.policy.created or time.time())),
-            number=abs(task.number) or 1,
+            number=task.number,
         )
         self._gathered = gathered
-        into = task.number <= 0 or os.path.isdir(task.dst)
+        into = task.into or os.path.isdir(task.dst)
         self._job = job.replace(
             src=task.paths[0] if len(task.paths) == 1 else os.path.dirname(task.paths[0]) or task.paths[0],
             dst=os.path.join(task.dst, f"{instance}.dcm") if into else task.dst,
@@ -175,7 +179,7 @@ class _Instance:
         builder = Builder(gathered, self._facts)
         self._order = arrangement.order
         self._reader = builder.write(None)
-        self._notes = [*notes, *_told(arrangement), *builder.notes]
+        self._notes = [*notes, *told(arrangement), *builder.notes]
         self._digests = bytearray(legacy.DIGEST_BYTES * len(self._order))
 
     def close(self) -> None:
@@ -286,64 +290,3 @@ class _Instance:
         flag = b"\1" if source.vr == b"OW" else b"\0"
         start = number * legacy.DIGEST_BYTES
         self._digests[start : start + legacy.DIGEST_BYTES] = flag + digest(header, source.vr, cells)
-
-
-def _arranged(gathered: Gathered, choices: Choices) -> Arrangement:
-    """Return the order of the frames. Raises RefusedError for orientations or places that are mixed up."""
-    sources = gathered.sources
-
-    def planes_of(*, timed: bool) -> Planes:
-        found = (plane_of(gathered.header(index), source.path) for index, source in enumerate(sources))
-        return Planes(found if timed else (plane.replace(moment=()) for plane in found))
-
-    planes = planes_of(timed=False)
-    arrangement = arrange(planes)
-    if arrangement.temporal:
-        planes = planes_of(timed=True)
-        arrangement = arrange(planes)
-    if arrangement.several_stacks and not choices.mixed:
-        count = max(arrangement.stacks)
-        odd = next(source.path for source, stack in zip(sources, arrangement.stacks, strict=True) if stack != 1)
-        raise RefusedError(
-            f"the planes have {count} orientations; {odd} is not parallel to others",
-            advice="use --group orientation, or --mixed for a stack of each in one instance",
-            code="E_MIXED",
-            path=odd,
-        )
-    _check_places(sources, planes, arrangement)
-    return arrangement
-
-
-def _check_places(sources: Sources, planes: Planes, arrangement: Arrangement) -> None:
-    """Raise RefusedError, E_DUPLICATE, where one place is taken twice at the same time, unless volumes are numbered."""
-    if not arrangement.temporal or arrangement.numbered:
-        return
-    seen: dict[tuple[Any, ...], str] = {}
-    for source, plane, stack, place in zip(sources, planes, arrangement.stacks, arrangement.places, strict=True):
-        key = (stack, place, plane.moment)
-        if key in seen:
-            raise RefusedError(
-                f"it lies where {seen[key]} lies, at the same time and echo",
-                advice="leave one of them out, or use --group type",
-                code="E_DUPLICATE",
-                path=source.path,
-            )
-        seen[key] = source.path
-
-
-def _told(arrangement: Arrangement) -> list[Finding]:
-    """Return notes on what readers will make of the geometry."""
-    notes = []
-    if arrangement.gaps:
-        notes.append(Finding("N_GAPS", "the planes are not evenly spaced, so no volume is told of", Severity.WARNING))
-    if arrangement.sheared:
-        notes.append(Finding("N_SHEARED", "the gantry was tilted, so the planes are no volume", Severity.WARNING))
-    if arrangement.temporal:
-        notes.append(
-            Finding(
-                "N_TIMES",
-                "places have several times, which many readers mix up; --group time makes an instance of each",
-                Severity.WARNING,
-            )
-        )
-    return notes

@@ -9,7 +9,7 @@ import struct
 from array import array
 from collections.abc import Iterator, Sequence
 
-from dcmtx.dataset.compose import text
+from dcmtx.dataset.compose import creator, text
 from dcmtx.dataset.edit import Edit, Span, Within
 from dcmtx.dataset.element import PIXEL_DATA, TRAILING_PADDING, Element, tag_bytes
 from dcmtx.errors import DcmtxError, InputError, RefusedError
@@ -24,7 +24,8 @@ from dcmtx.transcoding.source import Opened, open_source
 
 _ENTRY = struct.Struct("<II")
 _ABSENT = 0xFFFFFFFF
-_PRIVATE = 0x00010000
+# Padding, and the offset tables of codestreams, which are of their file.
+_LEFT_OUT = (TRAILING_PADDING, 0x7FE00001, 0x7FE00002)
 # A group length inside a sequence: element 0000, VR UL, length 4; and the tag of pixels there.
 _GROUP_LENGTH, _PIXELS = b"\x00\x00UL\x04\x00", tag_bytes(PIXEL_DATA, EXPLICIT_LITTLE)
 
@@ -62,7 +63,7 @@ def elements_of(opened: Opened, *, without: int | None = None) -> dict[int, byte
     found: dict[int, bytes] = {}
     for element in (*header.elements, *header.tail):
         tag = element.tag
-        if tag & 0xFFFF == 0 or tag in (TRAILING_PADDING, without):
+        if tag & 0xFFFF == 0 or tag in (*_LEFT_OUT, without):
             continue
         if tag in found:
             raise InputError(
@@ -108,7 +109,7 @@ def pixel_vr(opened: Opened) -> bytes:
     allocated = opened.frames.format.allocated if opened.frames.format is not None else 16
     if pixel is not None and not opened.frames.encapsulated and pixel.vr in (b"OB", b"OW"):
         return pixel.vr
-    return b"OW" if allocated > 8 or (pixel is not None and pixel.vr != b"OB") else b"OB"
+    return b"OW" if allocated > 8 else b"OB"
 
 
 class Gathered:
@@ -187,13 +188,6 @@ class Gathered:
     def close(self) -> None:
         """Remove the temporary file."""
         self._spool.close()
-
-
-def creator(tag: int) -> int | None:
-    """Return the tag of the creator of a private element (PS3.5 7.8.1); None for any other element."""
-    if not tag & _PRIVATE or tag & 0xFFFF <= 0xFF:
-        return None
-    return tag & 0xFFFF0000 | (tag >> 8 & 0xFF)
 
 
 def described(path: str, opened: Opened, size: int) -> Source:

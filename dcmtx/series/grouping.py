@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from dcmtx.dataset.compose import numbers
+from dcmtx.dataset.compose import numbers, text
 from dcmtx.errors import DcmtxError
 from dcmtx.record import Record
 from dcmtx.rules import legacy
@@ -46,65 +46,83 @@ class Choices(Record):
 
 
 class Task(Record):
-    """One instance to make: its sources, and where it goes. `target` is None where the sources say the syntax."""
+    """One instance to make: its sources, and where it goes: a file, or a name of its own in a directory with `into`.
+
+    `series` is the new Series Instance UID, empty where the sources alone decide; `number` is Instance Number in it.
+    """
 
     paths: tuple[str, ...]
     dst: str
     series: str = ""
     number: int = 1
+    into: bool = False
 
 
-def grouped(paths: Sequence[str], by: GroupBy | None, errors: list[DcmtxError]) -> list[list[str]]:
-    """Return the sources of each instance: those that agree in all that they must, and in what is asked for."""
-    keys: dict[tuple[Any, ...], list[str]] = {}
-    orientations: dict[tuple[Any, ...], list[tuple[tuple[float, ...], str]]] = {}
+class Group(Record):
+    """The sources of one instance. Those of one `family` were one series, and become one; `rank` sorts them in it."""
+
+    paths: list[str]
+    family: tuple[Any, ...]
+    rank: Any = 0
+    series: str = ""
+
+
+def grouped(paths: Sequence[str], by: GroupBy | None, errors: list[DcmtxError]) -> list[Group]:
+    """Return the sources of each instance: those that agree in all that they must, and in what is asked for.
+
+    Files that cannot be read are left out, and their errors appended.
+    """
+    families: dict[tuple[Any, ...], list[tuple[Any, str]]] = {}
+    instances: dict[tuple[Any, ...], list[str]] = {}
     for path in paths:
         try:
             header = _header(path)
         except DcmtxError as error:
             errors.append(error)
             continue
-        key: tuple[Any, ...] = tuple(header.get(tag, b"") for tag in legacy.AGREE)
-        if by is None:
-            keys.setdefault((), []).append(path)
-            continue
-        key += (_criterion(header, by),)
-        if by is GroupBy.ORIENTATION:
-            orientations.setdefault(key, []).append((numbers(header.get(legacy.ORIENTATION)), path))
-            continue
-        keys.setdefault(key, []).append(path)
-    for key, members in orientations.items():
-        whole = [member for member in members if len(member[0]) == 6]
-        for number, (_, path) in zip(stacks_of([each for each, _ in whole]), whole, strict=True):
-            keys.setdefault((*key, number), []).append(path)
-        for _, path in (member for member in members if len(member[0]) != 6):
-            keys.setdefault((*key, 0), []).append(path)
-    groups = list(keys.values())
-    return [part for group in groups for part in _by_time(group)] if by is GroupBy.TIME else groups
+        family: tuple[Any, ...] = ()
+        if by is not None:
+            family = (*(header.get(tag, b"") for tag in legacy.AGREE), header.get(legacy.SERIES, b""))
+        families.setdefault(family, []).append((_CRITERIA[by](header), path))
+        instances.setdefault(family, []).append(instance_of(header))
+    groups: list[Group] = []
+    for family, members in families.items():
+        series = series_uid(instances[family])
+        ranked = _by_orientation(members) if by is GroupBy.ORIENTATION else members
+        ranked = _by_time([path for _, path in members]) if by is GroupBy.TIME else ranked
+        found: dict[Any, list[str]] = {}
+        for rank, path in ranked:
+            found.setdefault(rank, []).append(path)
+        groups += [Group(found[rank], family, rank, series=series) for rank in sorted(found)]
+    return groups
 
 
-def _criterion(header: dict[int, bytes], by: GroupBy) -> Any:
-    tags = {
-        GroupBy.SERIES: legacy.SERIES,
-        GroupBy.TIME: legacy.SERIES,
-        GroupBy.ORIENTATION: legacy.SERIES,
-        GroupBy.ECHO: legacy.ECHO_TIME,
-        GroupBy.TYPE: legacy.IMAGE_TYPE,
-    }
-    return header.get(tags[by], b""), header.get(legacy.SERIES, b"")
+# What tells groups of one family apart.
+_CRITERIA: dict[GroupBy | None, Callable[[Mapping[int, bytes]], Any]] = {
+    None: lambda _: 0,
+    GroupBy.SERIES: lambda _: 0,
+    GroupBy.TIME: lambda _: 0,
+    GroupBy.ORIENTATION: lambda header: numbers(header.get(legacy.ORIENTATION)),
+    GroupBy.ECHO: lambda header: numbers(header.get(legacy.ECHO_TIME)),
+    GroupBy.TYPE: lambda header: text(header.get(legacy.IMAGE_TYPE)),
+}
 
 
-def _by_time(group: list[str]) -> list[list[str]]:
+def _by_orientation(members: Sequence[tuple[Any, str]]) -> list[tuple[Any, str]]:
+    """Return sources with the number of their orientation; those that have none are refused when it is their turn."""
+    whole = [member for member in members if len(member[0]) == 6]
+    numbered = zip(stacks_of([each for each, _ in whole]), whole, strict=True)
+    return [(number, path) for number, (_, path) in numbered] + [(0, path) for each, path in members if len(each) != 6]
+
+
+def _by_time(group: list[str]) -> list[tuple[Any, str]]:
+    """Return sources with the rank of their time."""
     try:
         planes = [plane_of(_header(path), path) for path in group]
     except DcmtxError:
         # It is refused when it is its turn.
-        return [group]
-    times = arrange(planes).times
-    return [
-        [path for path, time_rank in zip(group, times, strict=True) if time_rank == rank]
-        for rank in range(1, max(times) + 1)
-    ]
+        return [(0, path) for path in group]
+    return list(zip(arrange(planes).times, group, strict=True))
 
 
 def _header(path: str) -> dict[int, bytes]:
@@ -118,19 +136,15 @@ def _header(path: str) -> dict[int, bytes]:
         close(opened)
 
 
-def tasks(group: list[str], dst: str, choices: Choices) -> Iterator[Task]:
-    """Yield the instances of a group: several of one new series, where frames are limited."""
-    if choices.max_frames is None or len(group) <= choices.max_frames:
-        yield Task(tuple(group), dst, number=0)
+def tasks(group: Group, dst: str, most: int | None, first: int) -> Iterator[Task]:
+    """Yield the instances of a group, of `most` frames, numbered from `first`."""
+    if most is None or len(group.paths) <= most:
+        yield Task(tuple(group.paths), dst, series=group.series, number=first, into=True)
         return
-    headers = [(path, _header(path)) for path in group]
-    planes = [plane_of(header, path) for path, header in headers]
-    series = series_uid([instance_of(header) for _, header in headers])
-    order = arrange(planes).order
-    most = choices.max_frames
-    for number, start in enumerate(range(0, len(order), most), 1):
-        paths = tuple(group[index] for index in order[start : start + most])
-        yield Task(paths, dst, series=series, number=-number)
+    order = arrange([plane_of(_header(path), path) for path in group.paths]).order
+    for number, start in enumerate(range(0, len(order), most), first):
+        paths = tuple(group.paths[index] for index in order[start : start + most])
+        yield Task(paths, dst, series=group.series, number=number, into=True)
 
 
 def series_uid(instances: Sequence[str]) -> str:

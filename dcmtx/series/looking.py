@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 
@@ -11,10 +12,12 @@ from dcmtx.finding import Finding
 from dcmtx.record import Record
 from dcmtx.rules import enhancing, legacy
 from dcmtx.rules.enhancing import FrameType, Setting
-from dcmtx.rules.geometry import TIE_BITS, Arrangement, Plane
+from dcmtx.rules.geometry import TIE_BITS, Arrangement, Plane, normal
 from dcmtx.rules.legacy import GROUPS, Kind
 from dcmtx.series.gathering import Gathered
 
+# The normal of two cosines at right angles is 1 long; scanners round.
+_SHORTEST = 0.99
 # Of instances that may be referred to, by SOP Instance UID: the study, the series and the class.
 Homes = Mapping[str, tuple[str, str, str]]
 
@@ -26,6 +29,12 @@ def plane_of(header: Mapping[int, bytes], path: str) -> Plane:
     if len(position) != 3 or len(orientation) != 6:
         name = "Image Orientation (0020,0037)" if len(position) == 3 else "Image Position (0020,0032)"
         raise InputError(f"it has no {name} (Patient), and so no place in a volume", code="E_GEOMETRY", path=path)
+    if not _SHORTEST < math.hypot(*normal(orientation)) < 2 - _SHORTEST:
+        raise InputError(
+            "its Image Orientation (0020,0037) (Patient) is none: rows and columns are not at right angles",
+            code="E_GEOMETRY",
+            path=path,
+        )
     tie = int.from_bytes(sha256(text(get(legacy.SOP_INSTANCE)).encode("latin-1")).digest()[: TIE_BITS // 8], "big")
     return Plane(position, orientation, enhancing.moment(get), number=enhancing.number(get) << TIE_BITS | tie)
 

@@ -8,25 +8,21 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dcmtx.dataset.compose import code_item, item, items_at, items_within, made, sequence, text
 from dcmtx.dataset.element import PIXEL_DATA
-from dcmtx.errors import DcmtxError, InputError, RefusedError, UsageError
+from dcmtx.errors import DcmtxError, InputError, RefusedError, UnsupportedError, UsageError, VerifyError
 from dcmtx.finding import Finding, Severity
-from dcmtx.place.places import check_free
-from dcmtx.planning.request import BackendChoice, Request, Target, Way, resolve
-from dcmtx.planning.ways import planner
+from dcmtx.planning.request import BackendChoice, Request, Target, resolve
 from dcmtx.policy import LOSSLESS, Policy, Signatures, Uid, Verify
 from dcmtx.record import Record
 from dcmtx.rules import legacy, restoring
-from dcmtx.series.dataset import dataset_of, frame_of
+from dcmtx.series.dataset import frame_of
 from dcmtx.series.digests import digest
+from dcmtx.series.emitting import Emitter, Frame
 from dcmtx.series.finding import found_in
 from dcmtx.series.gathering import close, elements_of, open_at
 from dcmtx.series.references import derived_uid, equipment_item, reference_item
-from dcmtx.syntax import EXPLICIT, Kind
 from dcmtx.transcoding.decode import PlannedDecoder, decoder_of
-from dcmtx.transcoding.job import Job, Outcome, Status, Watch, sink_of
-from dcmtx.transcoding.pixels import Window
+from dcmtx.transcoding.job import Job, Outcome, Watch
 from dcmtx.transcoding.source import Opened
-from dcmtx.transcoding.writer import Writer
 
 _CLASSIC_TEXT = "Classic Image created from Enhanced Image"
 _EXTRACTING = ("109105", "DCM", "Frame Extracting Equipment")
@@ -35,11 +31,15 @@ _REFERENCED_FRAME = 0x00081160
 
 
 class Choices(Record):
-    """What may be asked of a split: `frames` are numbers from 1, None for all."""
+    """What may be asked of a split: `frames` are numbers from 1, None for all.
+
+    With `strict`, a frame of an instance that dcmtx made fails where it is not the original any more.
+    """
 
     frames: tuple[tuple[int, int], ...] | None = None
     same_class: bool = False
     uid: Uid = Uid.AUTO
+    strict: bool = False
 
 
 def frames_asked(words: str) -> tuple[tuple[int, int], ...]:
@@ -92,11 +92,15 @@ def _split_one(
     opened = open_at(path)
     try:
         whole = _Whole(path, opened, choices)
+        emitter = Emitter(opened, job.replace(src=path), dst, target=target, uid=choices.uid, written=written)
+        first = True
         try:
             for number, header, original in whole.frames():
                 started = time.perf_counter()
-                _check_free(text(header.get(legacy.SOP_INSTANCE)), path, dst, written)
-                outcome = whole.write(number, header, original=original, dst=dst, job=job, target=target)
+                frames = frame_of(opened.frames, number, whole.vr(number, original=original))
+                frame = Frame(header, frames, whole.notes(original=original), first=first)
+                first = False
+                outcome = emitter.emit(frame)
                 if watch is not None:
                     watch(number + 1, whole.count)
                 yield outcome.replace(seconds=time.perf_counter() - started)
@@ -106,27 +110,15 @@ def _split_one(
         close(opened)
 
 
-def _check_free(instance: str, path: str, dst: str, written: dict[str, str]) -> None:
-    """Raise RefusedError where a frame would replace another that was just made, or its own source."""
-    other = written.setdefault(instance, path)
-    if other != path:
-        raise RefusedError(
-            f"a frame of it has the SOP Instance UID {instance} of one of {other}, and one of them would be lost",
-            advice="split them into directories of their own",
-            code="E_DUPLICATE",
-        )
-    place = os.path.join(dst, f"{instance}.dcm")
-    if os.path.exists(place) and os.path.samefile(place, path):
-        raise RefusedError("a frame of it would replace it", advice="name another OUTDIR", code="E_DUPLICATE")
-
-
 class _Whole:
     """One multi-frame instance: what is of all frames, and how each frame is made."""
 
     def __init__(self, path: str, opened: Opened, choices: Choices) -> None:
         header, frames = opened.dataset.header, opened.frames
-        if header.pixel is None or header.pixel.tag != PIXEL_DATA:
+        if header.pixel is None:
             raise InputError("it is no image: it has no Pixel Data", code="E_NO_PIXELDATA")
+        if header.pixel.tag != PIXEL_DATA:
+            raise UnsupportedError("its pixels are floating point, which are no frames yet", code="E_FLOAT")
         frames.check()
         self.path = path
         self.count = len(frames)
@@ -207,6 +199,8 @@ class _Whole:
         if legacy.SERIES not in found:
             found[legacy.SERIES] = made(legacy.SERIES, b"UI", self._old_series(text(found.get(legacy.SOP_INSTANCE))))
         original = self._told is not None and self._is_original(number, found, self._told.of(number))
+        if not original and self._told is not None and self._choices.strict:
+            raise VerifyError("it is not what it was made of any more", code="E_DIGEST", frame=number)
         if original and self._choices.uid is not Uid.NEW:
             return found, True
         if self._choices.uid is not Uid.KEEP:
@@ -303,62 +297,15 @@ class _Whole:
             self._decoder = decoder_of(self._opened, request)
         return bytes(little_endian(self._decoder(number)))
 
-    def write(
-        self, number: int, found: dict[int, bytes], *, original: bool, dst: str, job: Job, target: Target | None
-    ) -> Outcome:
-        """Write one frame, and return what became of it."""
-        instance = text(found.get(legacy.SOP_INSTANCE))
-        if not instance or os.path.basename(instance) != instance or instance.startswith("."):
-            raise InputError(f"its SOP Instance UID is {instance[:64]!r}", code="E_INCONSISTENT", path=self.path)
-        here = job.replace(src=self.path, dst=os.path.join(dst, f"{instance}.dcm"), parents=True)
-        syntax = self._opened.dataset.syntax
-        vr = b"OW"
+    def vr(self, number: int, *, original: bool) -> bytes:
+        """Return the VR of the native pixels of a frame: that of the original, or what their width asks for."""
         if original and self._told is not None:
-            vr = b"OW" if self._told.of(number)[0] else b"OB"
-        elif self._opened.frames.format is not None and self._opened.frames.format.allocated <= 8:
-            vr = b"OB"
-        frames = frame_of(self._opened.frames, number, vr)
-        request = job.request.replace(policy=job.request.policy.replace(uid=Uid.AUTO if not original else Uid.KEEP))
-        if target is None:
-            coded = syntax.kind is Kind.FRAMES
-            label = syntax if coded else EXPLICIT
-            request = request.replace(target=Target(label.label, (label,)), way=Way.REWRAP if coded else Way.CONVERT)
-        elif syntax.encapsulated and target.syntaxes[0] is syntax and not request.parameters.asked():
-            request = request.replace(target=Target(syntax.label, (syntax,)), way=Way.REWRAP)
-        dataset = dataset_of(found, frames, syntax)
-        plan = planner(request.way)(dataset, frames, request, inside=not job.brief)
-        outcome = Outcome(
-            here.replace(request=request),
-            Status.PLANNED,
-            syntax.uid,
-            syntax_out=plan.syntax.uid,
-            frames=1,
-            bytes_in=self._opened.dataset.reader.size if number == 0 else 0,
-            decoder=plan.decoder.backend if plan.decoder else "",
-            encoder=plan.encoder.backend if plan.encoder else "",
-            instance_in=self._instance,
-            instance_out=plan.instance or instance,
-            notes=(*plan.notes, *self._notes(original)),
-        )
-        if job.dry_run:
-            check_free(here.target_place, clobber=request.policy.clobber)
-            return outcome.replace(plan=plan)
-        with sink_of(here) as sink:
-            window = Window(job.workers, lambda: job.workers, job.memory)
-            written = Writer(dataset, frames, plan, sink, window=window, digest=job.digest).write()
-            sink.commit()
-        return outcome.replace(
-            status=Status.CONVERTED,
-            bytes_out=sink.bytes,
-            ratio=written.ratio,
-            psnr=written.psnr,
-            digest=written.digest,
-            verified=written.verified,
-            digest_out=written.digest_out,
-            notes=tuple(dict.fromkeys((*outcome.notes, *written.notes, *sink.notes))),
-        )
+            return b"OW" if self._told.of(number)[0] else b"OB"
+        fmt = self._opened.frames.format
+        return b"OB" if fmt is not None and fmt.allocated <= 8 else b"OW"
 
-    def _notes(self, original: bool) -> tuple[Finding, ...]:
+    def notes(self, *, original: bool) -> tuple[Finding, ...]:
+        """Return what is to be told of a frame."""
         if original or self._told is None or self._choices.uid is not Uid.AUTO or self._choices.same_class:
             return ()
         return (

@@ -6,15 +6,17 @@ from contextlib import closing
 
 from dcmtx.dataset.dictionary import uid_keyword
 from dcmtx.dataset.meta import peek
-from dcmtx.errors import InputError, RefusedError
+from dcmtx.errors import InputError, RefusedError, UnsupportedError
 from dcmtx.finding import Finding
-from dcmtx.place.bytes import Reader
+from dcmtx.place.bytes import Reader, is_stream
 from dcmtx.place.places import directory_of
 from dcmtx.planning.case import look_inside
-from dcmtx.planning.request import Request, resolve
+from dcmtx.planning.request import Request, assumed, resolve
 from dcmtx.planning.site import Action, Facts, Rule
+from dcmtx.policy import option_name
 from dcmtx.rules import image, objects
 from dcmtx.syntax import Kind, Syntax
+from dcmtx.transcoding.conversion import check_ended
 from dcmtx.transcoding.job import Cores, Job, Outcome, Status, Watch, copy, run_open
 from dcmtx.transcoding.source import Opened, open_source
 
@@ -23,7 +25,16 @@ _MODALITY, _MANUFACTURER = 0x00080060, 0x00080070
 
 def chosen(job: Job, file: Reader, cores: Cores, watch: Watch | None) -> Outcome:
     """Do with an open file what is decided for it. Raises what `transcode` raises; E_POLICY if a rule refuses it."""
-    with closing(open_source(file, directory_of(job.target_place), meta=peek(file))) as opened:
+    policy = job.request.policy
+    with closing(
+        open_source(
+            file,
+            directory_of(job.target_place),
+            meta=peek(file),
+            assume=assumed(policy.assume),
+            forgiving=policy.ignore_errors,
+        )
+    ) as opened:
         return _chosen(job, file, opened, cores, watch)
 
 
@@ -42,27 +53,42 @@ def _chosen(job: Job, file: Reader, opened: Opened, cores: Cores, watch: Watch |
         target = resolve(rule.to, rule.parameters)
         job = job.replace(request=job.request.replace(target=target, parameters=rule.parameters))
         return _converted(job, file, opened, cores, watch).replace(rule=rule.name)
-    return _left(job, file, syntax, rule)
+    return _left(job, file, opened, rule)
 
 
 def _converted(job: Job, file: Reader, opened: Opened, cores: Cores, watch: Watch | None) -> Outcome:
     """Convert the file, to the smallest of several targets if that is asked for."""
     notes: tuple[Finding, ...] = ()
     if job.request.target.smallest:
-        from dcmtx.transcoding.smallest import smallest
+        from dcmtx.transcoding.smallest import first_of, smallest
 
-        request, notes = smallest(opened, job.request)
+        try:
+            request, notes = smallest(opened, job.request)
+        except (RefusedError, UnsupportedError):
+            if not job.fallbacks:
+                raise
+            # The first of them is refused once more, which leads to what it falls back to.
+            request = job.request.replace(target=first_of(job.request.target))
         job = job.replace(request=request)
     outcome = run_open(job, file, cores, watch)
     return outcome.replace(notes=notes + outcome.notes)
 
 
-def _left(job: Job, file: Reader, syntax: Syntax, rule: Rule) -> Outcome:
-    """Leave a file as it is, or out, as a rule says. Raises RefusedError if the rule refuses it."""
+def _left(job: Job, file: Reader, opened: Opened, rule: Rule) -> Outcome:
+    """Leave a file as it is, or out, as a rule says.
+
+    Raises RefusedError if the rule refuses it, or keeps what other options want changed.
+    """
+    syntax, policy = opened.dataset.syntax, job.request.policy
     if rule.action is Action.REFUSE:
         raise RefusedError(f"the policy refuses it ({rule.name})", code="E_POLICY")
     if rule.action is Action.SKIP:
         return _skipped(job, file, syntax, why=f"the policy passes over it ({rule.name})").replace(rule=rule.name)
+    if policy.wants_changed:
+        wanted = ", ".join(map(option_name, policy.wants_changed))
+        raise RefusedError(f"the policy keeps it as it is ({rule.name}), and {wanted} would change it", code="E_POLICY")
+    if is_stream(file):
+        check_ended(opened, forgiving=policy.ignore_errors)
     return copy(job, file, syntax).replace(rule=rule.name)
 
 

@@ -61,7 +61,7 @@ def convert(
     )
     try:
         if is_stream(file):
-            _check_ended(opened, forgiving=request.policy.ignore_errors)
+            check_ended(opened, forgiving=request.policy.ignore_errors)
         if untouched:
             return copy(job, file, opened.dataset.syntax)
         if stays:
@@ -73,7 +73,7 @@ def convert(
         opened.close()
 
 
-def _check_ended(opened: Opened, *, forgiving: bool) -> None:
+def check_ended(opened: Opened, *, forgiving: bool) -> None:
     """Raise InputError if a stream may be only the beginning of a file.
 
     An odd file can be examined again. A stream whose writer died is lost, and its partial content must not be passed

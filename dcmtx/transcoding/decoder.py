@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _SOI = b"\xff\xd8"
 # Arbitrary entropy-coded data without a marker. The first bits are not zeros, which libjpeg takes for what is missing.
 _OTHER_BYTES = b"\xaa\x55" + bytes(range(250)) * 8
+# Of these, behind each of many parts.
+_FEW = 64
 
 
 class FrameDecoder:
@@ -163,16 +165,21 @@ class FrameDecoder:
     def _check_scan(self, data: bytes, stream: Codestream, words: Any) -> Asking:
         """Raise InputError for JPEG whose scan ends before the image.
 
-        The test decodes again with extra bytes before EOI. A complete scan ignores them; a truncated one changes.
+        The test decodes again with extra bytes before EOI, and before each restart and scan. What is complete ignores
+        them; what is truncated changes.
         """
         import numpy as np
 
-        from dcmtx.pixel import ends
+        from dcmtx.pixel import ends, restarts
 
+        if restarts.are_missing(data, stream):
+            raise InputError(
+                "restart intervals of its JPEG scan are missing; the pixel data is truncated or damaged",
+                code="E_TRUNCATED",
+            )
         # A search for the last EOI may find one in data that follows the codestream.
         end = (ends.in_scans(data, stream) or data.rfind(END) + len(END)) - len(END)
-        # FF before a marker is fill; before other bytes it would make one of them.
-        again = yield self.coder, data[:end].rstrip(b"\xff") + _OTHER_BYTES + END
+        again = yield self.coder, restarts.with_more(data, stream, end, _OTHER_BYTES[:_FEW]) + _OTHER_BYTES + END
         if not np.array_equal(again, words):
             raise InputError(
                 "its JPEG scan ends before the image does; the pixel data is truncated or damaged", code="E_TRUNCATED"

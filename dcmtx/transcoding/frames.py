@@ -92,6 +92,19 @@ class Frames(Record):
         starts = [start - low for start in self.starts[first : first + count + 1]]
         return self.replace(format=fmt, starts=starts, fragments=fragments)
 
+    def as_words(self, fmt: PixelFormat) -> Frames:
+        """Return frames of floating point as words of this format, whose bits are those of the numbers.
+
+        Raises InputError where there are fewer bytes than the frames need.
+        """
+        if self.native_length < fmt.native_bytes:
+            raise InputError(
+                f"its floating point pixels have {self.native_length} bytes instead of {fmt.native_bytes}",
+                advice="correct Number of Frames (0028,0008) or the attributes of the image",
+                code="E_TRUNCATED",
+            )
+        return self.replace(format=fmt)
+
     def band(self, top: int, rows: int) -> Frames:
         """Return native frames of rows that lie together, with only these rows."""
         fmt = self.format

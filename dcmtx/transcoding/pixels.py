@@ -11,7 +11,7 @@ from dcmtx.errors import InputError, OutputError
 from dcmtx.pixel.encapsulation import Layout
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.planning.plan import Plan
-from dcmtx.policy import MEMORY
+from dcmtx.policy import MEMORY, Cut
 from dcmtx.record import Record
 from dcmtx.transcoding.frames import Frames
 from dcmtx.transcoding.tally import Digests, Tally
@@ -38,6 +38,15 @@ class Window(Record):
     memory: int = MEMORY
 
 
+def _part(frames: Frames, cut: Cut, fmt: PixelFormat | None) -> Frames:
+    """Return the frames that a plan begins with, where it writes a part of the image; `fmt` is that of its source."""
+    if fmt is None:
+        return frames
+    if frames.format is None:
+        frames = frames.as_words(fmt.replace(frames=cut.first + cut.frames))
+    return frames.part(cut.first, cut.frames).band(cut.top, fmt.rows)
+
+
 class PixelWriter:
     """Writes one pixel element. The frames are never all held in memory.
 
@@ -58,9 +67,7 @@ class PixelWriter:
         watch: Callable[[int, int], None] | None,
     ) -> None:
         if plan.cut is not None:
-            frames = frames.part(plan.cut.first, plan.cut.frames)
-            if plan.source_format is not None:
-                frames = frames.band(plan.cut.top, plan.source_format.rows)
+            frames = _part(frames, plan.cut, plan.source_format)
         self._frames = frames.in_words(plan.word_bytes)
         self._plan = plan
         self._sink = sink

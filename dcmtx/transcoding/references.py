@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dcmtx.dataset.edit import Edit, Piece, Set, Span, Within
 from dcmtx.dataset.element import Element, tag_bytes
 from dcmtx.dataset.meta import SOP_INSTANCE_UID, peek
-from dcmtx.place.bytes import Reader, open_bytes
+from dcmtx.place.bytes import Reader
 from dcmtx.place.places import directory_of, open_reader, open_sink
 from dcmtx.place.sink import Sink
 from dcmtx.planning.edits import check_signatures, signature_edits
@@ -31,24 +31,26 @@ def instance_of(place: object, assume: str | None = None) -> str:
         return opened.dataset.header.text(SOP_INSTANCE_UID)
 
 
-def update(path: str, renamed: Mapping[str, str], policy: Policy) -> int:
-    """Have the references in a file follow, and return how many did. `renamed` has the new UIDs by the old.
+def update(path: str, renamed: Mapping[str, str], policy: Policy) -> tuple[int, int]:
+    """Have the references in a file follow. `renamed` has the new UIDs by the old.
+
+    Return how many did, and how many bytes the file has then.
 
     The file is replaced as a whole, or stays. Raises InputError where it cannot be read, RefusedError for digital
     signatures that the policy keeps, OutputError where it cannot be written.
     """
-    with closing(open_bytes(path)) as file:
+    with closing(open_reader(path)) as file:
         meta = peek(file)
         with closing(open_source(file, directory_of(path), meta=meta)) as opened:
             dataset = opened.dataset
             follow = Follow(renamed, dataset.header.text(SOP_INSTANCE_UID), dataset.encoding)
             edits = _edits(dataset, follow)
             if not edits:
-                return 0
+                return 0, file.size
             # Sequences are gone through here; the pieces only yield what that made.
             pieces = edited(dataset, _elements(opened), edits, dataset.encoding)
             if not follow.count:
-                return 0
+                return 0, file.size
             signed = signature_edits(dataset.header)
             if signed:
                 check_signatures(dataset.header, policy)
@@ -57,7 +59,7 @@ def update(path: str, renamed: Mapping[str, str], policy: Policy) -> int:
             with open_sink(path, sync=policy.sync is not Sync.NONE) as sink:
                 _write(file, opened, pieces, sink)
                 sink.commit()
-            return count
+            return count, sink.bytes
 
 
 def _edits(dataset: DataSet, follow: Follow) -> dict[int, Edit]:

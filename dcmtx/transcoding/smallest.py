@@ -40,7 +40,7 @@ def smallest(opened: Opened, request: Request) -> tuple[Request, tuple[Finding, 
     syntaxes = request.target.syntaxes
     fmt = opened.frames.format
     if opened.dataset.header.pixel is None or fmt is None or opened.frames.fault is not None:
-        return request.replace(target=Target(syntaxes[0].label, syntaxes[:1])), ()
+        return request.replace(target=first_of(request.target)), ()
     numbers = _sample(fmt.frames, fmt.frame_bytes)
     tried: list[Tried] = []
     refusal: DcmtxError | None = None
@@ -57,6 +57,11 @@ def smallest(opened: Opened, request: Request) -> tuple[Request, tuple[Finding, 
     best = min(held, key=lambda one: one.size)
     target = Target(best.syntax.label, (best.syntax,))
     return request.replace(target=target), (_told(best, tried, len(numbers), fmt.frames),)
+
+
+def first_of(target: Target) -> Target:
+    """Return the first of the syntaxes of a target as a target."""
+    return Target(target.syntaxes[0].label, target.syntaxes[:1])
 
 
 def _told(best: Tried, tried: list[Tried], sampled: int, frames: int) -> Finding:

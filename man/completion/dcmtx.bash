@@ -16,7 +16,7 @@ _dcmtx() {
     fi
     if ((COMP_CWORD > 1)); then
         case ${COMP_WORDS[1]} in
-            convert | info | compare | render | frames | index | enhance | split | rewrap | crop | policy | syntaxes | audit | plan | shard | report | serve | relay | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
+            convert | info | compare | render | frames | index | advise | enhance | split | rewrap | crop | policy | syntaxes | audit | plan | shard | report | serve | relay | as | link | completion | hook) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case $command:$before in
@@ -74,6 +74,10 @@ _dcmtx() {
         render:--bits) COMPREPLY=($(compgen -W "8 16" -- "$word")); return ;;
         frames:--frames) return ;;
         frames:--as) COMPREPLY=($(compgen -W "codestream png tiff npy" -- "$word")); return ;;
+        advise:--files) return ;;
+        advise:--frames) return ;;
+        advise:--targets) return ;;
+        advise:--plot) _dcmtx_files "$word"; return ;;
         enhance:--group) COMPREPLY=($(compgen -W "series orientation time echo type" -- "$word")); return ;;
         enhance:--study) return ;;
         enhance:--overlays) COMPREPLY=($(compgen -W "refuse keep" -- "$word")); return ;;
@@ -93,10 +97,12 @@ _dcmtx() {
         enhance:--effort) return ;;
         enhance:--offset-table) COMPREPLY=($(compgen -W "auto basic extended empty" -- "$word")); return ;;
         enhance:--fragment-size) return ;;
+        enhance:--unused-bits) COMPREPLY=($(compgen -W "refuse keep clear" -- "$word")); return ;;
         enhance:--verify) COMPREPLY=($(compgen -W "sampled strict cpu device none" -- "$word")); return ;;
         enhance:--decoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal nvimgcodec ojph pyjpegls pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle zlib" -- "$word")); return ;;
         enhance:--encoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal nvimgcodec ojph pyjpegls pylibjpeg-openjpeg pylibjpeg-rle" -- "$word")); return ;;
         enhance:--device) COMPREPLY=($(compgen -W "cpu gpu" -- "$word")); return ;;
+        enhance:--sync) COMPREPLY=($(compgen -W "batch always none" -- "$word")); return ;;
         enhance:-j|enhance:--jobs) return ;;
         enhance:--memory) return ;;
         enhance:--report) _dcmtx_files "$word"; return ;;
@@ -118,10 +124,12 @@ _dcmtx() {
         split:--effort) return ;;
         split:--offset-table) COMPREPLY=($(compgen -W "auto basic extended empty" -- "$word")); return ;;
         split:--fragment-size) return ;;
+        split:--unused-bits) COMPREPLY=($(compgen -W "refuse keep clear" -- "$word")); return ;;
         split:--verify) COMPREPLY=($(compgen -W "sampled strict cpu device none" -- "$word")); return ;;
         split:--decoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal nvimgcodec ojph pyjpegls pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle zlib" -- "$word")); return ;;
         split:--encoder) COMPREPLY=($(compgen -W "dcmtx imagecodecs isal nvimgcodec ojph pyjpegls pylibjpeg-openjpeg pylibjpeg-rle" -- "$word")); return ;;
         split:--device) COMPREPLY=($(compgen -W "cpu gpu" -- "$word")); return ;;
+        split:--sync) COMPREPLY=($(compgen -W "batch always none" -- "$word")); return ;;
         split:-j|split:--jobs) return ;;
         split:--memory) return ;;
         split:--report) _dcmtx_files "$word"; return ;;
@@ -239,8 +247,9 @@ _dcmtx() {
             render) COMPREPLY=($(compgen -W "--frame --size --bits -h --help" -- "$word")); ;;
             frames) COMPREPLY=($(compgen -W "--frames --as -n --no-clobber --quiet -h --help" -- "$word")); ;;
             index) COMPREPLY=($(compgen -W "--compact -h --help" -- "$word")); ;;
-            enhance) COMPREPLY=($(compgen -W "--group --mixed --study --overlays --max-frames -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --verify --no-verify -F --force --decoder --encoder --device -n --no-clobber -j --jobs --memory --dry-run --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
-            split) COMPREPLY=($(compgen -W "--frames --same-class --uid -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --verify --no-verify -F --force --decoder --encoder --device -n --no-clobber -j --jobs --memory --dry-run --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
+            advise) COMPREPLY=($(compgen -W "--files --frames --targets --json --plot --quiet -h --help" -- "$word")); ;;
+            enhance) COMPREPLY=($(compgen -W "--group --mixed --study --overlays --max-frames -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --unused-bits --verify --no-verify -F --force --decoder --encoder --device --sync -n --no-clobber -j --jobs --memory --dry-run --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
+            split) COMPREPLY=($(compgen -W "--frames --same-class --uid -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --unused-bits --verify --no-verify -F --force --decoder --encoder --device --sync -n --no-clobber -j --jobs --memory --dry-run --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
             rewrap) COMPREPLY=($(compgen -W "--relabel --offset-table --fragment-size --icon -n --no-clobber -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
             crop) COMPREPLY=($(compgen -W "--rows --columns --frames --keep-private -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --overlays --signatures --unused-bits --one-bit --word-order --verify --no-verify --cross-check --decoder --encoder --device -n --no-clobber --sync -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
             policy) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
@@ -266,6 +275,7 @@ _dcmtx() {
         render) _dcmtx_files "$word"; ;;
         frames) _dcmtx_files "$word"; ;;
         index) _dcmtx_files "$word"; ;;
+        advise) _dcmtx_files "$word"; ;;
         enhance) _dcmtx_files "$word"; ;;
         split) _dcmtx_files "$word"; ;;
         rewrap) _dcmtx_files "$word"; ;;
@@ -283,7 +293,7 @@ _dcmtx() {
         completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")); ;;
         hook) COMPREPLY=($(compgen -W "orthanc-python orthanc-lua orthanc-c" -- "$word")); ;;
     esac
-    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info compare render frames index enhance split rewrap crop policy syntaxes audit plan shard report serve relay as link completion hook" -- "$word"))
+    ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "convert info compare render frames index advise enhance split rewrap crop policy syntaxes audit plan shard report serve relay as link completion hook" -- "$word"))
 }
 
 complete -F _dcmtx dcmtx
