@@ -174,3 +174,22 @@ def test_a_store_that_fails_leaves_no_report(monkeypatch: pytest.MonkeyPatch, tm
         do_shard(Run(str(tmp_path / "run")), 0, asks, asked)
     assert (caught.value.code, caught.value.path) == ("E_STORE", "s3://x/y")
     assert not (tmp_path / "run" / "done").exists()
+
+
+@pytest.mark.parametrize(("size", "most"), [(1000, 6), (40 << 20, 1), (1 << 30, 1)], ids=["small", "large", "giant"])
+def test_what_is_fetched_ahead_is_bounded(size: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+    from contextlib import closing
+
+    from dcmtx.cluster import part
+    from dcmtx.cluster.entry import Entry
+    from dcmtx.place.bytes import Memory
+
+    opened: list[str] = []
+    monkeypatch.setattr(Entry, "open", lambda self: opened.append(self.key) or Memory(b""))
+    files = [(number, Entry(str(number), url(str(number)), size=size)) for number in range(20)]
+    with ThreadPoolExecutor(4) as threads, closing(part._Fetched(files, threads)) as fetched:
+        for number, entry in files:
+            fetched.take(entry)
+            assert number < len(opened) <= number + most
+    assert set(opened) == {str(number) for number in range(20)}

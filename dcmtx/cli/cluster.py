@@ -14,7 +14,6 @@ import click
 
 from dcmtx.cli import bar, say
 from dcmtx.errors import ExitStatus
-from dcmtx.record import Record
 
 if TYPE_CHECKING:
     from dcmtx.cluster.driver import Progress
@@ -31,13 +30,6 @@ _WITHOUT = {
 _FAILURES_TOLD = 20
 
 
-class _Shown(Record):
-    """What is shown on the way: nothing but errors, or lines for programs."""
-
-    quiet: bool
-    as_lines: bool
-
-
 def convert_on_cluster(
     paths: Sequence[str], cluster: str | None, run: str | None, to: str | None, options: dict[str, Any]
 ) -> int:
@@ -52,8 +44,8 @@ def convert_on_cluster(
     # A run always goes on, and every file is isolated.
     for name in ("resume", "isolate", "verbose"):
         options.pop(name)
-    shown = _Shown(quiet=options.pop("quiet"), as_lines=options.pop("progress") == "json")
-    timeout = options.pop("timeout")
+    quiet, timeout = options.pop("quiet"), options.pop("timeout")
+    as_lines = options.pop("progress") == "json"
     from dcmtx.cli.shard import job_of_run
     from dcmtx.cluster.dask import library
 
@@ -61,7 +53,7 @@ def convert_on_cluster(
     job, workers = job_of_run(paths[1], to, options)
     of = _planned(paths[0], run)
     of.settled(job)
-    return _drive(of, cluster, workers, shown, timeout=timeout)
+    return _drive(of, cluster, workers, quiet=quiet, timeout=timeout, as_lines=as_lines)
 
 
 def _planned(source: str, run: str) -> Run:
@@ -82,7 +74,7 @@ def _planned(source: str, run: str) -> Run:
     return of
 
 
-def _drive(run: Run, cluster: str, workers: int, shown: _Shown, *, timeout: float | None) -> int:
+def _drive(run: Run, cluster: str, workers: int, *, quiet: bool, timeout: float | None, as_lines: bool) -> int:
     from dcmtx.cli.shard import CHILD
     from dcmtx.cluster.dask import DaskEngine
     from dcmtx.cluster.driver import Driver, unfinished
@@ -90,22 +82,22 @@ def _drive(run: Run, cluster: str, workers: int, shown: _Shown, *, timeout: floa
     done = run.done()
     before, begun = sum(done), time.perf_counter()
     if all(done):
-        return _end(run, done, begun, quiet=shown.quiet)
+        return _end(run, done, begun, quiet=quiet)
     with _stop_on_signals() as caught, DaskEngine(cluster, run, code=CHILD, workers=workers, timeout=timeout) as engine:
-        if not shown.quiet:
+        if not quiet:
             there = engine.workers()
             say(
                 f"dcmtx: {run.plan.shards - before} of {run.plan.shards} shards to do, {len(there)} "
                 f"worker{'s' * (len(there) != 1)}{'' if there else ': waiting for one'}"
             )
-        with _progress(run, before, shown) as tell:
+        with _lines(run, before) if as_lines else _progress(run, before, quiet=quiet) as tell:
             driver = Driver(engine, tell)
             driver.drive(done, lambda: bool(caught))
     if caught:
         return 128 + caught[0]
     if driver.given_up:
         raise unfinished(driver.given_up, run.place)
-    return _end(run, done, begun, quiet=shown.quiet)
+    return _end(run, done, begun, quiet=quiet)
 
 
 def _end(run: Run, done: bytearray, begun: float, *, quiet: bool) -> int:
@@ -149,18 +141,23 @@ def _stop_on_signals() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _progress(run: Run, before: int, shown: _Shown) -> Iterator[Any]:
-    """Yield what takes the figures of each shard: a bar on a terminal, lines, or nothing."""
-    if shown.as_lines:
-        from dcmtx.cli.progress import JsonShards
+def _lines(run: Run, before: int) -> Iterator[Any]:
+    """Yield what takes the figures of each shard, and tells programs of them."""
+    from dcmtx.cli.progress import JsonShards
 
-        lines = JsonShards(run.plan.shards, before)
-        try:
-            yield lambda progress: lines.advance(dict(progress.figures.items()))
-        finally:
-            lines.stop()
-        return
-    if shown.quiet or sys.stderr is None or not sys.stderr.isatty():
+    shards = JsonShards(before, run.plan.shards)
+    try:
+        yield lambda progress: shards.advance(
+            progress.figures.files, failed=progress.figures.failed, size=progress.figures.bytes_in
+        )
+    finally:
+        shards.stop()
+
+
+@contextmanager
+def _progress(run: Run, before: int, *, quiet: bool) -> Iterator[Any]:
+    """Yield what takes the figures of each shard: a bar on a terminal, or nothing."""
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield lambda _: None
         return
     from rich.console import Console

@@ -57,12 +57,12 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     stopped before updates none of them; the same line with --resume does. Each such file has one more record in
     --report and --json, with its new size.
 
-    With --progress json, standard error has lines that begin with `{`, at most ten a second, among those for people. Of
-    one file: "progress" is "frames", with "path", "done" and "total" frames, and "seconds" since the start. Of a batch:
-    "progress" is "files", with "done" and "total" files (null until they are counted, and for archives and stores),
-    "converted", "copied", "unchanged", "skipped", "planned" and "failed" files, "bytes_in" and "bytes_out" of those
-    converted, and "seconds". With --cluster: "progress" is "shards", with "done" and "total" shards, "files", "failed",
-    "bytes_in", "bytes_out" and "seconds". The last line has the final numbers.
+    With --progress json, standard error has lines that begin with `{`, at most ten a second, among those for
+    people. Of one file: "progress" is "frames", with "path", "done" and "total" frames, and "seconds" since the
+    start. Of a batch: "progress" is "files", with "done" and "total" files (null until they are counted, and for
+    archives and stores), "converted", "copied", "unchanged", "skipped", "planned" and "failed" files, "bytes_in"
+    and "bytes_out" of those converted, and "seconds". With --cluster: "shards", with "done" and "total" shards,
+    "files" and "failed" ones of this call, "bytes_in" and "seconds". The last line has the final numbers.
 
     \b
     dcmtx convert ct.dcm small.dcm --to jpegls
@@ -82,8 +82,6 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
             raise click.UsageError(
                 "--like names a target, and so does another option; one file has one transfer syntax"
             )
-        if alike == "-":
-            raise click.UsageError("--like reads a file, and standard input is for SRC")
         to = _take_over(alike, options)
     check_words(to, paths, options)
     paths = (*([] if source is None else [source]), *paths, *([] if named is None else [named]))

@@ -61,25 +61,6 @@ class JsonFrames:
         self._lines.tell(record, last=done == frames)
 
 
-class JsonShards:
-    """The shards of a run, as a line whenever some are done; figures are of those that this call has had done."""
-
-    def __init__(self, total: int, done: int) -> None:
-        self._lines = _Lines()
-        self._record: dict[str, Any] = {"progress": "shards", "done": done, "total": total}
-        self._record |= dict.fromkeys(("files", "failed", "bytes_in", "bytes_out"), 0)
-
-    def advance(self, figures: dict[str, int]) -> None:
-        """Tell of another shard, by the figures of it."""
-        added = {"done": 1, **figures}
-        self._record = {name: value + added[name] if name in added else value for name, value in self._record.items()}
-        self._lines.tell(self._record)
-
-    def stop(self) -> None:
-        """Tell what is done at the end."""
-        self._lines.tell(self._record, last=True)
-
-
 class JsonFiles:
     """The files of a batch, as a line whenever some are done. `total` is null until they are counted."""
 
@@ -122,3 +103,22 @@ class JsonFiles:
             "bytes_in": summary.bytes_in,
             "bytes_out": summary.bytes_out,
         }
+
+
+class JsonShards:
+    """The shards of a run on a cluster, as a line whenever some are done."""
+
+    def __init__(self, done: int, total: int) -> None:
+        self._lines = _Lines()
+        self._record: dict[str, Any] = {"progress": "shards", "done": done, "total": total}
+        self._record |= {"files": 0, "failed": 0, "bytes_in": 0}
+
+    def advance(self, files: int, *, failed: int, size: int) -> None:
+        """Add the figures of one shard."""
+        for name, more in (("done", 1), ("files", files), ("failed", failed), ("bytes_in", size)):
+            self._record[name] += more
+        self._lines.tell(self._record)
+
+    def stop(self) -> None:
+        """Tell what is done at the end."""
+        self._lines.tell(self._record, last=True)

@@ -35,8 +35,8 @@ int main(int argc, char **argv) {
       break;
     }
   int fds[4], count = 0, variables = 0, s = -1, signals[] = {SIGHUP, SIGINT, SIGTERM}, alone = 0;
-  const char *own[] = {"serve", "link", "relay", "plan", "shard", "report"};
-  for (size_t i = 0; i < sizeof own / sizeof *own; i++) alone |= argc > 1 && !strcmp(argv[1], own[i]);
+  const char *apart[] = {"serve", "link", "relay", "plan", "shard"};
+  for (size_t i = 0; i < sizeof apart / sizeof *apart; i++) alone |= argc > 1 && !strcmp(argv[1], apart[i]);
   for (int i = 1; i < argc; i++) alone |= !strncmp(argv[i], "--cluster", 9);
   char opened[4] = "", number[16], second[108] = "";
   size_t length = 64;

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Environment variables that a job depends on. None may load other code or name other servers.
 FORWARDED = ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TERM", "TMPDIR", "TZ")
 # Commands that never go to a server: some keep running or start processes, one concerns the program that was called.
-ALONE = ("serve", "link", "relay", "plan", "shard", "report")
+ALONE = ("serve", "link", "relay", "plan", "shard")
 # Called by one of these names, dcmtx takes the options of that converter: `dcmtx as NAME`.
 PEERS = (
     "gdcmconv", "dcmconv", "dcmcjpeg", "dcmdjpeg", "dcmcjpls", "dcmdjpls", "dcmcrle", "dcmdrle", "dcm2dcm",
