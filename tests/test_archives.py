@@ -505,7 +505,8 @@ def test_zip64_is_read_and_written(tmp_path: Path) -> None:
 
 def test_a_member_is_read_where_it_lies(tmp_path: Path) -> None:
     """A large one is not copied for it: what is stored is a range of the archive."""
-    from dcmtx.place.archive import Member, Scratch, entries
+    from dcmtx.place.archive import Member, entries
+    from dcmtx.place.scratch import Scratch
 
     data = image(1).encode()
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as writer:
@@ -523,7 +524,7 @@ class Scratchless:
     """A scratch that nothing may be unpacked to."""
 
     def __enter__(self):
-        from dcmtx.place.archive import Scratch
+        from dcmtx.place.scratch import Scratch
 
         self.scratch = Scratch("/nowhere")
         return self.scratch

@@ -17,8 +17,10 @@ PACKAGE = sorted((ROOT / "dcmtx").rglob("*.py"))
 # What runs a command line, whoever wrote it.
 SHELLS = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "eval", "exec"}
 UNPICKLERS = {"pickle.load", "pickle.loads", "marshal.loads", "shelve.open", "yaml.load"}
-# What processes of ours say to one another: the answer of a child, in a file without a name, and a part of a job.
+# What processes of ours say to one another: the answer of a child and results that wait, in files
+# without names, and a part of a job.
 OWN = {
+    ("dcmtx/batch/archives.py", "pickle.load"),
     ("dcmtx/inspect/isolated.py", "pickle.load"),
     ("dcmtx/inspect/advice.py", "pickle.load"),
     ("dcmtx/planning/request.py", "pickle.loads"),

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from dcmtx.batch import convert
 from dcmtx.errors import InputError, OutputError, UsageError
-from dcmtx.place.archive import Scratch
 from dcmtx.place.pack import Pack
 from dcmtx.place.places import check_free, directory_of, is_same
+from dcmtx.place.scratch import Scratch
 from dcmtx.policy import Sync
 from dcmtx.transcoding.job import Job, Status
 

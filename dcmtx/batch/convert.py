@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from dcmtx.batch.walk import Found, Root, plan_roots, walk
 from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID, SOP_CLASS, peek
 from dcmtx.errors import DcmtxError, UsageError
-from dcmtx.place.archive import Scratch, Unpacked, is_packed
+from dcmtx.place.archive import Unpacked
 from dcmtx.place.atomic import Postponing
+from dcmtx.place.kinds import is_packed
 from dcmtx.place.places import directory_of, is_remote, is_same, open_reader
+from dcmtx.place.scratch import Scratch
 from dcmtx.place.temporary import remove_stale, sweep, temporary_name
 from dcmtx.planning.routes import Route
 from dcmtx.policy import Sync

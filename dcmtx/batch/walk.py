@@ -16,20 +16,11 @@ from typing import Any
 
 from dcmtx.dataset.meta import peek
 from dcmtx.errors import DcmtxError, InputError, OutputError, UsageError
-from dcmtx.place.archive import (
-    Kind,
-    Scratch,
-    bare_name,
-    entries,
-    is_archive,
-    is_packed,
-    is_scratch,
-    kind_of,
-    member_path,
-    refused_name,
-)
+from dcmtx.place.archive import entries, member_path, refused_name
 from dcmtx.place.bytes import Reader, open_bytes
+from dcmtx.place.kinds import Kind, bare_name, is_archive, is_packed, kind_of
 from dcmtx.place.places import is_remote, open_reader
+from dcmtx.place.scratch import Scratch, is_scratch
 from dcmtx.place.temporary import is_temporary
 from dcmtx.record import Record
 

@@ -18,7 +18,7 @@ from dcmtx.batch.summary import Summary
 from dcmtx.batch.walk import Found, plan_roots, walk
 from dcmtx.cli import bar, error_line, say, shown
 from dcmtx.cli.output import Output
-from dcmtx.place.archive import is_packed
+from dcmtx.place.kinds import is_packed
 from dcmtx.transcoding.job import Job
 
 

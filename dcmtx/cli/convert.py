@@ -82,6 +82,8 @@ def convert(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
             raise click.UsageError(
                 "--like names a target, and so does another option; one file has one transfer syntax"
             )
+        if alike == "-":
+            raise click.UsageError("--like reads a file, and standard input is for SRC")
         to = _take_over(alike, options)
     check_words(to, paths, options)
     paths = (*([] if source is None else [source]), *paths, *([] if named is None else [named]))

@@ -30,7 +30,7 @@ def carry_out(paths: Sequence[str], options: dict[str, Any], make: Callable[...,
         raise click.UsageError("--quiet and --verbose exclude each other")
     if len(paths) < 2:
         raise click.UsageError(f"no {'DST' if paths else 'SRC and no DST'}; name the file or directory to write")
-    from dcmtx.place.archive import is_archive, is_packed
+    from dcmtx.place.kinds import is_archive, is_packed
     from dcmtx.place.places import is_remote
 
     *sources, destination = paths

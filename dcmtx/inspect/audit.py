@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 from dcmtx.errors import DcmtxError, InputError
 from dcmtx.inspect.ledger import Ledger
 from dcmtx.inspect.proof import Proof, Task, Verdict, prove
-from dcmtx.place.archive import kind_of
+from dcmtx.place.kinds import kind_of
 from dcmtx.place.places import is_remote
 from dcmtx.place.temporary import is_temporary
 from dcmtx.record import Record

@@ -8,19 +8,18 @@ destination, a link and a device are faults.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import posixpath
 import stat
 import sys
 import zlib
 from collections.abc import Iterator
-from enum import Enum
 from typing import IO, TYPE_CHECKING, Any
 
 from dcmtx.errors import DcmtxError, InputError, UnsupportedError
 from dcmtx.place.bytes import FileBytes, Reader, Spool, unreadable
-from dcmtx.place.temporary import is_at
+from dcmtx.place.kinds import Kind, kind_of
+from dcmtx.place.scratch import Scratch
 from dcmtx.record import Record
 
 if TYPE_CHECKING:
@@ -30,38 +29,6 @@ _PIECE = 1 << 20
 # No file is larger once it is unpacked, and from 64 MiB on no real one shrinks by more than this.
 _LARGEST, _LARGE, _RATIO = 64 << 30, 64 << 20, 1000
 _LOCAL_HEADER = 30
-
-
-class Kind(Enum):
-    """Kinds of archives, and how their names end."""
-
-    ZIP = (".zip",)
-    TAR = (".tar",)
-    TAR_GZ = (".tar.gz", ".tgz")
-    TAR_ZST = (".tar.zst", ".tzst")
-
-
-def kind_of(path: str) -> Kind | None:
-    """Return the kind of archive that a name says, or None."""
-    name = path.lower()
-    return next((kind for kind in Kind if name.endswith(kind.value)), None)
-
-
-def bare_name(path: str) -> str:
-    """Return the name of an archive without what says its kind."""
-    kind = kind_of(path)
-    ends = kind.value if kind is not None else ()
-    return next((path[: -len(end)] for end in ends if path.lower().endswith(end)), path) or path
-
-
-def is_archive(path: str) -> bool:
-    """Tell whether a path is an archive to read: a regular file whose name says so."""
-    return kind_of(path) is not None and os.path.isfile(path)
-
-
-def is_packed(destination: str) -> bool:
-    """Tell whether a destination is an archive to write: its name says so, and it is no directory."""
-    return kind_of(destination) is not None and not os.path.isdir(destination) and "://" not in destination
 
 
 class Member(Record):
@@ -376,86 +343,6 @@ def zstandard() -> Any:
             "Zstandard needs the package zstandard", advice="pip install 'dcmtx[zstd]'", code="E_BACKEND"
         ) from error
     return library
-
-
-_SCRATCH = ".dcmtx-"
-_RANDOM = 8
-
-
-def is_scratch(name: str) -> bool:
-    """Tell whether this is the name of a Scratch, of this process or of another one."""
-    return name.startswith(_SCRATCH) and len(name) == len(_SCRATCH) + _RANDOM and "." not in name[1:]
-
-
-class Scratch:
-    """A directory for what is unpacked, made when it is needed, in `directory` if that can be; `close` removes it.
-
-    It is locked while its process lives. Those beside it whose processes were killed are removed.
-    """
-
-    def __init__(self, directory: str | None) -> None:
-        self._directory = directory
-        self._made = ""
-        self._lock = -1
-
-    @property
-    def path(self) -> str:
-        """The directory."""
-        if not self._made:
-            import tempfile
-
-            self._made, self._lock = _locked(tempfile.mkdtemp(prefix=_SCRATCH, dir=self._directory))
-            while not self._made:
-                # Another process took it for one that was left behind, before it was locked.
-                self._made, self._lock = _locked(tempfile.mkdtemp(prefix=_SCRATCH, dir=self._directory))
-            _sweep_scratches(os.path.dirname(self._made))
-        return self._made
-
-    def close(self) -> None:
-        """Remove the directory and what is in it."""
-        if self._made:
-            import shutil
-
-            shutil.rmtree(self._made, ignore_errors=True)
-            os.close(self._lock)
-            self._made = ""
-
-
-def _locked(path: str) -> tuple[str, int]:
-    """Lock a directory; return its path, empty if it is gone, and the descriptor of the lock."""
-    try:
-        lock = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    except FileNotFoundError:
-        return "", -1
-    # Without locks in the file system, it looks like one that was left behind.
-    with contextlib.suppress(OSError):
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    if is_at(lock, path):
-        return path, lock
-    os.close(lock)
-    return "", -1
-
-
-def _sweep_scratches(directory: str) -> None:
-    """Remove the scratches in a directory whose processes are gone."""
-    import shutil
-
-    with contextlib.suppress(OSError), os.scandir(directory) as entries:
-        for entry in entries:
-            if not is_scratch(entry.name) or not entry.is_dir(follow_symlinks=False):
-                continue
-            try:
-                lock = os.open(entry.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-            except OSError:
-                # Another user's.
-                continue
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(entry.path, ignore_errors=True)
-            except OSError:
-                continue
-            finally:
-                os.close(lock)
 
 
 def member_path(directory: str, name: str) -> str:

@@ -14,8 +14,9 @@ from typing import Any, Self
 
 from dcmtx.errors import OutputError
 from dcmtx.finding import Finding
-from dcmtx.place.archive import Kind, kind_of, zstandard, zstandard_errors
+from dcmtx.place.archive import zstandard, zstandard_errors
 from dcmtx.place.atomic import AtomicSink
+from dcmtx.place.kinds import Kind, kind_of
 
 _PIECE = 1 << 20
 # The first day that a ZIP can tell; there is no telling which day another one would be.
