@@ -64,8 +64,8 @@ class Store:
 
 
 @contextlib.contextmanager
-def seaweedfs() -> Iterator[Store]:
-    """Run SeaweedFS: master, volume, filer and S3 in one process, which tells nobody of itself."""
+def seaweedfs(volumes: int = 5) -> Iterator[Store]:
+    """Run SeaweedFS: master, volumes of 64 MB, filer and S3 in one process, which tells nobody of itself."""
     weed = shutil.which("weed", path=os.path.dirname(sys.executable)) or shutil.which("weed")
     if weed is None:
         pytest.skip("SeaweedFS is not installed")
@@ -84,7 +84,7 @@ def seaweedfs() -> Iterator[Store]:
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
     ]
-    line += ["-filer=true", "-master.telemetry=false", "-volume.max=5", "-master.volumeSizeLimitMB=64"]
+    line += ["-filer=true", "-master.telemetry=false", f"-volume.max={volumes}", "-master.volumeSizeLimitMB=64"]
     line += [f"-{name}={port}" for name, port in ports.items()]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(line, stdout=log, stderr=log, cwd=directory)

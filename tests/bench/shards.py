@@ -55,7 +55,7 @@ def store() -> Iterator[stores.Store | None]:
     import pytest
 
     try:
-        with stores.seaweedfs() as found:
+        with stores.seaweedfs(volumes=60) as found:
             yield found
     except pytest.skip.Exception:
         yield None
