@@ -48,21 +48,30 @@ heed_signals()
 # --- which tests are fast ------------------------------------------------------------------------------------------
 
 # Of these files or tests, which take most of the time, one case in so many is fast; of every other test that has many
-# cases, one in four is; all others are. By measurement: see `pytest --durations=0`.
-MANY, ONE_IN = 12, 4
+# cases, one in eight is; all others are. By measurement: see `pytest --durations=0`.
+MANY, ONE_IN = 12, 8
 FAST_ONE_IN = {
+    "test_advise.py": 4,
     "test_api.py::test_a_program_that_uses_it_is_checked_by_mypy": 2,
+    "test_archive_page.py": 3,
+    "test_archives.py": 4,
     "test_attributes.py::test_real_data_sets_stay": 20,
-    "test_batch.py": 8,
+    "test_audit.py": 4,
+    "test_batch.py": 12,
     "test_bits.py": 3,
     "test_cli.py": 4,
-    "test_cluster.py": 6,
+    "test_cluster.py": 12,
     "test_codestream.py": 3,
+    "test_committer.py": 4,
     "test_conftest.py": 2,
+    "test_crop.py": 6,
     "test_decisions.py::test_what_is_accepted": 4,
     "test_device.py": 8,
+    "test_driver.py": 4,
+    "test_drop.py": 3,
     "test_encoding.py": 4,
     "test_executor.py": 4,
+    "test_extract.py": 4,
     "test_faults.py": 4,
     "test_gpu.py": 40,
     "test_header.py": 4,
@@ -81,19 +90,26 @@ FAST_ONE_IN = {
     "test_real.py": 25,
     "test_refusals.py::test_a_file_that_is_cut_short_anywhere": 10,
     "test_registry.py::test_loading_a_row_imports_its_own_backend_and_no_other": 6,
-    "test_report.py": 3,
     "test_relay.py": 6,
     "test_relay_config.py": 4,
     "test_relay_control.py": 4,
     "test_relay_deliveries.py": 8,
     "test_relay_keeps.py": 8,
+    "test_relay_odd.py": 6,
     "test_relay_page.py": 6,
+    "test_relay_parts.py": 4,
     "test_relay_receives.py": 8,
     "test_relay_sends.py": 8,
+    "test_relay_tls.py": 4,
+    "test_report.py": 3,
     "test_resume.py": 6,
+    "test_rewrap.py": 4,
     "test_serve.py": 12,
     "test_shards.py": 5,
     "test_shards_stores.py": 4,
+    "test_signals.py": 4,
+    "test_sink.py": 4,
+    "test_stores.py": 4,
     "test_workers.py": 5,
 }
 
