@@ -16,9 +16,9 @@ from dcmtx.errors import DcmtxError, UsageError
 from dcmtx.place.archive import Unpacked
 from dcmtx.place.atomic import Postponing
 from dcmtx.place.kinds import is_packed
-from dcmtx.place.places import directory_of, is_remote, is_same, open_reader
+from dcmtx.place.places import directory_of, is_remote, is_same, open_reader, remove_left
 from dcmtx.place.scratch import Scratch
-from dcmtx.place.temporary import remove_stale, sweep, temporary_name
+from dcmtx.place.temporary import sweep
 from dcmtx.planning.routes import Route
 from dcmtx.policy import Sync
 from dcmtx.pool import worker
@@ -162,7 +162,7 @@ def convert_below(
             yield from results
         finally:
             for task in executor.stop():
-                _remove_temporary(task)
+                remove_left(task.job.dst)
 
 
 def check_options(options: Options, roots: Sequence[Root]) -> None:
@@ -213,7 +213,7 @@ def _run(executor: Executor[Task, Done], found: Iterator[Found], options: Option
             if done.error is None or done.error.code != "E_DISK_FULL":
                 yield done
         for task in unfinished:
-            _remove_temporary(task)
+            remove_left(task.job.dst)
 
 
 def _results(executor: Executor[Task, Done], found: Iterator[Found], options: Options, stop: Stop) -> Iterator[Done]:
@@ -344,14 +344,7 @@ def _done(task: Task, result: Done | DcmtxError) -> Done:
         task.job.source.remove()
     if isinstance(result, Done):
         return result
-    _remove_temporary(task)
+    remove_left(task.job.dst)
     if result.path is None:
         result.path = task.job.src
     return Done(task.job.src, task.job.dst, error=result)
-
-
-def _remove_temporary(task: Task) -> None:
-    if is_remote(task.job.dst):
-        return
-    directory, name = os.path.split(os.path.realpath(task.job.dst))
-    remove_stale(os.path.join(directory, temporary_name(name)))

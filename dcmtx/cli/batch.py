@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from types import FrameType
 from typing import Any
 
 from dcmtx.batch.convert import Done, Options, Stop, check_options, convert, local_pool
@@ -18,6 +16,7 @@ from dcmtx.batch.summary import Summary
 from dcmtx.batch.walk import Found, plan_roots, walk
 from dcmtx.cli import bar, error_line, say, shown
 from dcmtx.cli.output import Output
+from dcmtx.cli.stopping import stop_on_signals
 from dcmtx.place.kinds import is_packed
 from dcmtx.transcoding.job import Job
 
@@ -67,7 +66,7 @@ def convert_many(
             progress = stack.enter_context(_progress(sources, destination, output.report))
         try:
             found = convert(sources, destination, options, stop, executor=executor)
-            with _stop_on_signals(stop) as caught, closing(found) as results:
+            with stop_on_signals(_answer(stop)) as caught, closing(found) as results:
                 for done in results:
                     summary.add(done)
                     progress.advance(done)
@@ -88,28 +87,16 @@ def convert_many(
     return summary.status
 
 
-@contextmanager
-def _stop_on_signals(stop: Stop) -> Iterator[list[int]]:
-    """Have the signals that end a process stop the batch instead, and yield a list of those that came.
+def _answer(stop: Stop) -> Callable[[int, bool], None]:
+    """Return what stops the batch at the first signal; a second one ends the process at once, and workers with it."""
 
-    A second one ends the process at once: its workers end with it.
-    """
-    caught: list[int] = []
-
-    def answer(number: int, frame: FrameType | None) -> None:
-        if caught:
+    def answer(number: int, is_first: bool) -> None:
+        if not is_first:
             bar.take_away()
             os._exit(128 + number)
-        caught.append(number)
         stop.request()
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, answer) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return answer
 
 
 def _tell(done: Done, output: Output) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcmtx.cli import bar, say
+from dcmtx.cli.stopping import stop_on_signals
 from dcmtx.errors import ExitStatus
 
 if TYPE_CHECKING:
@@ -83,7 +82,8 @@ def _drive(run: Run, cluster: str, workers: int, *, quiet: bool, timeout: float 
     before, begun = sum(done), time.perf_counter()
     if all(done):
         return _end(run, done, begun, quiet=quiet)
-    with _stop_on_signals() as caught, DaskEngine(cluster, run, code=CHILD, workers=workers, timeout=timeout) as engine:
+    # What workers have begun they finish.
+    with stop_on_signals() as caught, DaskEngine(cluster, run, code=CHILD, workers=workers, timeout=timeout) as engine:
         if not quiet:
             there = engine.workers()
             say(
@@ -121,23 +121,6 @@ def _end(run: Run, done: bytearray, begun: float, *, quiet: bool) -> int:
         files, shards = f"{totals.files} file{'s' * (totals.files != 1)}", run.plan.shards
         say(f"dcmtx: {files} in {shards} shard{'s' * (shards != 1)}, {seconds:.1f} s: {', '.join(kinds)}")
     return ExitStatus.SEVERAL if totals.failed else ExitStatus.OK
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[list[int]]:
-    """Have the signals that end a process stop the driver; what workers have begun they finish."""
-    caught: list[int] = []
-
-    def answer(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, answer) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmtx.cli import SETTINGS
-from dcmtx.cli.options import WithBareOptions, named_options, policy_options, target_options, told_options
-from dcmtx.cli.series import carry_out
-from dcmtx.policy import Group
+from dcmtx.cli.options import WithBareOptions
+from dcmtx.cli.series import carry_out, series_options
 
 if TYPE_CHECKING:
     from dcmtx.errors import DcmtxError
@@ -39,25 +38,7 @@ _GROUPS = ("series", "orientation", "time", "echo", "type")
     "--max-frames", metavar="N", type=click.IntRange(1, None),
     help="At most so many frames in an instance; several, of one new series, go into the directory OUT.",
 )  # fmt: skip
-@target_options
-@policy_options(Group.LOSS, Group.CODING)
-@named_options(
-    "offset_table",
-    "fragment_size",
-    "unused_bits",
-    "verify",
-    "force",
-    "decoder",
-    "encoder",
-    "device",
-    "sync",
-    "clobber",
-    "workers",
-    "memory",
-    "dry_run",
-    "isolate",
-)
-@told_options
+@series_options
 def enhance(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     """Make one enhanced multi-frame instance of a series.
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmtx.cli import error_line, finished, outcome, say
-from dcmtx.cli.options import WORDS
+from dcmtx.cli.options import WORDS, named_options, policy_options, target_options, told_options
 from dcmtx.cli.output import Output
 from dcmtx.errors import CodecError, DcmtxError, ExitStatus
+from dcmtx.policy import Group
 
 if TYPE_CHECKING:
     from dcmtx.cli.frames import FrameProgress
@@ -20,6 +21,30 @@ if TYPE_CHECKING:
     from dcmtx.transcoding.job import Job, Outcome
 
 Results = Callable[["Job", "Target | None", Callable[[int, int], None]], "Iterator[Outcome | DcmtxError]"]
+
+
+_OPTIONS = (
+    "offset_table",
+    "fragment_size",
+    "unused_bits",
+    "verify",
+    "force",
+    "decoder",
+    "encoder",
+    "device",
+    "sync",
+    "clobber",
+    "workers",
+    "memory",
+    "dry_run",
+    "isolate",
+)
+
+
+def series_options(command: Any) -> Any:
+    """Give a command the options that `carry_out` takes."""
+    coding = policy_options(Group.LOSS, Group.CODING)
+    return target_options(coding(named_options(*_OPTIONS)(told_options(command))))
 
 
 def carry_out(paths: tuple[str, ...], to: str | None, options: dict[str, Any], make: Results) -> int:

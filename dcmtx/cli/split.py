@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmtx.cli import SETTINGS
-from dcmtx.cli.options import WithBareOptions, named_options, policy_options, target_options, told_options
-from dcmtx.cli.series import carry_out
-from dcmtx.policy import Group
+from dcmtx.cli.options import WithBareOptions
+from dcmtx.cli.series import carry_out, series_options
 
 if TYPE_CHECKING:
     from dcmtx.errors import DcmtxError
@@ -26,25 +25,7 @@ if TYPE_CHECKING:
     "--uid", "kept", type=click.Choice(["auto", "keep", "new"]), default="auto", show_default=True,
     help="SOP Instance UIDs of frames that were instances once: the old ones if nothing has changed, always, or never.",
 )  # fmt: skip
-@target_options
-@policy_options(Group.LOSS, Group.CODING)
-@named_options(
-    "offset_table",
-    "fragment_size",
-    "unused_bits",
-    "verify",
-    "force",
-    "decoder",
-    "encoder",
-    "device",
-    "sync",
-    "clobber",
-    "workers",
-    "memory",
-    "dry_run",
-    "isolate",
-)
-@told_options
+@series_options
 def split(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     """Make single frames of multi-frame instances.
 

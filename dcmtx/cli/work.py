@@ -81,6 +81,7 @@ def carry_out(paths: Sequence[str], options: dict[str, Any], make: Callable[...,
 
 def _isolated(pattern: Job, output: Output, do: Callable[[Job, Output], int]) -> int:
     """Make one file in a process of its own; in this one, if it is a process of its own already."""
+    from dcmtx.place.places import remove_left
     from dcmtx.pool import isolation
 
     try:
@@ -92,7 +93,7 @@ def _isolated(pattern: Job, output: Output, do: Callable[[Job, Output], int]) ->
         # The child is gone, with what it would have told and removed.
         if error.code == "E_CRASH" and error.path is None:
             error.path = pattern.src
-            _remove_temporary(pattern)
+            remove_left(pattern.dst)
             output.record(error, pattern.src, pattern.dst)
         raise
 
@@ -121,11 +122,3 @@ def _watched(pattern: Job, output: Output, progress: FrameProgress | JsonFrames)
     output.record(result, pattern.src, pattern.dst)
     output.tell(result)
     return ExitStatus.OK
-
-
-def _remove_temporary(pattern: Job) -> None:
-    from dcmtx.place.temporary import remove_stale, temporary_name
-
-    if pattern.dst != "-":
-        directory, name = os.path.split(os.path.realpath(pattern.dst))
-        remove_stale(os.path.join(directory, temporary_name(name)))

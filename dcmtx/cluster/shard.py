@@ -21,8 +21,7 @@ from dcmtx.cluster.entry import Entry
 from dcmtx.cluster.part import Order, destination_of
 from dcmtx.cluster.run import Run
 from dcmtx.errors import CodecError, DcmtxError, InputError, OutputError
-from dcmtx.place.places import is_remote
-from dcmtx.place.temporary import remove_stale, temporary_name
+from dcmtx.place.places import is_remote, remove_left
 from dcmtx.record import Record
 from dcmtx.transcoding.job import Job
 
@@ -198,17 +197,10 @@ class _Shard:
     def _failed(self, entry: Entry, error: DcmtxError) -> dict[str, Any]:
         try:
             place = destination_of(self._job, entry)
-            _remove_temporary(place)
+            remove_left(place)
         except InputError:
             place = self._job.dst
         return self._asked.fail(error, entry.source, place)
-
-
-def _remove_temporary(place: str) -> None:
-    """Remove what a process that died has left of a file."""
-    if not is_remote(place):
-        directory, name = os.path.split(os.path.realpath(place))
-        remove_stale(os.path.join(directory, temporary_name(name)))
 
 
 def _death(part: _Part, status: int, timeout: float | None) -> DcmtxError:

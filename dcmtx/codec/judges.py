@@ -26,8 +26,8 @@ class Judges(Record):
         if self.judge is None:
             return "not verified"
         if self.checker is None:
-            return f"verify by {_name(self.judge)}"
-        return f"verify by {_name(self.judge)}, all but one frame in {JUDGED_EVERY} by {_name(self.checker)}"
+            return f"verify by {self.judge.full_name}"
+        return f"verify by {self.judge.full_name}, all but one frame in {JUDGED_EVERY} by {self.checker.full_name}"
 
     def rows(self) -> tuple[Row, ...]:
         """Return the decoders that there are."""
@@ -37,10 +37,6 @@ class Judges(Record):
 NOBODY = Judges()
 # Libraries whose irreversible frames wrap around where the values overshoot, which others clamp.
 _WRAPPING = frozenset(["OpenJPH"])
-
-
-def _name(row: Row) -> str:
-    return row.backend if row.library == row.backend else f"{row.backend} ({row.library})"
 
 
 def choose(syntax: Syntax, fmt: PixelFormat, encoder: Row, verify: Verify) -> Judges:

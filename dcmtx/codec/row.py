@@ -195,6 +195,11 @@ class Row(Record):
         return self.core or self.backend
 
     @property
+    def full_name(self) -> str:
+        """The name of the backend, with that of its library where it is another."""
+        return self.backend if self.library == self.backend else f"{self.backend} ({self.library})"
+
+    @property
     def package(self) -> str:
         """The package that pip installs for the row: its library, or its distribution."""
         return self.needs.package if self.needs is not None else self.distribution

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from typing import IO, Protocol
 
 from dcmtx.errors import InputError, OutputError
@@ -170,7 +171,7 @@ def open_bytes(path: str, spool_in: str | None = None) -> FileBytes:
     Raises InputError if it is missing or cannot be read.
     """
     if path == "-":
-        return _spooled(_STANDARD_INPUT, spool_in)
+        return spooled(lambda size: os.read(_STANDARD_INPUT, size), spool_in)
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError:
@@ -186,7 +187,7 @@ def open_bytes(path: str, spool_in: str | None = None) -> FileBytes:
             return FileBytes(taken, status.st_size)
         if stat.S_ISDIR(status.st_mode):
             raise InputError("it is a directory, not a file", code="E_UNREADABLE")
-        return _spooled(fd, spool_in)
+        return spooled(lambda size: os.read(fd, size), spool_in)
     except OSError as error:
         raise unreadable(error) from error
     finally:
@@ -194,11 +195,11 @@ def open_bytes(path: str, spool_in: str | None = None) -> FileBytes:
             os.close(fd)
 
 
-def _spooled(fd: int, spool_in: str | None) -> FileBytes:
-    """Copy a stream to a spool."""
+def spooled(read: Callable[[int], bytes], spool_in: str | None) -> FileBytes:
+    """Copy what `read` gives, up to so many bytes at a time, to a spool."""
     spool = Spool(spool_in)
     try:
-        while piece := os.read(fd, _PIECE):
+        while piece := read(_PIECE):
             spool.write(piece)
     except OSError as error:
         spool.close()

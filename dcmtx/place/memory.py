@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 from dcmtx.errors import InputError, UsageError
-from dcmtx.place.bytes import FileBytes, Memory, Reader, Spool, unreadable
+from dcmtx.place.bytes import FileBytes, Memory, Reader, spooled, unreadable
 
 _PIECE = 1 << 20
 
@@ -122,7 +122,7 @@ def _open_file(file: Any, spool_in: str | None) -> Reader:
             return FileObjectBytes(file)
     except ValueError as error:
         raise InputError(f"it cannot be read: {error}", code="E_UNREADABLE") from error
-    return _spooled(file, spool_in)
+    return spooled(lambda size: _read(file, size), spool_in)
 
 
 def _of_descriptor(file: Any) -> Reader | None:
@@ -144,18 +144,3 @@ def _read(file: Any, size: int) -> bytes:
     if not isinstance(data, bytes | bytearray | memoryview):
         raise UsageError(f"the file object gives {type(data).__name__}, not bytes; open it as binary")
     return bytes(data)
-
-
-def _spooled(file: Any, spool_in: str | None) -> Reader:
-    """Copy the rest of a file object to a spool."""
-    spool = Spool(spool_in)
-    try:
-        while piece := _read(file, _PIECE):
-            spool.write(piece)
-    except OSError as error:
-        spool.close()
-        raise unreadable(error) from error
-    except BaseException:
-        spool.close()
-        raise
-    return spool.read_back()

@@ -13,6 +13,7 @@ from dcmtx.errors import UsageError
 from dcmtx.place import atomic
 from dcmtx.place.atomic import AtomicSink, is_special
 from dcmtx.place.bytes import Reader, open_bytes
+from dcmtx.place.temporary import remove_stale, temporary_name
 from dcmtx.record import Record
 
 if TYPE_CHECKING:
@@ -173,6 +174,13 @@ def check_free(place: object, *, clobber: bool) -> None:
     """Raise OutputError if a local file exists that must not be replaced, or if its links form a loop."""
     if isinstance(place, str) and not scheme_of(place):
         atomic.check_free(place, clobber=clobber)
+
+
+def remove_left(place: object) -> None:
+    """Remove what a process that died has left of a local file."""
+    if isinstance(place, str) and place != "-" and not scheme_of(place):
+        directory, name = os.path.split(os.path.realpath(place))
+        remove_stale(os.path.join(directory, temporary_name(name)))
 
 
 def is_same(one: object, other: object) -> bool:

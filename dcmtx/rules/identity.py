@@ -9,6 +9,13 @@ from dcmtx.syntax import Syntax
 _NAMESPACE = "b5a9bb0a-3d0f-5e65-9a3b-52d3a3c8a4d1"
 
 
+def named_uid(namespace: str, *words: str) -> str:
+    """Return the UID that these words make in a namespace, a UUID, always the same (PS3.5 B.2; RFC 4122 4.3)."""
+    import uuid
+
+    return f"2.25.{uuid.uuid5(uuid.UUID(namespace), ' '.join(words)).int}"
+
+
 def derived_uid(old: str, target: Syntax, quality: EncodingParameters, *others: str) -> str:
     """Return the SOP Instance UID of an instance made from `old`: 2.25 and a UUID of everything that decides it.
 
@@ -17,11 +24,8 @@ def derived_uid(old: str, target: Syntax, quality: EncodingParameters, *others: 
 
     So the same conversion of the same instance always gives the same UID (PS3.5 B.2; RFC 4122 4.3).
     """
-    import uuid
-
     parameters = ",".join(f"{name}={value}" for name, value in quality.items() if value is not None)
-    name = " ".join([old, target.uid, parameters, __version__, *others])
-    return f"2.25.{uuid.uuid5(uuid.UUID(_NAMESPACE), name).int}"
+    return named_uid(_NAMESPACE, old, target.uid, parameters, __version__, *others)
 
 
 def part_uid(old: str, part: str, *others: str) -> str:
@@ -29,6 +33,4 @@ def part_uid(old: str, part: str, *others: str) -> str:
 
     `others` are further inputs that decide the pixels, where decoding or encoding is not exact.
     """
-    import uuid
-
-    return f"2.25.{uuid.uuid5(uuid.UUID(_NAMESPACE), ' '.join(['part', old, part, *others])).int}"
+    return named_uid(_NAMESPACE, "part", old, part, *others)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
-
 from dcmtx.dataset.compose import code_item, item, made, sequence
 from dcmtx.rules import legacy
+from dcmtx.rules.identity import named_uid
 
-_NAMESPACE = uuid.UUID("0d8a3d5c-6f0e-5b43-8e0c-6d1c8f1c2f57")
+_NAMESPACE = "0d8a3d5c-6f0e-5b43-8e0c-6d1c8f1c2f57"
 _CONVERSION = ("109106", "DCM", "Enhanced Multi-frame Conversion Equipment")
 
 
 def derived_uid(*parts: str) -> str:
     """Return the UID that these words make, always the same (PS3.5 B.2)."""
-    return f"2.25.{uuid.uuid5(_NAMESPACE, ' '.join(parts)).int}"
+    return named_uid(_NAMESPACE, *parts)
 
 
 def reference_item(class_uid: str, instance: str) -> bytes:

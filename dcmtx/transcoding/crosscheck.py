@@ -19,7 +19,9 @@ def compare(words: Any, again: Any, stream: Codestream | None, rows: tuple[Row, 
     import numpy as np
 
     if words.shape != again.shape:
-        raise VerifyError(f"{_name(rows[0])} decodes it to {words.shape} samples, {_name(rows[1])} to {again.shape}")
+        raise VerifyError(
+            f"{rows[0].full_name} decodes it to {words.shape} samples, {rows[1].full_name} to {again.shape}"
+        )
     if np.array_equal(words, again):
         return
     apart = np.abs(words.astype(np.int64) - again)
@@ -31,8 +33,8 @@ def compare(words: Any, again: Any, stream: Codestream | None, rows: tuple[Row, 
     worst = apart.max()
     if worst > allowed:
         raise VerifyError(
-            f"{_name(rows[0])} and {_name(rows[1])} decode it to different pixels: {int((apart > allowed).sum())} of "
-            f"{apart.size} differ, by up to {worst:.4g}; nothing was written",
+            f"{rows[0].full_name} and {rows[1].full_name} decode it to different pixels: "
+            f"{int((apart > allowed).sum())} of {apart.size} differ, by up to {worst:.4g}; nothing was written",
             advice="look at both by --decoder",
         )
 
@@ -40,7 +42,7 @@ def compare(words: Any, again: Any, stream: Codestream | None, rows: tuple[Row, 
 def refused(rows: tuple[Row, Row], why: str) -> VerifyError:
     """Return the error of a frame that the first library decodes and the second does not."""
     return VerifyError(
-        f"{_name(rows[0])} decodes it and {_name(rows[1])} does not: {why}; nothing was written",
+        f"{rows[0].full_name} decodes it and {rows[1].full_name} does not: {why}; nothing was written",
         advice="leave out --cross-check if you trust the first",
     )
 
@@ -49,7 +51,3 @@ def _allowed(stream: Codestream) -> int:
     if stream.kind == "jpeg":
         return 0 if stream.lossless_process else _DCT if stream.components == 1 else _DCT_COLOUR
     return _WAVELET if stream.kind in ("j2k", "htj2k") else 0
-
-
-def _name(row: Row) -> str:
-    return row.backend if row.library == row.backend else f"{row.backend} ({row.library})"

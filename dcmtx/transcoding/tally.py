@@ -77,9 +77,9 @@ class Tally:
         """Return the peak signal-to-noise ratio in decibels, infinite if nothing was lost; None if unmeasured."""
         if not self._measures:
             return None
-        if not self._squares:
-            return math.inf
-        return 10 * math.log10(((1 << stored) - 1) ** 2 * samples / self._squares)
+        from dcmtx.pixel.measure import psnr
+
+        return psnr(self._squares, samples, (1 << stored) - 1)
 
 
 class Digest:
