@@ -292,7 +292,7 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> tuple[Clock, list[tuple[float, int]
             told.append((clock.now - 1000, -1))
 
     monkeypatch.setattr(frames_module, "time", clock)
-    monkeypatch.setattr(frames_module.FrameProgress, "_make", lambda *_: (Bar(), None))
+    monkeypatch.setattr("dcmtx.cli.bars.start_bar", lambda *_: (Bar(), None))
     monkeypatch.setattr(frames_module, "sys", types.SimpleNamespace(stderr=types.SimpleNamespace(isatty=lambda: True)))
     return clock, told
 

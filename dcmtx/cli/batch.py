@@ -7,8 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from typing import Any
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING
 
 from dcmtx.batch.convert import Done, Options, Stop, check_options, convert, local_pool
 from dcmtx.batch.report import references_line
@@ -19,6 +19,9 @@ from dcmtx.cli.output import Output
 from dcmtx.cli.stopping import stop_on_signals
 from dcmtx.place.kinds import is_packed
 from dcmtx.transcoding.job import Job
+
+if TYPE_CHECKING:
+    from dcmtx.cli.bars import WorkBar
 
 
 def convert_many(
@@ -35,8 +38,8 @@ def convert_many(
 ) -> int:
     """Convert many files and return the exit status."""
     # One file whose destination is one too is a batch only for the sake of the options of batches.
-    single = plan_roots(sources, destination)[0].is_one_file and len(sources) == 1 and not is_packed(destination)
     roots = plan_roots(sources, destination)
+    single = roots[0].is_one_file and len(sources) == 1 and not is_packed(destination)
     if output.report is not None:
         from dcmtx.cli.reports import check_roots
 
@@ -151,60 +154,27 @@ class _Lines:
 
 
 class _Watched:
-    """A progress bar on a terminal: files, bytes, rate, time left, failures so far."""
+    """A bar on a terminal."""
 
-    def __init__(self, bar: Any, task: Any) -> None:
-        self._bar = bar
-        self._task = task
-        self._started = time.perf_counter()
-        self._bytes = 0
-        self._failed = 0
+    def __init__(self, shown: WorkBar) -> None:
+        self._bar = shown
+        self.stop = shown.stop
 
     def advance(self, done: Done) -> None:
         """Account for a file."""
-        if done.references:
-            return
-        self._bytes += done.outcome.bytes_in if done.outcome is not None else 0
-        self._failed += done.error is not None
-        faults = f", [red]{self._failed} failed[/red]" if self._failed else ""
-        seconds = max(time.perf_counter() - self._started, 1e-6)
-        rate = f"{self._bytes / 1e6 / seconds:.0f} MB/s"
-        self._bar.update(self._task, advance=1, size=f"{self._bytes / 1e6:.0f} MB{faults}", rate=rate)
-
-    def stop(self) -> None:
-        """Take the bar away."""
-        bar.standing = None
-        self._bar.stop()
+        if not done.references:
+            self._bar.add(done.outcome.bytes_in if done.outcome is not None else 0, done.error is not None)
 
 
-def _progress(sources: Sequence[str], destination: str, report: str | None) -> AbstractContextManager[_Watched]:
-    """Return a progress bar, whose total is counted meanwhile."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+@contextmanager
+def _progress(sources: Sequence[str], destination: str, report: str | None) -> Iterator[_Watched]:
+    """Yield a bar, whose total is counted meanwhile."""
+    from dcmtx.cli.bars import WorkBar
 
-    @contextmanager
-    def watch() -> Any:
-        columns = (
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("files"),
-            TextColumn("{task.fields[size]}"),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as shown_bar:
-            task = shown_bar.add_task("", total=None, size="", rate="")
-            found = _countable(sources, destination, report)
-            counter = threading.Thread(target=_count, args=(shown_bar, task, found), daemon=True)
-            counter.start()
-            watched = _Watched(shown_bar, task)
-            bar.standing = shown_bar.console
-            try:
-                yield watched
-            finally:
-                bar.standing = None
-
-    return watch()
+    with WorkBar("files", None) as shown:
+        found = _countable(sources, destination, report)
+        threading.Thread(target=_count, args=(shown, found), daemon=True).start()
+        yield _Watched(shown)
 
 
 def _countable(sources: Sequence[str], destination: str, report: str | None) -> Iterator[Found]:
@@ -215,7 +185,7 @@ def _countable(sources: Sequence[str], destination: str, report: str | None) -> 
     return iter(()) if costly else walk(roots, destination, report)
 
 
-def _count(shown_bar: Any, task: Any, found: Iterator[Found]) -> None:
+def _count(shown_bar: WorkBar, found: Iterator[Found]) -> None:
     """Count the files there are, so that there is a total to be measured by."""
     total = sum(1 for _ in found)
-    shown_bar.update(task, total=total or None)
+    shown_bar.count(total or None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcmtx.cli import bar, say
+from dcmtx.cli import say
 from dcmtx.cli.stopping import stop_on_signals
 from dcmtx.errors import ExitStatus
 
@@ -143,30 +143,14 @@ def _progress(run: Run, before: int, *, quiet: bool) -> Iterator[Any]:
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    from dcmtx.cli.bars import WorkBar
 
-    columns = (
-        BarColumn(), MofNCompleteColumn(), TextColumn("shards"), TextColumn("{task.fields[size]}"),
-        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
-    )  # fmt: skip
-    started = time.perf_counter()
-    files = failed = size = 0
-    with Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as shown_bar:
-        task = shown_bar.add_task("", total=run.plan.shards, completed=before, size="", rate="")
-        bar.standing = shown_bar.console
+    files = 0
+    with WorkBar("shards", run.plan.shards, before) as shown:
 
         def tell(progress: Progress) -> None:
-            nonlocal files, failed, size
+            nonlocal files
             files += progress.figures.files
-            failed += progress.figures.failed
-            size += progress.figures.bytes_in
-            faults = f", [red]{failed} failed[/red]" if failed else ""
-            rate = f"{size / 1e6 / max(time.perf_counter() - started, 1e-6):.0f} MB/s"
-            shown_bar.update(task, advance=1, size=f"{files} files, {size / 1e6:.0f} MB{faults}", rate=rate)
+            shown.add(progress.figures.bytes_in, progress.figures.failed, f"{files} files, ")
 
-        try:
-            yield tell
-        finally:
-            bar.standing = None
+        yield tell

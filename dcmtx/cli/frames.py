@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from dcmtx.cli import bar
+
+if TYPE_CHECKING:
+    from dcmtx.cli.progress import JsonFrames
 
 _PATIENCE = 1.0
 _INTERVAL = 0.1
@@ -41,17 +44,16 @@ class FrameProgress:
             return
         self._shown = now
         if self._bar is None:
-            self._bar, self._task = self._make(done, frames)
+            from dcmtx.cli.bars import start_bar
+
+            self._bar, self._task = start_bar("frames", frames, done)
         self._bar.update(self._task, completed=done)
 
-    def _make(self, done: int, frames: int) -> tuple[Any, Any]:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("frames"), TimeRemainingColumn())
-        # What libraries write to standard error of Python goes above it too.
-        shown = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
-        task = shown.add_task("", total=frames, completed=done)
-        shown.start()
-        bar.standing = shown.console
-        return shown, task
+def watch_frames(path: str, *, quiet: bool, as_lines: bool) -> FrameProgress | JsonFrames:
+    """Return who watches the frames of a file: a bar, or lines for programs."""
+    if not as_lines:
+        return FrameProgress(quiet=quiet)
+    from dcmtx.cli.progress import JsonFrames
+
+    return JsonFrames(path)

@@ -15,8 +15,6 @@ from dcmtx.errors import CodecError, DcmtxError, ExitStatus
 from dcmtx.policy import Group
 
 if TYPE_CHECKING:
-    from dcmtx.cli.frames import FrameProgress
-    from dcmtx.cli.progress import JsonFrames
     from dcmtx.planning.request import Target
     from dcmtx.transcoding.job import Job, Outcome
 
@@ -69,6 +67,7 @@ def carry_out(paths: tuple[str, ...], to: str | None, options: dict[str, Any], m
 
         check_place(output.report, sources, destination)
     options["clobber"] = not options.pop("no_clobber")
+    from dcmtx.cli.frames import watch_frames
     from dcmtx.cli.options import chosen_target
     from dcmtx.transcoding.job import job
 
@@ -78,22 +77,11 @@ def carry_out(paths: tuple[str, ...], to: str | None, options: dict[str, Any], m
 
     def work() -> int:
         target = template.request.target if named else None
-        with _progress(template, output, as_lines=as_lines) as progress:
+        with watch_frames(template.src, quiet=output.quiet, as_lines=as_lines) as progress:
             return _told(make(template, target, progress.advance), template, output)
 
     with output:
         return _isolated(template, output, work) if isolate else work()
-
-
-def _progress(template: Job, output: Output, *, as_lines: bool) -> FrameProgress | JsonFrames:
-    """Return who watches the frames: a bar, or lines for programs."""
-    if as_lines:
-        from dcmtx.cli.progress import JsonFrames
-
-        return JsonFrames(template.src)
-    from dcmtx.cli.frames import FrameProgress
-
-    return FrameProgress(quiet=output.quiet)
 
 
 def _told(results: Iterator[Outcome | DcmtxError], template: Job, output: Output) -> int:

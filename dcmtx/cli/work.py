@@ -15,8 +15,6 @@ from dcmtx.cli.output import Output
 from dcmtx.errors import CodecError, DcmtxError, ExitStatus
 
 if TYPE_CHECKING:
-    from dcmtx.cli.frames import FrameProgress
-    from dcmtx.cli.progress import JsonFrames
     from dcmtx.transcoding.job import Job
 
 
@@ -75,20 +73,21 @@ def carry_out(paths: Sequence[str], options: dict[str, Any], make: Callable[...,
             as_lines=as_lines,
         )
     with output:
-        do = _do_in_lines if as_lines else _do
-        return _isolated(pattern, output, do) if isolate else do(pattern, output)
+        if isolate:
+            return _isolated(pattern, output, as_lines=as_lines)
+        return _do(pattern, output, as_lines=as_lines)
 
 
-def _isolated(pattern: Job, output: Output, do: Callable[[Job, Output], int]) -> int:
+def _isolated(pattern: Job, output: Output, *, as_lines: bool) -> int:
     """Make one file in a process of its own; in this one, if it is a process of its own already."""
     from dcmtx.place.places import remove_left
     from dcmtx.pool import isolation
 
     try:
         if not isolation.is_possible():
-            return do(pattern, output)
+            return _do(pattern, output, as_lines=as_lines)
         sys.stdout.flush()
-        return isolation.run(lambda: finished(outcome(lambda: do(pattern, output))))
+        return isolation.run(lambda: finished(outcome(lambda: _do(pattern, output, as_lines=as_lines))))
     except CodecError as error:
         # The child is gone, with what it would have told and removed.
         if error.code == "E_CRASH" and error.path is None:
@@ -98,23 +97,12 @@ def _isolated(pattern: Job, output: Output, do: Callable[[Job, Output], int]) ->
         raise
 
 
-def _do(pattern: Job, output: Output) -> int:
-    from dcmtx.cli.frames import FrameProgress
-
-    return _watched(pattern, output, FrameProgress(quiet=output.quiet))
-
-
-def _do_in_lines(pattern: Job, output: Output) -> int:
-    from dcmtx.cli.progress import JsonFrames
-
-    return _watched(pattern, output, JsonFrames(pattern.src))
-
-
-def _watched(pattern: Job, output: Output, progress: FrameProgress | JsonFrames) -> int:
+def _do(pattern: Job, output: Output, *, as_lines: bool) -> int:
+    from dcmtx.cli.frames import watch_frames
     from dcmtx.transcoding.job import run
 
     try:
-        with progress as frames:
+        with watch_frames(pattern.src, quiet=output.quiet, as_lines=as_lines) as frames:
             result = run(pattern, watch=frames.advance)
     except DcmtxError as error:
         output.record(error, pattern.src, pattern.dst)
