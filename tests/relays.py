@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -221,10 +222,22 @@ class StoreScp:
     def files(self) -> list[Path]:
         return sorted(path for path in self.directory.iterdir() if path.is_file())
 
+    def _closed(self) -> list[Path]:
+        """Return the files; none while it writes one, which has its name from the beginning."""
+        files = self.files()
+        for descriptor in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if descriptor.readlink().parent == self.directory.resolve():
+                    return []
+        return files
+
     def until(self, count: int) -> dict[str, Path]:
         """Wait until it has so many instances, and return the files by SOP Instance UID."""
-        wait_until(lambda: len(self.files()) >= count, lambda: f"it has {len(self.files())} of {count}")
-        return {read(path)[0]: path for path in self.files()}
+        (files,) = wait_until(
+            lambda: (found,) if len(found := self._closed()) >= count else None,
+            lambda: f"it has {len(self._closed())} of {count}",
+        )
+        return {read(path)[0]: path for path in files}
 
 
 def read(path: Path) -> tuple[str, str]:
