@@ -144,8 +144,11 @@ class OutputError(DcmtxError):
     default_code = "E_OUTPUT"
 
 
-class Stopped(BaseException):
-    """A request to stop the current job. Not an error; only the requester catches it."""
+class Stopped(KeyboardInterrupt):
+    """A request to stop the current job. Not an error; only the requester catches it.
+
+    A KeyboardInterrupt, because Python's compiler drops every other exception that comes while it folds constants.
+    """
 
 
 def _restore(

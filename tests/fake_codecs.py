@@ -9,9 +9,12 @@ does with any, so the encoder is registered there too. Imported by a test it cha
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
 import itertools
 import json
+import operator
 import os
 import resource
 import signal
@@ -232,6 +235,31 @@ def half_an_answer(_: Any) -> None:
         frame = frame.f_back
     os.write(frame.f_locals["pipe"].fileno(), (1000).to_bytes(4, "big") + b"half")
     time.sleep(1000)
+
+
+def fold(_: Any) -> str:
+    """Fold a constant while SIGTERM is pending: nothing of Python runs between these two."""
+    list(map(operator.call, (_terminate, functools.partial(compile, "10**15", "", "eval"))))
+    return "it went on"
+
+
+def swallow(_: Any) -> int:
+    """Drop the exception of SIGTERM, as foreign code may, and go on with the next frame."""
+    from dcmtx.pool import worker
+
+    with contextlib.suppress(BaseException):
+        signal.raise_signal(signal.SIGTERM)
+    return worker.cores()
+
+
+def finish(_: Any) -> str:
+    """Drop the exception of SIGTERM, and be done."""
+    with contextlib.suppress(BaseException):
+        signal.raise_signal(signal.SIGTERM)
+    return "done"
+
+
+_terminate = functools.partial(ctypes.pythonapi.PyErr_SetInterruptEx, signal.SIGTERM)
 
 
 # --- the program -----------------------------------------------------------------------------------------------

@@ -216,6 +216,19 @@ def test_a_worker_that_dies_while_it_has_nothing_to_do_is_replaced() -> None:
             first = second
 
 
+@pytest.mark.parametrize("job", [fake_codecs.fold, fake_codecs.swallow])
+def test_no_code_keeps_a_worker_from_ending_when_it_is_told_to(job: Callable[[Any], Any]) -> None:
+    with Pool(job, 1) as pool:
+        (error,) = jobs(pool, "a")
+    assert isinstance(error, DcmtxError)
+    assert "ended with status 143" in str(error)
+
+
+def test_what_was_done_when_a_worker_was_told_to_end_counts() -> None:
+    with Pool(fake_codecs.finish, 1) as pool:
+        assert jobs(pool, "a", "b") == ["done", "done"]
+
+
 def test_a_worker_has_its_modules_and_its_limit_of_memory() -> None:
     with Pool(fake_codecs.is_loaded, 2, modules=("colorsys",)) as pool:
         assert jobs(pool, "colorsys", "this") == [True, False]

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from dcmtx.codec.row import Limits, Needs, Row, Runs
-from dcmtx.errors import DcmtxError, Stopped, UsageError
+from dcmtx.errors import DcmtxError, UsageError
 from dcmtx.syntax import BY_UID, Kind
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def add_rows(registry: Registry) -> list[str]:
     for distribution, name, point in named:
         try:
             registry.add(_rows_of(point.load()), distribution)
-        except (KeyboardInterrupt, Stopped):
+        except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever is wrong with it is not a fault of dcmtx
             why = error.message if isinstance(error, DcmtxError) else f"{type(error).__name__}: {error}"

@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 
 # A worker sends this when it can take its first job.
 READY = "ready"
+# The status of a worker that ended as SIGTERM asked.
+_ENDED = 128 + signal.SIGTERM
 
 # Set in each worker when it starts.
 _share: Any = None
 _busy = False
+_stopping = False
 _committer: Committer | None = None
 
 
@@ -70,13 +73,16 @@ def settle() -> None:
 def cores() -> int:
     """Return how many cores a job in this worker may use now: its share of the pool's cores.
 
-    One while every worker has a job; more when the last jobs run out.
+    One while every worker has a job; more when the last jobs run out. Raises Stopped if the job was to end, and code
+    that it called caught that.
     """
+    if _stopping:
+        raise Stopped
     return 1 if _share is None else int(_share.value)
 
 
 def serve(pipe: Connection, function: Callable[[Any], Any], share: Any, memory: int, modules: Sequence[str]) -> None:
-    """Make this process a worker, report that it is ready, and run jobs until the pipe is closed.
+    """Make this process a worker, report that it is ready, and run jobs until the pipe is closed, or SIGTERM comes.
 
     `share.value` is how many cores a job may use, `memory` the most bytes of address space; `modules` are imported
     first.
@@ -85,9 +91,10 @@ def serve(pipe: Connection, function: Callable[[Any], Any], share: Any, memory: 
     send = _sender(pipe)
     _start_committer(send)
     number = 0
-    with contextlib.suppress(EOFError, OSError):
+    # Stopped: the signal came between the end of a job and what is noted of it.
+    with contextlib.suppress(EOFError, OSError, Stopped):
         send(READY)
-        while True:
+        while not _stopping:
             task = pipe.recv()
             if isinstance(task, Hurry):
                 _hurry()
@@ -98,6 +105,8 @@ def serve(pipe: Connection, function: Callable[[Any], Any], share: Any, memory: 
                 _hand_over(number, result, send)
             else:
                 send(result)
+    if _stopping:
+        os._exit(_ENDED)
 
 
 def _sender(pipe: Connection) -> Callable[[Any], None]:
@@ -164,9 +173,11 @@ def limit_memory(memory: int) -> None:
 
 def _end(_number: int, _frame: FrameType | None) -> None:
     """Handle SIGTERM: unwind the job, so that it removes its temporary file, or exit at once if there is no job."""
+    global _stopping  # noqa: PLW0603 - a property of the process
+    _stopping = True
     if _busy:
         raise Stopped
-    os._exit(128 + signal.SIGTERM)
+    os._exit(_ENDED)
 
 
 def _perform(function: Callable[[Any], Any], task: Any) -> Any:
@@ -176,7 +187,7 @@ def _perform(function: Callable[[Any], Any], task: Any) -> Any:
     try:
         return function(task)
     except Stopped:
-        os._exit(128 + signal.SIGTERM)
+        os._exit(_ENDED)
     except DcmtxError as error:
         return error
     except MemoryError:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dcmtx.codec.codec import Codec, Function, Maker
 from dcmtx.codec.registry import Registry
 from dcmtx.codec.row import Row, Runs
-from dcmtx.errors import CodecError, DcmtxError, Stopped
+from dcmtx.errors import CodecError, DcmtxError
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import LOSSLESS, EncodingParameters
 
@@ -45,7 +45,7 @@ def call(function: Callable[..., Any], row: Row, *arguments: Any) -> Any:
     """Call a function of a backend; whatever it raises becomes a CodecError that names it."""
     try:
         return function(*arguments)
-    except (DcmtxError, KeyboardInterrupt, Stopped):
+    except (DcmtxError, KeyboardInterrupt):
         raise
     except BaseException as error:
         # A panic in a Rust backend raises a BaseException that is not an Exception.
@@ -94,7 +94,7 @@ class Coder:
         """Return the result of a single frame, or raise a DcmtxError."""
         try:
             result = self._one(frame)
-        except (KeyboardInterrupt, Stopped):
+        except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - it becomes the cause of a CodecError
             told = failed(self.row, error)
@@ -113,7 +113,7 @@ class Coder:
         """Return the result of each frame, or its DcmtxError, in order."""
         try:
             results = self._code(frames)
-        except (KeyboardInterrupt, Stopped):
+        except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - it is returned as the result of these frames
             return [failed(self.row, error, len(frames))] * len(frames)
