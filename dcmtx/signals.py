@@ -13,13 +13,24 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 ENDING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
+_is_own = False
 
 
 def handle_signals() -> None:
-    """Make ending signals remove this process's temporary files first. Ignored signals stay ignored."""
+    """Make ending signals remove this process's temporary files first. Ignored signals stay ignored.
+
+    Only for a process of dcmtx's own, not for a program that uses it as a library.
+    """
+    global _is_own  # noqa: PLW0603 - a property of the process
+    _is_own = True
     for number in ENDING:
         if _signal.getsignal(number) in (_signal.SIG_DFL, _signal.default_int_handler):
             _signal.signal(number, _end)
+
+
+def is_own_process() -> bool:
+    """Tell whether this process is dcmtx, not a program that uses it."""
+    return _is_own
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

@@ -232,3 +232,31 @@ def test_frames_that_are_copied_or_rewrapped_are_not_decoded(tmp_path: Path, mon
         assert outcome.frames == FRAMES
     with pytest.raises(TypeError):
         transcode(tmp_path / "rle.dcm", tmp_path / "raw.dcm", to="explicit")
+
+
+# Which allocator options are set is seen in place of ctypes, whose library is not asked.
+SETTINGS = """
+import ctypes, sys
+from dcmtx import transcode
+asked = []
+class Library:
+    def __init__(self, name): pass
+    def mallopt(self, option, value): asked.append(option)
+import numpy
+ctypes.CDLL = Library
+if sys.argv[1] == "own":
+    from dcmtx.signals import handle_signals
+    handle_signals()
+transcode(sys.argv[2], sys.argv[3], to="rle")
+print(sorted(asked))
+"""
+
+
+@pytest.mark.parametrize(("whose", "options"), [("own", [-3, -1]), ("another", [])])
+def test_the_allocator_is_tuned_in_no_program_that_uses_the_library(
+    whose: str, options: list[int], tmp_path: Path
+) -> None:
+    (tmp_path / "in.dcm").write_bytes(dicom.Image(PIXELS, 8, 8, frames=FRAMES).encode())
+    words = [whose, tmp_path / "in.dcm", tmp_path / "out.dcm"]
+    ran = subprocess.run([sys.executable, "-c", SETTINGS, *words], capture_output=True, text=True, check=True)
+    assert ran.stdout == f"{options}\n"

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from dcmtx.errors import CodecError, DcmtxError, Stopped
+from dcmtx.pool.machine import keep_freed_memory
 from dcmtx.record import Record
 from dcmtx.signals import die_with_parent
 
@@ -156,6 +157,7 @@ def _start(share: Any, memory: int, modules: Sequence[str]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
     die_with_parent()
     limit_memory(memory)
+    keep_freed_memory()
     _share = share
     for module in modules:
         __import__(module)

@@ -12,7 +12,9 @@ from typing import Any, Protocol
 
 from dcmtx.errors import CodecError, DcmtxError
 from dcmtx.policy import MEMORY
+from dcmtx.pool.machine import keep_freed_memory
 from dcmtx.record import Record
+from dcmtx.signals import is_own_process
 from dcmtx.transcoding.frame import EncodedFrame
 
 # Batches being worked on or waiting to be written, per worker.
@@ -64,6 +66,8 @@ def run(
     """
     from collections import deque
 
+    if is_own_process():
+        keep_freed_memory()
     window: deque[Any] = deque()
     pool: Any = None
     batch, start = work.batch, 0
