@@ -108,6 +108,37 @@ def test_other_pixels_of_the_same_size_are_found_by_decoding(dcmtx, tmp_path):
     assert ran.out.startswith(f"changed: {victim}: ")
 
 
+def test_of_a_sample_the_same_files_are_decoded_every_time(dcmtx, tmp_path):
+    new = migrate(dcmtx, tmp_path, count=60)
+    decoded = []
+    for _ in range(2):
+        ran = dcmtx("audit", tmp_path / "r.jsonl", new, "--sample", "25%", "--json", "--quiet")
+        assert ran.status == 0
+        decoded.append({row["path"] for row in map(json.loads, ran.out.splitlines()) if row["pixels"]})
+    assert decoded[0] == decoded[1]
+    # Names decide, and those of directories vary.
+    assert 0 < len(decoded[0]) < 40
+    for path in files(new):
+        if os.fspath(path) in decoded[0]:
+            swap_pixels(path)
+            break
+    ran = dcmtx("audit", tmp_path / "r.jsonl", new, "--sample", "25%")
+    assert (ran.status, ran.out.startswith("changed: ")) == (7, True)
+    # One of them cannot be decoded any more.
+    assert f"{len(decoded[0]) - 1} frame" in ran.err
+    assert "of a sample of 25 % decoded" in ran.err
+    for odd in ("25", "0%", "101%", "x%", "5%%"):
+        assert dcmtx("audit", tmp_path / "r.jsonl", new, "--sample", odd).status == 2
+
+
+def test_what_was_proven_without_pixels_is_not_left_out_of_a_sample(dcmtx, tmp_path):
+    migrate(dcmtx, tmp_path, count=6)
+    words = ["audit", tmp_path / "r.jsonl", "--proof", tmp_path / "proof.jsonl"]
+    assert dcmtx(*words).status == 0
+    ran = dcmtx(*words, "--resume", "--sample", "100%")
+    assert ran.err == "dcmtx: 6 files: 6 proven; 6 frames decoded\n"
+
+
 def test_a_file_that_the_report_does_not_have_is_told(dcmtx, tmp_path):
     new = migrate(dcmtx, tmp_path)
     (new / "stray").write_bytes(b"")

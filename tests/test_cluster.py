@@ -190,6 +190,23 @@ def test_whatever_is_killed_every_file_is_made_once(place: Place, dask: Dask, tm
     place.assert_complete(names)
 
 
+def test_a_nanny_that_is_killed_takes_its_worker_along_and_no_file(place: Place, dask: Dask) -> None:
+    names = place.plant(held=(0,), files=6, each=3)
+    dask.work()
+    (nanny,) = dask.workers
+    with Batch(*place.line(dask.address), env=place.environment) as driver:
+        driver.wait_for(lambda: place.stage.waiting)
+        # It, its worker, what forks, and what converts.
+        assert len(nanny.members()) > 2
+        kill(nanny.process.pid)
+        driver.wait_for(lambda: not nanny.members())
+        place.stage.admit()
+        dask.work()
+        ran = driver.end()
+        assert ran.status == 0, ran.err
+    place.assert_complete(names)
+
+
 def test_a_signal_ends_the_driver_and_the_line_goes_on(place: Place, dask: Dask) -> None:
     names = place.plant(held=(0,), files=6, each=3)
     dask.work()

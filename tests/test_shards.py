@@ -358,6 +358,26 @@ def test_a_report_as_a_table_is_one_for_the_audit(place: Place) -> None:
     assert (ran.status, "the report is damaged" in ran.err) == (3, True)
 
 
+def test_what_was_written_is_decoded_again(place: Place) -> None:
+    names = plant(place.source, 6)
+    place.plan("--shard-files", 2)
+    for number in range(3):
+        place.shard(number)
+    ran = place.dcmtx("report", place.run, "--check", "100%")
+    assert (ran.status, "6 files: 6 proven; 6 frames decoded" in ran.err) == (0, True)
+    # Another value of pixels, in a file of the same length: the byte behind the first code of the first segment.
+    path = place.out / names[2]
+    data = bytearray(path.read_bytes())
+    (fragment,) = dicom.walk(bytes(data)).fragments
+    data[data.index(fragment) + 64 + 1] ^= 1
+    path.write_bytes(data)
+    ran = place.dcmtx("report", place.run, "--check", "100%", "--json")
+    assert (ran.status, json.loads(ran.out)["checked"]["changed"]) == (7, 1)
+    assert f"changed: {path}" in ran.err
+    path.unlink()
+    assert place.dcmtx("report", place.run, "--check", "1%").status == 7
+
+
 def test_a_shard_needs_no_dask(place: Place) -> None:
     plant(place.source, 1)
     place.plan()

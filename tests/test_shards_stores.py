@@ -60,7 +60,9 @@ def test_shards_from_a_store_to_a_store(store: Store, tmp_path: Path) -> None:
         assert batches.decoded(tmp_path / "a.dcm") == (dicom.RLE, batches.values(number))
     about = store.client.head_object(Bucket=BUCKET, Key=f"out/{names[0]}")["Metadata"]
     assert about["dcmtx-source-etag"] == store.client.head_object(Bucket=BUCKET, Key=f"in/{names[0]}")["ETag"]
+    assert about["dcmtx-pixels-sha256"] == batches.sha256(batches.values(0))
     assert not [key for key in store.keys("") if "probe" in key]
+    assert "8 proven; 8 frames decoded" in run(store, "report", url("run/"), "--check", "100%")
 
 
 def test_an_object_that_changed_and_one_of_somebody_else(store: Store) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from dcmtx.cli import SETTINGS, printable, say
+from dcmtx.cli.options import Share
 from dcmtx.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
+    from dcmtx.inspect.audit import Question
     from dcmtx.inspect.proof import Proof
 
 
@@ -20,6 +23,12 @@ if TYPE_CHECKING:
 @click.argument("report")
 @click.argument("root", required=False)
 @click.option("--pixels", is_flag=True, help="Decode every frame, and compare with the SHA-256 of the record.")
+@click.option(
+    "--sample",
+    type=Share(),
+    metavar="N%",
+    help="Decode so many of the files only, the same ones every time. Implies --pixels.",
+)
 @click.option("--was", metavar="DIR", help="Where ROOT was when the report was written, if it has been moved.")
 @click.option("-j", "--jobs", type=click.IntRange(1), help="Worker processes. [default: the cores of this process]")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds for one file.")
@@ -56,25 +65,45 @@ def audit(report: str, root: str | None, **options: Any) -> int:
             raise click.UsageError("--was is for directories, and ROOT is in a store")
     elif root is not None and not os.path.isdir(root):
         raise UsageError("it is no directory", path=root, advice="name the directory that the archive is in")
-    return _Audit(report, root, options).run()
+    from dcmtx.inspect.audit import Question
+
+    question = Question(
+        report,
+        root,
+        options.pop("was"),
+        pixels=options.pop("pixels") or options["sample"] is not None,
+        sample=options.pop("sample") or 1.0,
+        before=options["proof"] if options["resume"] else None,
+    )
+    return Audit(question, **options).run()
 
 
-class _Audit:
-    """One audit, and what it has counted."""
+class Audit:
+    """One audit, and what it has counted: files by their verdicts. `tell` gets a line for each file that differs."""
 
-    def __init__(self, report: str, root: str | None, options: dict[str, Any]) -> None:
-        from dcmtx.inspect.audit import Question
+    def __init__(
+        self,
+        question: Question,
+        *,
+        jobs: int | None = None,
+        timeout: float | None = None,
+        as_json: bool = False,
+        proof: str | None = None,
+        resume: bool = False,
+        quiet: bool = False,
+        tell: Callable[[str], None] = click.echo,
+    ) -> None:
         from dcmtx.inspect.proof import Verdict
 
-        self._options = options
-        self._question = Question(
-            report,
-            root,
-            options["was"],
-            pixels=options["pixels"],
-            before=options["proof"] if options["resume"] else None,
-        )
-        self._counts = dict.fromkeys(Verdict, 0)
+        self._jobs = jobs
+        self._timeout = timeout
+        self._as_json = as_json
+        self._proof = proof
+        self._resume = resume
+        self._quiet = quiet
+        self._echo = tell
+        self._question = question
+        self.counts = dict.fromkeys(Verdict, 0)
         self._frames = 0
         self._file: IO[str] | None = None
 
@@ -84,25 +113,28 @@ class _Audit:
         from dcmtx.inspect.ledger import Ledger
         from dcmtx.pool.machine import available_cores
 
-        workers = self._options["jobs"] or available_cores()
+        workers = self._jobs or available_cores()
         with ExitStack() as stack:
             ledger = stack.enter_context(Ledger())
-            executor = stack.enter_context(local_pool(workers, self._options["timeout"]))
-            if self._options["proof"] is not None:
-                self._file = stack.enter_context(self._open(self._options["proof"]))
+            executor = stack.enter_context(local_pool(workers, self._timeout))
+            if self._proof is not None:
+                self._file = stack.enter_context(self._open(self._proof))
             for proof in stack.enter_context(closing(audit(self._question, executor, ledger))):
                 self._tell(proof)
-            if not self._options["quiet"]:
+            if not self._quiet:
                 say(f"dcmtx: {self._summary(ledger.settled, ledger.skipped)}")
-        return (
-            ExitStatus.OK if all(verdict.holds or not n for verdict, n in self._counts.items()) else ExitStatus.VERIFY
-        )
+        return self.status
+
+    @property
+    def status(self) -> int:
+        """The exit status: 7 if anything differs."""
+        return ExitStatus.OK if all(verdict.holds or not n for verdict, n in self.counts.items()) else ExitStatus.VERIFY
 
     def _open(self, path: str) -> IO[str]:
         from dcmtx.cli.reports import cut_torn_line
 
         try:
-            if self._options["resume"]:
+            if self._resume:
                 cut_torn_line(path)
                 return open(path, "a", encoding="utf-8", buffering=1)
             return open(path, "x", encoding="utf-8", buffering=1)
@@ -114,25 +146,26 @@ class _Audit:
     def _tell(self, proof: Proof) -> None:
         from dcmtx.inspect.audit import as_record
 
-        self._counts[proof.verdict] += 1
+        self.counts[proof.verdict] += 1
         self._frames += proof.frames
-        if self._file is not None or self._options["as_json"]:
-            line = json.dumps(as_record(proof, pixels=self._question.pixels))
+        if self._file is not None or self._as_json:
+            line = json.dumps(as_record(proof))
             if self._file is not None:
                 self._file.write(line + "\n")
-            if self._options["as_json"]:
+            if self._as_json:
                 click.echo(line)
                 return
         if not proof.verdict.holds:
             what = f": {printable(proof.what)}" if proof.what else ""
-            click.echo(f"{proof.verdict.value}: {printable(proof.path)}{what}")
+            self._echo(f"{proof.verdict.value}: {printable(proof.path)}{what}")
 
     def _summary(self, settled: int, skipped: int) -> str:
-        said = [f"{count} {verdict.value}" for verdict, count in self._counts.items() if count]
+        said = [f"{count} {verdict.value}" for verdict, count in self.counts.items() if count]
         said += [f"{settled} proven before"] if settled else []
         said += [f"{skipped} skipped by the conversion"] if skipped else []
-        frames = f"; {_count(self._frames, 'frame')} decoded" if self._question.pixels else ""
-        return f"{_count(sum(self._counts.values()), 'file')}: {', '.join(said) or 'nothing'}{frames}"
+        sample = f" of a sample of {100 * self._question.sample:g} %" if self._question.sample < 1 else ""
+        frames = f"; {_count(self._frames, 'frame')}{sample} decoded" if self._question.pixels else ""
+        return f"{_count(sum(self.counts.values()), 'file')}: {', '.join(said) or 'nothing'}{frames}"
 
 
 def _count(number: int, name: str) -> str:

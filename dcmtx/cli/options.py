@@ -38,6 +38,25 @@ WORDS: tuple[Word, ...] = (
 )
 
 
+class Share(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A part of a whole, as `5%`; the value is the fraction."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the fraction, above 0 and at most 1."""
+        if isinstance(value, float):
+            return value
+        number, percent, rest = value.partition("%")
+        try:
+            share = float(number) / 100
+        except ValueError:
+            share = 0.0
+        if not percent or rest or not 0 < share <= 1:
+            self.fail(f"{value!r} is no part of a whole; write it as 5%, above 0 % and at most 100 %", param, ctx)
+        return share
+
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmtx.cli import SETTINGS, say
+from dcmtx.cli.options import Share
 from dcmtx.errors import ExitStatus
 
 if TYPE_CHECKING:
+    from dcmtx.cli.audit import Audit
+    from dcmtx.cluster.run import Run
     from dcmtx.cluster.totals import Totals
 
 # Failures that are told one by one.
@@ -21,11 +24,17 @@ _TOLD = 20
 @click.command(options_metavar="[OPTIONS]", context_settings=SETTINGS)
 @click.argument("run")
 @click.option("--parquet", metavar="FILE", help="All records in FILE, a row per file, for `dcmtx audit` and others.")
+@click.option(
+    "--check", type=Share(), metavar="N%",
+    help="Look at all that was written, and decode so many of the files again: those of `dcmtx audit --sample`.",
+)  # fmt: skip
+@click.option("-j", "--jobs", type=click.IntRange(1), help="Worker processes of --check. [default: the cores]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def report(run: str, parquet: str | None, as_json: bool) -> int:
+def report(run: str, parquet: str | None, check: float | None, jobs: int | None, as_json: bool) -> int:
     """Say what became of the files of a run of shards.
 
     The exit status is 9 if files failed, or shards are not done; these are named as arrays of schedulers take them.
+    Otherwise it is 7 if --check found something missing or changed.
     """
     from dcmtx.cluster.run import Run
     from dcmtx.cluster.totals import Totals, all_rows, ranges
@@ -50,6 +59,7 @@ def report(run: str, parquet: str | None, as_json: bool) -> int:
     else:
         for _ in counted():
             pass
+    checked = None if check is None else _check(of, done, check, jobs)
     missing = ranges(number for number, is_done in enumerate(done) if not is_done)
     if as_json:
         form = {
@@ -57,6 +67,8 @@ def report(run: str, parquet: str | None, as_json: bool) -> int:
             "files": totals.files, "failed": totals.failed, "by_status": totals.by_status, "by_code": totals.by_code,
             "bytes_in": totals.bytes_in, "bytes_out": totals.bytes_out,
         }  # fmt: skip
+        if checked is not None:
+            form["checked"] = {verdict.name.lower(): count for verdict, count in checked.counts.items()}
         click.echo(json.dumps(form))
     else:
         _say(of.plan.shards, done, missing, totals)
@@ -65,7 +77,21 @@ def report(run: str, parquet: str | None, as_json: bool) -> int:
         tell(failures)
         if totals.failed > len(failures):
             say(f"dcmtx: {totals.failed - len(failures)} more failed; --parquet FILE has all")
-    return ExitStatus.SEVERAL if missing or totals.failed else ExitStatus.OK
+    if missing or totals.failed:
+        return ExitStatus.SEVERAL
+    return ExitStatus.OK if checked is None else checked.status
+
+
+def _check(of: Run, done: bytearray, share: float, jobs: int | None) -> Audit:
+    """Prove what was written by the records of the run; say on standard error what differs."""
+    from dcmtx.cli.audit import Audit
+    from dcmtx.cluster.totals import all_rows
+    from dcmtx.inspect.audit import Question
+
+    records = (row for row in all_rows(of, done) if not row["error"])
+    audit = Audit(Question(of.place, pixels=True, sample=share, records=records), jobs=jobs, tell=say)
+    audit.run()
+    return audit
 
 
 def _say(shards: int, done: bytearray, missing: str, totals: Totals) -> None:

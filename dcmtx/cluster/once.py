@@ -37,7 +37,7 @@ class Opened(Record):
 class Once(Record):
     """A destination that is made once. What is left to do goes into `later`, if there is such a list.
 
-    `attributes` become metadata of an object.
+    `attributes` become metadata of an object; with `later`, what is added to them before that is done counts too.
     """
 
     place: str
@@ -85,11 +85,11 @@ def _remote_sink(once: Once) -> Any:
             assert self._file is not None
             file = os.fdopen(os.dup(self._file.fileno()), "rb")
             file.seek(0)
-            attributes = once.attributes | {"dcmtx-sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
 
             def send() -> None:
                 with file:
-                    put_once(once.place, file, attributes)
+                    put_once(once.place, file, once.attributes | {"dcmtx-sha256": digest})
 
             if once.later is None:
                 send()

@@ -169,7 +169,10 @@ def _one(job: Job, entry: Entry, take: Callable[[Entry], Reader], later: list[Ca
         attributes = {"dcmtx-source-etag": entry.etag} if entry.etag else {}
         target = Once(place, attributes, later)
         # From here on the reader is the job's, which closes it.
-        return Told(run(job.replace(src=entry.source, dst=place, source=Opened(reader), target=target)))
+        outcome = run(job.replace(src=entry.source, dst=place, source=Opened(reader), target=target))
+        if outcome.digest_out:
+            attributes["dcmtx-pixels-sha256"] = outcome.digest_out
+        return Told(outcome)
     except DcmtxError as error:
         if error.code in _PASSED_OVER:
             return Told(skip=_PASSED_OVER[error.code])

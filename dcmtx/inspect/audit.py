@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 from dcmtx.errors import DcmtxError, InputError
@@ -25,8 +26,9 @@ PROOF_VERSION = 1
 class Question(Record):
     """What to audit: the report of a conversion, and below which directory nothing else may lie.
 
-    `was` is where `root` was when the report was written. `pixels` asks for every frame to be decoded. `before` is the
-    record of an earlier audit, whose proofs are not repeated.
+    `was` is where `root` was when the report was written. `pixels` asks for every frame to be decoded, of a part of the
+    files where `sample` is less than 1. `before` is the record of an earlier audit, whose proofs are not repeated.
+    `records` are those of the report, if they are in no file; then `report` is only what errors call it.
     """
 
     report: str
@@ -34,6 +36,15 @@ class Question(Record):
     was: str | None = None
     pixels: bool = False
     before: str | None = None
+    sample: float = 1.0
+    records: Iterable[dict[str, Any]] | None = None
+
+    def decodes(self, path: str) -> bool:
+        """Tell whether the pixels of a destination are asked for. Which are in a sample depends on their names only."""
+        if not self.pixels or self.sample >= 1:
+            return self.pixels
+        place = int.from_bytes(hashlib.sha256(os.fsencode(path)).digest()[:8], "big")
+        return place < self.sample * (1 << 64)
 
 
 def local_pool(workers: int, timeout: float | None = None) -> Pool[Task, Proof]:
@@ -52,7 +63,7 @@ def audit(question: Question, executor: Executor[Task, Proof], ledger: Ledger) -
     if question.before is not None:
         _settle(question, ledger)
     for promise in ledger.open_promises():
-        executor.submit(Task(promise, question.pixels))
+        executor.submit(Task(promise, question.decodes(promise.path)))
         yield from _proofs(executor)
     yield from _proofs(executor, wait_for_all=True)
     if question.root is not None:
@@ -61,10 +72,14 @@ def audit(question: Question, executor: Executor[Task, Proof], ledger: Ledger) -
 
 def _proofs(executor: Executor[Task, Proof], *, wait_for_all: bool = False) -> Iterator[Proof]:
     for task, result in executor.results(wait_for_all=wait_for_all):
-        if isinstance(result, DcmtxError):
-            yield Proof(task.promise.path, Verdict.CHANGED, what=result.message)
-        else:
-            yield result
+        yield _proof_of(task, result).replace(pixels=task.pixels)
+
+
+def _proof_of(task: Task, result: Proof | DcmtxError) -> Proof:
+    """Return the proof, or the verdict on a file whose process ended."""
+    if isinstance(result, DcmtxError):
+        return Proof(task.promise.path, Verdict.CHANGED, what=result.message)
+    return result
 
 
 # --- the report ------------------------------------------------------------------------------------------------------
@@ -76,7 +91,7 @@ def read_report(question: Question, ledger: Ledger) -> None:
 
     moved = _mover(question)
     try:
-        for record in read_records(question.report):
+        for record in read_records(question.report) if question.records is None else question.records:
             if isinstance(record.get("destination"), str):
                 _check_place(record["destination"])
                 record["destination"] = moved(record["destination"])
@@ -145,14 +160,14 @@ def _cannot_read(error: OSError) -> None:
 # --- the audit's own record ------------------------------------------------------------------------------------------
 
 
-def as_record(proof: Proof, *, pixels: bool) -> dict[str, Any]:
-    """Return a proof as a record for JSON; `pixels` says whether it is about them too."""
+def as_record(proof: Proof) -> dict[str, Any]:
+    """Return a proof as a record for JSON."""
     return {
         "version": PROOF_VERSION,
         "path": proof.path,
         "verdict": proof.verdict.name.lower(),
         "what": proof.what or None,
-        "pixels": pixels,
+        "pixels": proof.pixels,
         "frames": proof.frames,
     }
 
@@ -165,7 +180,7 @@ def _settle(question: Question, ledger: Ledger) -> None:
     with open(question.before, encoding="utf-8") as file:
         for record in _records_of(file, question.before):
             holds = Verdict[record["verdict"].upper()].holds
-            if holds and (record["pixels"] or not question.pixels):
+            if holds and (record["pixels"] or not question.decodes(record["path"])):
                 ledger.settle(record["path"])
 
 

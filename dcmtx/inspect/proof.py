@@ -40,12 +40,16 @@ class Verdict(Enum):
 
 
 class Proof(Record):
-    """The verdict on one destination; `what` says how it differs, `frames` how many were decoded."""
+    """The verdict on one destination; `what` says how it differs, `frames` how many were decoded.
+
+    `pixels` says whether it is about them too.
+    """
 
     path: str
     verdict: Verdict
     what: str = ""
     frames: int = 0
+    pixels: bool = False
 
 
 class Task(Record):

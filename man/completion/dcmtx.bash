@@ -176,6 +176,7 @@ _dcmtx() {
         crop:--timeout) return ;;
         crop:--report) _dcmtx_files "$word"; return ;;
         crop:--progress) COMPREPLY=($(compgen -W "bar json" -- "$word")); return ;;
+        audit:--sample) return ;;
         audit:--was) return ;;
         audit:-j|audit:--jobs) return ;;
         audit:--timeout) return ;;
@@ -224,6 +225,8 @@ _dcmtx() {
         shard:--policy) _dcmtx_files "$word"; return ;;
         shard:--timeout) return ;;
         report:--parquet) _dcmtx_files "$word"; return ;;
+        report:--check) return ;;
+        report:-j|report:--jobs) return ;;
         serve:--socket) _dcmtx_files "$word"; return ;;
         serve:-j|serve:--jobs) return ;;
         serve:--log-format) COMPREPLY=($(compgen -W "text json" -- "$word")); return ;;
@@ -254,10 +257,10 @@ _dcmtx() {
             crop) COMPREPLY=($(compgen -W "--rows --columns --frames --keep-private -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --offset-table --fragment-size --overlays --signatures --unused-bits --one-bit --word-order --verify --no-verify --cross-check --decoder --encoder --device -n --no-clobber --sync -j --jobs --memory --dry-run --resume --fail-fast --timeout --isolate --json --report --quiet --progress -v --verbose -h --help" -- "$word")); ;;
             policy) COMPREPLY=($(compgen -W "-h --help" -- "$word")); ;;
             syntaxes) COMPREPLY=($(compgen -W "--json -h --help" -- "$word")); ;;
-            audit) COMPREPLY=($(compgen -W "--pixels --was -j --jobs --timeout --json --proof --resume --quiet -h --help" -- "$word")); ;;
+            audit) COMPREPLY=($(compgen -W "--pixels --sample --was -j --jobs --timeout --json --proof --resume --quiet -h --help" -- "$word")); ;;
             plan) COMPREPLY=($(compgen -W "--from --shard-bytes --shard-files --quiet -h --help" -- "$word")); ;;
             shard) COMPREPLY=($(compgen -W "--out -t --to -w --raw -X --explicit -M --implicit -d --deflated -R --rle -J --jpeg -L --jpegls -K --j2k --htj2k -Y --lossy -q --quality -r --rate --ratio --psnr -e --allowed-error --lossy-error --near --subsampling --predictor --resolutions --progression --tile --code-block --tile-parts --effort --uid --offset-table --fragment-size --overlays --icon --signatures --unused-bits --one-bit --word-order --apply-palette --photometric --planar --no-pixels --remove --lengths --charset --dataset-only --assume --ignore-errors --fallback -F --force --verify --no-verify --cross-check --decoder --encoder --device --sync -n --no-clobber -j --jobs --memory --skip-lossy --only-native --keep-if-larger --policy --dry-run --timeout --quiet -h --help" -- "$word")); ;;
-            report) COMPREPLY=($(compgen -W "--parquet --json -h --help" -- "$word")); ;;
+            report) COMPREPLY=($(compgen -W "--parquet --check -j --jobs --json -h --help" -- "$word")); ;;
             serve) COMPREPLY=($(compgen -W "--socket -j --jobs --log-format --status --json --unit --client-source -h --help" -- "$word")); ;;
             relay) COMPREPLY=($(compgen -W "--listen --aet --to --transcode --spool --http --show-names -j --jobs --log-format --config --example --check --unit --json -h --help" -- "$word")); ;;
             as) COMPREPLY=($(compgen -W "--dcmtx-status -h --help" -- "$word")); ;;

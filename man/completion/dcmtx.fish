@@ -302,6 +302,7 @@ complete -c dcmtx -n '__fish_seen_subcommand_from syntaxes' -f
 complete -c dcmtx -n '__fish_seen_subcommand_from syntaxes' -l json -d 'One JSON array, for programs.'
 complete -c dcmtx -n '__fish_seen_subcommand_from syntaxes' -s h -l help -d 'Show this message and exit.'
 complete -c dcmtx -n '__fish_seen_subcommand_from audit' -l pixels -d 'Decode every frame, and compare with the SHA-256 of the record.'
+complete -c dcmtx -n '__fish_seen_subcommand_from audit' -l sample -x -d 'Decode so many of the files only, the same ones every time. Implies --pixels.'
 complete -c dcmtx -n '__fish_seen_subcommand_from audit' -l was -x -d 'Where ROOT was when the report was written, if it has been moved.'
 complete -c dcmtx -n '__fish_seen_subcommand_from audit' -s j -l jobs -x -d 'Worker processes.'
 complete -c dcmtx -n '__fish_seen_subcommand_from audit' -l timeout -x -d 'Seconds for one file.'
@@ -379,6 +380,8 @@ complete -c dcmtx -n '__fish_seen_subcommand_from shard' -l timeout -x -d 'Secon
 complete -c dcmtx -n '__fish_seen_subcommand_from shard' -l quiet -d 'No errors of files, no summary.'
 complete -c dcmtx -n '__fish_seen_subcommand_from shard' -s h -l help -d 'Show this message and exit.'
 complete -c dcmtx -n '__fish_seen_subcommand_from report' -l parquet -r -F -d 'All records in FILE, a row per file, for `dcmtx audit` and others.'
+complete -c dcmtx -n '__fish_seen_subcommand_from report' -l check -x -d 'Look at all that was written, and decode so many of the files again: those of `dcmtx audit --sample`.'
+complete -c dcmtx -n '__fish_seen_subcommand_from report' -s j -l jobs -x -d 'Worker processes of --check.'
 complete -c dcmtx -n '__fish_seen_subcommand_from report' -l json -d 'One JSON object on standard output.'
 complete -c dcmtx -n '__fish_seen_subcommand_from report' -s h -l help -d 'Show this message and exit.'
 complete -c dcmtx -n '__fish_seen_subcommand_from serve' -f
