@@ -7,6 +7,7 @@ import json
 import os
 import re
 import threading
+import types
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -374,6 +375,21 @@ def test_the_web_is_read_and_not_written(careless, tmp_path: Path) -> None:
     ran = batches.run("out.dcm", f"{host}/dir/b.dcm", "--to", "rle", cwd=tmp_path)
     assert ran.status == 2
     assert "places of http:// cannot be written" in ran.line
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name"), [("s3", "dcmtx-source-etag"), ("gs", "dcmtx-source-etag"), ("az", "dcmtx_source_etag")]
+)
+def test_metadata_have_names_that_the_store_allows(scheme, name, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dcmtx.place import remote
+
+    put: list[dict[str, str]] = []
+    real = remote.library()
+    fake = types.SimpleNamespace(exceptions=real.exceptions, put=lambda *_, attributes, **__: put.append(attributes))
+    monkeypatch.setattr(remote, "library", lambda: fake)
+    monkeypatch.setattr(remote, "located", lambda _: (None, "a.dcm"))
+    remote.put(f"{scheme}://bucket/a.dcm", b"", clobber=True, attributes={"dcmtx-source-etag": "1"})
+    assert put == [{name: "1"}]
 
 
 def test_the_package_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command) -> None:

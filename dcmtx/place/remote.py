@@ -257,12 +257,18 @@ def put(url: str, data: Any, *, clobber: bool, attributes: Mapping[str, str] | N
     """Make an object of bytes or a file object. Raises OutputError: E_EXISTS if it is there and may not be replaced."""
     obs = library()
     store, key = located(url)
+    named = {_attribute_name(url, name): value for name, value in (attributes or {}).items()}
     try:
-        obs.put(store, key, data, mode="overwrite" if clobber else "create", attributes=dict(attributes or {}) or None)
+        obs.put(store, key, data, mode="overwrite" if clobber else "create", attributes=named or None)
     except (obs.exceptions.AlreadyExistsError, obs.exceptions.PreconditionError, FileExistsError) as error:
         raise OutputError("it exists, and may not be replaced", code="E_EXISTS", path=url) from error
     except (obs.exceptions.BaseError, OSError, ValueError) as error:
         raise OutputError(f"it cannot be written: {_first_line(error)}", path=url) from error
+
+
+def _attribute_name(url: str, name: str) -> str:
+    """Return the name of a metadata entry in a store: those of Azure are identifiers, without hyphens."""
+    return name.replace("-", "_") if url.lower().startswith("az:") else name
 
 
 @cache
