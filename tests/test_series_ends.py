@@ -11,10 +11,10 @@ import fake_codecs
 import numpy as np
 import pydicom
 import pytest
-import rle
 import series
 from batches import Batch
 from fake_codecs import Mood, Stage
+from rle.rle import decode_frame
 from series import line
 from test_enhance import run
 from test_split import by_uid, canonical, check_same
@@ -131,7 +131,7 @@ def test_an_instance_of_more_than_4_gib(tmp_path: Path) -> None:
     with out.open("rb") as file:
         file.seek(-int(lengths[-1]) - 8, 2)
         last = file.read(int(lengths[-1]))
-    planes = rle.decode_frame(last, ROWS * COLUMNS, 16, "<")
+    planes = decode_frame(last, ROWS * COLUMNS, 16, "<")
     assert bytes(planes) == noise * (ROWS // 64)
     run("split", out, tmp_path / "again", "--frames", "1,17", "--to", "explicit")
     before = by_uid(tmp_path / "in")
