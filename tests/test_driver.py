@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from clusters import assert_whole, plant
 from conftest import IN_CI, ROOT
 
-from dcmtx.cluster.driver import Driver, unfinished
+from dcmtx.cluster.driver import Driver, Progress, unfinished
 from dcmtx.cluster.totals import Figures
 from dcmtx.errors import CodecError, DcmtxError, OutputError, UsageError
 
@@ -94,6 +95,21 @@ def test_what_is_done_is_not_done_again() -> None:
     assert engine.submitted == [1, 3, 4]
     assert [progress.number for progress in told] == [1, 3, 4]
     assert all(done)
+
+
+@pytest.mark.parametrize(("window", "together"), [(1, 1), (2, 1), (8, 2), (64, 16)])
+def test_shards_are_handed_out_several_at_once(window: int, together: int) -> None:
+    engine = Script({}, window=window)
+    handed: list[int] = []
+
+    def told(_: Progress) -> None:
+        handed.append(len(engine.submitted))
+
+    driver = Driver(engine, told)
+    assert driver.drive(bytearray(200))
+    steps = [after - before for before, after in pairwise([0, *handed]) if after > before]
+    assert steps[0] == driver.most == window
+    assert set(steps[1:-1]) == {together}
 
 
 def test_a_shard_that_is_lost_again_and_again_is_given_up_and_the_others_done() -> None:

@@ -52,6 +52,7 @@ class DaskEngine:
         # Another driver of the same run has other tasks: none is cancelled by the other.
         self._token = os.urandom(4).hex()
         self._submitted = 0
+        self._taken: list[int] = []
         self._seen: tuple[float, dict[str, Any]] = (0.0, {})
         self._code = code
         self._timeout = "" if timeout is None else repr(timeout)
@@ -132,18 +133,27 @@ class DaskEngine:
         return _PER_THREAD * sum(worker["nthreads"] for worker in self.workers().values()) or 1
 
     def submit(self, number: int) -> None:
-        """Begin a shard."""
+        """Take a shard, which begins with the next `results`."""
+        self._taken.append(number)
+
+    def _begin(self) -> None:
+        """Begin what was taken, in one message: of each the scheduler keeps a little for ever."""
         from dcmtx.cluster.task import shard_task
 
-        giant = number in self._giants
-        self._submitted += 1
-        future = self._client.submit(
-            shard_task, self._run.place, number, self._code, self._timeout, giant,
-            key=f"dcmtx-{self._token}-{number:06}-{self._submitted}", pure=False, retries=_RETRIES,
-            resources=self._resources(giant=giant),
-        )  # fmt: skip
-        self._futures[future] = number
-        self._ready.add(future)
+        taken, self._taken = self._taken, []
+        for giant in (False, True):
+            numbers = [number for number in taken if (number in self._giants) is giant]
+            if not numbers:
+                continue
+            keys = [f"dcmtx-{self._token}-{number:06}-{self._submitted + at}" for at, number in enumerate(numbers)]
+            self._submitted += len(numbers)
+            every = (self._code, self._timeout, giant)
+            futures = self._client.map(
+                shard_task, [self._run.place] * len(numbers), numbers, *([one] * len(numbers) for one in every),
+                key=keys, pure=False, retries=_RETRIES, resources=self._resources(giant=giant),
+            )  # fmt: skip
+            self._futures.update(zip(futures, numbers, strict=True))
+            self._ready.update(futures)
 
     def _resources(self, *, giant: bool) -> dict[str, float] | None:
         """Return what a shard takes of a worker: a slot, or as many as the largest has; None if there are no slots."""
@@ -154,6 +164,7 @@ class DaskEngine:
 
     def results(self, seconds: float) -> Iterator[tuple[int, Figures | DcmtxError]]:
         """Wait up to so many seconds for a shard, and yield those that are done or were given up."""
+        self._begin()
         for future in self._arrived(seconds):
             number = self._futures.pop(future)
             yield number, self._result(future, number)

@@ -9,6 +9,8 @@ from dcmtx.cluster.totals import Figures
 from dcmtx.errors import DcmtxError, OutputError
 from dcmtx.record import Record
 
+# The window is filled again when this part of it is free: an engine begins several shards in one go.
+_REFILLED = 4
 # How often a shard is handed out again that an engine gave up, before it is left for another run.
 _AGAIN = 2
 
@@ -20,7 +22,7 @@ class Engine(Protocol):
         """Return how many shards may be under way now."""
 
     def submit(self, number: int) -> None:
-        """Begin a shard."""
+        """Take a shard. It begins with the next `results` at the latest."""
 
     def results(self, seconds: float) -> Iterator[tuple[int, Figures | DcmtxError]]:
         """Wait up to so many seconds for a shard, and yield those that are done, or were given up.
@@ -57,7 +59,8 @@ class Driver:
         exhausted = False
         while not stopped():
             room = max(self._engine.window(), 1)
-            while under_way < room and not (exhausted and not again):
+            full = under_way > room - max(room // _REFILLED, 1)
+            while not full and under_way < room and not (exhausted and not again):
                 number = again.pop() if again else next(waiting, None)
                 if number is None:
                     exhausted = True
