@@ -26,8 +26,6 @@ from dcmtx.transcoding.decoder import FrameDecoder, check_shape
 from dcmtx.transcoding.frames import Frames
 
 Frame = Any
-# Samples that are compared at once: what they take fits the cache of one core.
-_PIECE = 1 << 15
 
 
 class Measure(Record):
@@ -406,7 +404,9 @@ class FrameCoder:
         return self._measure(words, back) if exact else None
 
     def _measure(self, words: Frame, back: Frame) -> Measure:
-        worst, squares = _error(words, back)
+        from dcmtx.pixel.measure import error
+
+        worst, squares = error(words, back)
         if self._plan.syntax.family == "jpegls":
             from dcmtx.codec.jpegls import near
 
@@ -415,23 +415,6 @@ class FrameCoder:
                     f"a sample is off by {worst}, more than NEAR; nothing was written, please report this"
                 )
         return Measure(int(back.min()), int(back.max()), squares, worst=worst)
-
-
-def _error(words: Frame, back: Frame) -> tuple[int, float]:
-    """Return the largest error, and the sum of squared errors.
-
-    A piece at a time, which stays in the processor's cache. Squares are whole numbers: below 2**53 their sum is exact.
-    """
-    import numpy as np
-
-    worst, squares = 0, 0.0
-    ours, theirs = words.reshape(-1), back.reshape(-1)
-    for start in range(0, words.size, _PIECE):
-        error = np.subtract(ours[start : start + _PIECE], theirs[start : start + _PIECE], dtype=np.int64)
-        worst = max(worst, int(error.max()), -int(error.min()))
-        exact = error.astype(np.float64)
-        squares += float(exact @ exact)
-    return worst, squares
 
 
 def _is_enough(length: int, fmt: PixelFormat, quality: EncodingParameters) -> bool:
