@@ -233,7 +233,7 @@ def half_an_answer(_: Any) -> None:
     frame: Any = sys._getframe()
     while "pipe" not in frame.f_locals:
         frame = frame.f_back
-    os.write(frame.f_locals["pipe"].fileno(), (1000).to_bytes(4, "big") + b"half")
+    os.write(frame.f_locals["pipe"].fileno(), (1000).to_bytes(8, "big") + b"half")
     time.sleep(1000)
 
 

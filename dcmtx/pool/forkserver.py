@@ -15,7 +15,7 @@ from dcmtx.errors import CodecError, OutputError
 from dcmtx.pool import worker
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
+    from dcmtx.pool.pipe import Pipe
 
 # Leaves room for a subdirectory and a socket name within the 108 bytes of a socket path.
 _LONGEST_TEMPORARY = 60
@@ -66,7 +66,7 @@ class ForkServer:
         self._work = (function, self.share, memory, modules)
         self._limit = limit
 
-    def start(self, pipe: Connection) -> _Child:
+    def start(self, pipe: Pipe) -> _Child:
         """Start a worker that serves this end of a pipe.
 
         Raises CodecError if the server takes longer than the limit, OutputError if no process can be started.
@@ -102,7 +102,7 @@ class ForkServer:
         """Leave the server to the next pool; it ends with this process."""
 
 
-def _serve(pipe: Connection, function: Callable[[Any], Any], share: Any, memory: int, modules: Sequence[str]) -> None:
+def _serve(pipe: Pipe, function: Callable[[Any], Any], share: Any, memory: int, modules: Sequence[str]) -> None:
     _release_server()
     worker.serve(pipe, function, share, memory, modules)
 

@@ -14,10 +14,9 @@ from dcmtx.pool.executor import Task
 from dcmtx.pool.worker import Hurry, Later, Placed, Written
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     from dcmtx.place.temporary import Unplaced
     from dcmtx.pool.committer import Fate
+    from dcmtx.pool.pipe import Pipe
 
 
 class Child(Protocol):
@@ -39,7 +38,7 @@ class Worker(Generic[Task]):
 
     __slots__ = ("child", "deadline", "hurried", "killed", "pipe", "ready", "server", "task", "written")
 
-    def __init__(self, server: object, child: Child, pipe: Connection, *, deadline: float | None) -> None:
+    def __init__(self, server: object, child: Child, pipe: Pipe, *, deadline: float | None) -> None:
         self.server = server
         self.child = child
         self.pipe = pipe

@@ -15,6 +15,7 @@ import gc
 import math
 import mmap
 import os
+import pickle
 import select
 import signal
 import socket
@@ -27,15 +28,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dcmtx.errors import OutputError
 from dcmtx.pool import worker
+from dcmtx.pool.pipe import Pipe
+from dcmtx.record import Record
 from dcmtx.signals import ENDING, die_with_parent
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
-    # Turns a process into a worker at this end of a pipe; returns after its last job.
-    Serve = Callable[[Connection], None]
+    # What workers do: the function of their jobs, the most bytes of memory, and modules to be imported first.
+    Work = tuple[Callable[[Any], Any], int, Sequence[str]]
 
 _MESSAGE = struct.Struct("ii")
+# The order to start a worker that does what the template knows. Another order says what it does.
+_AS_KNOWN = b"!"
+_LONGEST_ORDER = 1 << 16
 # Values that cannot be a process status: the worker started, or could not be started.
 _BEGAN = 1 << 20
 _FAILED = _BEGAN + 1
@@ -102,45 +106,62 @@ class _Child:
             self._template.close()
 
 
+class Begun(Record):
+    """A process that has been forked, and loads what workers need. `control` is this process's end of its socket.
+
+    `knows_work` tells that it was forked with what its workers do. Else each one must be told.
+    """
+
+    pid: int
+    control: socket.socket
+    share: _Share
+    knows_work: bool
+
+
+def begin(preload: Sequence[str], work: Work | None = None) -> Begun:
+    """Fork the process that workers are forked from. Raises OSError."""
+    share = _Share()
+    ours, theirs = _socket_pair()
+    parent = os.getpid()
+    # A signal must not reach the child while it still has the parent's handlers.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            _be_template(theirs, parent, preload, _Starter(share, work))
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+    return Begun(pid=pid, control=ours, share=share, knows_work=work is not None)
+
+
 class Template:
     """Starts workers from a fork of this process. `broken` means that it and all its workers have ended.
 
-    Raises OutputError if no process can be forked.
+    `begun` is one that loads `preload` already. Raises OutputError if no process can be forked.
     """
 
-    def __init__(
-        self, preload: Sequence[str], function: Callable[[Any], Any], memory: int, modules: Sequence[str]
-    ) -> None:
-        self.share = _Share()
+    def __init__(self, preload: Sequence[str], work: Work, begun: Begun | None = None) -> None:
         self.broken = False
         self._unborn: deque[_Child] = deque()
         self._children: dict[int, _Child] = {}
-
-        def serve(pipe: Connection) -> None:
-            worker.serve(pipe, function, self.share, memory, modules)
-
-        self._socket, theirs = _socket_pair()
-        parent = os.getpid()
-        # A signal must not reach the child while it still has the parent's handlers.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         try:
-            self._pid = os.fork()
-            if self._pid == 0:
-                self._socket.close()
-                _be_template(theirs, parent, preload, serve)
+            begun = begun or begin(preload, work)
         except OSError as error:
-            self._socket.close()
             raise OutputError(f"workers cannot be started: {error.strerror or error}") from error
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            theirs.close()
+        self._pid, self._socket, self.share = begun.pid, begun.control, begun.share
+        self._order = _AS_KNOWN if begun.knows_work else pickle.dumps(work)
 
-    def start(self, pipe: Connection) -> _Child:
+    def start(self, pipe: Pipe) -> _Child:
         """Ask the template for a worker that serves this end of a pipe."""
         child = _Child(self)
         self._unborn.append(child)
         try:
-            socket.send_fds(self._socket, [b"!"], [pipe.fileno()])
+            socket.send_fds(self._socket, [self._order], [pipe.fileno()])
         except OSError:
             self.close()
         return child
@@ -211,9 +232,26 @@ def _socket_pair() -> tuple[socket.socket, socket.socket]:
 # --- in the template -------------------------------------------------------------------------------------------
 
 
-def _be_template(control: socket.socket, parent: int, preload: Sequence[str], serve: Serve) -> NoReturn:
+class _Starter:
+    """Makes a process a worker that does certain work, which may have to be read in an order."""
+
+    def __init__(self, share: _Share, work: Work | None) -> None:
+        self._share = share
+        self._work = work
+
+    def serve(self, order: bytes, pipe: Pipe) -> None:
+        """Be a worker at this end of a pipe; return after its last job."""
+        work = self._work if order == _AS_KNOWN else pickle.loads(order)  # noqa: S301 - our parent's
+        assert work is not None
+        function, memory, modules = work
+        worker.serve(pipe, function, self._share, memory, modules)
+
+
+def _be_template(control: socket.socket, parent: int, preload: Sequence[str], starter: _Starter) -> NoReturn:
     """Load modules, and fork workers for as long as the parent wants."""
     gc.disable()
+    # No linear algebra is done here: a thread per core, spinning, would only take the cores from the codecs.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         die_with_parent()
         if os.getppid() == parent:
@@ -226,7 +264,7 @@ def _be_template(control: socket.socket, parent: int, preload: Sequence[str], se
             # first would find little, and the first files would wait for it.
             gc.freeze()
             gc.enable()
-            _fork_workers(control, serve)
+            _fork_workers(control, starter)
     finally:
         os._exit(0)
 
@@ -255,7 +293,7 @@ def _leave_parent(control: int) -> None:
                 os.close(int(name))
 
 
-def _fork_workers(control: socket.socket, serve: Serve) -> None:
+def _fork_workers(control: socket.socket, starter: _Starter) -> None:
     """Fork a worker for each pipe that the parent sends, and report workers that end, until the parent is gone.
 
     The system then kills the remaining workers.
@@ -274,8 +312,8 @@ def _fork_workers(control: socket.socket, serve: Serve) -> None:
                 os.read(woken, 1 << 16)
                 _tell_of_the_dead(control)
                 continue
-            message, pipes, *_ = socket.recv_fds(control, 1, 1)
-            if not message:
+            order, pipes, *_ = socket.recv_fds(control, _LONGEST_ORDER, 1)
+            if not order:
                 return
             try:
                 pid = os.fork()
@@ -283,7 +321,7 @@ def _fork_workers(control: socket.socket, serve: Serve) -> None:
                 control.send(_MESSAGE.pack(error.errno or 0, _FAILED))
                 continue
             if pid == 0:
-                _be_worker(pipes[0], [control.detach(), woken, waker], serve)
+                _be_worker(starter, order, Pipe(pipes[0]), [control.detach(), woken, waker])
             os.close(pipes[0])
             control.send(_MESSAGE.pack(pid, _BEGAN))
 
@@ -297,16 +335,14 @@ def _tell_of_the_dead(control: socket.socket) -> None:
             control.send(_MESSAGE.pack(pid, status))
 
 
-def _be_worker(pipe: int, descriptors: Sequence[int], serve: Serve) -> NoReturn:
+def _be_worker(starter: _Starter, order: bytes, pipe: Pipe, descriptors: Sequence[int]) -> NoReturn:
     status = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for descriptor in descriptors:
             os.close(descriptor)
-        from multiprocessing.connection import Connection
-
-        serve(Connection(pipe))
+        starter.serve(order, pipe)
         status = 0
     except Exception:  # noqa: BLE001 - nothing may go on as a second template
         sys.excepthook(*sys.exc_info())

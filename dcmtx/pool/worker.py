@@ -20,10 +20,9 @@ from dcmtx.record import Record
 from dcmtx.signals import die_with_parent
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     from dcmtx.place.temporary import Unplaced
     from dcmtx.pool.committer import Committer, Fate
+    from dcmtx.pool.pipe import Pipe
 
 # A worker sends this when it can take its first job.
 READY = "ready"
@@ -82,7 +81,7 @@ def cores() -> int:
     return 1 if _share is None else int(_share.value)
 
 
-def serve(pipe: Connection, function: Callable[[Any], Any], share: Any, memory: int, modules: Sequence[str]) -> None:
+def serve(pipe: Pipe, function: Callable[[Any], Any], share: Any, memory: int, modules: Sequence[str]) -> None:
     """Make this process a worker, report that it is ready, and run jobs until the pipe is closed, or SIGTERM comes.
 
     `share.value` is how many cores a job may use, `memory` the most bytes of address space; `modules` are imported
@@ -96,7 +95,7 @@ def serve(pipe: Connection, function: Callable[[Any], Any], share: Any, memory: 
     with contextlib.suppress(EOFError, OSError, Stopped):
         send(READY)
         while not _stopping:
-            task = pipe.recv()
+            task = pipe.receive()
             if isinstance(task, Hurry):
                 _hurry()
                 continue
@@ -110,7 +109,7 @@ def serve(pipe: Connection, function: Callable[[Any], Any], share: Any, memory: 
         os._exit(_ENDED)
 
 
-def _sender(pipe: Connection) -> Callable[[Any], None]:
+def _sender(pipe: Pipe) -> Callable[[Any], None]:
     """Return the function that sends messages, which several threads may call."""
     lock = _thread.allocate_lock()
 

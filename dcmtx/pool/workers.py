@@ -16,20 +16,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self
 
 from dcmtx.errors import CodecError, DcmtxError
+from dcmtx.pool import early, pipe
 from dcmtx.pool.executor import Result, Task
 from dcmtx.pool.member import Worker, cause
 from dcmtx.pool.template import Template, may_fork
 from dcmtx.pool.worker import Later
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     from dcmtx.pool.forkserver import ForkServer
 
-_PRELOAD = (
-    "multiprocessing.connection", "dcmtx.transcoding.conversion", "dcmtx.transcoding.routes",
-    "dcmtx.transcoding.icons", "dcmtx.dataset.encoding", "dcmtx.pool.committer", "imagecodecs", "numpy",
-)  # fmt: skip
+_PRELOAD = early.PRELOAD
 _IN_FLIGHT_PER_WORKER = 3
 # Statuses of workers that were killed from outside, whatever they were doing.
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)
@@ -85,9 +81,9 @@ class Pool(Generic[Task, Result]):
         os.set_blocking(self._waker, False)
 
     def _make_server(self) -> Template | ForkServer:
-        """Return what workers are forked from: this process if it can fork safely, or a fresh one."""
+        """Return what workers are forked from: a fork of this process if that is safe, or a fresh process."""
         if may_fork():
-            return Template(_PRELOAD, *self._work)
+            return Template(_PRELOAD, self._work, early.take())
         from dcmtx.pool.forkserver import ForkServer
 
         return ForkServer(_PRELOAD, *self._work, limit=self._start_limit)
@@ -126,8 +122,8 @@ class Pool(Generic[Task, Result]):
     def _take_results(self, worker: Worker[Task]) -> bool:
         """Take what a worker sent before it ended; return whether its job is done, or had none."""
         try:
-            while worker.pipe.poll():
-                self._done += worker.take(worker.pipe.recv(), self._deadline())
+            while worker.pipe.is_readable():
+                self._done += worker.take(worker.pipe.receive(), self._deadline())
         except Exception:  # noqa: BLE001, S110 - whatever a dying worker leaves in its pipe
             pass
         return worker.task is None
@@ -193,16 +189,15 @@ class Pool(Generic[Task, Result]):
         self._server.share.value = self._most // min(max(self._under_way(), 1), self._most)
 
     def _start(self) -> None:
-        from multiprocessing.connection import Pipe
-
         if self._server.broken:
             self._remove_orphans()
             self._server = self._make_server()
-        ours, theirs = Pipe()
-        _limit_messages(ours)
+        ours, theirs = pipe.pair(_MESSAGE_SECONDS)
         deadline = None if self._start_limit is None else time.monotonic() + self._start_limit
-        with theirs:
+        try:
             self._workers.append(Worker(self._server, self._server.start(theirs), ours, deadline=deadline))
+        finally:
+            theirs.close()
 
     def waitables(self) -> list[Any]:
         """Return what is readable when `step` has something to do."""
@@ -215,11 +210,9 @@ class Pool(Generic[Task, Result]):
 
     def step(self, timeout: float | None) -> bool:
         """Read the workers' messages, waiting up to `timeout` seconds; return False if `wake` ended the wait."""
-        from multiprocessing.connection import wait as wait_for
-
         patience = self.patience()
         limits = [limit for limit in (timeout, patience) if limit is not None]
-        ready = wait_for(self.waitables(), min(limits) if limits else None)
+        ready = pipe.readable(self.waitables(), min(limits) if limits else None)
         if self._woken in ready:
             os.read(self._woken, 1)
             return False
@@ -260,7 +253,7 @@ class Pool(Generic[Task, Result]):
     def _receive(self, worker: Worker[Task]) -> None:
         """Take a worker's result or its message that it is ready; remove it if it is dead."""
         try:
-            said = worker.pipe.recv()
+            said = worker.pipe.receive()
         except BlockingIOError:
             self._remove_worker(worker, CodecError("the worker stopped in the middle of its answer", code="E_CRASH"))
             return
@@ -313,12 +306,3 @@ class Pool(Generic[Task, Result]):
                 self._waiting.appendleft((worker.task, worker.killed))
             worker.end(0)
             self._rescue(worker, self._again)
-
-
-def _limit_messages(pipe: Connection) -> None:
-    """Make reading from a pipe raise BlockingIOError if the rest of a message does not arrive."""
-    import socket
-    import struct
-
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(pipe.fileno())) as end:
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _MESSAGE_SECONDS, 0))
