@@ -9,7 +9,9 @@ class, which costs too much in a process that converts one file.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self, dataclass_transform
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
 # How many values may be given by position.
 MOST_POSITIONAL = 3
@@ -36,8 +38,28 @@ def _annotated(namespace: dict[str, Any]) -> tuple[str, ...]:
         return tuple(library.call_annotate_function(annotate, library.Format.FORWARDREF))
 
 
-# Sets a field of a record, which refuses to be changed otherwise.
-_fill = object.__setattr__
+# Stands for the value of a field that must be given.
+_MISSING: Any = object()
+
+
+class _Layout:
+    """How the fields of a record are filled and read: their defaults, what sets each one, and what reads all.
+
+    `fill` has the setters of the slots themselves, since a record refuses to be changed otherwise.
+    """
+
+    __slots__ = ("defaults", "fill", "values")
+
+    def __init__(self, kind: type, fields: tuple[str, ...], defaults: dict[str, Any]) -> None:
+        self.defaults = {field: defaults.get(field, _MISSING) for field in fields}
+        self.fill: tuple[Callable[[Any, Any], None], ...] = tuple(kind.__dict__[field].__set__ for field in fields)
+        self.values: Callable[[Any], tuple[Any, ...]] = _reader(fields)
+
+
+def _reader(fields: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(fields) > 1:
+        return attrgetter(*fields)
+    return lambda record: tuple(getattr(record, field) for field in fields)
 
 
 class _RecordType(type):
@@ -51,7 +73,12 @@ class _RecordType(type):
         namespace["_defaults"] = {field: namespace.pop(field) for field in fields if field in namespace}
         namespace["_fields"] = fields
         namespace["__slots__"] = fields
-        return super().__new__(mcs, name, bases, namespace)
+        kind = super().__new__(mcs, name, bases, namespace)
+        type.__setattr__(kind, "__layout__", _Layout(kind, fields, namespace["_defaults"]))
+        return kind
+
+
+_Kind = TypeVar("_Kind", bound="Record")
 
 
 @dataclass_transform(frozen_default=True)
@@ -60,42 +87,41 @@ class Record(metaclass=_RecordType):
 
     _fields: ClassVar[tuple[str, ...]]
     _defaults: ClassVar[dict[str, Any]]
+    __layout__: ClassVar[_Layout]
 
     def __init__(self, *values: Any, **named: Any) -> None:
-        fields = self._fields
+        kind = type(self)
+        fields = kind._fields
         count = len(values)
         if count > MOST_POSITIONAL or count > len(fields):
             raise TypeError(
-                f"{type(self).__name__} has {len(fields)} fields, and takes {min(len(fields), MOST_POSITIONAL)} by "
+                f"{kind.__name__} has {len(fields)} fields, and takes {min(len(fields), MOST_POSITIONAL)} by "
                 f"position; {count} were given"
             )
-        for field, value in zip(fields, values, strict=False):
-            _fill(self, field, value)
-        if count == len(fields) and not named:
-            return
-        for field in fields[count:]:
-            if field in named:
-                _fill(self, field, named.pop(field))
-            elif field in self._defaults:
-                _fill(self, field, self._defaults[field])
-            else:
-                raise TypeError(f"{type(self).__name__} needs {field!r}")
-        if named:
-            raise TypeError(f"{type(self).__name__} takes no {', '.join(map(repr, named))}, or takes it twice")
+        given = kind.__layout__.defaults | named
+        # A name that is none of the fields makes it longer; one of those that are given by position is one too many.
+        if len(given) > len(fields) or (count and not named.keys().isdisjoint(fields[:count])):
+            wrong = [name for name in named if name not in fields[count:]]
+            raise TypeError(f"{kind.__name__} takes no {', '.join(map(repr, wrong))}, or takes it twice")
+        given.update(zip(fields, values, strict=False))
+        for value, fill in zip(given.values(), kind.__layout__.fill, strict=True):
+            if value is _MISSING:
+                raise TypeError(f"{kind.__name__} needs {next(name for name in given if given[name] is value)!r}")
+            fill(self, value)
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed."""
         kind = type(self)
-        changed = object.__new__(kind)
-        for field in kind._fields:
-            _fill(changed, field, changes.pop(field) if field in changes else getattr(self, field))
-        if changes:
-            raise TypeError(f"{kind.__name__} takes no {', '.join(map(repr, changes))}")
-        return changed
+        values = dict(zip(kind._fields, kind.__layout__.values(self), strict=True))
+        values.update(changes)
+        if len(values) > len(kind._fields):
+            wrong = [name for name in changes if name not in kind._fields]
+            raise TypeError(f"{kind.__name__} takes no {', '.join(map(repr, wrong))}")
+        return _filled(kind, values.values())
 
     def items(self) -> list[tuple[str, Any]]:
         """Return the names of the fields with their values, in order."""
-        return [(field, getattr(self, field)) for field in self._fields]
+        return [*zip(self._fields, self.__layout__.values(self), strict=True)]
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen; use replace()")
@@ -104,21 +130,27 @@ class Record(metaclass=_RecordType):
         raise AttributeError(f"{type(self).__name__} is frozen")
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.items() == other.items()
+        kind = type(self)
+        return kind is type(other) and kind.__layout__.values(self) == kind.__layout__.values(other)
 
     def __hash__(self) -> int:
-        return hash((type(self), *[value for _, value in self.items()]))
+        return hash((type(self), *self.__layout__.values(self)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{field}={value!r}' for field, value in self.items())})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), *[value for _, value in self.items()])
+        return _restore, (type(self), *self.__layout__.values(self))
 
 
 def _restore(kind: type[Record], *values: Any) -> Record:
     """Return a record with these values, for unpickling."""
+    return _filled(kind, values)
+
+
+def _filled(kind: type[_Kind], values: Iterable[Any]) -> _Kind:
+    """Return a record with all its values, in the order of its fields."""
     record = object.__new__(kind)
-    for field, value in zip(kind._fields, values, strict=True):
-        _fill(record, field, value)
+    for fill, value in zip(kind.__layout__.fill, values, strict=True):
+        fill(record, value)
     return record

@@ -24,9 +24,10 @@ from dcmtx.policy import Sync
 from dcmtx.pool import worker
 from dcmtx.record import Record
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
-from dcmtx.transcoding.job import Cores, Job, Outcome, run
+from dcmtx.transcoding.job import Cores, Job, Outcome, open_source_of, run
 
 if TYPE_CHECKING:
+    from dcmtx.place.bytes import Reader
     from dcmtx.pool.committer import Fate
     from dcmtx.pool.executor import Executor
     from dcmtx.pool.workers import Pool
@@ -270,14 +271,15 @@ def _finished(done: Done, fate: Fate) -> Done:
 def _perform(task: Task, cores: Cores) -> Done:
     job = task.job
     try:
-        reason = _reason_to_skip(job)
-        if reason:
-            return Done(job.src, job.dst, skip=reason)
-        if task.resume and _is_done(job):
-            return Done(job.src, job.dst, skip=DONE_BEFORE, instances=_instances(job) if task.references else ())
-        if not job.dry_run and not is_remote(job.dst):
-            _sweep_once(os.path.dirname(job.dst) or os.curdir)
-        return Done(job.src, job.dst, run(job, cores))
+        with closing(open_source_of(job)) as file:
+            reason = _reason_to_skip(file)
+            if reason:
+                return Done(job.src, job.dst, skip=reason)
+            if task.resume and _is_done(job):
+                return Done(job.src, job.dst, skip=DONE_BEFORE, instances=_instances(job) if task.references else ())
+            if not job.dry_run and not is_remote(job.dst):
+                _sweep_once(os.path.dirname(job.dst) or os.curdir)
+            return Done(job.src, job.dst, run(job, cores, file=file))
     except DcmtxError as error:
         if error.code in _PASSED_OVER and not task.named:
             return Done(job.src, job.dst, skip=_PASSED_OVER[error.code])
@@ -292,11 +294,10 @@ def _instances(job: Job) -> tuple[str, str]:
     return instance_of(job.source_place, job.request.policy.assume), instance_of(job.dst)
 
 
-def _reason_to_skip(job: Job) -> str:
+def _reason_to_skip(file: Reader) -> str:
     """Return why a batch skips a file, or an empty string: a DICOMDIR would describe files that have changed."""
-    with closing(open_reader(job.source_place)) as file:
-        if peek(file).text(SOP_CLASS) == MEDIA_STORAGE_DIRECTORY:
-            return "a DICOMDIR, which would not be valid any more; make a new one"
+    if peek(file).text(SOP_CLASS) == MEDIA_STORAGE_DIRECTORY:
+        return "a DICOMDIR, which would not be valid any more; make a new one"
     return ""
 
 

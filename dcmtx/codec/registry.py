@@ -185,7 +185,7 @@ class Registry:
                 advice=f"`dcmtx syntaxes` shows what it does{self._faulty()}",
                 code="E_UNSUPPORTED_TS",
             )
-        objections: dict[Row, str] = {}
+        objections: list[tuple[str, str]] = []
         lacking: list[bool] = []
         for row in rows:
             if (backend is None and row.is_left_out()) or row.superseded():
@@ -194,10 +194,10 @@ class Registry:
             newer = "" if objection else row.too_old()
             if not objection and not newer:
                 return row
-            objections[row] = objection or newer
+            objections.append((row.backend, objection or newer))
             if not newer:
                 lacking.append(bool(quality.asked() - row.options))
-        reasons = "; ".join(dict.fromkeys(f"{row.backend}: {objection}" for row, objection in objections.items()))
+        reasons = "; ".join(dict.fromkeys(f"{name}: {objection}" for name, objection in objections))
         reasons += self._faulty()
         if all(lacking) and len(lacking) == len(objections):
             raise UsageError(f"no codec for {label} takes what was asked: {reasons}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING
 
 from dcmtx.pixel.format import PixelFormat
@@ -148,6 +149,7 @@ def version_of(distribution: str) -> str | None:
         return None
 
 
+@cache
 def _numbers(text: str) -> tuple[int, ...]:
     """Return the first three numbers of a version; no library here needs more."""
     import re

@@ -23,7 +23,7 @@ from dcmtx.dataset.element import (
 from dcmtx.dataset.vr import LONG_VRS, SHORT_VRS, SWAP_UNIT, VRS
 from dcmtx.errors import InputError
 from dcmtx.finding import Finding, Severity
-from dcmtx.place.bytes import Memory, Reader
+from dcmtx.place.bytes import FIRST_BYTES, FileBytes, Memory, Reader
 from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 
 # No attribute whose value is read is longer, except offset tables.
@@ -148,10 +148,11 @@ class Header:
 class Cursor:
     """A window on the bytes of a Reader that moves with the scan; for bytes in memory, it holds all of them."""
 
-    __slots__ = ("base", "buffer", "end", "reader")
+    __slots__ = ("base", "buffer", "cached", "end", "reader")
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
+        self.cached = FIRST_BYTES if isinstance(reader, FileBytes) else 0
         self.end = reader.size
         self.base = 0
         self.buffer = reader.buffer if isinstance(reader, Memory) else b""
@@ -160,7 +161,9 @@ class Cursor:
         """Return the index of `position` in `buffer`, with `need` bytes from there, or fewer at the end."""
         index = position - self.base
         if index < 0 or (index + need > len(self.buffer) and self.base + len(self.buffer) < self.end):
-            self.buffer = self.reader.pread(_CHUNK, position)
+            # The beginning of a file has been read already; what is left of that needs no second read.
+            left = self.cached - position
+            self.buffer = self.reader.pread(left if left >= need else _CHUNK, position)
             self.base = position
             return 0
         return index

@@ -12,7 +12,7 @@ from dcmtx._version import __version__
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.vr import LONG_VRS, SHORT_VRS
 from dcmtx.errors import InputError
-from dcmtx.place.bytes import FIRST_BYTES, Reader
+from dcmtx.place.bytes import FIRST_BYTES, FileBytes, Reader
 from dcmtx.record import Record
 from dcmtx.syntax import Syntax
 
@@ -134,10 +134,19 @@ def _element(data: bytes, position: int) -> tuple[MetaElement, int]:
 
 
 def peek(file: Reader) -> FileMeta:
-    """Return everything before the data set of a file.
+    """Return everything before the data set of a file, which is parsed once.
 
     Raises InputError if the file is empty or ends inside its File Meta Information.
     """
+    if not isinstance(file, FileBytes):
+        return _peek(file)
+    if file.head is None:
+        file.head = _peek(file)
+    head: FileMeta = file.head
+    return head
+
+
+def _peek(file: Reader) -> FileMeta:
     if file.size == 0:
         raise InputError("the file is empty", code="E_EMPTY")
     try:

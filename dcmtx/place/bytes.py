@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from dcmtx.errors import InputError, OutputError
 
@@ -58,7 +58,7 @@ _STANDARD_INPUT = 0
 class FileBytes:
     """An open file as a Reader. Its first 64 KiB, which hold the headers, are cached."""
 
-    __slots__ = ("_first", "_owner", "fd", "size")
+    __slots__ = ("_first", "_owner", "fd", "head", "size")
 
     forks = True
 
@@ -66,6 +66,8 @@ class FileBytes:
         """Take ownership of a descriptor. If it belongs to `owner`, `close` closes `owner` instead."""
         self.fd = fd
         self.size = size
+        # What was made of the first bytes by whoever understands them.
+        self.head: Any = None
         self._owner = owner
         try:
             self._first = _pread(fd, FIRST_BYTES, 0)

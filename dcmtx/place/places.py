@@ -197,5 +197,7 @@ def directory_of(place: object) -> str | None:
     """Return the directory of a local destination if it is writable. Spools go there, since it needs room anyway."""
     if not isinstance(place, str) or place == "-" or "\0" in place or scheme_of(place):
         return None
-    directory = os.path.dirname(os.path.realpath(place))
+    if os.path.islink(place):
+        place = os.path.realpath(place)
+    directory = os.path.dirname(place) or os.curdir
     return directory if os.path.isdir(directory) and os.access(directory, os.W_OK) else None

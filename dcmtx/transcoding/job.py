@@ -317,19 +317,25 @@ Cores = Callable[[], int]
 Watch = Callable[[int, int], None]
 
 
-def run(job: Job, cores: Cores | None = None, watch: Watch | None = None) -> Outcome:
+def open_source_of(job: Job) -> Reader:
+    """Open the source of a job. Raises InputError."""
+    return open_reader(job.source_place, directory_of(job.target_place))
+
+
+def run(job: Job, cores: Cores | None = None, watch: Watch | None = None, *, file: Reader | None = None) -> Outcome:
     """Run a job. Raises what `transcode` raises.
 
     `cores` returns how many of its workers the job may use now; without it, the job uses all. `watch` is called with
-    the number of frames written and their total.
+    the number of frames written and their total. `file` is the source, if it is open already; the caller closes it.
     """
     started = time.perf_counter()
     try:
-        file = open_reader(job.source_place, directory_of(job.target_place))
+        opened = open_source_of(job) if file is None else file
         try:
-            outcome = _whole(job)(job, file, cores or (lambda: job.workers), watch)
+            outcome = _whole(job)(job, opened, cores or (lambda: job.workers), watch)
         finally:
-            file.close()
+            if file is None:
+                opened.close()
     except DcmtxError as error:
         if error.path is None:
             error.path = job.src
