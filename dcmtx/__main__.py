@@ -43,10 +43,12 @@ def _leave(status: object) -> None:
     if not isinstance(status, int) or (threading is not None and threading.active_count() > 1):
         return
     import atexit
+    import contextlib
 
     atexit._run_exitfuncs()  # noqa: SLF001 - multiprocessing does the same in its children
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
+        # What cannot be written is known by now, and says itself in the status.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.flush()
     os._exit(status)
 

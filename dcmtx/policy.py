@@ -52,6 +52,8 @@ class EncodingParameters(Record):
 
     def asked(self) -> frozenset[str]:
         """Return the names of the parameters that were given."""
+        if self == LOSSLESS:
+            return frozenset()
         return frozenset(name for name, value in self.items() if name != "lossy" and value is not None)
 
 

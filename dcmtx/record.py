@@ -98,6 +98,10 @@ class Record(metaclass=_RecordType):
                 f"{kind.__name__} has {len(fields)} fields, and takes {min(len(fields), MOST_POSITIONAL)} by "
                 f"position; {count} were given"
             )
+        if count == len(fields) and not named:
+            for value, fill in zip(values, kind.__layout__.fill, strict=True):
+                fill(self, value)
+            return
         given = kind.__layout__.defaults | named
         # A name that is none of the fields makes it longer; one of those that are given by position is one too many.
         if len(given) > len(fields) or (count and not named.keys().isdisjoint(fields[:count])):

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import _thread
 import functools
-import importlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from dcmtx.codec.row import Row, Runs
+from dcmtx.codec.row import Row, Runs, loaded
 from dcmtx.errors import UnsupportedError
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import LOSSLESS, EncodingParameters
@@ -125,7 +124,7 @@ class Maker:
         try:
             if row.needs is not None:
                 row.needs.load()
-            self._named: Any = getattr(importlib.import_module(module), name)
+            self._named: Any = getattr(loaded(module), name)
         except ImportError as error:
             raise UnsupportedError(
                 f"{row.backend} is not installed ({error})", advice=f"pip install {row.install}", code="E_BACKEND"

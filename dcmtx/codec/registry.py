@@ -70,7 +70,7 @@ class Registry:
     first needed: if no other row fits, or all rows are listed.
     """
 
-    __slots__ = ("_direction", "_faults", "_lock", "_plugins", "_rows")
+    __slots__ = ("_by_uid", "_direction", "_faults", "_lock", "_plugins", "_rows")
 
     def __init__(
         self,
@@ -82,6 +82,8 @@ class Registry:
         self._rows = tuple(rows)
         self._plugins = plugins
         self._faults: list[str] = []
+        # All rows, as they were when those of a syntax were looked for, and what was found.
+        self._by_uid: dict[str, tuple[tuple[Row, ...], tuple[Row, ...]]] = {}
         self._lock = _thread.RLock()
 
     @property
@@ -110,7 +112,11 @@ class Registry:
 
         Rows of other distributions are included once they have been loaded, which happens here if there are no others.
         """
-        found = tuple(row for row in self._rows if uid in row.syntaxes)
+        known, found = self._by_uid.get(uid, ((), ()))
+        if known is not self._rows:
+            known = self._rows
+            found = tuple(row for row in known if uid in row.syntaxes)
+            self._by_uid[uid] = known, found
         return found or self.every_row(uid)
 
     def every_row(self, uid: str | None = None) -> tuple[Row, ...]:

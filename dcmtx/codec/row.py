@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import sys
 from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters, option_name
@@ -108,12 +108,9 @@ class Needs(Record):
 
     def is_installed(self) -> bool:
         """Tell whether the library is installed, without importing it."""
-        from importlib.util import find_spec
-
-        try:
-            return find_spec(self.module) is not None
-        except (ImportError, ValueError):
-            return False
+        if self.module in sys.modules:
+            return sys.modules[self.module] is not None
+        return _is_found(self.module, (*sys.path, *map(id, sys.meta_path)))
 
     @property
     def install(self) -> str:
@@ -123,7 +120,7 @@ class Needs(Record):
     def load(self) -> None:
         """Import the library, or see that it is there if it is kept apart. Raises ImportError."""
         if not self.apart:
-            importlib.import_module(self.module)
+            loaded(self.module)
         elif not self.is_installed():
             raise ImportError(f"No module named {self.module!r}")
 
@@ -132,11 +129,28 @@ class Needs(Record):
         if self.apart:
             return next(filter(None, map(version_of, (self.package, *self.apart))), None)
         try:
-            module = importlib.import_module(self.module)
+            module = loaded(self.module)
         except ImportError:
             return None
         found = getattr(module, "__version__", None)
         return found if isinstance(found, str) else version_of(self.package)
+
+
+@cache
+def _is_found(module: str, _where: tuple[object, ...]) -> bool:
+    """Tell whether there is a module. A search takes longer than all else that is asked of a row."""
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def loaded(module: str) -> Any:
+    """Return a module, imported if need be: as `importlib.import_module` does, but in a tenth of the time if not."""
+    __import__(module)
+    return sys.modules[module]
 
 
 def version_of(distribution: str) -> str | None:
@@ -267,5 +281,5 @@ class Row(Record):
         if reason or not self.layout:
             return reason
         module, _, name = self.layout.partition(":")
-        layout: Layout = getattr(importlib.import_module(module), name)
+        layout: Layout = getattr(loaded(module), name)
         return layout.reason(fmt, quality)

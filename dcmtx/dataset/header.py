@@ -29,6 +29,9 @@ from dcmtx.syntax import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 # No attribute whose value is read is longer, except offset tables.
 LARGEST_VALUE = 1 << 20
 _CHUNK = 1 << 16
+# Tag, VR and length, by byte order.
+_EXPLICIT = {False: struct.Struct("<HH2sH").unpack_from, True: struct.Struct(">HH2sH").unpack_from}
+_IMPLICIT = struct.Struct("<HHI").unpack_from
 # Lower tags belong to commands (group 0000), File Meta Information (group 0002) or private group 0001.
 _FIRST_TAG = 0x00030000
 _GROUP = 0xFFFF0000
@@ -218,7 +221,9 @@ def _index(
                 raise InputError(
                     f"{tag_text(tag)} at offset {position} belongs inside a sequence; the file is damaged", tag=tag
                 )
-            end = _end_of(cursor, header, value, encoding)
+            end = value + length
+            if length == UNDEFINED or end > cursor.end:
+                end = _end_of(cursor, header, value, encoding)
             if tag < _FIRST_TAG and tag >> 16 != 0x0001:
                 misplaced.append(tag)
             else:
@@ -305,10 +310,9 @@ def element_at(buffer: bytes, at: int, encoding: Encoding) -> tuple[int, bytes, 
     if rest < 8:
         return None
     if encoding.implicit:
-        group, number, length = struct.unpack_from("<HHI", buffer, at)
+        group, number, length = _IMPLICIT(buffer, at)
         return group << 16 | number, NO_VR, 8, length
-    order = ">" if encoding.big_endian else "<"
-    group, number, vr, length = struct.unpack_from(f"{order}HH2sH", buffer, at)
+    group, number, vr, length = _EXPLICIT[encoding.big_endian](buffer, at)
     tag = group << 16 | number
     # Items have no VR in any encoding; their length may look like a VR.
     if vr in SHORT_VRS and group != 0xFFFE:

@@ -56,6 +56,8 @@ class RecodeIcons(Record):
         return f"pixels inside are {self.target.label} instead of {self.source.label}, or native"
 
 
+_MAY_BE_SEQUENCES = frozenset([b"UN", NO_VR])
+
 InnerChange = Any  # of encoding.Change, or RecodeIcons
 
 
@@ -130,9 +132,10 @@ def held(dataset: DataSet, element: Element, patterns: list[bytes], enough: int 
 
 def may_hold_items(dataset: DataSet, element: Element) -> bool:
     """Tell whether an element is or may be a sequence: it has no VR, VR UN, or undefined length."""
-    if element.vr == b"SQ" or element.length == UNDEFINED:
+    vr, length = element.vr, element.length
+    if vr == b"SQ" or length == UNDEFINED:
         return True
-    if element.vr not in (b"UN", NO_VR) or element.length < 8:
+    if vr not in _MAY_BE_SEQUENCES or length < 8:
         return False
     # The content of UN is always little endian (PS3.5 6.2.2).
     encoding = IMPLICIT_LITTLE if element.vr == b"UN" else dataset.header.encoding

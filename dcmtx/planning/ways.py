@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import cast
 
+from dcmtx.codec.row import loaded
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.request import Way
 
@@ -19,4 +19,4 @@ _PLANNERS = {
 
 def planner(way: Way) -> Callable[..., Plan]:
     """Return the `make` of the module that plans this way: it takes data set, frames and request."""
-    return cast("Callable[..., Plan]", importlib.import_module(_PLANNERS[way]).make)
+    return cast("Callable[..., Plan]", loaded(_PLANNERS[way]).make)
