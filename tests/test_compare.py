@@ -452,3 +452,23 @@ def test_dcmtk_measures_the_same(src, dst):
     assert measured.mean == pytest.approx(said["Mean Absolute Error (MAE)"], rel=1e-4)
     rmse = math.sqrt(measured.squares / measured.total)
     assert rmse == pytest.approx(said["Root Mean Square Error (RMSE)"], rel=1e-4)
+
+
+# --- the error of a frame ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["u1", "i1", "<u2", "<i2", "<u4", "<i4"])
+def test_the_error_of_a_frame_is_exact(kind: str) -> None:
+    numbers = np.random.default_rng(7)
+    least, most = (int(getattr(np.iinfo(kind), name)) for name in ("min", "max"))
+    # More than one piece, and the extremes of the type opposite one another.
+    one = numbers.integers(least, most, (300, 301), endpoint=True).astype(kind)
+    other = numbers.integers(max(least, -1000), min(most, 1000), (300, 301), endpoint=True).astype(kind)
+    if one.itemsize < 4:
+        one[0, :2], other[0, :2] = (least, most), (most, least)
+    else:
+        # Squares of larger errors have no exact sum.
+        one = numbers.integers(0, 1000, one.shape).astype(kind)
+    exact = one.astype(object) - other.astype(object)
+    assert measure.error(one, other) == (int(abs(exact).max()), int((exact * exact).sum()))
+    assert measure.error(one, one) == (0, 0)

@@ -18,8 +18,10 @@ PACKAGE = sorted((ROOT / "dcmtx").rglob("*.py"))
 SHELLS = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "eval", "exec"}
 UNPICKLERS = {"pickle.load", "pickle.loads", "marshal.loads", "shelve.open", "yaml.load"}
 # What processes of ours say to one another: the answer of a child and results that wait, in files
-# without names, and a part of a job.
+# without names, a part of a job, and what a pool and its workers tell each other through pipes without names.
 OWN = {
+    ("dcmtx/pool/pipe.py", "pickle.loads"),
+    ("dcmtx/pool/template.py", "pickle.loads"),
     ("dcmtx/batch/archives.py", "pickle.load"),
     ("dcmtx/inspect/isolated.py", "pickle.load"),
     ("dcmtx/inspect/advice.py", "pickle.load"),

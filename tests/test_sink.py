@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcmtx.errors import InputError, OutputError
-from dcmtx.place import temporary
+from dcmtx.place import atomic, filesystem, temporary
 from dcmtx.place.atomic import AtomicSink, Postponing
 from dcmtx.place.bytes import FIRST_BYTES, open_bytes
 from dcmtx.place.deflate import Deflating
@@ -694,3 +694,32 @@ def test_a_complete_file_that_is_closed_is_known_no_more(tmp_path: Path) -> None
         sink.commit()
     files[0].close()
     assert not [path for path in temporary.unfinished if path.startswith(os.fspath(tmp_path))]
+
+
+# --- what is written to disk before the end ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_the_disk_begins_before_the_end(sync: bool, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(atomic, "begin_sync", lambda _fd, start, length: told.append((start, start + length)))
+    data = os.urandom(1 << 20)
+    with AtomicSink(str(dst), sync=sync) as sink:
+        for number in range(20):
+            sink.write(data)
+            # What the system is told to write has been given to it.
+            assert all(end <= os.fstat(sink._file.fileno()).st_size for _, end in told), number
+        sink.patch(0, b"first")
+        sink.commit()
+    assert dst.read_bytes() == b"first" + (data * 20)[5:]
+    # One range after the other, and nearly all of the file.
+    assert [start for start, _ in told] == ([0, *(end for _, end in told[:-1])] if sync else [])
+    assert not sync or told[-1][1] > 15 << 20
+
+
+def test_that_the_disk_cannot_begin_is_no_error(tmp_path: Path) -> None:
+    with open(tmp_path / "a", "w+b") as file:
+        filesystem.begin_sync(file.fileno(), 0, 1 << 40)
+        fd = file.fileno()
+    filesystem.begin_sync(fd, 0, 1)
+    filesystem.begin_sync(-1, -5, 1)

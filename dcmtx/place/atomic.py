@@ -13,8 +13,8 @@ import stat
 from typing import IO
 
 from dcmtx.errors import OutputError
-from dcmtx.place.filesystem import make_directories, sync_directory
-from dcmtx.place.sink import BUFFER, BufferedSink
+from dcmtx.place.filesystem import begin_sync, make_directories, sync_directory
+from dcmtx.place.sink import BUFFER, BufferedSink, Data
 from dcmtx.place.temporary import Unplaced, exists, is_at, remove_stale, temporary_name, unfinished
 
 # Where commits of this process go while they are postponed; None while they are not.
@@ -43,6 +43,10 @@ class Postponing:
                 file.discard()
 
 
+# After so many bytes the system is told to begin to write them, since the end waits for the disk.
+_AHEAD = 4 << 20
+
+
 class AtomicSink(BufferedSink):
     """Writes a local file under a temporary name and renames it on commit. Follows symbolic links.
 
@@ -57,6 +61,8 @@ class AtomicSink(BufferedSink):
         self._temporary = ""
         self._clobber = clobber
         self._sync = sync
+        # How many bytes the system has been told to write.
+        self._ahead = 0
         try:
             self._target = os.path.realpath(path)
             self._check_target(clobber)
@@ -71,6 +77,16 @@ class AtomicSink(BufferedSink):
         except BaseException:
             self.abort()
             raise
+
+    def write(self, data: Data) -> None:
+        """Append bytes."""
+        super().write(data)
+        if self._sync and self.bytes - self._ahead >= _AHEAD:
+            assert self._file is not None
+            # Without what the buffer may still hold, which comes with the next.
+            end = self.bytes - BUFFER
+            begin_sync(self._file.fileno(), self._ahead, end - self._ahead)
+            self._ahead = end
 
     def reopen(self) -> IO[bytes]:
         """Return what was written until now, as a file to read. Raises OSError."""

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 
 from dcmtx.finding import Finding, Severity
 
@@ -30,6 +31,23 @@ def sync_file(fd: int) -> None:
             fcntl.fcntl(fd, full)
             return
     os.fsync(fd)
+
+
+# What `sync_file_range` is told: begin to write, wait for nothing (linux/fs.h).
+_RANGE_WRITE = 2
+
+
+def begin_sync(fd: int, start: int, length: int) -> None:
+    """Have the system begin to write these bytes of an open file to disk, so that `sync_file` finds less to do.
+
+    Nothing is promised, and no error told: `sync_file` does both. Where the system cannot, nothing happens.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(OSError, AttributeError):
+            begin = ctypes.CDLL(None).sync_file_range
+            begin(fd, ctypes.c_int64(start), ctypes.c_int64(length), _RANGE_WRITE)
 
 
 def sync_directory(path: str) -> list[Finding]:
