@@ -49,14 +49,14 @@ def test_a_batch_is_told_by_its_words(
 # Says what every process that is forked to load codecs was told of its work.
 WATCHED = """
 import os, sys
-from dcmtx.pool import early, template
+from dcmtx.pool import early, machine, template
 begin = template.begin
 def watched(preload, work=None):
     os.write(2, b"early\\n" if work is None else b"late\\n")
     return begin(preload, work)
 template.begin = watched
 cores = int(sys.argv.pop(1))
-os.cpu_count = lambda: cores
+machine.available_cores = lambda: cores
 from dcmtx.__main__ import main
 main()
 """
@@ -151,6 +151,7 @@ def test_it_is_known_which_ends_can_be_read() -> None:
     os.write(write, b"!")
     pairs[1][1].send("hello")
     pairs[2][1].close()
+    assert pipe.readable(ends, 1e12) == [pairs[1][0], pairs[2][0], read]
     assert pipe.readable(ends, None) == [pairs[1][0], pairs[2][0], read]
     for end in (read, write):
         os.close(end)

@@ -29,11 +29,12 @@ _begun: Begun | None = None
 def begin(words: Sequence[str]) -> None:
     """Begin if these words of the command line will be a batch, most likely. Nothing else depends on that guess."""
     global _begun  # noqa: PLW0603 - a property of the process
-    if (os.cpu_count() or 1) == 1 or not _is_batch(words):
+    if not _is_batch(words):
         return
-    from dcmtx.pool import template
+    from dcmtx.pool import machine, template
 
-    if template.may_fork():
+    # With one core, what is loaded twice would only take longer.
+    if machine.available_cores() > 1 and template.may_fork():
         try:
             _begun = template.begin(PRELOAD)
         except OSError:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import select
@@ -15,6 +16,8 @@ from typing import Any
 _LENGTH = struct.Struct("!Q")
 # Bytes that are made room for at once: what a dying process sends may say anything of its length.
 _PIECE = 1 << 20
+# The system takes milliseconds as an int of C.
+_LONGEST = 1 << 29
 
 
 class Pipe:
@@ -96,6 +99,6 @@ def readable(ends: Sequence[Any], seconds: float | None) -> list[Any]:
         descriptor = end if isinstance(end, int) else end.fileno()
         by_descriptor[descriptor] = end
         poll.register(descriptor, select.POLLIN)
-    # Rounded up, since the deadline that is waited for must be over then.
-    milliseconds = None if seconds is None else -int(-1000 * seconds // 1)
+    # Rounded up, since the deadline that is waited for must be over then. Nobody minds if it takes less than a week.
+    milliseconds = None if seconds is None else min(math.ceil(1000 * seconds), _LONGEST)
     return [by_descriptor[descriptor] for descriptor, _ in poll.poll(milliseconds)]
