@@ -48,33 +48,38 @@ heed_signals()
 # --- which tests are fast ------------------------------------------------------------------------------------------
 
 # Of these files or tests, which take most of the time, one case in so many is fast; of every other test that has many
-# cases, one in twelve is; all others are. By measurement: see `pytest --durations=0`.
-MANY, ONE_IN = 12, 12
+# cases, one in twenty is; all others are. By measurement: see `pytest --durations=0`.
+MANY, ONE_IN = 12, 20
 FAST_ONE_IN = {
     "test_advise.py": 4,
     "test_api.py::test_a_program_that_uses_it_is_checked_by_mypy": 2,
     "test_archive_page.py": 3,
     "test_archives.py": 6,
     "test_attributes.py::test_real_data_sets_stay": 20,
+    "test_asked.py": 4,
     "test_audit.py": 4,
     "test_batch.py": 12,
-    "test_bits.py": 3,
+    "test_bits.py": 6,
     "test_cli.py": 4,
     "test_cluster.py": 12,
     "test_codestream.py": 3,
     "test_committer.py": 4,
+    "test_compare.py": 4,
     "test_conftest.py": 2,
     "test_crop.py": 6,
     "test_decisions.py::test_what_is_accepted": 4,
     "test_device.py": 8,
     "test_driver.py": 4,
     "test_drop.py": 3,
-    "test_encoding.py": 4,
+    "test_early.py": 3,
+    "test_encoding.py": 8,
+    "test_enhance.py": 4,
     "test_executor.py": 4,
     "test_extract.py": 4,
     "test_faults.py": 4,
+    "test_frames.py": 4,
     "test_gpu.py": 40,
-    "test_header.py": 4,
+    "test_header.py": 6,
     "test_interop.py": 12,
     "test_large.py": 8,
     "test_limits.py": 4,
@@ -109,6 +114,8 @@ FAST_ONE_IN = {
     "test_shards_stores.py": 4,
     "test_signals.py": 4,
     "test_sink.py": 4,
+    "test_site.py": 4,
+    "test_split.py": 4,
     "test_stores.py": 8,
     "test_workers.py": 5,
 }

@@ -79,12 +79,13 @@ def _received(duplicate: Any) -> Pipe:
     return Pipe(duplicate.detach())
 
 
-def pair(patience: int) -> tuple[Pipe, Pipe]:
+def pair(patience: float) -> tuple[Pipe, Pipe]:
     """Return both ends of a pipe. The first waits at most so many seconds for the rest of a message."""
     import socket
 
     ours, theirs = socket.socketpair()
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", patience, 0))
+    seconds, rest = divmod(patience, 1)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(seconds), int(1_000_000 * rest)))
     return Pipe(ours.detach()), Pipe(theirs.detach())
 
 
