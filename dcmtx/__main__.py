@@ -42,10 +42,11 @@ def _leave(status: object) -> None:
     threading = sys.modules.get("threading")
     if not isinstance(status, int) or (threading is not None and threading.active_count() > 1):
         return
-    import atexit
     import contextlib
 
-    atexit._run_exitfuncs()  # noqa: SLF001 - multiprocessing does the same in its children
+    from dcmtx.signals import run_exit_functions
+
+    run_exit_functions()
     for stream in (sys.stdout, sys.stderr):
         # What cannot be written is known by now, and says itself in the status.
         with contextlib.suppress(AttributeError, OSError, ValueError):

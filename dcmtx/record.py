@@ -144,12 +144,7 @@ class Record(metaclass=_RecordType):
         return f"{type(self).__name__}({', '.join(f'{field}={value!r}' for field, value in self.items())})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), *self.__layout__.values(self))
-
-
-def _restore(kind: type[Record], *values: Any) -> Record:
-    """Return a record with these values, for unpickling."""
-    return _filled(kind, values)
+        return _filled, (type(self), self.__layout__.values(self))
 
 
 def _filled(kind: type[_Kind], values: Iterable[Any]) -> _Kind:

@@ -52,6 +52,13 @@ def _leave_nothing() -> None:
         bar.take_away()
 
 
+def run_exit_functions() -> None:
+    """Do what was registered for the end of this process, which is going to end at once."""
+    import atexit
+
+    atexit._run_exitfuncs()  # noqa: SLF001 - multiprocessing does the same in its children
+
+
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent dies (Linux only).
 

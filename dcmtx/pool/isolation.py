@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from dcmtx.errors import CodecError, ExitStatus
-from dcmtx.signals import ENDING, handle_signals
+from dcmtx.signals import ENDING, handle_signals, run_exit_functions
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -123,7 +123,5 @@ def _die_with(watched: int) -> None:
 
 def _leave() -> None:
     """Do what Python does at the end of a process, but for its streams, which are the work's."""
-    import atexit
-
     with contextlib.suppress(Exception):
-        atexit._run_exitfuncs()  # noqa: SLF001 - multiprocessing does the same in its children
+        run_exit_functions()

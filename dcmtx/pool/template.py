@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import math
 import mmap
 import os
 import pickle
@@ -28,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dcmtx.errors import OutputError
 from dcmtx.pool import worker
-from dcmtx.pool.pipe import Pipe
+from dcmtx.pool.pipe import Pipe, readable
 from dcmtx.record import Record
 from dcmtx.signals import ENDING, die_with_parent
 
@@ -174,9 +173,7 @@ class Template:
         """Read the template's messages, waiting up to `patience` seconds. Raises OutputError if no worker can start."""
         if self.broken:
             return
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        while not self.broken and poll.poll(None if patience is None else math.ceil(1000 * patience)):
+        while not self.broken and readable([self._socket], patience):
             patience = 0
             try:
                 message = self._socket.recv(_MESSAGE.size)

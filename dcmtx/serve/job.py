@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import fcntl
 import os
@@ -18,6 +17,7 @@ from dcmtx.errors import ExitStatus
 from dcmtx.pool import isolation
 from dcmtx.record import Record
 from dcmtx.serve.client import FORWARDED, GO, PASSED_ON
+from dcmtx.signals import run_exit_functions
 
 # Seconds. A client that was told to send its job does so at once.
 _PATIENCE = 10.0
@@ -162,7 +162,7 @@ def _run(command: Callable[[], object]) -> int:
         sys.excepthook(*sys.exc_info())
         status = ExitStatus.BUG
     # What the job registered, such as removal of the temporary directory of a batch's workers.
-    atexit._run_exitfuncs()  # noqa: SLF001 - multiprocessing does the same in its children
+    run_exit_functions()
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
     return status & 0xFF if isinstance(status, int) else 0
