@@ -421,11 +421,13 @@ def test_from_pynetdicom_to_pynetdicom(house, tmp_path):
     try:
         scu = AE("PYNETDICOM")
         scu.add_requested_context(CT, [EXPLICIT])
-        association = scu.associate("127.0.0.1", house.relay.port, ae_title="RELAY")
-        assert association.is_established
         for path in write_instances(tmp_path, range(970, 980)):
+            # One association each: at the second request pynetdicom's own thread, which the answer to the first has
+            # let go, may take the answer from the one who waits for it.
+            association = scu.associate("127.0.0.1", house.relay.port, ae_title="RELAY")
+            assert association.is_established
             assert association.send_c_store(pydicom.dcmread(path)).Status == 0
-        association.release()
+            association.release()
         wait_until(lambda: len(got) == 9)
         (held,) = wait_until(lambda: house.relay.held("pynetdicom"))
         assert held["instance"] == "1.2.3.972"
