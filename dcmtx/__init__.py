@@ -18,7 +18,8 @@ tests/test_layers.py walks all imports.
     errors        exceptions, and the exit statuses
     record        the base of all records
     syntax        transfer syntaxes as rows of data
-    policy        what may be asked for: every option once, with its help
+    policy        what may be chosen: enumerations, coding parameters, the policy made of them
+    options       all that may be asked for, in one table: names, ranges, defaults, help
     finding       what is told of a file beside its pixels
     signals       what ends the program
     place/        where bytes come from and where they go
@@ -45,8 +46,8 @@ destination when all is well; the Outcome says what was done.
 
 To add
 
-    an option   a row of OPTIONS in dcmtx/policy.py, a field of EncodingParameters or Policy beside it, a keyword of
-                `job` and `transcode` in dcmtx/transcoding/job.py and in dcmtx/transcoding/options.py;
+    an option   a row of the table in dcmtx/options.py, a field of EncodingParameters or Policy, a keyword of `job`
+                and `transcode` in dcmtx/transcoding/job.py and in dcmtx/transcoding/options.py;
                 tests/test_policy.py compares all of them
     a codec     a function in a file of dcmtx/codec/, a row in dcmtx/codec/table.py (or in another distribution, by
                 entry point: dcmtx/codec/plugins.py); tests/test_registry.py checks rows, tests/test_matrix.py runs

@@ -28,10 +28,10 @@ from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.finding import CODES
 from dcmtx.inspect import record as info_record
 from dcmtx.inspect import told
+from dcmtx.options import OPTIONS
 from dcmtx.peers.catalog import MODULES, load
 from dcmtx.peers.table import Option as PeerOption
 from dcmtx.peers.translate import explained
-from dcmtx.policy import OPTIONS
 from dcmtx.relay import answers as answer_tables
 from dcmtx.relay import keys, posting
 from dcmtx.relay.answers import AnswerKind

@@ -17,7 +17,7 @@ import dcmtx
 from dcmtx import errors
 from dcmtx.cli import COMMANDS
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.policy import OPTIONS, Group
+from dcmtx.options import OPTIONS, Group
 from dcmtx.relay import keys
 from dcmtx.relay.answers import AnswerKind
 from dcmtx.rules import catalog

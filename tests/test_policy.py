@@ -15,20 +15,8 @@ from conftest import ROOT
 from dcmtx.cli.convert import convert
 from dcmtx.codec.table import ENCODERS
 from dcmtx.errors import UsageError
-from dcmtx.policy import (
-    LOSSY_PARAMETERS,
-    OPTIONS,
-    EncodingParameters,
-    Group,
-    Icon,
-    Kind,
-    Option,
-    Policy,
-    Uid,
-    Verify,
-    make_policy,
-    option_name,
-)
+from dcmtx.options import LOSSY_PARAMETERS, OPTIONS, Group, Kind, Option, make_policy, option_name
+from dcmtx.policy import EncodingParameters, Icon, Policy, Uid, Verify
 from dcmtx.syntax import BY_UID, Loss
 from dcmtx.transcoding.job import job, transcode
 from dcmtx.transcoding.options import Options

@@ -17,8 +17,9 @@ from dcmtx.codec.registry import Direction, Registry
 from dcmtx.codec.row import Limits, Needs, Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import UnsupportedError, UsageError
+from dcmtx.options import LOSSY_PARAMETERS
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import LOSSY_PARAMETERS, EncodingParameters
+from dcmtx.policy import EncodingParameters
 from dcmtx.syntax import BIG_ENDIAN, BY_UID, Kind, Loss
 from dcmtx.transcoding.job import transcode
 

@@ -20,9 +20,10 @@ from dcmtx.codec import judges
 from dcmtx.codec.row import Row, Runs
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import UnsupportedError, UsageError, VerifyError
+from dcmtx.options import make_policy
 from dcmtx.pixel import bits, codestream
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import JUDGED_EVERY, EncodingParameters, Verify, make_policy
+from dcmtx.policy import JUDGED_EVERY, EncodingParameters, Verify
 from dcmtx.syntax import BY_UID
 from dcmtx.transcoding.job import job
 

@@ -20,7 +20,7 @@ from dcmtx.cli.options import (
 )
 from dcmtx.cli.work import carry_out
 from dcmtx.errors import ExitStatus
-from dcmtx.policy import Group
+from dcmtx.options import Group
 
 if TYPE_CHECKING:
     from dcmtx.transcoding.job import Job

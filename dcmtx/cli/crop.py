@@ -17,7 +17,7 @@ from dcmtx.cli.options import (
     told_options,
 )
 from dcmtx.cli.work import carry_out
-from dcmtx.policy import Group
+from dcmtx.options import Group
 
 if TYPE_CHECKING:
     from dcmtx.transcoding.job import Job

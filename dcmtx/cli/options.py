@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcmtx.policy import OPTIONS, Group, Kind, Option
+from dcmtx.options import OPTIONS, Group, Kind, Option
 from dcmtx.record import Record
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dcmtx.cli import error_line, finished, outcome, say
 from dcmtx.cli.options import WORDS, named_options, policy_options, target_options, told_options
 from dcmtx.cli.output import Output
 from dcmtx.errors import CodecError, DcmtxError, ExitStatus
-from dcmtx.policy import Group
+from dcmtx.options import Group
 
 if TYPE_CHECKING:
     from dcmtx.planning.request import Target

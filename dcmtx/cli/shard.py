@@ -15,7 +15,7 @@ import click
 from dcmtx.cli import SETTINGS, outcome, say
 from dcmtx.cli.options import RULED, WORDS, WithBareOptions, check_rules, chosen_target, policy_options, target_options
 from dcmtx.errors import ExitStatus
-from dcmtx.policy import Group
+from dcmtx.options import Group
 
 if TYPE_CHECKING:
     from dcmtx.cluster.shard import Asked

@@ -7,8 +7,9 @@ from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from dcmtx.options import option_name
 from dcmtx.pixel.format import PixelFormat
-from dcmtx.policy import EncodingParameters, option_name
+from dcmtx.policy import EncodingParameters
 from dcmtx.record import Record
 
 if TYPE_CHECKING:

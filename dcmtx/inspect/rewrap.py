@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dcmtx.errors import RefusedError, UsageError
+from dcmtx.options import OPTIONS
 from dcmtx.planning.request import Target, Way
-from dcmtx.policy import OPTIONS
 from dcmtx.rules.relabel import RELABELS
 from dcmtx.syntax import BY_UID, find, find_family
 from dcmtx.transcoding.job import Job, job

@@ -7,7 +7,8 @@ from typing import Any
 
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.errors import RefusedError, UsageError
-from dcmtx.policy import LOSSY_PARAMETERS, OPTIONS, Cut, Device, EncodingParameters, Policy, Verify, option_name
+from dcmtx.options import LOSSY_PARAMETERS, OPTIONS, option_name
+from dcmtx.policy import Cut, Device, EncodingParameters, Policy, Verify
 from dcmtx.record import Record
 from dcmtx.syntax import BY_UID, CELLS, EXPLICIT, ROOT, Loss, Syntax, find, find_family, is_keyword
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dcmtx.policy import Option
+from dcmtx.options import Option
 from dcmtx.record import Record
 from dcmtx.relay import values
 from dcmtx.relay.config import (
@@ -197,7 +197,8 @@ _LOSSY_HELP = (
 
 def _lossy_keys() -> tuple[Key, ...]:
     """Return the coding parameters of the vocabulary as keys."""
-    from dcmtx.policy import OPTIONS, EncodingParameters
+    from dcmtx.options import OPTIONS
+    from dcmtx.policy import EncodingParameters
 
     names = [name for name in EncodingParameters._fields if name != "lossy"]
     return tuple(
@@ -219,7 +220,7 @@ def _value(option: Option) -> str:
 
 def _parameter(name: str) -> Reader:
     from dcmtx.errors import UsageError
-    from dcmtx.policy import OPTIONS
+    from dcmtx.options import OPTIONS
 
     def read(value: Any) -> Any:
         try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from dcmtx.errors import UsageError
+from dcmtx.options import OPTIONS, option_name
 from dcmtx.planning.request import Target, Way
-from dcmtx.policy import OPTIONS, Cut, EncodingParameters, option_name
+from dcmtx.policy import Cut, EncodingParameters
 from dcmtx.transcoding.job import Job, job
 
 _SAME = Target("same", ())

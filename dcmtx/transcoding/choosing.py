@@ -8,12 +8,12 @@ from dcmtx.dataset.dictionary import uid_keyword
 from dcmtx.dataset.meta import peek
 from dcmtx.errors import InputError, RefusedError, UnsupportedError
 from dcmtx.finding import Finding
+from dcmtx.options import option_name
 from dcmtx.place.bytes import Reader, is_stream
 from dcmtx.place.places import directory_of
 from dcmtx.planning.case import look_inside
 from dcmtx.planning.request import Request, assumed, resolve
 from dcmtx.planning.site import Action, Facts, Rule
-from dcmtx.policy import option_name
 from dcmtx.rules import image, objects
 from dcmtx.syntax import Kind, Syntax
 from dcmtx.transcoding.conversion import check_ended

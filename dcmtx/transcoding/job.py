@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from dcmtx.dataset.meta import peek
 from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
 from dcmtx.finding import Finding, Severity
+from dcmtx.options import OPTIONS, make_policy, option_name
 from dcmtx.place.bytes import Reader, is_stream
 from dcmtx.place.places import (
     SourcePlace,
@@ -39,7 +40,6 @@ from dcmtx.planning.request import (
 from dcmtx.planning.site import SitePolicy
 from dcmtx.policy import (
     MEMORY,
-    OPTIONS,
     Charset,
     Device,
     EncodingParameters,
@@ -56,8 +56,6 @@ from dcmtx.policy import (
     UnusedBits,
     Verify,
     WordOrder,
-    make_policy,
-    option_name,
 )
 from dcmtx.pool.machine import available_cores
 from dcmtx.record import Record
