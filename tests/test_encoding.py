@@ -29,8 +29,10 @@ from pydicom.dataset import Dataset
 from dcmtx.dataset import encoding
 from dcmtx.dataset.dictionary import Context, _dictionary_vr, look_up
 from dcmtx.dataset.edit import Remove, Replace, Reserve, Set, Slot, Span
-from dcmtx.dataset.encoding import parse, rewrite, transcribe
+from dcmtx.dataset.encoding import transcribe
 from dcmtx.dataset.header import Header
+from dcmtx.dataset.items import parse
+from dcmtx.dataset.rewriting import rewrite
 from dcmtx.errors import InputError
 from dcmtx.place.bytes import Memory
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE

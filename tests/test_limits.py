@@ -21,8 +21,8 @@ from dicom import BIG_ENDIAN, EXPLICIT, IMPLICIT, UNDEFINED, element
 from dcmtx import transcode
 from dcmtx.dataset.dictionary import Context
 from dcmtx.dataset.edit import Span
-from dcmtx.dataset.encoding import Rewriting, rewrite
 from dcmtx.dataset.header import Header
+from dcmtx.dataset.rewriting import Rewriting, rewrite
 from dcmtx.errors import CodecError, DcmtxError, InputError
 from dcmtx.pixel.codestream import inspect
 from dcmtx.pixel.promise import check_promise
@@ -132,12 +132,12 @@ def test_many_small_elements_are_not_kept_either(
     source: str, target: str, undefined: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As it is by the true limits, with less to do.
-    monkeypatch.setattr("dcmtx.dataset.encoding._KEPT", 10_000)
-    monkeypatch.setattr("dcmtx.dataset.encoding._PIECE", 10_000)
+    monkeypatch.setattr("dcmtx.dataset.rewritten._KEPT", 10_000)
+    monkeypatch.setattr("dcmtx.dataset.rewritten._PIECE", 10_000)
     inner = element(0x00080100, "SH", "CODE", source) * 100
     data = dicom.sequence(0x00081140, [inner] * 50, source, undefined=undefined)
     rewriting = Rewriting(Whole(data), 0, len(data), ENCODINGS[source], ENCODINGS[target], Context())
-    assert rewriting._kept is None
+    assert not rewriting._output.kept
     tracemalloc.start()
     for piece in rewriting.pieces():
         assert isinstance(piece, bytes)

@@ -16,8 +16,9 @@ from dicom import BIG_ENDIAN, EXPLICIT, IMPLICIT, UNDEFINED, element
 from dcmtx.dataset import header as header_module
 from dcmtx.dataset import readings
 from dcmtx.dataset.dictionary import Context
-from dcmtx.dataset.encoding import parse, rewrite
 from dcmtx.dataset.header import Header, guess_encoding
+from dcmtx.dataset.items import parse
+from dcmtx.dataset.rewriting import rewrite
 from dcmtx.errors import InputError
 from dcmtx.place.bytes import Memory
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE

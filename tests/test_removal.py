@@ -145,7 +145,7 @@ def test_what_is_too_long_to_be_kept_is_made_twice_and_counted_once(kept, monkey
     unknown = dicom.element(0x00420011, "UN", b"??")
     deep = dicom.sequence(0x00081199, [charset.replace(b"100", b"101") + item, unknown + item], undefined=True)
     more = {REFERENCES: dicom.sequence(REFERENCES, [deep + item] * 300), 0x00080005: charset}
-    monkeypatch.setattr("dcmtx.dataset.encoding._KEPT", kept)
+    monkeypatch.setattr("dcmtx.dataset.rewritten._KEPT", kept)
     source = dicom.Image(bytes(128), before=more).encode()
     outcome = dcmtx.transcode(source, made := io.BytesIO(), to="explicit", remove="private", charset="utf-8")
     assert [note.text for note in outcome.notes] == ["left out 900 private elements, 900 of them inside sequences"]

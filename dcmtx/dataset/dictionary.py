@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from dcmtx.dataset.element import PIXEL_DATA, UNDEFINED
+from dcmtx.dataset.vr import LARGEST_SHORT
 from dcmtx.errors import UnsupportedError
 from dcmtx.record import Record
 from dcmtx.syntax import Encoding
@@ -15,7 +16,6 @@ from dcmtx.syntax import Encoding
 _PIXEL_REPRESENTATION = 0x00280103
 _BITS_ALLOCATED = 0x00280100
 _WAVEFORM_BITS_ALLOCATED = 0x54001004
-LARGEST_SHORT = 0xFFFE
 
 
 class Context(Record):

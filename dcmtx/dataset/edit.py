@@ -56,7 +56,7 @@ class Append(Record):
 
     tag: int
     item: bytes
-    changes: tuple[Any, ...] = ()  # of encoding.Change
+    changes: tuple[Any, ...] = ()  # of items.Change
     more: tuple[bytes, ...] = ()
 
 
@@ -67,7 +67,7 @@ class Within(Record):
     """
 
     tag: int
-    changes: tuple[Any, ...]  # of encoding.Change
+    changes: tuple[Any, ...]  # of items.Change
 
 
 Edit = Set | Remove | Reserve | Replace | Append | Within

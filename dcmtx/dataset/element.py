@@ -5,40 +5,20 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from dcmtx.dataset.vr import SHORT_VRS, SWAP_UNIT
+from dcmtx.dataset.vr import LARGEST_SHORT, SHORT_VRS, SWAP_UNIT, VRS
 from dcmtx.syntax import Encoding
 
 UNDEFINED = 0xFFFFFFFF
-
-
 ITEM = 0xFFFEE000
-
-
 ITEM_END = 0xFFFEE00D
-
-
 SEQUENCE_END = 0xFFFEE0DD
-
-
 TRAILING_PADDING = 0xFFFCFFFC
-
-
 # Placeholder for the VR of an element that has none.
 NO_VR = b"  "
-
-
 PIXEL_DATA = 0x7FE00010
-
-
 FLOAT_PIXEL_DATA = 0x7FE00008
-
-
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
-
-
 PIXEL_TAGS = frozenset([PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA])
-
-
 # PS3.5 6.2: the byte that pads a value to even length.
 _PAD: dict[bytes, bytes] = {b"UI": b"\0", b"OB": b"\0", b"UN": b"\0"}
 
@@ -100,3 +80,8 @@ def swap(value: bytes, unit: int) -> bytes:
     for offset in range(unit):
         swapped[offset:whole:unit] = value[unit - 1 - offset : whole : unit]
     return bytes(swapped)
+
+
+def fitting(vr: bytes, length: int) -> bytes:
+    """Return the VR, or UN if the value is too long for its 16-bit length or the VR is unknown (PS3.5 6.2.2)."""
+    return b"UN" if vr not in VRS or (vr in SHORT_VRS and length > LARGEST_SHORT) else vr

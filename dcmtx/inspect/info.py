@@ -8,9 +8,8 @@ from itertools import chain
 from typing import Any
 
 from dcmtx.dataset.element import FLOAT_PIXEL_DATA, tag_text
-from dcmtx.dataset.encoding import Item
 from dcmtx.dataset.header import Header
-from dcmtx.dataset.items import items_of
+from dcmtx.dataset.items import Item, items_of
 from dcmtx.dataset.meta import FileMeta, is_tiff, peek
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UsageError
 from dcmtx.finding import Finding, Severity

@@ -18,7 +18,8 @@ from dcmtx.rules import image
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Syntax
 
 if TYPE_CHECKING:
-    from dcmtx.dataset.encoding import Context, Item
+    from dcmtx.dataset.dictionary import Context
+    from dcmtx.dataset.items import Item
     from dcmtx.planning.inputs import DataSet
 
 # The bytes of a nested group length after its group number: element 0000, VR UL, length 4.
@@ -58,7 +59,7 @@ class RecodeIcons(Record):
 
 _MAY_BE_SEQUENCES = frozenset([b"UN", NO_VR])
 
-InnerChange = Any  # of encoding.Change, or RecodeIcons
+InnerChange = Any  # of items.Change, or RecodeIcons
 
 
 def complete(plan: Plan, dataset: DataSet, icon: Icon) -> Plan:
@@ -110,7 +111,7 @@ def _found(plan: Plan, dataset: DataSet, icon: Icon, element: Element) -> tuple[
 
 def is_sequence(dataset: DataSet, element: Element) -> bool:
     """Tell whether an element with VR UN is a sequence."""
-    from dcmtx.dataset.encoding import is_sequence as holds_items
+    from dcmtx.dataset.items import is_sequence as holds_items
 
     return holds_items(dataset.header.reader, element)
 
@@ -144,7 +145,7 @@ def may_hold_items(dataset: DataSet, element: Element) -> bool:
 
 def context_of(header: Header) -> Context:
     """Return the attributes of the data set that resolve ambiguous VRs."""
-    from dcmtx.dataset.encoding import Context
+    from dcmtx.dataset.dictionary import Context
 
     return Context(
         signed=header.number(image.PIXEL_REPRESENTATION) == 1,

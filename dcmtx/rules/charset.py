@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from dcmtx.dataset.dictionary import Context, look_up
 from dcmtx.dataset.element import NO_VR, UNDEFINED, Element, element_bytes, tag_text
-from dcmtx.dataset.vr import SHORT_VRS
+from dcmtx.dataset.vr import LARGEST_SHORT, SHORT_VRS
 from dcmtx.errors import RefusedError, UnsupportedError
 from dcmtx.finding import Finding, Severity
 from dcmtx.record import Record
 
 if TYPE_CHECKING:
-    from dcmtx.dataset.encoding import Item
+    from dcmtx.dataset.items import Item
     from dcmtx.syntax import Encoding
 
 SPECIFIC_CHARACTER_SET = 0x00080005
@@ -29,7 +29,6 @@ TEXT_VRS = frozenset([b"LO", b"LT", b"PN", b"SH", b"ST", b"UC", b"UT"])
 # Of these a backslash separates values; in the others it is a character (PS3.5 6.2).
 _SEVERAL_VALUES = frozenset([b"LO", b"PN", b"SH", b"UC"])
 LARGEST_TEXT = 1 << 28
-_LONGEST_SHORT = 0xFFFE
 _ESC = b"\x1b"
 # Those that are whole by themselves: no code extensions (PS3.3 C.12.1.1.2).
 _ALONE = frozenset(["UTF8", "GB18030", "GBK"])
@@ -194,7 +193,7 @@ def in_utf_8(tag: int, vr: bytes, value: bytes, known: Repertoire, *, pad: bool 
     if len(new) % 2:
         # A space that was only there for an even length goes for the same reason.
         new = new[:-1] if new.endswith(b" ") and value.endswith(b" ") else new + b" "
-    if vr in SHORT_VRS and len(new) > _LONGEST_SHORT:
+    if vr in SHORT_VRS and len(new) > LARGEST_SHORT:
         raise RefusedError(
             f"{tag_text(tag)} would have {len(new)} bytes in UTF-8, more than {vr.decode()} can have",
             advice="leave --charset out",

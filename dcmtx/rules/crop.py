@@ -31,7 +31,7 @@ from dcmtx.rules.regions import REGIONS, CutRegions
 from dcmtx.syntax import Encoding
 
 if TYPE_CHECKING:
-    from dcmtx.dataset.encoding import Item
+    from dcmtx.dataset.items import Item
 
 _POSITION, _ORIENTATION, _SPACING = 0x00200032, 0x00200037, 0x00280030
 _DETECTORS = 0x00540022

@@ -10,9 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from dcmtx.dataset.element import swap
-from dcmtx.dataset.encoding import Item
 from dcmtx.dataset.header import Header
-from dcmtx.dataset.items import items_in, items_of
+from dcmtx.dataset.items import Item, items_in, items_of
 from dcmtx.errors import InputError
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.pixel.transform import Display, Function, Lut, Window

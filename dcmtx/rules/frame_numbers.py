@@ -8,9 +8,8 @@ from decimal import Decimal
 
 from dcmtx.dataset.edit import Edit, Remove, Set, Within
 from dcmtx.dataset.element import element_bytes, swap
-from dcmtx.dataset.encoding import LEFT_OUT, Item
 from dcmtx.dataset.header import Header
-from dcmtx.dataset.items import items_of
+from dcmtx.dataset.items import LEFT_OUT, Item, items_of
 from dcmtx.policy import Cut
 from dcmtx.record import Record
 from dcmtx.rules.image import NUMBER_OF_FRAMES

@@ -6,11 +6,13 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
+from dcmtx.dataset.dictionary import Context
 from dcmtx.dataset.edit import Edit, Within
 from dcmtx.dataset.element import element_bytes, tag_text
-from dcmtx.dataset.encoding import LEFT_OUT, Context, Item, append_item, rewrite
+from dcmtx.dataset.encoding import append_item
 from dcmtx.dataset.header import Header
-from dcmtx.dataset.items import items_in, items_of
+from dcmtx.dataset.items import LEFT_OUT, Item, items_in, items_of
+from dcmtx.dataset.rewriting import rewrite
 from dcmtx.errors import RefusedError
 from dcmtx.finding import Finding, Severity
 from dcmtx.policy import Cut

@@ -7,11 +7,14 @@ Sources: PS3.3 C.7.6.1.1.2, C.7.6.1.1.5, C.12.4.1, C.7.6.16.2.6, C.8.16.1; PS3.1
 
 from __future__ import annotations
 
+from dcmtx.dataset.dictionary import Context
 from dcmtx.dataset.edit import Append, Edit, Remove, Reserve, Set, Within
 from dcmtx.dataset.element import ITEM, element_bytes, tag_bytes
-from dcmtx.dataset.encoding import Change, Context, Item, append_item, rewrite
+from dcmtx.dataset.encoding import append_item
 from dcmtx.dataset.header import Header
+from dcmtx.dataset.items import Change, Item
 from dcmtx.dataset.meta import SOP_CLASS_UID, SOP_INSTANCE_UID
+from dcmtx.dataset.rewriting import rewrite
 from dcmtx.finding import Finding, Severity
 from dcmtx.pixel.codestream import Codestream
 from dcmtx.pixel.format import PixelFormat

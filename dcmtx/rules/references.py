@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dcmtx.dataset.element import UNDEFINED, element_bytes
 
 if TYPE_CHECKING:
-    from dcmtx.dataset.encoding import Item
+    from dcmtx.dataset.items import Item
     from dcmtx.syntax import Encoding
 
 # Attributes whose values are SOP Instance UIDs of other instances: Failed SOP Instance UID List, Referenced SOP

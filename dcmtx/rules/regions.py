@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from dcmtx.dataset.element import element_bytes
-from dcmtx.dataset.encoding import LEFT_OUT, Item
+from dcmtx.dataset.items import LEFT_OUT, Item
 from dcmtx.policy import Cut
 from dcmtx.syntax import Encoding
 

@@ -13,7 +13,7 @@ from dcmtx.finding import Finding
 from dcmtx.policy import Removal
 
 if TYPE_CHECKING:
-    from dcmtx.dataset.encoding import Item
+    from dcmtx.dataset.items import Item
 
 # Retired elements that say how pixels are stored, where a file is so old that it needs them: planes, compression and
 # blocks of ACR-NEMA, where the pixels are, and tables of grey and of large palettes.

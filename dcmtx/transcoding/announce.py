@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from dcmtx.dataset.dictionary import look_up
 from dcmtx.dataset.edit import Append, Edit, Set, Within
-from dcmtx.dataset.element import ITEM, NO_VR, PIXEL_DATA, UNDEFINED, Element, swap, tag_text
-from dcmtx.dataset.encoding import LEFT_OUT, fitting
+from dcmtx.dataset.element import ITEM, NO_VR, PIXEL_DATA, UNDEFINED, Element, fitting, swap, tag_text
 from dcmtx.dataset.header import Header, element_at
+from dcmtx.dataset.items import LEFT_OUT
 from dcmtx.dataset.meta import meta_changes
 from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.planning.inside import InnerChange, context_of
@@ -25,7 +25,7 @@ from dcmtx.transcoding.elements import rewritten, with_codecs
 from dcmtx.transcoding.source import DataSet
 
 if TYPE_CHECKING:
-    from dcmtx.dataset.encoding import Change, Item
+    from dcmtx.dataset.items import Change, Item
 
 
 def announced(plan: Plan, dataset: DataSet) -> Plan:
@@ -147,7 +147,7 @@ class _Recorder:
         assert header is not None
         _, vr, size, length = header
         if vr == NO_VR:
-            from dcmtx.dataset.encoding import Context
+            from dcmtx.dataset.dictionary import Context
 
             vr = look_up(tag, length, Context())
         if vr == b"SQ":

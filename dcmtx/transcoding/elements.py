@@ -13,7 +13,8 @@ from dcmtx.syntax import Encoding
 from dcmtx.transcoding.source import DataSet
 
 if TYPE_CHECKING:
-    from dcmtx.dataset.encoding import Change, Rewriting
+    from dcmtx.dataset.items import Change
+    from dcmtx.dataset.rewriting import Rewriting
 
 
 def edited(
@@ -70,7 +71,7 @@ def _ending(dataset: DataSet, edit: Replace, encoding: Encoding, lengths: Length
     """Return a whole new element that ends, with all that is in it, as `lengths` says."""
     if lengths is Lengths.KEEP or not isinstance(edit.element, bytes):
         return edit
-    from dcmtx.dataset.encoding import rewrite
+    from dcmtx.dataset.rewriting import rewrite
 
     return edit.replace(element=rewrite(edit.element, encoding, encoding, context_of(dataset.header), lengths=lengths))
 
@@ -113,7 +114,7 @@ def rewritten(
     """
     if element.vr == b"UN" and not element.length:
         return None
-    from dcmtx.dataset.encoding import rewriting
+    from dcmtx.dataset.rewriting import rewriting
 
     header = dataset.header
     return rewriting(header.reader, element, header.encoding, target, context_of(header), changes, lengths=lengths)

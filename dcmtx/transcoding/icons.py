@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dcmtx.dataset.edit import Remove, Set
 from dcmtx.dataset.element import PIXEL_DATA, UNDEFINED, element_bytes, element_header, swap
-from dcmtx.dataset.encoding import Change, Item
 from dcmtx.dataset.header import Header
+from dcmtx.dataset.items import Change, Item
 from dcmtx.dataset.meta import FileMeta
 from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import DcmtxError, RefusedError, UnsupportedError

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from dcmtx.dataset.dictionary import Context
 from dcmtx.dataset.edit import Replace
 from dcmtx.dataset.element import PIXEL_DATA
-from dcmtx.dataset.encoding import Context, rewrite
+from dcmtx.dataset.rewriting import rewrite
 from dcmtx.finding import Finding, Severity
 from dcmtx.pixel import color
 from dcmtx.pixel import icon as small
