@@ -21,7 +21,7 @@ from dcmtx.codec.table import ENCODERS
 from dcmtx.errors import CodecError, InputError
 from dcmtx.policy import EncodingParameters
 from dcmtx.transcoding import engine
-from dcmtx.transcoding.frame import EncodedFrame
+from dcmtx.transcoding.encoded import EncodedFrame
 
 FRAMES = 20
 PIXELS = np.arange(FRAMES * 64, dtype="<u2").reshape(FRAMES, 8, 8)

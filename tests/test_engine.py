@@ -20,7 +20,7 @@ from dcmtx import transcode
 from dcmtx.errors import CodecError, DcmtxError, VerifyError
 from dcmtx.transcoding import engine
 from dcmtx.transcoding.coders import Asking, Steps
-from dcmtx.transcoding.frame import EncodedFrame
+from dcmtx.transcoding.encoded import EncodedFrame
 
 Command = Callable[..., Ran]
 

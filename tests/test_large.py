@@ -35,7 +35,8 @@ from dcmtx.place.bytes import FileBytes, open_bytes
 from dcmtx.planning.formats import worst_case
 from dcmtx.policy import OffsetTable
 from dcmtx.transcoding import engine
-from dcmtx.transcoding.frame import EncodedFrame, FrameCoder
+from dcmtx.transcoding.encoded import EncodedFrame
+from dcmtx.transcoding.frame import FrameCoder
 from dcmtx.transcoding.job import Status
 from dcmtx.transcoding.source import Opened, open_source
 

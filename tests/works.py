@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dcmtx.errors import DcmtxError
-from dcmtx.transcoding.frame import EncodedFrame
+from dcmtx.transcoding.encoded import EncodedFrame
 
 
 class Each:

@@ -22,7 +22,7 @@ from dcmtx.record import Record
 from dcmtx.syntax import Syntax
 from dcmtx.transcoding.choosing import facts_of
 from dcmtx.transcoding.coders import Coder
-from dcmtx.transcoding.frame import EncodedFrame
+from dcmtx.transcoding.encoded import EncodedFrame
 from dcmtx.transcoding.routes import work_of
 from dcmtx.transcoding.source import Opened, open_source
 

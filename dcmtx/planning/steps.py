@@ -1,7 +1,4 @@
-"""The steps that process one frame. Each step describes itself.
-
-`transcoding.frame` does them in this order.
-"""
+"""The steps that process one frame, in the order in which they are done. Each step describes itself."""
 
 from __future__ import annotations
 

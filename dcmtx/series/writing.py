@@ -10,8 +10,8 @@ from dcmtx.dataset.vr import SWAP_UNIT
 from dcmtx.errors import DcmtxError
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.series.pixels import SeriesFrames
+from dcmtx.transcoding.encoded import EncodedFrame
 from dcmtx.transcoding.engine import Work
-from dcmtx.transcoding.frame import EncodedFrame
 from dcmtx.transcoding.pixels import PixelWriter
 from dcmtx.transcoding.writer import Writer
 

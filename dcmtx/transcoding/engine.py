@@ -15,7 +15,7 @@ from dcmtx.policy import MEMORY
 from dcmtx.pool.machine import keep_freed_memory
 from dcmtx.record import Record
 from dcmtx.signals import is_own_process
-from dcmtx.transcoding.frame import EncodedFrame
+from dcmtx.transcoding.encoded import EncodedFrame
 
 # Batches being worked on or waiting to be written, per worker.
 _WINDOW_PER_WORKER = 2

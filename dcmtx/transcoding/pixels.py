@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from dcmtx.pixel.bits import BitPacker
     from dcmtx.place.deflate import Deflating
     from dcmtx.place.sink import Sink
+    from dcmtx.transcoding.encoded import EncodedFrame, Frame
     from dcmtx.transcoding.engine import Work
-    from dcmtx.transcoding.frame import EncodedFrame, Frame
 
 _PIECE = 1 << 20
 # A thread takes a tenth of a millisecond to start, in which JPEG 2000 has a thousand samples coded, HTJ2K ten thousand.
@@ -93,8 +93,8 @@ class PixelWriter:
         """Yield the frames as the target holds them, in order, and account for them."""
         plan = self._plan
         # Imported late: files whose native cells are carried do not need it.
+        from dcmtx.transcoding.encoded import frame_memory
         from dcmtx.transcoding.engine import run
-        from dcmtx.transcoding.frame import frame_memory
 
         frames = fmt.frames
         work = self._work(fmt)

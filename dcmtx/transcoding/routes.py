@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.routes import Route
 from dcmtx.transcoding.engine import Work
-from dcmtx.transcoding.frame import FrameCoder, Recompressor, Rewrapper
+from dcmtx.transcoding.frame import FrameCoder
 from dcmtx.transcoding.frames import Frames
 
 
@@ -16,10 +16,14 @@ def _recode(plan: Plan, frames: Frames, keep_words: bool, threads: int) -> Work:
 
 
 def _recompress(plan: Plan, frames: Frames, _keep_words: bool, _threads: int) -> Work:
+    from dcmtx.transcoding.passing import Recompressor
+
     return Recompressor(plan, frames)
 
 
 def _rewrap(plan: Plan, frames: Frames, _keep_words: bool, _threads: int) -> Work:
+    from dcmtx.transcoding.passing import Rewrapper
+
     return Rewrapper(plan, frames)
 
 

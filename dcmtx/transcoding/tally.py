@@ -11,7 +11,7 @@ from dcmtx.record import Record
 
 if TYPE_CHECKING:
     from dcmtx.pixel.bits import BitPacker
-    from dcmtx.transcoding.frame import EncodedFrame, Frame
+    from dcmtx.transcoding.encoded import EncodedFrame, Frame
 
 
 # A PSNR below this many decibels gets a warning, even if the loss was requested.
