@@ -47,7 +47,7 @@ destination when all is well; the Outcome says what was done.
 To add
 
     an option   a row of the table in dcmtx/options.py, a field of EncodingParameters or Policy, a keyword of `job`
-                and `transcode` in dcmtx/transcoding/job.py and in dcmtx/transcoding/options.py;
+                and `transcode` in dcmtx/transcoding/ and of its options.py;
                 tests/test_policy.py compares all of them
     a codec     a function in a file of dcmtx/codec/, a row in dcmtx/codec/table.py (or in another distribution, by
                 entry point: dcmtx/codec/plugins.py); tests/test_registry.py checks rows, tests/test_matrix.py runs
@@ -91,8 +91,8 @@ if TYPE_CHECKING:
     from dcmtx.transcoding.job import Job as Job
     from dcmtx.transcoding.job import Outcome as Outcome
     from dcmtx.transcoding.job import Status as Status
-    from dcmtx.transcoding.job import transcode as transcode
     from dcmtx.transcoding.pydicom_dataset import transcode_dataset as transcode_dataset
+    from dcmtx.transcoding.transcode import transcode as transcode
 
 __all__ = [
     "CodecError",
@@ -155,7 +155,7 @@ _HOMES = {
     "frames": "dcmtx.transcoding.decode",
     "job_from_json": "dcmtx.transcoding.form",
     "plan": "dcmtx.transcoding.api",
-    "transcode": "dcmtx.transcoding.job",
+    "transcode": "dcmtx.transcoding.transcode",
     "transcode_dataset": "dcmtx.transcoding.pydicom_dataset",
 }
 

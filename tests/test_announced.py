@@ -27,7 +27,8 @@ from dcmtx.planning.planner import make
 from dcmtx.planning.request import Request, resolve
 from dcmtx.planning.routes import Route
 from dcmtx.policy import EncodingParameters, Icon, Policy, Uid
-from dcmtx.transcoding.job import job, run
+from dcmtx.transcoding.job import job
+from dcmtx.transcoding.running import run
 from dcmtx.transcoding.source import open_source
 
 Command = Callable[..., Ran]

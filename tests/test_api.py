@@ -36,7 +36,7 @@ from dcmtx.errors import (
 )
 from dcmtx.place.places import SourcePlace, TargetPlace
 from dcmtx.policy import Uid
-from dcmtx.transcoding import job as transcoding
+from dcmtx.transcoding import transcode as transcoding
 from dcmtx.transcoding.job import Status
 from dcmtx.transcoding.options import Options
 
@@ -87,7 +87,7 @@ def test_the_types_of_what_is_public_are_true() -> None:
 
 def test_transcode_is_documented_where_it_is_written() -> None:
     assert (transcode.__module__, transcode.__name__, transcode.__qualname__) == (
-        "dcmtx.transcoding.job",
+        "dcmtx.transcoding.transcode",
         "transcode",
         "transcode",
     )

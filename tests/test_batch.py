@@ -41,7 +41,8 @@ from dcmtx.batch import walk as tree_module
 from dcmtx.batch.convert import Done, Options, convert
 from dcmtx.batch.summary import Summary
 from dcmtx.batch.walk import plan_roots, walk
-from dcmtx.transcoding.job import Status, job, transcode
+from dcmtx.transcoding.job import Status, job
+from dcmtx.transcoding.transcode import transcode
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -19,7 +19,7 @@ from dcmtx.inspect.compare import compare
 from dcmtx.inspect.told import as_record
 from dcmtx.pixel import measure
 from dcmtx.pixel.display import strongest_change
-from dcmtx.transcoding.job import transcode
+from dcmtx.transcoding.transcode import transcode
 
 TESTDATA = ROOT / "testdata"
 WITH_PIXELS = [path.stem for path in sorted(TESTDATA.glob("*.dcm")) if path.stem != "sr-text"]

@@ -15,7 +15,7 @@ from conftest import ROOT
 
 from dcmtx.batch.report import as_record, skip_record
 from dcmtx.finding import CODES, Finding, Severity
-from dcmtx.transcoding.job import transcode
+from dcmtx.transcoding.transcode import transcode
 
 
 def made() -> dict[str, list[str]]:

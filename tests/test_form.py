@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import dcmtx
 from dcmtx.errors import DcmtxError, RefusedError, UsageError
 from dcmtx.policy import Icon, NoPixels, OffsetTable, OneBit, Overlays, Signatures, Uid, UnusedBits, WordOrder
-from dcmtx.transcoding.job import job, run
+from dcmtx.transcoding.job import job
+from dcmtx.transcoding.running import run
 
 JOBS: dict[str, dict[str, Any]] = {
     "the least": {"to": "rle"},

@@ -30,7 +30,7 @@ from dcmtx.inspect.summary import look_below
 from dcmtx.inspect.text import finding_line, lines
 from dcmtx.rules import catalog
 from dcmtx.syntax import find
-from dcmtx.transcoding.job import transcode
+from dcmtx.transcoding.transcode import transcode
 
 Command = Callable[..., Ran]
 GREY = (np.arange(256, dtype="<u2").reshape(16, 16) * 13) % 4096

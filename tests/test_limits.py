@@ -29,7 +29,8 @@ from dcmtx.pixel.promise import check_promise
 from dcmtx.place import inflate
 from dcmtx.place.bytes import Memory, open_bytes
 from dcmtx.syntax import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
-from dcmtx.transcoding import job as transcoding
+from dcmtx.transcoding.job import job
+from dcmtx.transcoding.running import run
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]
@@ -355,7 +356,7 @@ def test_a_file_that_fails_when_it_is_opened_leaves_no_descriptor(
 
 
 PLACES = [
-    "dcmtx.transcoding.job.peek",
+    "dcmtx.transcoding.running.peek",
     "dcmtx.transcoding.conversion.open_source",
     "dcmtx.transcoding.conversion.planner",
     "dcmtx.transcoding.writer.Writer.write",
@@ -389,5 +390,5 @@ def test_whatever_the_system_says_anywhere_is_one_line(
     assert ran.status == 3
     assert f"the system failed: {os.strerror(errno.EMFILE)}" in ran.line
     with pytest.raises(DcmtxError):
-        transcoding.run(transcoding.job(big, big.with_name("out.dcm"), to="jpegls"))
+        run(job(big, big.with_name("out.dcm"), to="jpegls"))
     assert os.listdir(big.parent) == [big.name]

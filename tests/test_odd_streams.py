@@ -154,7 +154,8 @@ def test_a_digest_is_that_of_the_native_cells(syntax: str, tmp_path: Path) -> No
     """Cells that share chroma are two samples a pixel, wherever they come from."""
     import hashlib
 
-    from dcmtx.transcoding.job import job, run
+    from dcmtx.transcoding.job import job
+    from dcmtx.transcoding.running import run
 
     image = images.image(SHARED, images.make_frames(SHARED, 6, 8))
     (tmp_path / "native.dcm").write_bytes(image.encode())

@@ -18,8 +18,9 @@ from dcmtx.errors import UsageError
 from dcmtx.options import LOSSY_PARAMETERS, OPTIONS, Group, Kind, Option, make_policy, option_name
 from dcmtx.policy import EncodingParameters, Icon, Policy, Uid, Verify
 from dcmtx.syntax import BY_UID, Loss
-from dcmtx.transcoding.job import job, transcode
+from dcmtx.transcoding.job import job
 from dcmtx.transcoding.options import Options
+from dcmtx.transcoding.transcode import transcode
 
 each_option = pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
 ROWS = [row for uid in BY_UID for row in ENCODERS.rows(uid)]

@@ -21,7 +21,7 @@ from dcmtx.options import LOSSY_PARAMETERS
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import EncodingParameters
 from dcmtx.syntax import BIG_ENDIAN, BY_UID, Kind, Loss
-from dcmtx.transcoding.job import transcode
+from dcmtx.transcoding.transcode import transcode
 
 FORMAT = PixelFormat(16, 16, 1, photometric="MONOCHROME2", allocated=16, stored=12, high_bit=11, signed=False)
 COLOUR = PixelFormat(16, 16, 3, photometric="RGB", allocated=8, stored=8, high_bit=7, signed=False)

@@ -18,7 +18,7 @@ from dcmtx.codec import reduced
 from dcmtx.errors import UsageError
 from dcmtx.inspect.render import render
 from dcmtx.pixel.display import smaller
-from dcmtx.transcoding.job import transcode
+from dcmtx.transcoding.transcode import transcode
 
 GREY = (np.arange(32 * 40, dtype="<i2").reshape(32, 40) * 3 - 1500) % 4096
 

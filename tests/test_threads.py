@@ -18,7 +18,8 @@ from dcmtx.codec.row import Row
 from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.pixel.format import PixelFormat
 from dcmtx.policy import LOSSLESS, EncodingParameters
-from dcmtx.transcoding.job import job, run
+from dcmtx.transcoding.job import job
+from dcmtx.transcoding.running import run
 
 SIDES = (300, 260)
 # Enough for eight threads.

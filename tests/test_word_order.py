@@ -16,7 +16,8 @@ from images import Format
 
 from dcmtx import transcode
 from dcmtx.errors import RefusedError, UsageError
-from dcmtx.transcoding.job import job, run
+from dcmtx.transcoding.job import job
+from dcmtx.transcoding.running import run
 
 LITTLE = ("explicit", "implicit", "deflated", "encapsulated", "deflated-frames")
 # Bits Allocated, and the words that a writer may have reversed: what --word-order takes.

@@ -24,7 +24,8 @@ from dcmtx.policy import Sync
 from dcmtx.pool import worker
 from dcmtx.record import Record
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
-from dcmtx.transcoding.job import Cores, Job, Outcome, open_source_of, run
+from dcmtx.transcoding.job import Job, Outcome
+from dcmtx.transcoding.running import Cores, open_source_of, run
 
 if TYPE_CHECKING:
     from dcmtx.place.bytes import Reader

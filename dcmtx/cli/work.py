@@ -99,7 +99,7 @@ def _isolated(pattern: Job, output: Output, *, as_lines: bool) -> int:
 
 def _do(pattern: Job, output: Output, *, as_lines: bool) -> int:
     from dcmtx.cli.frames import watch_frames
-    from dcmtx.transcoding.job import run
+    from dcmtx.transcoding.running import run
 
     try:
         with watch_frames(pattern.src, quiet=output.quiet, as_lines=as_lines) as frames:

@@ -22,7 +22,8 @@ from dcmtx.place.places import is_remote
 from dcmtx.record import Record
 from dcmtx.rules.objects import MEDIA_STORAGE_DIRECTORY
 from dcmtx.transcoding.form import job_from_json
-from dcmtx.transcoding.job import Job, Outcome, run
+from dcmtx.transcoding.job import Job, Outcome
+from dcmtx.transcoding.running import run
 
 # Files that are fetched before their turn, and how many bytes they may have together; files that are being sent.
 _AHEAD, _AHEAD_BYTES, _BEHIND = 6, 64 << 20, 4

@@ -54,7 +54,7 @@ class Transcoded(Record):
 def perform(task: Task) -> Transcoded:
     """Run a task, in a process of the pool. Raises RefusedError if none of the syntaxes can be made of it."""
     from dcmtx.pool import worker
-    from dcmtx.transcoding.job import run
+    from dcmtx.transcoding.running import run
 
     began = time.perf_counter()
     refusals = []

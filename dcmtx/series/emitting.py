@@ -17,8 +17,9 @@ from dcmtx.rules import legacy
 from dcmtx.series.dataset import dataset_of
 from dcmtx.syntax import EXPLICIT, Kind
 from dcmtx.transcoding.frames import Frames
-from dcmtx.transcoding.job import Job, Outcome, Status, sink_of
+from dcmtx.transcoding.job import Job, Outcome, Status
 from dcmtx.transcoding.pixels import Window
+from dcmtx.transcoding.running import sink_of
 from dcmtx.transcoding.source import Opened
 from dcmtx.transcoding.tally import Written
 from dcmtx.transcoding.writer import Writer

@@ -30,8 +30,9 @@ from dcmtx.series.pixels import SeriesFrames
 from dcmtx.series.references import derived_uid
 from dcmtx.series.writing import SeriesWriter
 from dcmtx.syntax import BY_UID, EXPLICIT, EXPLICIT_LITTLE, Kind, Loss, Syntax
-from dcmtx.transcoding.job import Job, Outcome, Status, Watch, sink_of
+from dcmtx.transcoding.job import Job, Outcome, Status
 from dcmtx.transcoding.pixels import Window
+from dcmtx.transcoding.running import Watch, sink_of
 
 _LONGEST = 0xFFFFFFFE
 _NEEDLESS = Finding("N_LOSSLESS", "coded without loss, so no loss is told of: loss saves no bytes")

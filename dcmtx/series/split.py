@@ -21,7 +21,8 @@ from dcmtx.series.finding import found_in
 from dcmtx.series.gathering import close, elements_of, open_at
 from dcmtx.series.references import derived_uid, equipment_item, reference_item
 from dcmtx.transcoding.decode import PlannedDecoder, decoder_of
-from dcmtx.transcoding.job import Job, Outcome, Watch
+from dcmtx.transcoding.job import Job, Outcome
+from dcmtx.transcoding.running import Watch
 from dcmtx.transcoding.source import Opened
 
 _CLASSIC_TEXT = "Classic Image created from Enhanced Image"

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 
 from dcmtx.errors import DcmtxError
-from dcmtx.transcoding.job import transcode
+from dcmtx.transcoding.transcode import transcode
 
 # Each codec family and each data set encoding, converted both ways.
 _TARGETS = ("jpegls", "htj2k", "j2k", "jpeg", "jpegxl", "rle", "deflated", "implicit")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from dcmtx.place.places import SourcePlace
 from dcmtx.planning.plan import Plan
-from dcmtx.transcoding.job import job, run
+from dcmtx.transcoding.job import job
+from dcmtx.transcoding.running import run
 
 if TYPE_CHECKING:
     from typing import Unpack

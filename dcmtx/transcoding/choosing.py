@@ -17,7 +17,8 @@ from dcmtx.planning.site import Action, Facts, Rule
 from dcmtx.rules import image, objects
 from dcmtx.syntax import Kind, Syntax
 from dcmtx.transcoding.conversion import check_ended
-from dcmtx.transcoding.job import Cores, Job, Outcome, Status, Watch, copy, run_open
+from dcmtx.transcoding.job import Job, Outcome, Status
+from dcmtx.transcoding.running import Cores, Watch, copy, run_open
 from dcmtx.transcoding.source import Opened, open_source
 
 _MODALITY, _MANUFACTURER = 0x00080060, 0x00080070

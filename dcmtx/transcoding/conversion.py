@@ -15,8 +15,9 @@ from dcmtx.planning.ways import planner
 from dcmtx.policy import Icon
 from dcmtx.rules import objects
 from dcmtx.syntax import Syntax
-from dcmtx.transcoding.job import Cores, Job, Outcome, Status, Watch, copy, sink_of
+from dcmtx.transcoding.job import Job, Outcome, Status
 from dcmtx.transcoding.pixels import Window
+from dcmtx.transcoding.running import Cores, Watch, copy, sink_of
 from dcmtx.transcoding.source import Opened, open_source
 from dcmtx.transcoding.tally import Written
 from dcmtx.transcoding.writer import Writer

@@ -1,40 +1,26 @@
-"""Runs a Job and returns its Outcome; `transcode` is the library's main function."""
+"""One file to convert, and what became of it."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
-from dcmtx.dataset.meta import peek
-from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, UnsupportedError, UsageError
-from dcmtx.finding import Finding, Severity
-from dcmtx.options import OPTIONS, make_policy, option_name
-from dcmtx.place.bytes import Reader, is_stream
-from dcmtx.place.places import (
-    SourcePlace,
-    TargetPlace,
-    check_free,
-    directory_of,
-    is_same,
-    name_of,
-    open_reader,
-    open_sink,
-    path_of,
-)
+from dcmtx.errors import UsageError
+from dcmtx.finding import Finding
+from dcmtx.options import OPTIONS, make_policy
+from dcmtx.place.places import SourcePlace, TargetPlace, name_of, path_of
 from dcmtx.planning.request import (
     BackendChoice,
     Request,
     Target,
-    Way,
     assumed,
     check_backends,
     check_device,
     check_policy,
     memory_size,
-    parameters_for,
     resolve,
 )
 from dcmtx.planning.site import SitePolicy
@@ -59,14 +45,9 @@ from dcmtx.policy import (
 )
 from dcmtx.pool.machine import available_cores
 from dcmtx.record import Record
-from dcmtx.syntax import Kind, Syntax, find
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from dcmtx.place.sink import Sink
     from dcmtx.planning.plan import Plan
-    from dcmtx.transcoding.options import Options
 
 
 class Job(Record):
@@ -311,215 +292,6 @@ def _resolve_fallback(name: str, parameters: EncodingParameters, *, on_device: b
     return resolve(name, EncodingParameters())
 
 
-Cores = Callable[[], int]
-Watch = Callable[[int, int], None]
-
-
-def open_source_of(job: Job) -> Reader:
-    """Open the source of a job. Raises InputError."""
-    return open_reader(job.source_place, directory_of(job.target_place))
-
-
-def run(job: Job, cores: Cores | None = None, watch: Watch | None = None, *, file: Reader | None = None) -> Outcome:
-    """Run a job. Raises what `transcode` raises.
-
-    `cores` returns how many of its workers the job may use now; without it, the job uses all. `watch` is called with
-    the number of frames written and their total. `file` is the source, if it is open already; the caller closes it.
-    """
-    started = time.perf_counter()
-    try:
-        opened = open_source_of(job) if file is None else file
-        try:
-            outcome = _whole(job)(job, opened, cores or (lambda: job.workers), watch)
-        finally:
-            if file is None:
-                opened.close()
-    except DcmtxError as error:
-        if error.path is None:
-            error.path = job.src
-        raise
-    except MemoryError as error:
-        raise CodecError(
-            "there is not enough memory for it", advice="use fewer --jobs", code="E_MEMORY", path=job.src
-        ) from error
-    except OSError as error:
-        raise InputError(f"the system failed: {error.strerror or error}", code="E_UNREADABLE", path=job.src) from error
-    if job.source is not None or job.target is not None:
-        # The outcome must not keep the bytes or file objects alive.
-        outcome = outcome.replace(job=job.replace(source=None, target=None))
-    return outcome.replace(seconds=time.perf_counter() - started)
-
-
-@overload
-def transcode(src: SourcePlace, dst: None = None, *, to: str, **options: Unpack[Options]) -> bytes: ...
-
-
-@overload
-def transcode(src: SourcePlace, dst: TargetPlace, *, to: str, **options: Unpack[Options]) -> Outcome: ...
-
-
-def transcode(
-    src: SourcePlace,
-    dst: TargetPlace | None = None,
-    *,
-    to: str,
-    lossy: bool = False,
-    quality: int | None = None,
-    ratio: float | None = None,
-    psnr: float | None = None,
-    near: int | None = None,
-    subsampling: str | None = None,
-    predictor: int | None = None,
-    resolutions: int | None = None,
-    progression: str | None = None,
-    tile: int | None = None,
-    code_block: int | None = None,
-    tile_parts: str | None = None,
-    effort: int | None = None,
-    uid: str | Uid = Uid.AUTO,
-    offset_table: str | OffsetTable = OffsetTable.AUTO,
-    fragment_size: int | None = None,
-    overlays: str | Overlays = Overlays.EXTRACT,
-    icon: str | Icon = Icon.FOLLOW,
-    signatures: str | Signatures = Signatures.REFUSE,
-    unused_bits: str | UnusedBits = UnusedBits.REFUSE,
-    one_bit: str | OneBit = OneBit.REFUSE,
-    word_order: str | WordOrder = WordOrder.REFUSE,
-    apply_palette: bool = False,
-    photometric: str | None = None,
-    planar: int | None = None,
-    no_pixels: str | NoPixels = NoPixels.NATIVE,
-    remove: str | Removal = Removal.NONE,
-    lengths: str | Lengths = Lengths.KEEP,
-    charset: str | Charset = Charset.KEEP,
-    dataset_only: bool = False,
-    assume: str | None = None,
-    ignore_errors: bool = False,
-    fallback: Iterable[str] = (),
-    verify: bool | str | Verify = Verify.SAMPLED,
-    cross_check: bool = False,
-    skip_lossy: bool = False,
-    only_native: bool = False,
-    keep_if_larger: bool = False,
-    force: bool = False,
-    clobber: bool = True,
-    sync: str | Sync = Sync.BATCH,
-    decoder: str | None = None,
-    encoder: str | None = None,
-    device: str | Device = Device.CPU,
-    workers: int | None = None,
-    memory: int | str | None = None,
-    site: str | os.PathLike[str] | SitePolicy | None = None,
-    dry_run: bool = False,
-    digest: bool = False,
-) -> Outcome | bytes:
-    """Convert the DICOM file `src` to the transfer syntax `to` and write it to `dst`, completely or not at all.
-
-    `src` is a path, `-` for standard input, bytes or another buffer, or a binary file object. A file object is read
-    from its current position, and returned to it if it can seek. `dst` is a path, which may be that of `src`, `-` for
-    standard output, or a binary file object. A file object is written from its current position, only when the file
-    is complete, and is not closed. Returns the Outcome; without `dst`, the bytes of the new file.
-
-    `to` is a family (`jpegls`), an alias (`htj2k-rpcl`), a keyword (`JPEGLSLossless`) or a UID. The other options are
-    those of the command line, with the same defaults; `verify` may be True or False too. `workers` is the number of
-    frames coded at a time, by default the number of cores that the process may use. `memory` limits all frames in
-    progress, in bytes or as text such as "512MiB". With `dry_run`, the outcome has the plan and `dst` is not touched.
-
-    Raises a DcmtxError (InputError, UnsupportedError, RefusedError, CodecError, VerifyError, OutputError, or UsageError
-    for invalid options), whose `path` is `src` or `dst`. The destination is then unchanged, unless it is a file object
-    that fails during writing.
-
-    >>> import dcmtx
-    >>> outcome = dcmtx.transcode("us-rgb-by-pixel.dcm", "us.dcm", to="jpeg", lossy=True, quality=85)
-    >>> outcome.syntax_out, outcome.encoder, outcome.ratio > 1
-    ('1.2.840.10008.1.2.4.50', 'imagecodecs', True)
-    >>> outcome = dcmtx.transcode("us.dcm", "never.dcm", to="explicit", dry_run=True)
-    >>> outcome.status.value, outcome.plan.syntax.label, outcome.plan.route.value
-    ('planned', 'explicit', 'recode')
-    >>> with open("ct-explicit.dcm", "rb") as file:
-    ...     small = dcmtx.transcode(file, to="jpegls")
-    >>> small[128:132], dcmtx.transcode(small, "raw.dcm", to="explicit").frames
-    (b'DICM', 1)
-    """
-    if dst is None and dry_run:
-        raise UsageError("a dry run returns no bytes", advice="give a dst, or ask dcmtx.plan")
-    todo = job(
-        src,
-        dst,
-        to=to,
-        lossy=lossy,
-        quality=quality,
-        ratio=ratio,
-        psnr=psnr,
-        near=near,
-        subsampling=subsampling,
-        predictor=predictor,
-        resolutions=resolutions,
-        progression=progression,
-        tile=tile,
-        code_block=code_block,
-        tile_parts=tile_parts,
-        effort=effort,
-        uid=uid,
-        offset_table=offset_table,
-        fragment_size=fragment_size,
-        overlays=overlays,
-        icon=icon,
-        signatures=signatures,
-        unused_bits=unused_bits,
-        one_bit=one_bit,
-        word_order=word_order,
-        apply_palette=apply_palette,
-        photometric=photometric,
-        planar=planar,
-        no_pixels=no_pixels,
-        remove=remove,
-        lengths=lengths,
-        charset=charset,
-        dataset_only=dataset_only,
-        assume=assume,
-        ignore_errors=ignore_errors,
-        fallback=fallback,
-        verify=verify,
-        cross_check=cross_check,
-        skip_lossy=skip_lossy,
-        only_native=only_native,
-        keep_if_larger=keep_if_larger,
-        force=force,
-        clobber=clobber,
-        sync=sync,
-        decoder=decoder,
-        encoder=encoder,
-        device=device,
-        workers=workers,
-        memory=memory,
-        site=site,
-        dry_run=dry_run,
-        digest=digest,
-    )
-    outcome = run(todo)
-    return outcome if dst is not None else _bytes(todo, outcome)
-
-
-def _bytes(job: Job, outcome: Outcome) -> bytes:
-    """Return the bytes that were written into memory. Raises RefusedError if the file was skipped."""
-    written: bytes | None = job.target.value
-    if written is None:
-        raise RefusedError(outcome.notes[0].text, code="E_NO_PIXELDATA", path=job.src)
-    return written
-
-
-def _whole(job: Job) -> Callable[[Job, Reader, Cores, Watch | None], Outcome]:
-    """Return what does the job: it decides about the file first, if there is anything to decide."""
-    policy = job.request.policy
-    decides = policy.skip_lossy or policy.only_native or job.request.target.smallest
-    if job.site is None and not decides:
-        return run_open
-    from dcmtx.transcoding.choosing import chosen
-
-    return chosen
-
-
 def _site(site: str | os.PathLike[str] | SitePolicy | None) -> SitePolicy | None:
     """Return the rules of a site, read if they are named. Raises UsageError."""
     if site is None or isinstance(site, SitePolicy):
@@ -527,96 +299,3 @@ def _site(site: str | os.PathLike[str] | SitePolicy | None) -> SitePolicy | None
     from dcmtx.planning.site_file import read
 
     return read(os.fspath(site))
-
-
-def run_open(job: Job, file: Reader, cores: Cores, watch: Watch | None) -> Outcome:
-    """Do a job with an open file. Targets are tried in order: only a refusal leads to the next, and is reported."""
-    notes: tuple[Finding, ...] = ()
-    refused: list[str] = []
-    request = job.request
-    for fallback in job.fallbacks:
-        try:
-            outcome = _run_open(job, file, request, cores, watch)
-            return outcome.replace(notes=notes + outcome.notes)
-        except (RefusedError, UnsupportedError) as error:
-            refused.append(f"refused as {request.target.label} ({error.reason})")
-        on_device = job.request.backend.encodes_on_device
-        parameters = parameters_for(fallback, job.request.parameters, on_device=on_device)
-        lost = sorted(option_name(name) for name in job.request.parameters.asked() - parameters.asked())
-        without = f" without {', '.join(lost)}, which it does not have" if lost else ""
-        notes += (Finding("N_FALLBACK", f"{refused[-1]}; fell back to {fallback.label}{without}", Severity.WARNING),)
-        request = job.request.replace(target=fallback, parameters=parameters, rounds=job.request.parameters.lossy)
-    try:
-        outcome = _run_open(job, file, request, cores, watch)
-    except (RefusedError, UnsupportedError) as error:
-        if refused:
-            error.what = f"{'; '.join(refused)}; as {request.target.label}: {error.what}"
-        raise
-    return outcome.replace(notes=notes + outcome.notes)
-
-
-def _run_open(job: Job, file: Reader, request: Request, cores: Cores, watch: Watch | None) -> Outcome:
-    meta = peek(file)
-    syntax = find(meta.syntax)
-    stays = syntax is not None and _nothing_to_do(request, syntax)
-    if not stays and request.target.raw and syntax is not None and syntax.kind is Kind.NATIVE and not syntax.deflated:
-        # It is native already, and keeps its syntax whatever else is asked.
-        request = request.replace(target=Target(request.target.name, (syntax,), raw=True))
-    untouched = stays and not request.parameters.lossy
-    if syntax is not None and untouched and not is_stream(file):
-        return copy(job, file, syntax)
-    # Imported late: copying does not need it.
-    from dcmtx.transcoding.conversion import convert
-
-    return convert(job, file, meta, request=request, stays=stays, untouched=untouched, cores=cores, watch=watch)
-
-
-def _nothing_to_do(request: Request, syntax: Syntax) -> bool:
-    """Tell whether the file already has the target syntax and no option changes its bytes (rule G0).
-
-    With consent to loss, the caller must also check that the file is already lossy: consent alone requests a lossy
-    file, not a second loss. A coding parameter requests new encoding.
-    """
-    policy = request.policy
-    if request.way is not Way.CONVERT or request.parameters.asked():
-        return False
-    if policy.force or policy.offset_table is not OffsetTable.AUTO or policy.fragment_size is not None:
-        return False
-    if policy.uid is Uid.NEW or policy.icon is not Icon.FOLLOW or policy.changes_pixels or policy.edits:
-        return False
-    if request.target.raw:
-        return syntax.kind is Kind.NATIVE and not syntax.deflated
-    return syntax in request.target.syntaxes
-
-
-def copy(job: Job, file: Reader, syntax: Syntax) -> Outcome:
-    """Copy the file to the destination, byte for byte."""
-    status = Status.COPIED
-    notes: list[Finding] = []
-    if job.dry_run:
-        check_free(job.target_place, clobber=job.request.policy.clobber)
-        status = Status.PLANNED
-    elif is_same(job.source_place, job.target_place):
-        status = Status.UNCHANGED
-    else:
-        with sink_of(job) as sink:
-            sink.copy(file)
-            sink.commit()
-        notes = sink.notes
-    return Outcome(
-        job,
-        status,
-        syntax.uid,
-        syntax_out=syntax.uid,
-        bytes_in=file.size,
-        bytes_out=file.size,
-        notes=tuple(dict.fromkeys(notes)),
-    )
-
-
-def sink_of(job: Job) -> Sink:
-    """Return the sink of a job's destination."""
-    policy = job.request.policy
-    return open_sink(
-        job.target_place, job.dst, clobber=policy.clobber, parents=job.parents, sync=policy.sync is not Sync.NONE
-    )

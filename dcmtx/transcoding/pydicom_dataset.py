@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING
 
 from dcmtx.errors import InputError, UsageError
-from dcmtx.transcoding.job import transcode
+from dcmtx.transcoding.transcode import transcode
 
 if TYPE_CHECKING:
     from typing import Unpack

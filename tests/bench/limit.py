@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from dcmtx.transcoding.coders import Coder
-from dcmtx.transcoding.job import job, run
+from dcmtx.transcoding.job import job
+from dcmtx.transcoding.running import run
 
 # A coder, the name of its method, and what it is given.
 Call = tuple[Coder, str, Any]
