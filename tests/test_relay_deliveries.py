@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -379,6 +380,33 @@ def test_a_directory_has_files_by_study_series_and_instance(file, tmp_path):
         assert send(Kind.DIRECTORY, file, path=str(out)).kind is AnswerKind.DELIVERED
     assert [str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()] == ["1.2.3/1.2.3.0/1.2.3.1.dcm"]
     assert (out / "1.2.3/1.2.3.0/1.2.3.1.dcm").read_bytes() == file.read_bytes()
+
+
+def test_another_instance_of_the_same_uid_loses_none_of_them(file, tmp_path):
+    """However often each of them comes, and with whatever group 0002."""
+    out = tmp_path / "out"
+    out.mkdir()
+    other, head = tmp_path / "other.dcm", tmp_path / "head.dcm"
+    other.write_bytes(file.read_bytes()[:-1] + b"\x55")
+    head.write_bytes(instance(1, before=ids(), meta=[dicom.element(0x00020016, "AE", "ELSEWHERE")]).encode())
+    assert head.read_bytes() not in (file.read_bytes(), other.read_bytes())
+    found = [send(Kind.DIRECTORY, path, path=str(out)) for path in (file, other, head, other, file)]
+    assert {answer.kind for answer in found} == {AnswerKind.DELIVERED}
+    assert [bool(answer.text) for answer in found] == [False, True, False, True, False]
+    first, second = sorted(path for path in out.rglob("*") if path.is_file())
+    assert (first.name, second.name) == (
+        f"{INSTANCE}-{hashlib.sha256(other.read_bytes()).hexdigest()[:16]}.dcm", f"{INSTANCE}.dcm",
+    )  # fmt: skip
+    assert (first.read_bytes(), second.read_bytes()) == (other.read_bytes(), file.read_bytes())
+    assert first.name in found[1].text
+
+
+def test_what_is_no_instance_stays_where_it_is(file, tmp_path):
+    place = tmp_path / "out/1.2.3/1.2.3.0"
+    place.mkdir(parents=True)
+    (place / f"{INSTANCE}.dcm").write_bytes(b"a note")
+    assert send(Kind.DIRECTORY, file, path=str(tmp_path / "out")).kind is AnswerKind.DELIVERED
+    assert {path.read_bytes() for path in place.iterdir()} == {b"a note", file.read_bytes()}
 
 
 @pytest.mark.parametrize(

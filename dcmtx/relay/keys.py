@@ -164,7 +164,8 @@ DESTINATION = Section(
             example='"dimse"'),
         Key("address", values.text,
             "dimse: AET@HOST:PORT. stow: the URL that /studies follows. orthanc: the URL that /instances follows. "
-            "directory: a path, below which are Study, Series and SOP Instance UID.",
+            "directory: a path, below which are Study, Series and SOP Instance UID; another instance that has the UIDs "
+            "of one that is there comes beside it.",
             example='"ARCHIVE@10.0.0.5:104"', set=True, needed=True),
         Key("calling", values.ae_title, "The AE title that it is called by, if not ae-title above.", example='"DCMTX"',
             kinds=(_DIMSE,)),
