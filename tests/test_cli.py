@@ -239,6 +239,25 @@ def test_help_mentions_every_option(name: str, command: Command) -> None:
     assert re.search(r"^Usage: dcmtx ", ran.out)
 
 
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        (["-t", "rle", "-F", "a"], ["--to", "rle", "--force", "a"]),
+        (["--to", "-t", "a", "-v"], ["--to", "-t", "a", "--verbose"]),
+        (["-t", "-t"], ["--to", "-t"]), (["-j4", "-qv", "-trle"], ["-j4", "-qv", "-trle"]),
+        (["--lossy", "-t", "x"], ["--lossy", "--to", "x"]), (["--quality=3", "-t", "x"], ["--quality=3", "--to", "x"]),
+        (["-t", "x", "--", "-t"], ["--to", "x", "--", "-t"]), (["-t"], ["--to"]), ([], []),
+    ],
+    ids=["a value and a flag", "a value like a letter", "the letter itself", "letters in one word", "behind a flag",
+         "behind a value in one word", "names of files", "no value", "nothing"],
+)  # fmt: skip
+def test_letters_become_the_names_of_their_options_and_values_stay(given: list[str], made: list[str]) -> None:
+    from dcmtx.cli.convert import convert
+    from dcmtx.cli.options import _with_names
+
+    assert _with_names(convert.params, given) == made
+
+
 def test_help_of_convert_mentions_every_exit_status(command: Command) -> None:
     text = command("convert", "--help").out
     table = text[text.index("Exit status") :]

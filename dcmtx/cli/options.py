@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -85,8 +85,8 @@ class WithBareOptions(click.Command):
     """A command with options that take a choice or stand by themselves: --verify, --no-verify and --verify strict."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Give such options the choice that they mean."""
-        return super().parse_args(ctx, _with_choices(args))
+        """Give such options the choice that they mean, and letters their names."""
+        return super().parse_args(ctx, _with_names(self.get_params(ctx), _with_choices(args)))
 
 
 def _with_choices(args: list[str]) -> list[str]:
@@ -104,6 +104,31 @@ def _with_choices(args: list[str]) -> list[str]:
                 elif word == option.flag and not set(found[place + 1 : place + 2]) & set(option.words):
                     found[place] = f"{option.flag}={option.bare}"
     return found + args[ends:]
+
+
+def _with_names(parameters: Iterable[click.Parameter], args: list[str]) -> list[str]:
+    """Return arguments with the long names of options instead of their letters.
+
+    Where it finds a letter, click looks for long names that are like it, which takes a millisecond or two.
+    """
+    names: dict[str, str] = {}
+    with_value: set[str] = set()
+    for option in parameters:
+        if isinstance(option, click.Option):
+            long = [name for name in option.opts if name.startswith("--")]
+            names |= {name: long[-1] for name in option.opts if long and name not in long}
+            with_value |= set() if option.is_flag or option.count else set(option.opts)
+    found = args[:]
+    words = iter(range(len(found)))
+    for place in words:
+        word = found[place]
+        if word == "--":
+            break
+        found[place] = names.get(word, word)
+        if word in with_value:
+            # Whatever follows is its value.
+            next(words, None)
+    return found
 
 
 def named_options(*names: str) -> Decorator:
