@@ -20,6 +20,7 @@ tests/test_layers.py walks all imports.
     syntax        transfer syntaxes as rows of data
     policy        what may be chosen: enumerations, coding parameters, the policy made of them
     options       all that may be asked for, in one table: names, ranges, defaults, help
+    commands      the names of the commands, and where each is
     finding       what is told of a file beside its pixels
     signals       what ends the program
     place/        where bytes come from and where they go

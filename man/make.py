@@ -1,6 +1,6 @@
 """Make the man pages of this directory from the commands: `python man/make.py`; `--check` says whether they are stale.
 
-One page per command of `dcmtx.cli.COMMANDS`, dcmtx.1, dcmtx-api.7 of the package's public names, dcmtx-relay.toml.5 of
+One page per command of `dcmtx.commands`, dcmtx.1, dcmtx-api.7 of the package's public names, dcmtx-relay.toml.5 of
 the keys of a relay, and the scripts that have shells complete. What a page says stands in docstrings, options and
 epilogs, and in the tables of transfer syntaxes and backends; there is no date, so the same code gives the same page.
 """
@@ -20,11 +20,12 @@ import click
 
 import dcmtx
 from dcmtx import __version__
-from dcmtx.cli import COMMANDS, DEFAULT_COMMAND, cli
+from dcmtx.cli import cli
 from dcmtx.cli.completion import FILE_NAMES, SHELLS
 from dcmtx.codec.registry import Registry
 from dcmtx.codec.row import OWN
 from dcmtx.codec.table import DECODERS, ENCODERS
+from dcmtx.commands import COMMANDS, DEFAULT_COMMAND
 from dcmtx.finding import CODES
 from dcmtx.inspect import record as info_record
 from dcmtx.inspect import told

@@ -24,8 +24,9 @@ from conftest import Ran, contents, old_file, spawn
 
 import dcmtx
 from dcmtx import __version__
-from dcmtx.cli import COMMANDS, cli
+from dcmtx.cli import cli
 from dcmtx.codec.table import DECODERS, ENCODERS
+from dcmtx.commands import COMMANDS
 from dcmtx.peers.catalog import MODULES, load
 
 Command = Callable[..., Ran]
@@ -889,6 +890,21 @@ def test_a_closed_stream_is_an_error_with_a_line(closing: str, arguments: list[s
     assert re.fullmatch(rb"dcmtx: [^\n]+\n", ran.stderr)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--version", "--help", "convert --help", "syntaxes", "syntaxes --json", "info in.dcm", "index in.dcm",
+        "compare in.dcm in.dcm --json", "frames in.dcm -", "render in.dcm -", "completion bash", "hook orthanc-lua --to rle",
+        "policy check site.toml in.dcm", "in.dcm out.dcm --to rle --dry-run",
+    ],
+)  # fmt: skip
+def test_what_is_said_to_nobody_is_not_a_success(arguments: str, src: Path) -> None:
+    (src.parent / "site.toml").write_text('[[rule]]\nto = "rle"\n')
+    ran = spawn(*arguments.split(), prefix=["sh", "-c", 'exec "$@" >&-', "sh"], cwd=src.parent)
+    assert ran.returncode == 8
+    assert b"Traceback" not in ran.stderr
+
+
 @pytest.mark.parametrize("closing", ["<&- >&-", "<&- >&- 2>&-", ">&- 2>&-"])
 def test_no_file_takes_the_number_of_a_stream_that_is_closed(closing: str, src: Path) -> None:
     for source, destination, status in ((src, "-", 8), ("-", src, 3), ("-", "-", 3)):
@@ -896,9 +912,6 @@ def test_no_file_takes_the_number_of_a_stream_that_is_closed(closing: str, src: 
                     stdin=subprocess.DEVNULL)  # fmt: skip
         assert ran.returncode == status
     assert src.read_bytes() == SOURCE
-
-
-NO_STDERR = "cli.frames asks sys.stderr, which is None, whether it is a terminal: AttributeError, status 1"
 
 
 def test_a_conversion_of_files_needs_no_stream_at_all(src: Path, dst: Path) -> None:

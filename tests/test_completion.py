@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 from conftest import ROOT, need_tool
 
-from dcmtx.cli import COMMANDS, cli
+from dcmtx.cli import cli
 from dcmtx.cli.completion import FILE_NAMES, SHELLS, offers, targets
+from dcmtx.commands import COMMANDS
 from dcmtx.planning.request import resolve
 from dcmtx.policy import EncodingParameters, OffsetTable
 

@@ -26,7 +26,8 @@ LINES = {
     "one file into a directory": ("a tree --to rle", False),
     "one file over another": ("a b --to rle", False),
     "another command": ("info tree", False),
-    "a command that is a name too": ("plan tree", True),
+    "a command that is a name too": ("plan tree", False),
+    "a directory by the name of its command": ("convert convert out --to rle", True),
     "nothing": ("", False),
     "help": ("--help", False),
     "what is not there": ("nowhere out --to rle", False),
@@ -38,8 +39,7 @@ def test_a_batch_is_told_by_its_words(
     line: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    # A directory with the name of a command costs a process that nobody asks for, and nothing else.
-    for name in ("tree", "plan"):
+    for name in ("tree", "plan", "convert"):
         (tmp_path / name).mkdir()
     for name in "abc":
         (tmp_path / name).touch()
@@ -51,9 +51,9 @@ WATCHED = """
 import os, sys
 from dcmtx.pool import early, machine, template
 begin = template.begin
-def watched(preload, work=None):
-    os.write(2, b"early\\n" if work is None else b"late\\n")
-    return begin(preload, work)
+def watched(preload):
+    os.write(2, b"late\\n" if "click" in sys.modules else b"early\\n")
+    return begin(preload)
 template.begin = watched
 cores = int(sys.argv.pop(1))
 machine.available_cores = lambda: cores
@@ -102,6 +102,50 @@ def test_what_was_begun_and_died_is_replaced(tree: Path, out: Path) -> None:
     with Batch(tree, out, "--to", "rle", program=("-c", program)) as batch:
         assert batch.end().status == 0
     assert names(out) == set(numbered(9))
+
+
+FORKED = """
+import os
+from dcmtx.pool import early, template
+early._is_batch = lambda words: True
+template.may_fork = lambda: True
+early.begin([])
+begun = early._begun
+pid = os.fork()
+if pid == 0:
+    os._exit(0 if early.take() is None else 1)
+print(os.waitpid(pid, 0)[1], os.waitpid(begun.pid, os.WNOHANG))
+assert early.take() is begun and early.take() is None
+begun.end()
+try:
+    os.kill(begun.pid, 0)
+except ProcessLookupError:
+    print("gone")
+"""
+
+
+@need_proc
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no template")
+def test_what_was_begun_is_its_own_processs_alone() -> None:
+    program = f"from dcmtx.pool import machine\nmachine.available_cores = lambda: 2\n{FORKED}"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.stdout, ran.stderr) == ("0 (0, 0)\ngone\n", "")
+
+
+@need_proc
+def test_what_was_begun_ends_where_a_thread_forbids_its_use(tree: Path, out: Path) -> None:
+    """A pool asks for it in any case: nothing idles until the end."""
+    plant(tree, numbered(5))
+    program = (
+        "import threading\nfrom dcmtx.pool import early, workers\nbegin = early.begin\n"
+        "def begun(words):\n    begin(words)\n"
+        "    threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "early.begin = begun\nfrom dcmtx.__main__ import main\nmain()\n"
+    )
+    with Batch(tree, out, "--to", "rle", program=("-c", program)) as batch:
+        assert batch.end().status == 0
+        batch.assert_gone()
+    assert names(out) == set(numbered(5))
 
 
 # --- messages --------------------------------------------------------------------------------------------------
@@ -191,6 +235,16 @@ def test_nothing_is_left_undone_at_the_end(before: str, said: str) -> None:
     first, rest = ran.stdout.split("\n", 1)
     assert first.startswith("dcmtx ")
     assert rest == said
+
+
+@pytest.mark.parametrize("watch", ["-m cProfile", "-m trace --count --summary --missing"], ids=["profile", "trace"])
+def test_who_watches_a_program_has_the_last_word(watch: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("import sys\nsys.argv[1:] = ['--version']\nfrom dcmtx.__main__ import main\nmain()\n")
+    line = [sys.executable, *watch.split(), program]
+    ran = subprocess.run(line, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+    assert ran.stdout.startswith("dcmtx ")
+    assert ran.stdout.count("\n") > 10
 
 
 @need_proc

@@ -190,9 +190,11 @@ def jobs(pool, *tasks):
 PROGRAMS: dict[str, tuple[str, str]] = {
     "it is a grandchild": (
         """
-with Pool(lambda _: (os.getppid(), os.getpgid(0)), 2) as pool:
+def look(_):
+    return os.getppid(), os.getpgid(0)
+with Pool(look, 2) as pool:
     ((parent, group),) = jobs(pool, "a")
-    print(type(pool._server).__name__, parent == pool._server._pid, group == os.getpgid(0), parent != os.getpid())
+    print(type(pool._server).__name__, parent == pool._server._begun.pid, group == os.getpgid(0), parent != os.getpid())
 print(pool._server.broken)
 """,
         "Template True True True\nTrue\n",
@@ -235,8 +237,8 @@ def work(task):
         time.sleep(1000)
     return task
 with Pool(work, 2) as pool:
-    before = pool._server._pid
-    print(jobs(pool, "first", "second"), pool._server._pid != before)
+    before = pool._server._begun.pid
+    print(jobs(pool, "first", "second"), pool._server._begun.pid != before)
     print(jobs(pool, "third"))
 """,
         "['first', 'second'] True\n['third']\n",
@@ -288,7 +290,7 @@ def end(task):
     os._exit(1) if task % 2 else None
 with Pool(end, 3) as pool:
     jobs(pool, *range(6))
-    places = ("/proc/self/fd", f"/proc/{pool._server._pid}/fd")
+    places = ("/proc/self/fd", f"/proc/{pool._server._begun.pid}/fd")
     before = [len(os.listdir(place)) for place in places]
     jobs(pool, *range(60))
     # More or fewer workers may live than before, or begin: up to three.

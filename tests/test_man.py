@@ -15,8 +15,8 @@ from conftest import ROOT, need_tool
 
 import dcmtx
 from dcmtx import errors
-from dcmtx.cli import COMMANDS
 from dcmtx.codec.table import DECODERS, ENCODERS
+from dcmtx.commands import COMMANDS
 from dcmtx.options import OPTIONS, Group
 from dcmtx.relay import keys
 from dcmtx.relay.answers import AnswerKind

@@ -8,6 +8,7 @@ import gzip
 import io
 import mmap
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,9 +31,10 @@ from dcmtx.place import places
 from dcmtx.place.bytes import Memory
 from dcmtx.place.deflate import Deflating
 from dcmtx.place.memory import BufferBytes, FileObjectBytes, open_object
-from dcmtx.place.places import Scheme, open_reader, open_sink
+from dcmtx.place.places import Scheme, directory_of, open_reader, open_sink
 from dcmtx.place.stream import FileObjectSink, InMemory, MemorySink
-from dcmtx.transcoding.job import Status
+from dcmtx.transcoding.job import Status, job
+from dcmtx.transcoding.running import run
 
 Command = Callable[..., Ran]
 Fails = Callable[..., str]
@@ -732,3 +734,37 @@ assert count() == before, os.listdir("/dev/fd")
     src = stored(tmp_path / "in.dcm")
     ran = subprocess.run([sys.executable, "-c", program, src], capture_output=True, text=True, timeout=60, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+# --- where spools go ---------------------------------------------------------------------------------------------
+
+
+def test_a_spool_is_beside_what_is_written_not_beside_a_link_to_it(tmp_path: Path) -> None:
+    small, big = tmp_path / "small", tmp_path / "big"
+    small.mkdir()
+    big.mkdir()
+    (small / "link.dcm").symlink_to(big / "new.dcm")
+    (small / "directory").symlink_to(big)
+    assert directory_of(os.fspath(small / "link.dcm")) == os.fspath(big)
+    assert os.path.samefile(directory_of(os.fspath(small / "directory" / "new.dcm")), big)
+    assert directory_of(os.fspath(small / "new.dcm")) == os.fspath(small)
+
+
+def test_where_a_spool_may_go_is_asked_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("out").mkdir()
+    assert [directory_of(place) for place in ("out/a.dcm", "a.dcm", "-", "s3://bucket/a", b"")] == [
+        "out", ".", None, None, None,
+    ]  # fmt: skip
+    Path("out").rmdir()
+    assert directory_of("out/a.dcm") is None
+
+
+def test_a_destination_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    """Also for what needs a spool: it goes elsewhere."""
+    source = tmp_path / "in.dcm"
+    transcode(SOURCE, source, to="deflated")
+    todo = job(source, tmp_path / "out" / "a.dcm", to="rle").replace(parents=True)
+    for _ in range(2):
+        assert run(todo).status is Status.CONVERTED
+        shutil.rmtree(tmp_path / "out")

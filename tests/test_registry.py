@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import re
 import subprocess
 import sys
+import types
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 
 import dicom
 import numpy as np
@@ -474,3 +478,17 @@ def test_what_no_encoder_is_trusted_with(last, fmt):
     with pytest.raises(UnsupportedError) as caught:
         ENCODERS.choose(f"1.2.840.10008.1.2.{last}", "label", fmt)
     assert caught.value.code == "E_LIMIT"
+
+
+def test_a_library_that_is_installed_meanwhile_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("dcmtx.codec.row.time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.syspath_prepend(os.fspath(tmp_path))
+    needs = Needs("late-codec", "late_codec_for_a_test")
+    assert not needs.is_installed()
+    (tmp_path / "late_codec_for_a_test.py").touch()
+    importlib.invalidate_caches()
+    now[0] += 0.5
+    assert not needs.is_installed(), "it was looked for again at once"
+    now[0] += 0.6
+    assert needs.is_installed()

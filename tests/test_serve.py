@@ -272,6 +272,33 @@ def test_streams_that_are_closed_are_closed_for_the_job(
         assert server.call(src, "-", "--to", "rle", client=line).status == 8
 
 
+# It takes its own words for those of a batch, so that it begins what workers are forked from.
+BATCH_LIKE = """
+from dcmtx.pool import early, machine
+early._is_batch = lambda words: True
+machine.available_cores = lambda: 2
+from dcmtx.__main__ import main
+main()
+"""
+
+
+def test_workers_of_a_batch_work_where_its_client_does(tmp_path: Path) -> None:
+    """Several batches at once, whose files have the same relative names, one of them where the server is."""
+    places = [tmp_path / name for name in ("serve", "a", "b", "c")]
+    for number, place in enumerate(places):
+        batches.plant(place / "in", ["0", "1", "2"], start=10 * number)
+    with Server("--jobs", "4", program=("-c", BATCH_LIKE), cwd=places[0]) as server:
+        for _ in range(2):
+            started = [server.start("in", "out", "--to", "rle", "--quiet", cwd=place) for place in places]
+            for process in started:
+                assert (process.communicate(timeout=PATIENCE), process.returncode) == ((b"", b""), 0)
+            for number, place in enumerate(places):
+                for name in range(3):
+                    batches.assert_converted(place / "out" / str(name), 10 * number + name)
+                shutil.rmtree(place / "out")
+        assert {job["status"] for job in server.until_done(8)} == {0}
+
+
 def test_the_umask_is_the_clients(server: Server, client: tuple[str, ...], src: Path, tmp_path: Path) -> None:
     for mask, mode in ((0o022, 0o644), (0o077, 0o600), (0o002, 0o664)):
         path = tmp_path / f"{mask:o}.dcm"

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from dcmtx.cli import COMMANDS, DEFAULT_COMMAND, SETTINGS, cli
+from dcmtx.cli import SETTINGS, cli
+from dcmtx.commands import COMMANDS, DEFAULT_COMMAND
 from dcmtx.record import Record
 
 # What may be given where files may: the shell completes those itself.

@@ -82,8 +82,8 @@ class Registry:
         self._rows = tuple(rows)
         self._plugins = plugins
         self._faults: list[str] = []
-        # All rows, as they were when those of a syntax were looked for, and what was found.
-        self._by_uid: dict[str, tuple[tuple[Row, ...], tuple[Row, ...]]] = {}
+        # Of these, those of a syntax, where they were looked for.
+        self._by_uid: dict[str, tuple[Row, ...]] = {}
         self._lock = _thread.RLock()
 
     @property
@@ -99,25 +99,27 @@ class Registry:
         from dcmtx.codec.plugins import checked
 
         added = tuple(checked(row, distribution, self._rows) for row in rows)
-        self._rows = (*added, *self._rows) if preferred else (*self._rows, *added)
+        self._replace((*added, *self._rows) if preferred else (*self._rows, *added))
         return added
 
     def remove(self, rows: Iterable[Row]) -> None:
         """Remove rows that were added."""
         gone = set(rows)
-        self._rows = tuple(row for row in self._rows if row not in gone)
+        self._replace(tuple(row for row in self._rows if row not in gone))
+
+    def _replace(self, rows: tuple[Row, ...]) -> None:
+        # Another thread that looks for rows keeps what it finds in the dictionary that it began with.
+        self._rows, self._by_uid = rows, {}
 
     def rows(self, uid: str) -> tuple[Row, ...]:
         """Return the rows for a transfer syntax, preferred first; empty if it is not coded.
 
         Rows of other distributions are included once they have been loaded, which happens here if there are no others.
         """
-        known, found = self._by_uid.get(uid, ((), ()))
-        if known is not self._rows:
-            known = self._rows
-            found = tuple(row for row in known if uid in row.syntaxes)
-            self._by_uid[uid] = known, found
-        return found or self.every_row(uid)
+        known = self._by_uid
+        if uid not in known:
+            known[uid] = tuple(row for row in self._rows if uid in row.syntaxes)
+        return known[uid] or self.every_row(uid)
 
     def every_row(self, uid: str | None = None) -> tuple[Row, ...]:
         """Return all rows, including those of other distributions; with `uid`, only those for that syntax."""

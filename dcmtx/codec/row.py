@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -137,9 +138,23 @@ class Needs(Record):
         return found if isinstance(found, str) else version_of(self.package)
 
 
-@cache
-def _is_found(module: str, _where: tuple[object, ...]) -> bool:
+# What searches found, by module: when and where, and whether it is there.
+_searches: dict[str, tuple[float, tuple[object, ...], bool]] = {}
+# Seconds for which what was not found is not looked for again: somebody may install it meanwhile.
+_ABSENT = 1.0
+
+
+def _is_found(module: str, where: tuple[object, ...]) -> bool:
     """Tell whether there is a module. A search takes longer than all else that is asked of a row."""
+    now = time.monotonic()
+    then, there, found = _searches.get(module, (now, (), False))
+    if there != where or (not found and now - then >= _ABSENT):
+        found = _find(module)
+        _searches[module] = now, where, found
+    return found
+
+
+def _find(module: str) -> bool:
     from importlib.util import find_spec
 
     try:

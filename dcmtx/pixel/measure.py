@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _BAND = 1 << 20
 # Samples of a piece, where only errors are asked for: what they take fits the cache of one core.
 _PIECE = 1 << 16
-# What holds every difference of two samples of so many bytes.
-_SIGNED: dict[int, type[np.signedinteger[Any]]] = {1: np.int16, 2: np.int32}
+# What holds every difference of two samples of so many bytes; of 64 bits, nearly.
+_SIGNED: dict[int, type[Any]] = {1: np.int16, 2: np.int32, 4: np.int64, 8: np.float64}
 _SIDE, _DEVIATION, _K1, _K2 = 11, 1.5, 0.01, 0.03
 _TAPS = np.exp(-((np.arange(_SIDE) - _SIDE // 2) ** 2) / (2 * _DEVIATION**2))
 _GAUSSIAN = _TAPS / _TAPS.sum()
@@ -65,7 +65,7 @@ def error(one: Words, other: Words) -> tuple[int, float]:
     """
     largest, squares = 0, 0.0
     ours, theirs = one.reshape(-1), other.reshape(-1)
-    signed = _SIGNED.get(max(one.itemsize, other.itemsize), np.int64)
+    signed = _SIGNED[max(one.itemsize, other.itemsize)]
     for start in range(0, one.size, _PIECE):
         # Converted first: a subtraction that converts is several times as slow.
         errors = ours[start : start + _PIECE].astype(signed)
@@ -102,8 +102,8 @@ def difference(one: Words, other: Words, peak: int) -> Difference | None:
 
 
 def _exact(words: Words) -> Words:
-    """Return words as signed numbers that hold every difference of two of them; of 64 bits, nearly."""
-    return words.astype({1: np.int16, 2: np.int32, 4: np.int64}.get(words.dtype.itemsize, np.float64))
+    """Return words as signed numbers that hold every difference of two of them."""
+    return words.astype(_SIGNED[words.dtype.itemsize])
 
 
 def ssim(one: Words, other: Words, peak: int) -> float | None:

@@ -8,8 +8,13 @@ import fcntl
 import os
 import stat
 import sys
+from functools import cache
+from typing import TYPE_CHECKING
 
 from dcmtx.finding import Finding, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ACCESS_LIST = "system.posix_acl_access"
 _OWNER, _GROUP, _LIST = "owner", "group", "access control list"
@@ -42,12 +47,24 @@ def begin_sync(fd: int, start: int, length: int) -> None:
 
     Nothing is promised, and no error told: `sync_file` does both. Where the system cannot, nothing happens.
     """
-    if sys.platform == "linux":
-        import ctypes
+    begin = _sync_file_range()
+    if begin is not None:
+        begin(fd, start, length, _RANGE_WRITE)
 
-        with contextlib.suppress(OSError, AttributeError):
-            begin = ctypes.CDLL(None).sync_file_range
-            begin(fd, ctypes.c_int64(start), ctypes.c_int64(length), _RANGE_WRITE)
+
+@cache
+def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    """Return the system's function, None where there is none: Python does not have it."""
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    try:
+        function = ctypes.CDLL(None).sync_file_range
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return function
 
 
 def sync_directory(path: str) -> list[Finding]:

@@ -193,19 +193,10 @@ def is_same(one: object, other: object) -> bool:
         return False
 
 
-# The last directory that was found to be writable, since many files go to the same.
-_writable = ""
-
-
 def directory_of(place: object) -> str | None:
     """Return the directory of a local destination if it is writable. Spools go there, since it needs room anyway."""
-    global _writable  # noqa: PLW0603 - a property of the process
     if not isinstance(place, str) or place == "-" or "\0" in place or scheme_of(place):
         return None
-    directory = os.path.dirname(place) or os.curdir
-    if directory == _writable:
-        return directory
-    if not os.path.isdir(directory) or not os.access(directory, os.W_OK):
-        return None
-    _writable = directory
-    return directory
+    # A link that stays is written through.
+    directory = os.path.dirname(os.path.realpath(place) if os.path.islink(place) else place) or os.curdir
+    return directory if os.path.isdir(directory) and os.access(directory, os.W_OK) else None

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from dcmtx.commands import COMMANDS, DEFAULT_COMMAND
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,8 +21,6 @@ PRELOAD = (
     "numpy", "imagecodecs", "dcmtx.batch.convert", "dcmtx.transcoding.conversion", "dcmtx.transcoding.routes",
     "dcmtx.transcoding.icons", "dcmtx.dataset.encoding", "dcmtx.pool.committer", "dcmtx.planning.recoding",
 )  # fmt: skip
-# The command that makes such a process worthwhile, which need not be named.
-_COMMAND = "convert"
 # So many names of files are more than a source and its destination.
 _SEVERAL = 3
 _begun: Begun | None = None
@@ -43,19 +43,24 @@ def begin(words: Sequence[str]) -> None:
 
 
 def take() -> Begun | None:
-    """Return the process that has been begun, once. It ends with this one in any case."""
+    """Return the process that has been begun, once. It ends with this one in any case.
+
+    A fork of this process gets none: it would share the one of its parent, which works where that does.
+    """
     global _begun
     begun, _begun = _begun, None
+    if begun is not None and begun.parent != os.getpid():
+        begun.control.close()
+        return None
     return begun
 
 
 def _is_batch(words: Sequence[str]) -> bool:
     """Tell whether a directory is converted, or several files."""
-    if words[:1] == [_COMMAND]:
+    if words and words[0] in COMMANDS:
+        if words[0] != DEFAULT_COMMAND:
+            return False
         words = words[1:]
-    elif words and not words[0].startswith("-") and not os.path.exists(words[0]):
-        # Another command.
-        return False
     return _are_many(word for word in words if not word.startswith("-"))
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import pickle
@@ -85,7 +86,8 @@ def pair(patience: float) -> tuple[Pipe, Pipe]:
 
     ours, theirs = socket.socketpair()
     seconds, rest = divmod(patience, 1)
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(seconds), int(1_000_000 * rest)))
+    with contextlib.suppress(OSError):
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(seconds), int(1_000_000 * rest)))
     return Pipe(ours.detach()), Pipe(theirs.detach())
 
 

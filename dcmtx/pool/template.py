@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     Work = tuple[Callable[[Any], Any], int, Sequence[str]]
 
 _MESSAGE = struct.Struct("ii")
-# The order to start a worker that does what the template knows. Another order says what it does.
-_AS_KNOWN = b"!"
+# An order to start a worker says what it does.
 _LONGEST_ORDER = 1 << 16
 # Values that cannot be a process status: the worker started, or could not be started.
 _BEGAN = 1 << 20
@@ -106,18 +105,26 @@ class _Child:
 
 
 class Begun(Record):
-    """A process that has been forked, and loads what workers need. `control` is this process's end of its socket.
+    """A process that has been forked by `parent`, and loads what workers need.
 
-    `knows_work` tells that it was forked with what its workers do. Else each one must be told.
+    `control` is the parent's end of its socket.
     """
 
     pid: int
+    parent: int
     control: socket.socket
     share: _Share
-    knows_work: bool
+
+    def end(self) -> None:
+        """End it."""
+        self.control.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
 
 
-def begin(preload: Sequence[str], work: Work | None = None) -> Begun:
+def begin(preload: Sequence[str]) -> Begun:
     """Fork the process that workers are forked from. Raises OSError."""
     share = _Share()
     ours, theirs = _socket_pair()
@@ -128,14 +135,14 @@ def begin(preload: Sequence[str], work: Work | None = None) -> Begun:
         pid = os.fork()
         if pid == 0:
             ours.close()
-            _be_template(theirs, parent, preload, _Starter(share, work))
+            _be_template(theirs, parent, preload, share)
     except OSError:
         ours.close()
         raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
-    return Begun(pid=pid, control=ours, share=share, knows_work=work is not None)
+    return Begun(pid, parent, ours, share=share)
 
 
 class Template:
@@ -149,11 +156,11 @@ class Template:
         self._unborn: deque[_Child] = deque()
         self._children: dict[int, _Child] = {}
         try:
-            begun = begun or begin(preload, work)
+            self._begun = begun or begin(preload)
         except OSError as error:
             raise OutputError(f"workers cannot be started: {error.strerror or error}") from error
-        self._pid, self._socket, self.share = begun.pid, begun.control, begun.share
-        self._order = _AS_KNOWN if begun.knows_work else pickle.dumps(work)
+        self._socket, self.share = self._begun.control, self._begun.share
+        self._order = pickle.dumps(work)
 
     def start(self, pipe: Pipe) -> _Child:
         """Ask the template for a worker that serves this end of a pipe."""
@@ -204,11 +211,7 @@ class Template:
         if self.broken:
             return
         self.broken = True
-        self._socket.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
+        self._begun.end()
         for child in [*self._unborn, *self._children.values()]:
             child.status = -signal.SIGKILL
         self._unborn.clear()
@@ -229,22 +232,7 @@ def _socket_pair() -> tuple[socket.socket, socket.socket]:
 # --- in the template -------------------------------------------------------------------------------------------
 
 
-class _Starter:
-    """Makes a process a worker that does certain work, which may have to be read in an order."""
-
-    def __init__(self, share: _Share, work: Work | None) -> None:
-        self._share = share
-        self._work = work
-
-    def serve(self, order: bytes, pipe: Pipe) -> None:
-        """Be a worker at this end of a pipe; return after its last job."""
-        work = self._work if order == _AS_KNOWN else pickle.loads(order)  # noqa: S301 - our parent's
-        assert work is not None
-        function, memory, modules = work
-        worker.serve(pipe, function, self._share, memory, modules)
-
-
-def _be_template(control: socket.socket, parent: int, preload: Sequence[str], starter: _Starter) -> NoReturn:
+def _be_template(control: socket.socket, parent: int, preload: Sequence[str], share: _Share) -> NoReturn:
     """Load modules, and fork workers for as long as the parent wants."""
     gc.disable()
     # No linear algebra is done here: a thread per core, spinning, would only take the cores from the codecs.
@@ -261,7 +249,7 @@ def _be_template(control: socket.socket, parent: int, preload: Sequence[str], st
             # first would find little, and the first files would wait for it.
             gc.freeze()
             gc.enable()
-            _fork_workers(control, starter)
+            _fork_workers(control, share)
     finally:
         os._exit(0)
 
@@ -290,7 +278,7 @@ def _leave_parent(control: int) -> None:
                 os.close(int(name))
 
 
-def _fork_workers(control: socket.socket, starter: _Starter) -> None:
+def _fork_workers(control: socket.socket, share: _Share) -> None:
     """Fork a worker for each pipe that the parent sends, and report workers that end, until the parent is gone.
 
     The system then kills the remaining workers.
@@ -318,7 +306,7 @@ def _fork_workers(control: socket.socket, starter: _Starter) -> None:
                 control.send(_MESSAGE.pack(error.errno or 0, _FAILED))
                 continue
             if pid == 0:
-                _be_worker(starter, order, Pipe(pipes[0]), [control.detach(), woken, waker])
+                _be_worker(share, order, Pipe(pipes[0]), [control.detach(), woken, waker])
             os.close(pipes[0])
             control.send(_MESSAGE.pack(pid, _BEGAN))
 
@@ -332,14 +320,16 @@ def _tell_of_the_dead(control: socket.socket) -> None:
             control.send(_MESSAGE.pack(pid, status))
 
 
-def _be_worker(starter: _Starter, order: bytes, pipe: Pipe, descriptors: Sequence[int]) -> NoReturn:
+def _be_worker(share: _Share, order: bytes, pipe: Pipe, descriptors: Sequence[int]) -> NoReturn:
     status = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for descriptor in descriptors:
             os.close(descriptor)
-        starter.serve(order, pipe)
+        work: Work = pickle.loads(order)  # noqa: S301 - our parent's
+        function, memory, modules = work
+        worker.serve(pipe, function, share, memory, modules)
         status = 0
     except Exception:  # noqa: BLE001 - nothing may go on as a second template
         sys.excepthook(*sys.exc_info())

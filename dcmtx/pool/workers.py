@@ -82,8 +82,11 @@ class Pool(Generic[Task, Result]):
 
     def _make_server(self) -> Template | ForkServer:
         """Return what workers are forked from: a fork of this process if that is safe, or a fresh process."""
+        begun = early.take()
         if may_fork():
-            return Template(_PRELOAD, self._work, early.take())
+            return Template(_PRELOAD, self._work, begun)
+        if begun is not None:
+            begun.end()
         from dcmtx.pool.forkserver import ForkServer
 
         return ForkServer(_PRELOAD, *self._work, limit=self._start_limit)
