@@ -6,6 +6,8 @@ import errno
 import os
 import re
 import socket
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -797,11 +799,28 @@ def test_the_summary_has_the_sizes_before_and_after(tree: Path, out: Path) -> No
 
 def test_only_what_was_converted_counts_in_the_sizes(tree: Path, out: Path) -> None:
     (source,) = plant(tree, ["a"])
-    outcome = transcode(source, out / "a", to="rle", dry_run=True)
+    outcome = transcode(source, tree / "b", to="rle", dry_run=True)
     summed = Summary()
     for status in Status:
         summed.add(Done("a", "b", outcome.replace(status=status, bytes_in=100, bytes_out=50)))
     assert (summed.files, summed.bytes_in, summed.bytes_out, summed.status) == (len(Status), 100, 50, 0)
+
+
+def test_what_is_in_place_is_told_of_though_nobody_reads_the_rest(tree: Path, out: Path, tmp_path: Path) -> None:
+    """Records go down a pipe whose reader has gone: report and summary have every file that is there."""
+    plant(tree, numbered(40))
+    report = tmp_path / "report.jsonl"
+    reader, writer = os.pipe()
+    os.close(reader)
+    line = [sys.executable, "-m", "dcmtx", tree, out, "--to", "rle", "--json", "--report", report, "-j", "2"]
+    ran = subprocess.run(line, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(writer)
+    assert ran.returncode == 8
+    made = {os.fspath(path) for path in out.rglob("*") if path.is_file()}
+    told = [record for record in records(report.read_text()) if record["status"] == "converted"]
+    assert {record["destination"] for record in told} == made
+    assert f": {len(made)} converted" in ran.stderr
+    assert ran.stderr.endswith("dcmtx: standard output cannot be written: Broken pipe\n")
 
 
 # --- what is shown ---------------------------------------------------------------------------------------------

@@ -853,6 +853,59 @@ def test_standard_input_has_no_name_to_go_into_a_directory_by(tmp_path: Path) ->
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [("inof", "there is info"), ("conver", "there is convert"), ("AUDIT", "there is audit")],
+)
+def test_a_command_that_is_misspelt_is_named(word: str, says: str, src: Path, fails: Fails) -> None:
+    assert fails(2, word, src).startswith(f"dcmtx: there is no command '{word}', and no such file; {says};")
+
+
+def test_a_file_is_a_file_whatever_command_it_is_like(
+    src: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    monkeypatch.chdir(src.parent)
+    src.rename(src.with_name("inof"))
+    assert command("inof", "out.dcm", "--to", "rle").status == 0
+
+
+def test_a_file_that_looks_like_options_is_told_how_to_be_written(
+    src: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    monkeypatch.chdir(src.parent)
+    assert "write" not in command("-dash.dcm", "out.dcm", "--to", "rle").line
+    src.rename(src.with_name("-dash.dcm"))
+    monkeypatch.setattr(sys, "argv", ["dcmtx", "-dash.dcm", "out.dcm", "--to", "rle"])
+    line = command("-dash.dcm", "out.dcm", "--to", "rle").line
+    assert "no such option '-a'; write ./-dash.dcm for the file of that name" in line
+    assert command("./-dash.dcm", "out.dcm", "--to", "rle").status == 0
+
+
+@pytest.mark.parametrize("places", [(0, 1), (1, 0)], ids=["SRC", "DST"])
+def test_an_empty_name_is_no_name(places: tuple[int, int], src: Path, fails: Fails) -> None:
+    given = [os.fspath(src), ""]
+    assert "the name of a file is empty" in fails(2, *(given[place] for place in places), "--to", "rle")
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [("absent/out.dcm", "No such file or directory"), ("in.dcm/out.dcm", "Not a directory")],
+)
+def test_a_dry_run_says_where_nothing_could_be_written(place: str, says: str, src: Path, fails: Fails) -> None:
+    for target in ("rle", "explicit"):
+        lines = [fails(8, src, src.parent / place, "--to", target, *more) for more in ([], ["--dry-run"])]
+        assert says in lines[0]
+        assert lines[0] == lines[1]
+
+
+def test_a_dry_run_says_of_many_files_what_could_not_be_written(src: Path, command: Command) -> None:
+    """Directories would be made, but not below a file."""
+    (src.parent / "tree").mkdir()
+    src.rename(src.parent / "tree" / "in.dcm")
+    assert command(src.parent / "tree", src.parent / "a" / "b", "--to", "rle", "--dry-run").status == 0
+    assert sorted(path.name for path in src.parent.iterdir()) == ["tree"]
+
+
 def closed_reader(*arguments: str | Path) -> tuple[int, bytes]:
     """Run `dcmtx` with a standard output whose reader is gone already; return status and standard error."""
     reader, writer = os.pipe()
@@ -890,12 +943,21 @@ def test_a_closed_stream_is_an_error_with_a_line(closing: str, arguments: list[s
     assert re.fullmatch(rb"dcmtx: [^\n]+\n", ran.stderr)
 
 
+def test_what_is_in_place_is_told_to_be_so_though_its_record_goes_nowhere(src: Path, dst: Path) -> None:
+    status, error = closed_reader(src, dst, "--to", "rle", "--json")
+    assert (status, dst.exists()) == (8, True)
+    assert error == f"dcmtx: {dst} is in place, but standard output cannot be written: Broken pipe\n".encode()
+    dst.unlink()
+    status, error = closed_reader(src, dst, "--to", "rle", "--json", "--dry-run")
+    assert (status, error) == (8, b"dcmtx: standard output cannot be written: Broken pipe\n")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         "--version", "--help", "convert --help", "syntaxes", "syntaxes --json", "info in.dcm", "index in.dcm",
-        "compare in.dcm in.dcm --json", "frames in.dcm -", "render in.dcm -", "completion bash", "hook orthanc-lua --to rle",
-        "policy check site.toml in.dcm", "in.dcm out.dcm --to rle --dry-run",
+        "compare in.dcm in.dcm --json", "frames in.dcm -", "render in.dcm -", "completion bash",
+        "hook orthanc-lua --to rle", "policy check site.toml in.dcm", "in.dcm out.dcm --to rle --dry-run",
     ],
 )  # fmt: skip
 def test_what_is_said_to_nobody_is_not_a_success(arguments: str, src: Path) -> None:

@@ -59,6 +59,18 @@ def test_what_was_done_is_left_alone(tree: Path, out: Path) -> None:
     assert contents(out) == before
 
 
+def test_another_instance_under_that_name_is_not_what_was_asked_for(tree: Path, out: Path) -> None:
+    plant(tree, ["a", "b"], start=5)
+    run(tree, out, "--to", "rle")
+    plant(tree, ["b"], start=7)
+    assert resume(tree, out) == {"a": "skipped", "b": "converted"}
+    assert_converted(out / "b", 7)
+    # The same where nothing but a copy is made.
+    run(out, tree / "copies", "--to", "rle")
+    run(tree / "b", out / "a", "--to", "rle")
+    assert resume(out, tree / "copies") == {"a": "copied", "b": "skipped"}
+
+
 def test_only_what_is_missing_is_done(tree: Path, out: Path) -> None:
     there = numbered(9)
     plant(tree, there)

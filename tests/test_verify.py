@@ -357,6 +357,21 @@ def test_the_command_line_takes_it_with_a_word_and_without(
 
 
 @pytest.mark.parametrize(
+    "arguments", [["a", "b", "--verify", "Strict"], ["--verify", "stict", "a", "b"], ["a", "--verify", "nnone", "b"]]
+)
+def test_a_choice_that_is_misspelt_is_no_file(arguments: list[str], fails: Callable[..., str]) -> None:
+    """Else it would be DST, and DST a source."""
+    line = fails(2, *arguments, "--to", "rle")
+    word = arguments[arguments.index("--verify") + 1]
+    assert line.startswith(f"dcmtx: --verify is '{word}', not one of sampled, strict")
+
+
+def test_to_compare_and_not_to_verify_is_a_contradiction(fails: Callable[..., str]) -> None:
+    line = fails(2, "a", "b", "--to", "rle", "--cross-check", "--no-verify")
+    assert "--cross-check compares, and --no-verify" in line
+
+
+@pytest.mark.parametrize(
     ("given", "verify"),
     [(True, Verify.SAMPLED), (False, Verify.NONE), ("strict", Verify.STRICT), (Verify.STRICT, Verify.STRICT)],
 )

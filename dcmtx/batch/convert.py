@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from dcmtx.batch.walk import Found, Root, plan_roots, walk
-from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID, SOP_CLASS, peek
+from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID, SOP_CLASS, SOP_INSTANCE, FileMeta, peek
 from dcmtx.errors import DcmtxError, UsageError
 from dcmtx.place.archive import Unpacked
 from dcmtx.place.atomic import Postponing
@@ -303,10 +303,10 @@ def _reason_to_skip(file: Reader) -> str:
 
 
 def _is_done(job: Job) -> bool:
-    """Tell whether the destination exists in the transfer syntax that would be written.
+    """Tell whether the destination has this instance in the transfer syntax that would be written.
 
-    If a file is recoded or wrapped anew in place, its syntax is the same before and after. Then dcmtx must have
-    written it, and after lossy coding it must record a loss.
+    One that got a new UID has another name there. If a file is recoded or wrapped anew in place, its syntax is the same
+    before and after. Then dcmtx must have written it, and after lossy coding it must record a loss.
     """
     try:
         with closing(open_reader(job.dst)) as file:
@@ -321,9 +321,22 @@ def _is_done(job: Job) -> bool:
     if planned.syntax_out != head.syntax:
         return False
     plan = planned.plan
+    if planned.instance_in == planned.instance_out and not _has_instance(head, planned.instance_in or _named(job)):
+        return False
     if plan is None or plan.route not in (Route.RECODE, Route.REWRAP) or not is_same(job.src, job.dst):
         return True
     return head.text(IMPLEMENTATION_CLASS) == IMPLEMENTATION_CLASS_UID and (plan.lost or not plan.irreversible)
+
+
+def _has_instance(head: FileMeta, instance: str) -> bool:
+    """Tell whether a file has this instance, as far as either is named."""
+    return not instance or head.text(SOP_INSTANCE) in ("", instance)
+
+
+def _named(job: Job) -> str:
+    """Return the instance that the File Meta Information of a source names."""
+    with closing(open_source_of(job)) as file:
+        return peek(file).text(SOP_INSTANCE)
 
 
 # Directories that this worker has swept.

@@ -25,6 +25,8 @@ from dcmtx.signals import handle_signals  # noqa: E402
 # Of every command.
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _STANDARD_OUTPUT = 1
+# What may be a command that is misspelt: so many letters, and so like one of them, where 1 is equal.
+_SHORTEST, _ALIKE = 3, 0.75
 
 
 class Commands(click.Group):
@@ -45,6 +47,7 @@ class Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put `convert` before arguments that name no command."""
         if args and args[0] not in COMMANDS and args[0] not in ("--help", "-h", "--version"):
+            _check_first_word(args[0])
             args = [DEFAULT_COMMAND, *args]
         return super().parse_args(ctx, args)
 
@@ -52,6 +55,16 @@ class Commands(click.Group):
         """List the commands without loading them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _check_first_word(word: str) -> None:
+    """Raise UsageError for the name of no file that is nearly the name of a command."""
+    if word.isalpha() and len(word) >= _SHORTEST and not os.path.lexists(word):
+        from difflib import get_close_matches
+
+        alike = get_close_matches(word.lower(), COMMANDS, 1, _ALIKE)
+        if alike:
+            raise click.UsageError(f"there is no command {word!r}, and no such file; there is {alike[0]}")
 
 
 @click.command(
@@ -140,6 +153,10 @@ def _occupy_closed_streams() -> None:
 
 def _usage_line(error: click.ClickException) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
+    if isinstance(error, click.NoSuchOption):
+        # Each of its letters may be an option, and click names the first that is none.
+        names = [word for word in sys.argv[1:] if word[:1] == "-" != word[1:2] and os.path.lexists(word)]
+        message += f"; write ./{printable(names[0])} for the file of that name" if names else ""
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "dcmtx"
     return f"dcmtx: {message[:1].lower()}{message[1:]}; try '{path} --help'"

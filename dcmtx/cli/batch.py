@@ -17,6 +17,7 @@ from dcmtx.batch.walk import Found, plan_roots, walk
 from dcmtx.cli import bar, error_line, say, shown
 from dcmtx.cli.output import Output
 from dcmtx.cli.stopping import stop_on_signals
+from dcmtx.errors import OutputError
 from dcmtx.place.kinds import is_packed
 from dcmtx.transcoding.job import Job
 
@@ -57,6 +58,7 @@ def convert_many(
     summary = Summary()
     stop = Stop()
     started = time.perf_counter()
+    unheard: Exception | None = None
     watches = sys.stderr is not None and sys.stderr.isatty() and not output.quiet and not single
     with output, ExitStack() as stack:
         # Before there are threads of a progress bar, which would be in the way of a fork.
@@ -73,7 +75,12 @@ def convert_many(
                 for done in results:
                     summary.add(done)
                     progress.advance(done)
-                    _tell(done, output)
+                    try:
+                        _tell(done, output)
+                    except (OutputError, OSError) as error:
+                        # What is under way is still waited for, and in the report and the summary if it was made.
+                        unheard = unheard or error
+                        stop.request()
         finally:
             if not single and not output.quiet:
                 # Only now: the first files would wait for it.
@@ -83,6 +90,8 @@ def convert_many(
                 progress.stop()
                 for line in [*output.untold(), *summary_lines(summary, seconds)]:
                     say(f"dcmtx: {line}")
+    if unheard is not None:
+        raise unheard
     if caught:
         return 128 + caught[0]
     if single and summary.last_error is not None:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _EXIT = "\n".join([
     "\b", "Exit status:", *(f"  {status.value:<3}  {status.description}" for status in ExitStatus),
-    "Unless a file's is 0, its DST is as it was before; SRC always is untouched.",
+    "Unless a file's is 0, its DST is as it was before, but for one: 8 may also mean that it is in place, and that",
+    "standard output or the report could not be written, as the message says. SRC always is untouched.",
 ])  # fmt: skip
 
 

@@ -57,6 +57,9 @@ class Share(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return share
 
 
+# How like a choice a word must be that is not taken for a file: one letter of five or six is wrong.
+_ALIKE = 0.7
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -101,9 +104,26 @@ def _with_choices(args: list[str]) -> list[str]:
             for place, word in enumerate(found):
                 if word == option.denial:
                     found[place] = f"{option.flag}={option.denied}"
-                elif word == option.flag and not set(found[place + 1 : place + 2]) & set(option.words):
+                elif word == option.flag and not _names_choice(option, found[place + 1 : place + 2]):
                     found[place] = f"{option.flag}={option.bare}"
     return found + args[ends:]
+
+
+def _names_choice(option: Option, following: list[str]) -> bool:
+    """Tell whether what follows an option is one of its choices. Raises UsageError for what may only be misspelt."""
+    for word in following:
+        if word in option.words:
+            return True
+        if not word.isalpha():
+            # Another option, or a path.
+            return False
+        from difflib import get_close_matches
+
+        if get_close_matches(word.lower(), option.words, 1, _ALIKE):
+            raise click.UsageError(
+                f"{option.flag} is {word!r}, not one of {', '.join(option.words)}; ./{word} is a file of that name"
+            )
+    return False
 
 
 def _with_names(parameters: Iterable[click.Parameter], args: list[str]) -> list[str]:

@@ -98,17 +98,18 @@ class Output:
         import json
 
         line = json.dumps(record) + "\n"
+        # The report first: it is to have what is in place, whoever reads standard output.
+        if self._file is not None:
+            try:
+                self._file.write(line)
+            except OSError as error:
+                raise OutputError(f"the report {self.report} cannot be written: {error.strerror}") from error
         if self.as_json:
             try:
                 click.echo(line, nl=False)
             except OSError as error:
                 self.as_json = False
                 raise OutputError(f"standard output cannot be written: {error.strerror}") from error
-        if self._file is not None:
-            try:
-                self._file.write(line)
-            except OSError as error:
-                raise OutputError(f"the report {self.report} cannot be written: {error.strerror}") from error
 
     def _note(self, path: str, finding: Finding) -> None:
         """Tell of a finding, unless some files had one of its code already."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcmtx.cli import finished, outcome
+from dcmtx.cli import finished, outcome, shown
 from dcmtx.cli.output import Output
-from dcmtx.errors import CodecError, DcmtxError, ExitStatus
+from dcmtx.errors import CodecError, DcmtxError, ExitStatus, OutputError
 
 if TYPE_CHECKING:
     from dcmtx.transcoding.job import Job
@@ -28,6 +28,8 @@ def carry_out(paths: Sequence[str], options: dict[str, Any], make: Callable[...,
         raise click.UsageError("--quiet and --verbose exclude each other")
     if len(paths) < 2:
         raise click.UsageError(f"no {'DST' if paths else 'SRC and no DST'}; name the file or directory to write")
+    if "" in paths:
+        raise click.UsageError("the name of a file is empty")
     from dcmtx.place.kinds import is_archive, is_packed
     from dcmtx.place.places import is_remote
 
@@ -99,6 +101,7 @@ def _isolated(pattern: Job, output: Output, *, as_lines: bool) -> int:
 
 def _do(pattern: Job, output: Output, *, as_lines: bool) -> int:
     from dcmtx.cli.frames import watch_frames
+    from dcmtx.transcoding.job import Status
     from dcmtx.transcoding.running import run
 
     try:
@@ -107,6 +110,12 @@ def _do(pattern: Job, output: Output, *, as_lines: bool) -> int:
     except DcmtxError as error:
         output.record(error, pattern.src, pattern.dst)
         raise
-    output.record(result, pattern.src, pattern.dst)
-    output.tell(result)
+    try:
+        output.record(result, pattern.src, pattern.dst)
+        output.tell(result)
+    except OutputError as error:
+        if result.status is not Status.PLANNED:
+            # Whoever does it again must know.
+            error.what = f"{shown(pattern.dst)} is in place, but {error.what}"
+        raise
     return ExitStatus.OK

@@ -6,6 +6,7 @@ file objects. A new kind of place needs a row in SCHEMES and a module.
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +14,7 @@ from dcmtx.errors import UsageError
 from dcmtx.place import atomic
 from dcmtx.place.atomic import AtomicSink, is_special
 from dcmtx.place.bytes import Reader, open_bytes
+from dcmtx.place.sink import write_error
 from dcmtx.place.temporary import remove_stale, temporary_name
 from dcmtx.record import Record
 
@@ -174,6 +176,26 @@ def check_free(place: object, *, clobber: bool) -> None:
     """Raise OutputError if a local file exists that must not be replaced, or if its links form a loop."""
     if isinstance(place, str) and not scheme_of(place):
         atomic.check_free(place, clobber=clobber)
+
+
+def check_writable(place: object, *, clobber: bool, parents: bool) -> None:
+    """Raise the OutputError that writing a local file would begin with, as far as that can be told without writing.
+
+    `parents` says whether missing directories would be made.
+    """
+    check_free(place, clobber=clobber)
+    if not isinstance(place, str) or place == "-" or scheme_of(place):
+        return
+    directory = os.path.dirname(os.path.realpath(place))
+    while parents and not os.path.lexists(directory):
+        directory = os.path.dirname(directory)
+    number = 0
+    if not os.path.isdir(directory):
+        number = errno.ENOTDIR if os.path.lexists(directory) else errno.ENOENT
+    elif not os.access(directory, os.W_OK | os.X_OK) and not is_special(place):
+        number = errno.EACCES
+    if number:
+        raise write_error(place, OSError(number, os.strerror(number)))
 
 
 def remove_left(place: object) -> None:

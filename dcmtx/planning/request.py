@@ -121,6 +121,8 @@ def check_policy(target: Target, policy: Policy) -> None:
         raise UsageError(f"--fragment-size does not go with {target.label}, which has no fragments")
     if policy.planar is not None and not any(syntax.family in CELLS for syntax in target.syntaxes):
         raise UsageError(f"--planar does not go with {target.label}, whose codestreams are by pixel (PS3.5 8.2)")
+    if policy.cross_check and policy.verify is Verify.NONE:
+        raise UsageError("--cross-check compares, and --no-verify compares nothing", advice="leave one of them out")
     if policy.keep_if_larger and policy.wants_changed:
         raise UsageError(
             f"--keep-if-larger keeps a file as it is, and {option_name(policy.wants_changed[0])} would change it",

@@ -6,7 +6,7 @@ from dcmtx.dataset.meta import SOP_INSTANCE_UID, FileMeta, is_tiff
 from dcmtx.errors import InputError, RefusedError
 from dcmtx.finding import Finding, Severity
 from dcmtx.place.bytes import Reader, is_stream
-from dcmtx.place.places import check_free, directory_of, is_same
+from dcmtx.place.places import directory_of, is_same
 from dcmtx.planning.case import look_inside
 from dcmtx.planning.plan import Plan
 from dcmtx.planning.request import Request, assumed
@@ -17,7 +17,7 @@ from dcmtx.rules import objects
 from dcmtx.syntax import Syntax
 from dcmtx.transcoding.job import Job, Outcome, Status
 from dcmtx.transcoding.pixels import Window
-from dcmtx.transcoding.running import Cores, Watch, copy, sink_of
+from dcmtx.transcoding.running import Cores, Watch, check_target, copy, sink_of
 from dcmtx.transcoding.source import Opened, open_source
 from dcmtx.transcoding.tally import Written
 from dcmtx.transcoding.writer import Writer
@@ -127,7 +127,7 @@ def _convert(job: Job, file: Reader, opened: Opened, request: Request, cores: Co
     if plan.route is Route.SKIP:
         return outcome.replace(status=Status.SKIPPED, notes=notes, plan=plan if job.dry_run else None)
     if job.dry_run:
-        check_free(job.target_place, clobber=request.policy.clobber)
+        check_target(job)
         if plan.exact is not None:
             notes += (
                 Finding(

@@ -11,7 +11,7 @@ from dcmtx.errors import CodecError, DcmtxError, InputError, RefusedError, Unsup
 from dcmtx.finding import Finding, Severity
 from dcmtx.options import option_name
 from dcmtx.place.bytes import Reader, is_stream
-from dcmtx.place.places import check_free, directory_of, is_same, open_reader, open_sink
+from dcmtx.place.places import check_writable, directory_of, is_same, open_reader, open_sink
 from dcmtx.planning.request import Request, Target, Way, parameters_for
 from dcmtx.policy import Icon, OffsetTable, Sync, Uid
 from dcmtx.syntax import Kind, Syntax, find
@@ -135,7 +135,7 @@ def copy(job: Job, file: Reader, syntax: Syntax) -> Outcome:
     status = Status.COPIED
     notes: list[Finding] = []
     if job.dry_run:
-        check_free(job.target_place, clobber=job.request.policy.clobber)
+        check_target(job)
         status = Status.PLANNED
     elif is_same(job.source_place, job.target_place):
         status = Status.UNCHANGED
@@ -153,6 +153,13 @@ def copy(job: Job, file: Reader, syntax: Syntax) -> Outcome:
         bytes_out=file.size,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def check_target(job: Job) -> None:
+    """Raise the OutputError that writing the destination of a job would begin with."""
+    # A brief one is only asked for its plan.
+    if not job.brief:
+        check_writable(job.target_place, clobber=job.request.policy.clobber, parents=job.parents)
 
 
 def sink_of(job: Job) -> Sink:
