@@ -28,8 +28,8 @@ def carry_out(paths: Sequence[str], options: dict[str, Any], make: Callable[...,
         raise click.UsageError("--quiet and --verbose exclude each other")
     if len(paths) < 2:
         raise click.UsageError(f"no {'DST' if paths else 'SRC and no DST'}; name the file or directory to write")
-    if "" in paths:
-        raise click.UsageError("the name of a file is empty")
+    if not paths[-1]:
+        raise click.UsageError("the name of DST is empty")
     from dcmtx.place.kinds import is_archive, is_packed
     from dcmtx.place.places import is_remote
 
