@@ -150,7 +150,7 @@ def test_every_vr_of_text_and_no_other():
     assert (walked[0x00091001].vr, walked[0x00091001].value) == ("LO", "éé".encode())
     assert walked[0x00090010].value == "Pé ".encode()
     (note,) = [note for note in outcome.notes if note.code == "N_CHARSET"]
-    assert note.text == "1 element of unknown VR stays; text there, if any, is not UTF-8"
+    assert note.text == "1 element of unknown VR stays; text there, if any, is as it was"
 
 
 def test_what_was_written_as_unknown_is_text_by_the_dictionary():

@@ -98,7 +98,7 @@ class AtomicSink(BufferedSink):
         if self.path.endswith(os.sep) and not os.path.isdir(self._target):
             raise OutputError("there is no such directory", path=self.path)
         if os.path.isdir(self._target):
-            raise OutputError("the destination is a directory", code="E_OUTPUT", path=self.path)
+            raise OutputError("it is a directory", advice="name a file in it", code="E_OUTPUT", path=self.path)
         check_free(self.path, clobber=clobber)
 
     def _open_temporary(self) -> IO[bytes]:

@@ -272,7 +272,7 @@ class Utf8:
         return (
             Finding(
                 "N_CHARSET",
-                f"{count} of unknown VR stay{'s' * (self._unknown == 1)}; text there, if any, is not UTF-8",
+                f"{count} of unknown VR stay{'s' * (self._unknown == 1)}; text there, if any, is as it was",
                 Severity.WARNING,
             ),
         )

@@ -67,7 +67,8 @@ def _range(name: str, text: str | None) -> tuple[int, int | None]:
         part == "" or (part.isascii() and part.isdecimal() and len(part) < 10) for part in (start, end)
     ):
         raise UsageError(
-            f"--{name} is {text[:40]!r}, not a range", advice="such as 16:48, 16: or :48; the last is not kept"
+            f"--{name} is {text[:40]!r}, not a range",
+            advice="write 16:48, 16: or :48; the first is 0, and the last is not kept",
         )
     first, last = int(start or 0), int(end) if end else None
     if last is not None and first >= last:
