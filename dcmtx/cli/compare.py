@@ -42,7 +42,7 @@ def compare(first: str, second: str, by: str, as_json: bool, values: bool, image
     are encoded; elements that a conversion may change are told of apart, and make no difference.
 
     The files of two directories are paired by their paths below them, or by SOP Instance UID; a DICOM file without a
-    partner is a difference, what is not DICOM is passed over.
+    partner is a difference, what is not DICOM is passed over. Directories, files and links that cannot be read fail.
 
     \b
     dcmtx compare ct.dcm ct-jls.dcm
