@@ -90,8 +90,8 @@ def _check_replaced(dst: str, paths: Sequence[str]) -> None:
         close(opened)
     if is_image:
         raise UsageError(
-            f"{dst} is a single image, which would be replaced",
-            advice="OUT comes last; name one, or remove this file first",
+            f"the last name is OUT, and {dst} is an image that is there already",
+            advice="name another OUT, or remove that image first",
         )
 
 
@@ -149,7 +149,8 @@ def _gather(gathered: Gathered, paths: Sequence[str]) -> list[Finding]:
     gathered.finish()
     if not len(gathered.sources):
         raise InputError("there is no image in it", code="E_NOT_DICOM")
-    text_of = f"left out {dropped} file{'s' * (dropped != 1)} that are there twice, byte for byte"
+    twice = "1 file that is" if dropped == 1 else f"{dropped} files that are"
+    text_of = f"left out {twice} there twice, byte for byte"
     return [Finding("N_TWICE", text_of)] if dropped else []
 
 

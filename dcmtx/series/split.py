@@ -173,6 +173,12 @@ class _Whole:
             return self._flattened
         if self._class in restoring.PLAIN:
             return self._alone
+        if self.count == 1:
+            raise RefusedError(
+                "it is one image already, with nothing to split",
+                advice="leave it out, or use --same-class for a new instance of it",
+                code="E_IOD",
+            )
         raise RefusedError(
             f"frames of its class {self._class or '(none)'} have no class of their own",
             advice="use --same-class for instances of the same class with one frame each",
