@@ -125,6 +125,9 @@ def _directories(first: str, second: str, by: str, show: _Plain | _Json) -> int:
             failed += 1
             show.error(pair, error)
             continue
+        if status == ExitStatus.OUTPUT:
+            # Nobody would read of the others, and the line that says why is written.
+            return status
         equal += status == ExitStatus.OK
         different += status == ExitStatus.VERIFY
         failed += status not in (ExitStatus.OK, ExitStatus.VERIFY)
