@@ -42,8 +42,8 @@ def _leave(status: object) -> None:
     threading = sys.modules.get("threading")
     if not isinstance(status, int) or (threading is not None and threading.active_count() > 1):
         return
-    if sys.getprofile() is not None or sys.gettrace() is not None:
-        # Whoever watches has something to say at the end.
+    if _is_watched():
+        # A profiler, say, which has something to tell at the end.
         return
     import contextlib
 
@@ -55,6 +55,13 @@ def _leave(status: object) -> None:
         with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.flush()
     os._exit(status)
+
+
+def _is_watched() -> bool:
+    # From Python 3.12 on there are tools beside the two hooks: six at most.
+    tools = getattr(sys, "monitoring", None)
+    hooks = (sys.getprofile(), sys.gettrace(), *(tools.get_tool(number) for number in range(6 if tools else 0)))
+    return any(hook is not None for hook in hooks)
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ CODES: dict[str, str] = {
     "N_SIGNATURES": "digital signatures that would not be valid any more were removed",
     "N_DONE_BEFORE": "the file was passed over, because its destination is what would be made",
     "N_SMALLEST": "which codecs were tried, and what each made of the file",
-    "N_SKIPPED": "the file was passed over",
+    "N_SKIPPED": "the file was passed over, or files of a directory were",
     "N_TIFF": "the preamble made it a TIFF file too, which it is no longer",
     "N_UID_KEPT": "SOP Instance UID is kept, though the pixels differ",
     "N_UNUSED_BITS": "bits outside Bits Stored were cleared",

@@ -275,6 +275,8 @@ def test_json_has_a_record_per_file(dcmtx, tmp_path):
 
 
 NO_REPORTS = {
+    "an empty file": lambda path: path.write_text(""),
+    "one torn line": lambda path: path.write_text('{"version":2'),
     "an image": lambda path: path.write_bytes(image(0).encode()),
     "other JSON": lambda path: path.write_text('{"a": 1}\n'),
     "a list": lambda path: path.write_text("[1]\n"),
@@ -292,6 +294,31 @@ def test_what_is_no_report_is_refused_in_one_line(dcmtx, tmp_path, make):
     assert ran.status == 3
     assert ran.err.count("\n") == 1
     assert str(tmp_path / "r.jsonl") in ran.err
+
+
+TORN = (
+    "its last line is cut off, and the file that it told of is not checked; go on with the conversion by --resume, and "
+    "audit again"
+)
+
+
+def test_a_report_whose_last_line_is_cut_off_does_not_prove_all(dcmtx, tmp_path):
+    new, report = migrate(dcmtx, tmp_path), tmp_path / "r.jsonl"
+    report.write_bytes(report.read_bytes()[:-40])
+    ran = dcmtx("audit", report)
+    assert (ran.status, ran.err.splitlines()) == (3, [f"dcmtx: {report}: {TORN}", "dcmtx: 2 files: 2 proven"])
+    assert dcmtx("audit", report, "--quiet").err == f"dcmtx: {report}: {TORN}\n"
+    # What it told of is not in the report, and what differs counts more.
+    assert dcmtx("audit", report, new).status == 7
+
+
+def test_a_report_whose_last_line_is_cut_off_is_whole_after_resume(dcmtx, tmp_path):
+    new, report = migrate(dcmtx, tmp_path), tmp_path / "r.jsonl"
+    report.write_bytes(report.read_bytes()[:-40])
+    again = dcmtx(tmp_path / "old", new, "--to", "jpegls", "--resume", "--report", report, "--quiet")
+    assert again.status == 0
+    ran = dcmtx("audit", report, new, "--pixels")
+    assert (ran.status, TORN in ran.err) == (0, False)
 
 
 def test_an_archive_that_is_not_there_is_named_as_it_was_typed(dcmtx, tmp_path, monkeypatch):

@@ -950,19 +950,36 @@ def test_what_is_in_place_is_told_to_be_so_though_its_record_goes_nowhere(src: P
     assert (status, error) == (8, b"dcmtx: standard output cannot be written: Broken pipe\n")
 
 
+NOWHERE = {">&-": "Bad file descriptor", ">/dev/full": "No space left on device"}
+
+
+@pytest.mark.parametrize("closing", NOWHERE)
 @pytest.mark.parametrize(
     "arguments",
     [
         "--version", "--help", "convert --help", "syntaxes", "syntaxes --json", "info in.dcm", "index in.dcm",
-        "compare in.dcm in.dcm --json", "frames in.dcm -", "render in.dcm -", "completion bash",
+        "compare in.dcm in.dcm --json", "compare . . --json", "frames in.dcm -", "render in.dcm -", "completion bash",
         "hook orthanc-lua --to rle", "policy check site.toml in.dcm", "in.dcm out.dcm --to rle --dry-run",
     ],
 )  # fmt: skip
-def test_what_is_said_to_nobody_is_not_a_success(arguments: str, src: Path) -> None:
+def test_what_is_said_to_nobody_is_not_a_success(arguments: str, closing: str, src: Path) -> None:
+    if closing == ">/dev/full" and not os.path.exists("/dev/full"):
+        pytest.skip("there is no /dev/full")
     (src.parent / "site.toml").write_text('[[rule]]\nto = "rle"\n')
-    ran = spawn(*arguments.split(), prefix=["sh", "-c", 'exec "$@" >&-', "sh"], cwd=src.parent)
+    (src.parent / "other.dcm").write_bytes(src.read_bytes())
+    ran = spawn(*arguments.split(), prefix=["sh", "-c", f'exec "$@" {closing}', "sh"], cwd=src.parent)
     assert ran.returncode == 8
-    assert b"Traceback" not in ran.stderr
+    what = f"dcmtx: standard output cannot be written: {NOWHERE[closing]}"
+    assert re.fullmatch(rf"{what}(; [^\n]+)?\n", ran.stderr.decode())
+
+
+def test_what_fails_without_standard_output_is_told_as_it_is(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_path: str) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("dcmtx.planning.site_file.read", fail)
+    ran = command("policy", "check", "site.toml")
+    assert (ran.status, ran.err) == (8, "dcmtx: the system failed: [Errno 5] Input/output error\n")
 
 
 @pytest.mark.parametrize("closing", ["<&- >&-", "<&- >&- 2>&-", ">&- 2>&-"])

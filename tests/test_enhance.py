@@ -186,7 +186,12 @@ def test_shuffled_sources_make_the_same_bytes(tmp_path):
 def test_a_file_that_is_there_twice_is_taken_once(tmp_path):
     paths = series.write(tmp_path / "in", line(3))
     shutil.copy(paths[0], tmp_path / "in" / "again.dcm")
-    assert "N_TWICE" in run("enhance", tmp_path / "in", tmp_path / "out.dcm", "--json")
+    said = run("enhance", tmp_path / "in", tmp_path / "out.dcm", "--json")
+    assert "N_TWICE" in said
+    assert "left out 1 file that is there twice, byte for byte" in said
+    shutil.copy(paths[1], tmp_path / "in" / "another.dcm")
+    said = run("enhance", tmp_path / "in", tmp_path / "out.dcm", "--json")
+    assert "left out 2 files that are there twice, byte for byte" in said
     assert pydicom.dcmread(tmp_path / "out.dcm").NumberOfFrames == 3
 
 
@@ -507,7 +512,8 @@ def test_memory_and_descriptors_do_not_grow_with_slices(tmp_path):
 def test_a_forgotten_destination_does_not_replace_an_image(tmp_path):
     paths = series.write(tmp_path / "in", line(4))
     before = paths[-1].read_bytes()
-    run("enhance", *paths, status=2)
+    said = run("enhance", *paths, status=2)
+    assert f"the last name is OUT, and {paths[-1]} is an image that is there already; name another OUT" in said
     run("enhance", *paths, paths[0], status=2)
     assert paths[-1].read_bytes() == before
 

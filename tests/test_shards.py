@@ -238,6 +238,7 @@ BAD_LISTS = {
     "name.csv": ("Size,Nothing\n1,2\n", "entry 1 of it has no name"),
     "away.txt": ("/etc/passwd\n", "is not below"),
     "none.txt": ("\n", "nothing in it"),
+    "cut.jsonl": ('{"path": "0.dcm"}\n{"path": "1', "its last line is cut off"),
 }
 
 

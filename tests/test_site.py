@@ -187,9 +187,33 @@ def test_what_would_be_done_is_counted(tmp_path: Path, command: Run) -> None:
     assert rows["colour"]["does"] == "to jpeg with loss"
     assert rows["doses"]["bytes"] == (TESTDATA / "rtdose-32.dcm").stat().st_size
     assert rows["no rule"]["files"] == 1
+    others = rows.pop("not DICOM")["files"]
     assert sum(row["files"] for row in rows.values()) == len(list(TESTDATA.glob("*.dcm")))
+    assert others == len([path for path in TESTDATA.iterdir() if path.is_file() and path.suffix != ".dcm"])
     ran = command("policy", "check", policy(tmp_path, SITE))
     assert ran.out == f"{tmp_path / 'site.toml'}: 5 rules; what no rule is for goes to --to\n"
+
+
+def test_what_is_named_and_cannot_be_read_is_told(tmp_path: Path, command: Run) -> None:
+    site, absent, empty = policy(tmp_path, SITE), tmp_path / "absent", tmp_path / "empty"
+    ran = command("policy", "check", site, absent)
+    assert (ran.status, ran.err) == (3, f"dcmtx: {absent}: there is no such file\n")
+    assert "not readable\t-\t1\t0\n" in ran.out
+    empty.touch()
+    ran = command("policy", "check", site, empty)
+    assert (ran.status, ran.err) == (3, f"dcmtx: {empty}: the file is empty\n")
+    assert "empty\t-\t1\t0\n" in ran.out
+    assert command("policy", "check", site, absent, TESTDATA / "ct-explicit.dcm").status == 9
+
+
+def test_what_is_not_dicom_in_a_directory_is_counted_and_no_failure(tmp_path: Path, command: Run) -> None:
+    site, below = policy(tmp_path, SITE), tmp_path / "in"
+    below.mkdir()
+    (below / "empty").touch()
+    (below / "text").write_text("not DICOM")
+    ran = command("policy", "check", site, below)
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out.endswith("empty\t-\t1\t0\nnot DICOM\t-\t1\t9\n")
 
 
 def test_the_library_takes_a_policy_and_a_job_carries_it(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 import series
+from conftest import ROOT
 from series import CT, MR, PET, line
 from test_enhance import REAL, dciodvfy, only, real, run, volumes
 
@@ -445,6 +446,24 @@ def test_a_class_without_single_frames_needs_same_class(tmp_path):
     one = pydicom.dcmread(path)
     assert (one.SOPClassUID, one.NumberOfFrames) == ("1.2.840.10008.5.1.4.1.1.77.1.5.4", 1)
     assert (one.pixel_array == pixels[1]).all()
+
+
+def test_one_image_has_nothing_to_split(tmp_path):
+    said = run("split", ROOT / "testdata" / "ct-explicit.dcm", tmp_path / "out", status=5)
+    assert said.startswith("E_IOD")
+    assert "it is one image already, with nothing to split; leave it out, or use --same-class" in said
+    assert not (tmp_path / "out").exists()
+    run("split", ROOT / "testdata" / "ct-explicit.dcm", tmp_path / "out", "--same-class")
+
+
+def test_the_bytes_of_a_source_are_told_once(tmp_path):
+    source = tmp_path / "in.dcm"
+    multiframe(source, "1.2.840.10008.5.1.4.1.1.77.1.5.4")
+    size = source.stat().st_size
+    for more in (), ("--dry-run",):
+        said = run("split", source, tmp_path / "out", "--same-class", "--verbose", *more)
+        assert said.count(f" {size} ") == 1
+        assert " 0 " not in said
 
 
 def test_same_class_keeps_the_functional_groups_of_the_frame(tmp_path):

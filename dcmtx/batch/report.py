@@ -30,11 +30,13 @@ def verbose_line(outcome: Outcome) -> str:
     frames = f", {outcome.frames} frame{'s' * (outcome.frames != 1)}" if outcome.frames else ""
     by = f" by {backends}" if backends else ""
     route = f"{_label(outcome.syntax_in)} to {_label(outcome.syntax_out)}{by}{frames}"
+    # Of the frames of one source, the first one alone has its bytes.
+    source = outcome.bytes_in
     if outcome.status is Status.PLANNED:
-        return f"{route} of {outcome.bytes_in} bytes, planned"
+        return f"{route}{f' of {source} bytes' if source else ''}, planned"
     verified = ", ".join(f"{count} by {library}" for library, count in outcome.verified)
     return (
-        f"{route}, {outcome.bytes_in} to {outcome.bytes_out} bytes, {outcome.seconds:.3f} s"
+        f"{route}, {f'{source} to ' if source else ''}{outcome.bytes_out} bytes, {outcome.seconds:.3f} s"
         f"{', verified: ' if verified else ''}{verified}"
     )
 

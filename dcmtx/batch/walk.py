@@ -7,17 +7,17 @@ directory are held in memory.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from dcmtx.dataset.meta import peek
+from dcmtx.dataset.meta import opens_as_dicom
 from dcmtx.errors import DcmtxError, InputError, OutputError, UsageError
 from dcmtx.place.archive import entries, member_path, refused_name
-from dcmtx.place.bytes import Reader, open_bytes
+from dcmtx.place.below import special
+from dcmtx.place.bytes import open_bytes
 from dcmtx.place.kinds import Kind, bare_name, is_archive, is_packed, kind_of
 from dcmtx.place.places import is_remote, open_reader
 from dcmtx.place.scratch import Scratch, is_scratch
@@ -343,7 +343,7 @@ def _may_convert(found: Found) -> bool:
     """Tell whether what was found would be converted or fail, and not be skipped."""
     try:
         with closing(open_reader(found.source or found.src)) as reader:
-            return _looks_like_dicom(reader)
+            return opens_as_dicom(reader)
     except DcmtxError as error:
         return error.code not in _SKIPPED
 
@@ -356,15 +356,9 @@ def is_dicom(path: str) -> bool:
     """Tell whether a file would be converted or fail, and not be skipped."""
     try:
         with closing(open_bytes(path)) as file:
-            return _looks_like_dicom(file)
+            return opens_as_dicom(file)
     except DcmtxError:
         return False
-
-
-def _looks_like_dicom(file: Reader) -> bool:
-    head = peek(file)
-    # Without File Meta Information, group 0008 opens a data set, in either byte order.
-    return bool(head.preamble or head.meta) or file.pread(2, 0) in (b"\x08\0", b"\0\x08")
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
@@ -377,12 +371,9 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
 def _special(path: str) -> str:
     """Return why this is not a regular file, or an empty string. Other problems show when it is opened."""
     try:
-        mode = os.stat(path).st_mode
+        return special(os.stat(path))
     except OSError:
         return ""
-    if stat.S_ISDIR(mode):
-        return "a link to a directory"
-    return "" if stat.S_ISREG(mode) else "not a regular file"
 
 
 def _identity(path: str) -> tuple[int, int] | None:

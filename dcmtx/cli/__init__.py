@@ -27,6 +27,7 @@ SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_
 _STANDARD_OUTPUT = 1
 # What may be a command that is misspelt: so many letters, and so like one of them, where 1 is equal.
 _SHORTEST, _ALIKE = 3, 0.75
+_PRINTERS = frozenset(["click", "rich"])
 
 
 class Commands(click.Group):
@@ -101,11 +102,34 @@ def finished(status: int) -> int:
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except OSError:
+    except OSError as error:
         # What is left of the text can go nowhere; the interpreter must not try again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_OUTPUT)
+        if status == ExitStatus.OK and not isinstance(error, BrokenPipeError):
+            say(_unwritten(error))
         status = status or ExitStatus.OUTPUT
     return status
+
+
+def _unwritten(error: OSError) -> str:
+    return f"dcmtx: standard output cannot be written: {error.strerror or error}"
+
+
+def _output_error(error: OSError) -> OSError | None:
+    """Return why standard output cannot be written, if that is what failed."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
+    # They open no files: what fails without a name is what they print to.
+    if error.filename is None and module.partition(".")[0] in _PRINTERS:
+        return error
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as other:
+        return other
+    return None
 
 
 def outcome(run: Callable[[], Any]) -> int:
@@ -130,7 +154,8 @@ def outcome(run: Callable[[], Any]) -> int:
         # Whoever read our standard output is gone; click ends the process for that.
         status = ExitStatus.OUTPUT
     except OSError as error:
-        say(f"dcmtx: the system failed: {printable(str(error))}")
+        cause = _output_error(error)
+        say(f"dcmtx: the system failed: {printable(str(error))}" if cause is None else _unwritten(cause))
         status = ExitStatus.OUTPUT
     return status if isinstance(status, int) else ExitStatus.OK
 

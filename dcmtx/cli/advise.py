@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcmtx.cli import SETTINGS, printable, say
+from dcmtx.cli import SETTINGS, error_line, printable, say
 from dcmtx.errors import ExitStatus, InputError, UsageError
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def advise(sources: tuple[str, ...], files: int, frames: int, targets: str | Non
 
     Then, who reads what, by version, with where that was found: by running it, in its source, or in its documentation.
     It is what was known when this dcmtx was released. Try your own readers.
+
+    Directories, links and files of the sample that cannot be read are named, and the exit status is 9.
 
     With --json: "found" and "measured" files, "left_out" by reason, "rows" with "modality", "target", "files",
     "refused", "frames", "ratio", "encode_mb_per_s", "decode_mb_per_s" and "readers", and "readers" with "name",
@@ -81,6 +83,10 @@ def advise(sources: tuple[str, ...], files: int, frames: int, targets: str | Non
     if not options["quiet"]:
         left = "".join(f"; {count} left out ({why})" for why, count in sorted(found.left_out.items()))
         say(f"dcmtx: {found.measured} of {found.found} files measured{left}")
+    for fault in found.faults:
+        say(error_line(fault))
+    if found.faults and found.measured:
+        return ExitStatus.SEVERAL
     return ExitStatus.OK if found.measured else ExitStatus.INPUT
 
 

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from dcmtx.cli import SETTINGS, printable, say
+from dcmtx.cli import SETTINGS, printable, say, shown
 from dcmtx.cli.options import Share
 from dcmtx.errors import ExitStatus, UsageError
 
@@ -47,8 +47,9 @@ def audit(report: str, root: str | None, **options: Any) -> int:
     destinations are those of the directory that you are in. Destinations in a store are fetched; ROOT may be a prefix.
 
     What differs is printed, a line each: missing, changed, not made (its conversion failed), unreported. If there is
-    any, the exit status is 7. Pixels that were coded with loss, and those that the conversion did not decode, have
-    nothing to be compared with: they are decoded, and counted as uncompared.
+    any, the exit status is 7. A report without records proves nothing, and one whose last line is cut off does not
+    prove all: the exit status is 3 then. Pixels that were coded with loss, and those that the conversion did not
+    decode, have nothing to be compared with: they are decoded, and counted as uncompared.
 
     \b
     dcmtx convert old new --to htj2k --report moved.jsonl
@@ -105,6 +106,7 @@ class Audit:
         self._question = question
         self.counts = dict.fromkeys(Verdict, 0)
         self._frames = 0
+        self._torn = False
         self._file: IO[str] | None = None
 
     def run(self) -> int:
@@ -121,14 +123,22 @@ class Audit:
                 self._file = stack.enter_context(self._open(self._proof))
             for proof in stack.enter_context(closing(audit(self._question, executor, ledger))):
                 self._tell(proof)
+            self._torn = ledger.torn
+            if ledger.torn:
+                say(
+                    f"dcmtx: {shown(self._question.report)}: its last line is cut off, and the file that it told of is "
+                    "not checked; go on with the conversion by --resume, and audit again"
+                )
             if not self._quiet:
                 say(f"dcmtx: {self._summary(ledger.settled, ledger.skipped)}")
         return self.status
 
     @property
     def status(self) -> int:
-        """The exit status: 7 if anything differs."""
-        return ExitStatus.OK if all(verdict.holds or not n for verdict, n in self.counts.items()) else ExitStatus.VERIFY
+        """The exit status: 7 if anything differs, else 3 if the report is not whole."""
+        if not all(verdict.holds or not n for verdict, n in self.counts.items()):
+            return ExitStatus.VERIFY
+        return ExitStatus.INPUT if self._torn else ExitStatus.OK
 
     def _open(self, path: str) -> IO[str]:
         from dcmtx.cli.reports import cut_torn_line

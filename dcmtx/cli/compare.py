@@ -42,7 +42,7 @@ def compare(first: str, second: str, by: str, as_json: bool, values: bool, image
     are encoded; elements that a conversion may change are told of apart, and make no difference.
 
     The files of two directories are paired by their paths below them, or by SOP Instance UID; a DICOM file without a
-    partner is a difference, what is not DICOM is passed over.
+    partner is a difference, what is not DICOM is passed over. Directories, files and links that cannot be read fail.
 
     \b
     dcmtx compare ct.dcm ct-jls.dcm
@@ -125,6 +125,9 @@ def _directories(first: str, second: str, by: str, show: _Plain | _Json) -> int:
             failed += 1
             show.error(pair, error)
             continue
+        if status == ExitStatus.OUTPUT:
+            # Nobody would read of the others, and the line that says why is written.
+            return status
         equal += status == ExitStatus.OK
         different += status == ExitStatus.VERIFY
         failed += status not in (ExitStatus.OK, ExitStatus.VERIFY)

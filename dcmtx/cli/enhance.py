@@ -46,6 +46,9 @@ def enhance(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     --max-frames. What is made is a Legacy Converted Enhanced instance (PS3.4 C.3.5): every attribute of every image is
     in it, and `dcmtx split` gives back the very data sets.
 
+    In a directory, what is empty or not DICOM is passed over, and a note counts it. If a directory, a link or a DICOM
+    file in it cannot be read, nothing is made: a volume would lack it.
+
     Without a target, codestreams that all have one transfer syntax are copied, and everything else becomes explicit.
     With one, codestreams that are in it already are copied, and what is not is coded and verified as by
     `dcmtx convert`.

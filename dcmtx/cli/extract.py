@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import BinaryIO
 
 import click
 
 from dcmtx.cli import SETTINGS, say, shown
-from dcmtx.errors import ExitStatus, UsageError
+from dcmtx.errors import ExitStatus, OutputError, UsageError
 
 _FORMS = ("codestream", "png", "tiff", "npy")
 _DIGITS = 4
@@ -73,7 +74,7 @@ def _write(file: str, out: str, chosen: str | None, form: str, *, clobber: bool,
         for frame in found:
             count += 1
             if stdout is not None:
-                stdout.write(frame.data)
+                _print(stdout, frame.data)
                 continue
             target = os.path.join(out, f"{name}-{frame.frame:0{_DIGITS}}.{frame.ending}")
             if is_same(file, target):
@@ -82,3 +83,13 @@ def _write(file: str, out: str, chosen: str | None, form: str, *, clobber: bool,
                 sink.write(frame.data)
                 sink.commit()
     return count
+
+
+def _print(stdout: BinaryIO, data: bytes) -> None:
+    try:
+        stdout.write(data)
+    except BrokenPipeError:
+        # Whoever reads has enough.
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error

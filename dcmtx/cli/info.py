@@ -38,7 +38,8 @@ def info(paths: tuple[str, ...], decode: bool, as_json: bool, strict: bool) -> i
     standard, and readers cope. A `note` is legal, and worth knowing.
 
     Nothing is decoded, unless by --decode. The exit status is 3 if a FILE is missing, cannot be read or is not DICOM;
-    what is not DICOM below a directory is counted and passed over.
+    so it is if a directory, or a file or link below it, cannot be read. What is not DICOM there is counted and passed
+    over.
 
     \b
     dcmtx info ct.dcm

@@ -6,7 +6,8 @@ import json
 
 import click
 
-from dcmtx.cli import SETTINGS, printable
+from dcmtx.cli import SETTINGS, error_line, printable, say
+from dcmtx.errors import DcmtxError, ExitStatus
 
 
 @click.group(context_settings=SETTINGS)
@@ -50,21 +51,33 @@ def policy() -> None:
 @click.argument("file")
 @click.argument("sources", metavar="[SRC]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
-def check(file: str, sources: tuple[str, ...], as_json: bool) -> None:
-    """Check a policy, and count what it would do with the files of each SRC."""
+def check(file: str, sources: tuple[str, ...], as_json: bool) -> int:
+    """Check a policy, and count what it would do with the files of each SRC.
+
+    What cannot be read is named, and so is a SRC that is not DICOM; the exit status is 3 then, 9 if there are others.
+    What is not DICOM below a directory is counted.
+    """
     from dcmtx.inspect.ruling import count
     from dcmtx.planning.site_file import read
 
     site = read(file)
-    rows = count(site, sources).rows()
+    failed: list[ExitStatus] = []
+
+    def tell(error: DcmtxError) -> None:
+        failed.append(error.status)
+        say(error_line(error))
+
+    counts = count(site, sources, tell)
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    if not sources:
+        click.echo(json.dumps(counts.rows(), indent=2))
+    elif not sources:
         rules = len(site.rules)
         rest = "" if site.is_complete else "; what no rule is for goes to --to"
         click.echo(f"{printable(file)}: {rules} rule{'s' * (rules != 1)}{rest}")
-        return
-    click.echo("RULE\tDOES\tFILES\tBYTES")
-    for row in rows:
-        click.echo(f"{printable(row['rule'])}\t{row['does'] or '-'}\t{row['files']}\t{row['bytes']}")
+    else:
+        click.echo("RULE\tDOES\tFILES\tBYTES")
+        for row in counts.rows():
+            click.echo(f"{printable(row['rule'])}\t{row['does'] or '-'}\t{row['files']}\t{row['bytes']}")
+    if not failed:
+        return ExitStatus.OK
+    return failed[0] if sum(counts.files.values()) == 1 else ExitStatus.SEVERAL

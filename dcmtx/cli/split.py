@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 def split(paths: tuple[str, ...], to: str | None, **options: Any) -> int:
     """Make single frames of multi-frame instances.
 
-    SRC are files and directories. Every frame becomes a file in OUTDIR, named by its SOP Instance UID.
+    SRC are files and directories. Every frame becomes a file in OUTDIR, named by its SOP Instance UID. If a directory
+    or a link in it cannot be read, nothing is made.
 
     A Legacy Converted Enhanced instance that dcmtx made gives back the very data sets that it was made of, with
     their UIDs: a digest of each proves it. Frames that have changed since, and frames of other instances, get new

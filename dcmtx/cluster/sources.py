@@ -122,7 +122,14 @@ def _rows(manifest: str) -> Iterator[Mapping[str, Any]]:
     from dcmtx.place.tables import is_parquet, read_records
 
     if is_parquet(manifest) or manifest.endswith(".jsonl"):
-        yield from read_records(manifest)
+
+        def torn() -> None:
+            raise InputError(
+                "its last line is cut off", advice="write it anew, for files may be missing", code="E_MANIFEST",
+                path=manifest,
+            )  # fmt: skip
+
+        yield from read_records(manifest, torn)
         return
     try:
         with open(manifest, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:

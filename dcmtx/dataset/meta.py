@@ -157,6 +157,13 @@ def _peek(file: Reader) -> FileMeta:
         return read_file_meta(file.pread(2 * LARGEST_META, 0))
 
 
+def opens_as_dicom(file: Reader) -> bool:
+    """Tell whether a file begins as DICOM does, whatever comes then. Raises what `peek` raises."""
+    head = peek(file)
+    # Without File Meta Information, group 0008 opens a data set, in either byte order.
+    return bool(head.preamble or head.meta) or file.pread(2, 0) in (b"\x08\0", b"\0\x08")
+
+
 SOP_CLASS_UID = 0x00080016
 
 

@@ -12,7 +12,7 @@ from dcmtx.codec.table import DECODERS, ENCODERS
 from dcmtx.dataset.meta import peek
 from dcmtx.errors import CodecError, DcmtxError, RefusedError, UnsupportedError
 from dcmtx.inspect.readers import readers_of
-from dcmtx.inspect.ruling import files_below
+from dcmtx.inspect.ruling import PASSED_OVER, files_below
 from dcmtx.place.places import open_reader
 from dcmtx.planning.planner import make
 from dcmtx.planning.request import Request, resolve
@@ -32,6 +32,7 @@ FILES, FRAMES = 8, 4
 _FRAME_BYTES = 64 << 20
 # So many files are opened to learn their modality, evenly spread.
 _MOST_OPENED = 2000
+_UNREAD = frozenset(["E_MISSING", "E_UNREADABLE"])
 
 
 class Figures(Record):
@@ -79,12 +80,16 @@ class Row(Record):
 
 
 class Advice(Record):
-    """The table, and how many files were found, measured, and left out, by reason."""
+    """The table, and how many files were found, measured, and left out, by reason.
+
+    `faults` are those of files and directories that cannot be read; of the files, only the sample is read.
+    """
 
     rows: tuple[Row, ...]
     found: int
     measured: int
     left_out: dict[str, int]
+    faults: tuple[DcmtxError, ...] = ()
 
 
 def advise(
@@ -99,11 +104,13 @@ def advise(
 
     Each file is measured in a process of its own, where that is possible. `targets` are some of TARGETS.
     """
-    paths = _spread(list(files_below(sources)), _MOST_OPENED)
+    below = list(files_below(sources))
+    faults: list[DcmtxError] = [one.fault for one in below if one.fault is not None]
+    paths = _spread([one.path for one in below if one.fault is None], _MOST_OPENED)
     left_out: dict[str, int] = {}
     by_modality: dict[str, list[str]] = {}
     for path in paths:
-        modality, why = _modality(path)
+        modality, why = _modality(path, faults)
         if why:
             left_out[why] = left_out.get(why, 0) + 1
         else:
@@ -123,7 +130,7 @@ def advise(
         if watch is not None:
             watch(number + 1, len(sample))
     rows = tuple(_row(modality, target, figures) for (modality, target), figures in sums.items())
-    return Advice(rows, found=len(paths), measured=measured, left_out=left_out)
+    return Advice(rows, found=len(paths), measured=measured, left_out=left_out, faults=tuple(faults))
 
 
 def _row(modality: str, target: str, sums: Figures) -> Row:
@@ -147,8 +154,8 @@ def _spread(items: Sequence[Any], most: int) -> list[Any]:
     return [items[number * len(items) // count] for number in range(count)]
 
 
-def _modality(path: str) -> tuple[str, str]:
-    """Return the modality of a file, and why it is left out, if it is."""
+def _modality(path: str, faults: list[DcmtxError]) -> tuple[str, str]:
+    """Return the modality of a file, and why it is left out, if it is. One that cannot be read is of the faults."""
     try:
         with closing(open_reader(path)) as file, closing(open_source(file, meta=peek(file))) as opened:
             if opened.dataset.header.pixel is None:
@@ -159,7 +166,10 @@ def _modality(path: str) -> tuple[str, str]:
             facts = facts_of(opened, file.size, Request(resolve("raw", LOSSLESS)))
             return facts.modality or "(none)", "lossy already" if facts.lossy else ""
     except DcmtxError as error:
-        return "", "not DICOM" if error.code in ("E_NOT_DICOM", "E_EMPTY") else error.code
+        if error.code in _UNREAD:
+            error.path = error.path or path
+            faults.append(error)
+        return "", "not DICOM" if error.code in PASSED_OVER else error.code
 
 
 # --- one file ----------------------------------------------------------------------------------------------------

@@ -86,16 +86,20 @@ def _proof_of(task: Task, result: Proof | DcmtxError) -> Proof:
 
 
 def read_report(question: Question, ledger: Ledger) -> None:
-    """Put all records of a report into a ledger. Raises InputError."""
+    """Put all records of a report into a ledger. Raises InputError, also for a report that has none."""
     from dcmtx.place.tables import read_records
 
     moved = _mover(question)
+    records = question.records
     try:
-        for record in read_records(question.report) if question.records is None else question.records:
+        for record in read_records(question.report, ledger.tear) if records is None else records:
             if isinstance(record.get("destination"), str):
                 _check_place(record["destination"])
                 record["destination"] = moved(record["destination"])
             ledger.add(record)
+        if records is None and not ledger.records:
+            what = "its only line is cut off" if ledger.torn else "there is no record in it"
+            raise InputError(f"{what}, so it proves nothing", code="E_REPORT")
     except InputError as error:
         error.path = error.path or question.report
         raise

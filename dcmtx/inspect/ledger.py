@@ -52,7 +52,10 @@ class Promise(Record):
 
 
 class Ledger:
-    """The promises of a report by destination; a context manager, whose database is gone with it."""
+    """The promises of a report by destination; a context manager, whose database is gone with it.
+
+    `records` counts what was added. `torn` says that the last line of the report is cut off.
+    """
 
     def __init__(self) -> None:
         # An empty name is a private database in a temporary file without a name.
@@ -62,6 +65,8 @@ class Ledger:
         self._base.execute("CREATE TABLE promise (path BLOB PRIMARY KEY, made INT, said TEXT, settled INT DEFAULT 0)")
         self._base.execute("BEGIN")
         self.skipped = 0
+        self.records = 0
+        self.torn = False
 
     def __enter__(self) -> Self:
         """Return the ledger."""
@@ -75,6 +80,7 @@ class Ledger:
         """Take a record of a report. Raises InputError for what is none, or one of another version."""
         if not record.keys() >= _NEEDED or record["version"] not in _VERSIONS:
             raise InputError("it is no report of dcmtx, or one of another version", code="E_REPORT")
+        self.records += 1
         if record["status"] == _UPDATED:
             self._resize(record["destination"], record.get("bytes_out"))
             return
@@ -99,6 +105,10 @@ class Ledger:
             self._base.execute(
                 "UPDATE promise SET said = ? WHERE path = ?", (json.dumps(list(said.values())), _key(path))
             )
+
+    def tear(self) -> None:
+        """Remember that the last line of the report is cut off."""
+        self.torn = True
 
     def settle(self, path: str) -> None:
         """Mark the promise of a destination as proven before."""

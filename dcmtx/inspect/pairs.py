@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from dcmtx.dataset.meta import SOP_INSTANCE_UID
 from dcmtx.errors import DcmtxError, InputError
-from dcmtx.inspect.summary import files_below
+from dcmtx.place.below import walk_below
 from dcmtx.place.bytes import open_bytes
 from dcmtx.record import Record
 from dcmtx.transcoding.source import open_source
@@ -26,13 +26,22 @@ class Pair(Record):
 
 
 def by_path(one: str, other: str) -> Iterator[Pair]:
-    """Yield the files of two directories, sorted by their paths below them; what is not DICOM on both sides is not."""
-    names = [{os.path.relpath(path, root) for path in files_below(root)} for root in (one, other)]
-    for name in sorted(names[0] | names[1]):
-        first = os.path.join(one, name) if name in names[0] else ""
-        second = os.path.join(other, name) if name in names[1] else ""
-        if any(path and _is_dicom(path) for path in (first, second)):
-            yield Pair(name, first, second)
+    """Yield the files of two directories, sorted by their paths below them; what is not DICOM on both sides is not.
+
+    Directories and links that cannot be read are errors.
+    """
+    ours, theirs = _named(one), _named(other)
+    for name in sorted({*ours, *theirs}):
+        first = os.path.join(one, name) if name in ours else ""
+        second = os.path.join(other, name) if name in theirs else ""
+        fault = ours.get(name) or theirs.get(name)
+        if fault is not None or any(path and _is_dicom(path) for path in (first, second)):
+            yield Pair(name, first, second, error=fault)
+
+
+def _named(root: str) -> dict[str, DcmtxError | None]:
+    """Return the paths below a directory, as names, and why those that cannot be read cannot."""
+    return {os.path.relpath(below.path, root): below.fault for below in walk_below(root) if not below.skip}
 
 
 def by_uid(one: str, other: str) -> Iterator[Pair]:
@@ -64,7 +73,12 @@ def _twice(uid: str, path: str) -> InputError:
 
 def _instances(root: str) -> Iterator[tuple[str, str, DcmtxError | None]]:
     """Yield SOP Instance UID and path of the DICOM files below a directory, or the error of one."""
-    for path in files_below(root):
+    for below in walk_below(root):
+        path = below.path
+        if below.skip or below.fault is not None:
+            if below.fault is not None:
+                yield "", path, below.fault
+            continue
         try:
             reader = open_bytes(path)
             try:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
 from dcmtx.dataset.meta import peek
 from dcmtx.errors import DcmtxError
+from dcmtx.place.below import Below, walk_below
 from dcmtx.place.places import is_remote, open_reader
-from dcmtx.place.temporary import is_temporary
 from dcmtx.planning.request import Request, resolve
 from dcmtx.planning.site import Action, Rule, SitePolicy
 from dcmtx.policy import LOSSLESS
 from dcmtx.transcoding.choosing import facts_of
 from dcmtx.transcoding.source import open_source
 
-# For files that no rule is for, and for those that cannot be read.
+# For files that no rule is for, for those that cannot be read, and for those that are no DICOM, by code.
 NO_RULE, UNREADABLE = "no rule", "not readable"
+PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
 
 
 class Counts:
@@ -47,35 +48,46 @@ def _does(rule: Rule) -> str:
     return f"to {rule.to}{lossy}" if rule.action is Action.CONVERT else rule.action.value
 
 
-def count(site: SitePolicy, sources: Iterable[str]) -> Counts:
-    """Return how many files, and bytes, below `sources` each rule is for. What is not DICOM is not counted."""
+def count(site: SitePolicy, sources: Iterable[str], tell: Callable[[DcmtxError], None]) -> Counts:
+    """Return how many files, and bytes, below `sources` each rule is for.
+
+    `tell` is told of each file or directory that cannot be read, and of what was named and is not DICOM.
+    """
     counts = Counts(site)
+    sources = list(sources)
     request = Request(resolve("raw", LOSSLESS))
-    for path in files_below(sources):
+    for below in files_below(sources):
         size = 0
         try:
-            with closing(open_reader(path)) as file:
+            if below.fault is not None:
+                raise below.fault
+            with closing(open_reader(below.path)) as file:
                 size = file.size
                 with closing(open_source(file, meta=peek(file))) as opened:
                     rule = site.decide(facts_of(opened, size, request))
             counts.add(NO_RULE if rule is None else rule.name, size)
         except DcmtxError as error:
-            if error.code not in ("E_NOT_DICOM", "E_EMPTY"):
-                counts.add(UNREADABLE, size)
+            error.path = error.path or below.path
+            why = PASSED_OVER.get(error.code)
+            counts.add(why or UNREADABLE, size)
+            if why is None or below.path in sources:
+                tell(error)
     return counts
 
 
-def files_below(sources: Iterable[str]) -> Iterator[str]:
-    """Yield files, and those below directories in order of their names, without temporary ones; objects likewise."""
+def files_below(sources: Iterable[str]) -> Iterator[Below]:
+    """Yield files, and those below directories in order of their names, without temporary ones; objects likewise.
+
+    What is no file, such as a pipe or a link to a directory, is passed over.
+    """
     for source in sources:
         if is_remote(source):
             from dcmtx.place.remote import is_prefix, listing
 
-            yield from (one.url for one in listing(source)) if is_prefix(source) else [source]
+            urls = (one.url for one in listing(source)) if is_prefix(source) else [source]
+            yield from map(Below, urls)
             continue
         if not os.path.isdir(source):
-            yield source
+            yield Below(source)
             continue
-        for directory, names, files in os.walk(source):
-            names.sort()
-            yield from (os.path.join(directory, name) for name in sorted(files) if not is_temporary(name))
+        yield from (below for below in walk_below(source) if not below.skip)

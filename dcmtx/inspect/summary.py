@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from dcmtx.errors import DcmtxError
 from dcmtx.finding import Finding, Severity
 from dcmtx.inspect.info import Info, look
 from dcmtx.inspect.isolated import look_decoding, prepare
-from dcmtx.place.temporary import is_temporary
+from dcmtx.place.below import walk_below
 
 _EXAMPLES = 3
 _ORDER = [Severity.ERROR, Severity.WARNING, Severity.NOTE]
@@ -87,22 +86,19 @@ class Summary:
         )
 
 
-def files_below(path: str) -> Iterator[str]:
-    """Yield the files below a directory, sorted by directory; links to directories are not followed."""
-    for directory, names, files in os.walk(path):
-        names.sort()
-        for name in sorted(files):
-            below = os.path.join(directory, name)
-            if not is_temporary(name) and os.path.isfile(below):
-                yield below
-
-
 def look_below(path: str, *, decode: bool = False) -> Iterator[Info | DcmtxError]:
-    """Yield what each file below a directory is, or the error of one that cannot be read or is not DICOM."""
+    """Yield what each file below a directory is, or the error of one that cannot be read or is not DICOM.
+
+    A directory that cannot be read is an error too.
+    """
     if decode:
         prepare()
-    for below in files_below(path):
+    for below in walk_below(path):
+        if below.skip:
+            continue
         try:
-            yield look_decoding(below) if decode else look(below)
+            if below.fault is not None:
+                raise below.fault
+            yield look_decoding(below.path) if decode else look(below.path)
         except DcmtxError as error:
             yield error

@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dcmtx.errors import InputError, UnsupportedError
@@ -25,24 +25,28 @@ def is_parquet(path: str) -> bool:
     return path.endswith(_SUFFIX)
 
 
-def read_records(path: str) -> Iterator[dict[str, Any]]:
+def read_records(path: str, torn: Callable[[], None] | None = None) -> Iterator[dict[str, Any]]:
     """Yield the records of a file, one at a time. An incomplete last line, whose writer was killed, is passed over.
+
+    `torn` is called where there is such a line.
 
     Raises InputError for a file that cannot be read or holds no records, UnsupportedError without pyarrow.
     """
     try:
-        yield from _read_parquet(path) if is_parquet(path) else _read_lines(path)
+        yield from _read_parquet(path) if is_parquet(path) else _read_lines(path, torn)
     except OSError as error:
         raise InputError(f"it cannot be read: {error.strerror or error}", code="E_UNREADABLE", path=path) from error
 
 
-def _read_lines(path: str) -> Iterator[dict[str, Any]]:
+def _read_lines(path: str, torn: Callable[[], None] | None) -> Iterator[dict[str, Any]]:
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 record = json.loads(line)
             except ValueError:
                 if not line.endswith(b"\n"):
+                    if torn is not None:
+                        torn()
                     return
                 record = None
             if not isinstance(record, dict):

@@ -22,7 +22,7 @@ from dcmtx.series.arranging import arranged, told
 from dcmtx.series.building import Builder
 from dcmtx.series.dataset import SpooledDataSet
 from dcmtx.series.digests import digest
-from dcmtx.series.finding import found_in
+from dcmtx.series.finding import found_in, noted
 from dcmtx.series.gathering import Gathered, close, described, elements_of, open_at
 from dcmtx.series.grouping import Choices, Graphics, Task, grouped, homes, series_uid, tasks
 from dcmtx.series.looking import Facts, Homes
@@ -43,28 +43,35 @@ def enhance(
 ) -> Iterator[Outcome | DcmtxError]:
     """Make the instances of the sources, one after the other; yield what became of each.
 
-    `job` has the request and the limits. Without groups, there is one instance, and its errors are raised.
+    `job` has the request and the limits. Without groups, there is one instance, and its errors are raised. No instance
+    is made where a source cannot be read, which any of them may lack.
     """
-    paths = found_in(sources, without=dst)
+    found = found_in(sources, without=dst)
+    paths = found.paths
     if choices.group is None and choices.max_frames is None:
         _check_replaced(dst, paths)
         known = homes(choices.study)
-        yield _make(Task(tuple(paths), dst), job, choices, target=target, homes=known, watch=watch)
+        yield noted(_make(Task(tuple(paths), dst), job, choices, target=target, homes=known, watch=watch), found.notes)
         return
     if os.path.exists(dst) and not os.path.isdir(dst):
         raise UsageError(f"{dst} is a file, and several instances go into a directory")
-    known = homes(choices.study)
     errors: list[DcmtxError] = []
+    groups = grouped(paths, choices.group, errors)
+    if errors:
+        yield from errors
+        return
+    known = homes(choices.study)
     numbers: dict[tuple[Any, ...], int] = {}
-    for group in grouped(paths, choices.group, errors):
+    notes = found.notes
+    for group in groups:
         try:
             for task in tasks(group, dst, choices.max_frames, numbers.get(group.family, 0) + 1):
                 numbers[group.family] = task.number
-                yield _make(task, job, choices, target=target, homes=known, watch=watch)
+                yield noted(_make(task, job, choices, target=target, homes=known, watch=watch), notes)
+                notes = ()
         except DcmtxError as error:
             error.path = error.path or group.paths[0]
             yield error
-    yield from errors
 
 
 def _check_replaced(dst: str, paths: Sequence[str]) -> None:
@@ -83,8 +90,8 @@ def _check_replaced(dst: str, paths: Sequence[str]) -> None:
         close(opened)
     if is_image:
         raise UsageError(
-            f"{dst} is a single image, which would be replaced",
-            advice="OUT comes last; name one, or remove this file first",
+            f"the last name is OUT, and {dst} is an image that is there already",
+            advice="name another OUT, or remove that image first",
         )
 
 
@@ -142,7 +149,8 @@ def _gather(gathered: Gathered, paths: Sequence[str]) -> list[Finding]:
     gathered.finish()
     if not len(gathered.sources):
         raise InputError("there is no image in it", code="E_NOT_DICOM")
-    text_of = f"left out {dropped} file{'s' * (dropped != 1)} that are there twice, byte for byte"
+    twice = "1 file that is" if dropped == 1 else f"{dropped} files that are"
+    text_of = f"left out {twice} there twice, byte for byte"
     return [Finding("N_TWICE", text_of)] if dropped else []
 
 

@@ -70,7 +70,7 @@ class Group(Record):
 def grouped(paths: Sequence[str], by: GroupBy | None, errors: list[DcmtxError]) -> list[Group]:
     """Return the sources of each instance: those that agree in all that they must, and in what is asked for.
 
-    Files that cannot be read are left out, and their errors appended.
+    Files that cannot be read are left out, and their errors appended: any of the instances may lack them.
     """
     families: dict[tuple[Any, ...], list[tuple[Any, str]]] = {}
     instances: dict[tuple[Any, ...], list[str]] = {}
@@ -155,7 +155,7 @@ def series_uid(instances: Sequence[str]) -> str:
 def homes(folders: Sequence[str]) -> dict[str, tuple[str, str, str]]:
     """Return the study, the series and the class of every instance in these directories, by SOP Instance UID."""
     homes: dict[str, tuple[str, str, str]] = {}
-    for path in found_in(folders) if folders else []:
+    for path in found_in(folders).paths:
         with contextlib.suppress(DcmtxError):
             opened = open_at(path)
             try:

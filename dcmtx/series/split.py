@@ -17,7 +17,7 @@ from dcmtx.rules import legacy, restoring
 from dcmtx.series.dataset import frame_of
 from dcmtx.series.digests import digest
 from dcmtx.series.emitting import Emitter, Frame
-from dcmtx.series.finding import found_in
+from dcmtx.series.finding import found_in, noted
 from dcmtx.series.gathering import close, elements_of, open_at
 from dcmtx.series.references import derived_uid, equipment_item, reference_item
 from dcmtx.transcoding.decode import PlannedDecoder, decoder_of
@@ -65,11 +65,14 @@ def split(
     """
     if os.path.exists(dst) and not os.path.isdir(dst):
         raise UsageError(f"{dst} is a file, and frames go into a directory")
-    paths = found_in(sources, without=dst)
+    found = found_in(sources, without=dst)
+    paths, notes = found.paths, found.notes
     written: dict[str, str] = {}
     for path in paths:
         try:
-            yield from _split_one(path, dst, job, choices, target=target, watch=watch, written=written)
+            for outcome in _split_one(path, dst, job, choices, target=target, watch=watch, written=written):
+                yield noted(outcome, notes)
+                notes = ()
         except DcmtxError as error:
             error.path = error.path or path
             if len(paths) == 1:
@@ -170,6 +173,12 @@ class _Whole:
             return self._flattened
         if self._class in restoring.PLAIN:
             return self._alone
+        if self.count == 1:
+            raise RefusedError(
+                "it is one image already, with nothing to split",
+                advice="leave it out, or use --same-class for a new instance of it",
+                code="E_IOD",
+            )
         raise RefusedError(
             f"frames of its class {self._class or '(none)'} have no class of their own",
             advice="use --same-class for instances of the same class with one frame each",
