@@ -58,9 +58,10 @@ def _leave(status: object) -> None:
 
 
 def _is_watched() -> bool:
-    # From Python 3.12 on there are tools beside the two hooks: six at most.
-    tools = getattr(sys, "monitoring", None)
-    hooks = (sys.getprofile(), sys.gettrace(), *(tools.get_tool(number) for number in range(6 if tools else 0)))
+    hooks = [sys.getprofile(), sys.gettrace()]
+    if sys.version_info >= (3, 12):
+        # There are tools beside the hooks: six at most.
+        hooks += [sys.monitoring.get_tool(number) for number in range(6)]
     return any(hook is not None for hook in hooks)
 
 
