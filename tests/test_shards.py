@@ -26,6 +26,8 @@ from dcmtx.errors import DcmtxError, OutputError
 
 pytestmark = [need_proc, pytest.mark.timeout(180)]
 
+Fails = Callable[..., str]
+
 
 class Place:
     """A source, a run, a destination, and dcmtx there."""
@@ -356,6 +358,69 @@ def test_a_report_as_a_table_is_one_for_the_audit(place: Place) -> None:
     (place.run / "done" / "000001.jsonl.gz").write_bytes(b"damaged")
     ran = place.dcmtx("report", place.run)
     assert (ran.status, "the report is damaged" in ran.err) == (3, True)
+
+
+@pytest.fixture
+def done(place: Place) -> Place:
+    """A run of one shard, which is done."""
+    plant(place.source, 2)
+    place.plan()
+    place.shard(0)
+    return place
+
+
+def test_a_table_replaces_the_one_of_an_earlier_call(done: Place) -> None:
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = done.directory / "all.parquet"
+    table.write_bytes(b"")
+    for _ in range(2):
+        assert done.dcmtx("report", done.run, "--parquet", table).status == 0
+        assert parquet.read_metadata(table).num_rows == 2
+
+
+NO_TABLES = {
+    "an image": lambda place, path: path.write_bytes(image().encode()),
+    "a link to a source": lambda place, path: path.symlink_to(place.source / numbered(1)[0]),
+    "a table of something else": lambda place, path: _table(path),
+    "a directory": lambda place, path: path.mkdir(),
+}
+
+
+def _table(path: Path) -> None:
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    parquet.write_table(arrow.table({"key": ["a"]}), path)
+
+
+@pytest.mark.parametrize("make", NO_TABLES.values(), ids=NO_TABLES)
+def test_what_is_no_report_is_no_place_for_a_table(make: Callable[..., object], done: Place, fails: Fails) -> None:
+    pytest.importorskip("pyarrow")
+    table = done.directory / "all.parquet"
+    make(done, table)
+    assert "exists and is no report" in fails(2, "report", done.run, "--parquet", table)
+
+
+@pytest.mark.parametrize("name", ["job.json", "plan/COMPLETE", "done/000000.jsonl.gz", "-"])
+def test_a_table_has_a_name_of_tables(name: str, done: Place, fails: Fails) -> None:
+    path = name if name == "-" else done.run / name
+    assert "whose name does not end in .parquet" in fails(2, "report", done.run, "--parquet", path)
+
+
+def test_a_table_needs_its_directory(done: Place, fails: Fails) -> None:
+    pytest.importorskip("pyarrow")
+    table = done.directory / "none" / "all.parquet"
+    assert f"there is no directory {table.parent}" in fails(8, "report", done.run, "--parquet", table)
+
+
+def test_a_table_that_cannot_be_written_is_one_line(done: Place, monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
+    arrow = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(arrow, "ParquetWriter", lambda *_, **__: open(done.directory / "none" / "x"))
+    table = done.directory / "all.parquet"
+    line = fails(8, "report", done.run, "--parquet", table)
+    assert line == f"dcmtx: {table}: the report cannot be written: No such file or directory"
 
 
 def test_what_was_written_is_decoded_again(place: Place) -> None:

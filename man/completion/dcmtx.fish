@@ -379,7 +379,7 @@ complete -c dcmtx -n '__fish_seen_subcommand_from shard' -l dry-run -d 'Only pri
 complete -c dcmtx -n '__fish_seen_subcommand_from shard' -l timeout -x -d 'Seconds for one file.'
 complete -c dcmtx -n '__fish_seen_subcommand_from shard' -l quiet -d 'No errors of files, no summary.'
 complete -c dcmtx -n '__fish_seen_subcommand_from shard' -s h -l help -d 'Show this message and exit.'
-complete -c dcmtx -n '__fish_seen_subcommand_from report' -l parquet -r -F -d 'All records in FILE, a row per file, for `dcmtx audit` and others.'
+complete -c dcmtx -n '__fish_seen_subcommand_from report' -l parquet -r -F -d 'All records in FILE, whose name ends in .parquet, a row per file, for `dcmtx audit` and others.'
 complete -c dcmtx -n '__fish_seen_subcommand_from report' -l check -x -d 'Look at all that was written, and decode so many of the files again: those of `dcmtx audit --sample`.'
 complete -c dcmtx -n '__fish_seen_subcommand_from report' -s j -l jobs -x -d 'Worker processes of --check.'
 complete -c dcmtx -n '__fish_seen_subcommand_from report' -l json -d 'One JSON object on standard output.'
