@@ -894,7 +894,8 @@ def test_a_closed_stream_is_an_error_with_a_line(closing: str, arguments: list[s
     "arguments",
     [
         "--version", "--help", "convert --help", "syntaxes", "syntaxes --json", "info in.dcm", "index in.dcm",
-        "compare in.dcm in.dcm --json", "frames in.dcm -", "render in.dcm -", "completion bash", "hook orthanc-lua --to rle",
+        "compare in.dcm in.dcm --json", "frames in.dcm -", "render in.dcm -", "completion bash",
+        "hook orthanc-lua --to rle",
         "policy check site.toml in.dcm", "in.dcm out.dcm --to rle --dry-run",
     ],
 )  # fmt: skip
