@@ -381,18 +381,18 @@ def test_a_table_replaces_the_one_of_an_earlier_call(done: Place) -> None:
 
 
 NO_TABLES = {
-    "an image": lambda place, path: path.write_bytes(image().encode()),
+    "an image": lambda _, path: path.write_bytes(image().encode()),
     "a link to a source": lambda place, path: path.symlink_to(place.source / numbered(1)[0]),
-    "a table of something else": lambda place, path: _table(path),
-    "a directory": lambda place, path: path.mkdir(),
+    "a table of something else": lambda _, path: _table(path),
+    "a directory": lambda _, path: path.mkdir(),
 }
 
 
 def _table(path: Path) -> None:
-    import pyarrow as arrow
+    import pyarrow as pa
     from pyarrow import parquet
 
-    parquet.write_table(arrow.table({"key": ["a"]}), path)
+    parquet.write_table(pa.table({"key": ["a"]}), path)
 
 
 @pytest.mark.parametrize("make", NO_TABLES.values(), ids=NO_TABLES)
@@ -417,7 +417,7 @@ def test_a_table_needs_its_directory(done: Place, fails: Fails) -> None:
 
 def test_a_table_that_cannot_be_written_is_one_line(done: Place, monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
     arrow = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(arrow, "ParquetWriter", lambda *_, **__: open(done.directory / "none" / "x"))
+    monkeypatch.setattr(arrow, "ParquetWriter", lambda *_, **__: os.stat(done.directory / "none"))
     table = done.directory / "all.parquet"
     line = fails(8, "report", done.run, "--parquet", table)
     assert line == f"dcmtx: {table}: the report cannot be written: No such file or directory"
