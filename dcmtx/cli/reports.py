@@ -27,11 +27,18 @@ _STANDARD_INPUT, _STANDARD_OUTPUT = 0, 1
 
 
 def check_place(report: str, sources: Sequence[str], destination: str) -> None:
-    """Raise UsageError for a report that is a source or the destination too, however they are spelled."""
+    """Raise UsageError for a report that is no file, or is a source or the destination too, however it is spelled."""
+    check_file(report, "--report")
     named = [(path, _STANDARD_INPUT) for path in sources] + [(destination, _STANDARD_OUTPUT)]
     for path, standard in named:
         if _is_same(report, path, standard):
             raise click.UsageError(f"{report} is named as the report too; name another file for that")
+
+
+def check_file(path: str, option: str) -> None:
+    """Raise UsageError where standard output is meant, which is no file that can be gone on with."""
+    if path == "-":
+        raise click.UsageError(f"{option} writes a file, and - is none; --json writes to standard output")
 
 
 def check_roots(report: str, roots: Sequence[Root]) -> None:
