@@ -239,6 +239,9 @@ def test_an_inventory_in_parquet_is_planned(place: Place) -> None:
 BAD_LISTS = {
     "name.csv": ("Size,Nothing\n1,2\n", "entry 1 of it has no name"),
     "away.txt": ("/etc/passwd\n", "is not below"),
+    "out.txt": ("a\n../bad.dcm\n", "entry 2 of it, ../bad.dcm, leads out of"),
+    "within.txt": ("a/../../in/b\n", "entry 1 of it, a/../../in/b, leads out of"),
+    "out.jsonl": ('{"key": "a/.."}\n', "entry 1 of it, a/.., leads out of"),
     "none.txt": ("\n", "nothing in it"),
 }
 
@@ -248,6 +251,31 @@ def test_a_list_that_says_nothing_is_refused(name: str, place: Place) -> None:
     plant(place.source, 1)
     (place.directory / name).write_text(BAD_LISTS[name][0])
     assert BAD_LISTS[name][1] in place.plan("--from", place.directory / name, status=3)
+
+
+def test_an_absolute_name_does_not_lead_out_of_the_source(place: Place) -> None:
+    plant(place.source, 1)
+    (place.directory / "bad.dcm").write_bytes(image(9).encode())
+    (place.directory / "keys.txt").write_text(f"{place.source}/../bad.dcm\n")
+    assert "leads out of" in place.plan("--from", place.directory / "keys.txt", status=3)
+    assert not place.run.exists()
+
+
+def test_a_file_that_is_named_twice_is_planned_once(place: Place) -> None:
+    names = plant(place.source, 2)
+    ways = [names[0], names[1], names[0], f"./{names[0]}", f"{place.source}//{names[1]}"]
+    (place.directory / "keys.txt").write_text("".join(f"{way}\n" for way in ways))
+    told = place.plan("--from", place.directory / "keys.txt")
+    assert "keys.txt: note: 3 of its names are there already; each file is planned once" in told
+    assert "2 files" in told
+    place.shard(0)
+    assert [row["source"] for row in rows(place.run, 0)] == [str(place.source / name) for name in names]
+
+
+def test_what_is_one_file_is_named_once(place: Place, fails: Fails) -> None:
+    plant(place.source, 1)
+    path = place.source / numbered(1)[0]
+    assert fails(2, "plan", path, place.run).startswith(f"dcmtx: {path}: it is one file; a plan is of a directory")
 
 
 ODD = ["with blanks/ä ö.dcm", "-x.dcm", "a#?&+%20=.dcm", "new\nline.dcm", os.fsdecode(b"latin-\xe4.dcm")]
@@ -263,9 +291,11 @@ def test_odd_names_are_names(place: Place) -> None:
 def test_a_name_leads_to_no_place_outside_the_destination(place: Place) -> None:
     plant(place.source, 1)
     (place.directory / "bad.dcm").write_bytes(image(9).encode())
-    (place.directory / "keys.txt").write_text(f"../bad.dcm\n{numbered(1)[0]}\n")
-    place.plan("--from", place.directory / "keys.txt")
-    place.shard(0, status=9)
+    place.plan()
+    plan = place.run / "plan" / "000000.jsonl"
+    bad = Entry("../bad.dcm", str(place.directory / "bad.dcm"))
+    plan.write_bytes(bad.to_line() + plan.read_bytes())
+    assert "its name leads out of the destination; it is not converted" in place.shard(0, status=9)
     assert [(row["error"] or {}).get("code") for row in rows(place.run, 0)] == ["E_NAME", None]
     assert batches.names(place.out) == {numbered(1)[0]}
 

@@ -311,7 +311,7 @@ complete -c dcmtx -n '__fish_seen_subcommand_from audit' -l proof -r -F -d 'One 
 complete -c dcmtx -n '__fish_seen_subcommand_from audit' -l resume -d 'Do not repeat what the FILE of --proof has proven already.'
 complete -c dcmtx -n '__fish_seen_subcommand_from audit' -l quiet -d 'No summary.'
 complete -c dcmtx -n '__fish_seen_subcommand_from audit' -s h -l help -d 'Show this message and exit.'
-complete -c dcmtx -n '__fish_seen_subcommand_from plan' -l from -r -F -d 'The files, instead of a walk: CSV with a header or Parquet (columns key, size, etag, bucket, as inventories have them), JSON lines, or one name on each line. Names are below SRC, or whole.'
+complete -c dcmtx -n '__fish_seen_subcommand_from plan' -l from -r -F -d 'The files, instead of a walk: CSV with a header or Parquet (columns key, size, etag, bucket, as inventories have them), JSON lines, or one name on each line. Names are below SRC, or whole, and have no `..`; a file that is named twice is planned once.'
 complete -c dcmtx -n '__fish_seen_subcommand_from plan' -l shard-bytes -x -d 'The most bytes of a shard.'
 complete -c dcmtx -n '__fish_seen_subcommand_from plan' -l shard-files -x -d 'The most files of a shard.'
 complete -c dcmtx -n '__fish_seen_subcommand_from plan' -l quiet -d 'No summary.'
