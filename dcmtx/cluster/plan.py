@@ -45,6 +45,7 @@ def make_plan(
         # Shards are done elsewhere, from other directories.
         source = os.path.abspath(source)
     folder = Folder(run)
+    folder.check()
     if folder.read(COMPLETE) is not None:
         raise OutputError("the run has a plan", advice="name another RUN", code="E_EXISTS", path=run)
     once = Once()
