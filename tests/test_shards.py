@@ -55,6 +55,15 @@ def place(tmp_path: Path, command: Callable[..., Ran]) -> Place:
     return Place(tmp_path, command)
 
 
+@pytest.fixture
+def done(place: Place) -> Place:
+    """A run of one shard, which is done."""
+    plant(place.source, 2)
+    place.plan()
+    place.shard(0)
+    return place
+
+
 # --- one after another -------------------------------------------------------------------------------------------
 
 
@@ -84,8 +93,15 @@ def test_a_shard_done_again_changes_nothing(place: Place) -> None:
     place.plan()
     place.shard(0)
     before = {path: path.stat().st_mtime_ns for path in place.directory.rglob("*")}
-    place.shard(0)
+    assert "shard 0: done before, nothing converted now: 3 converted\n" in place.shard(0)
     assert {path: path.stat().st_mtime_ns for path in place.directory.rglob("*")} == before
+
+
+def test_a_shard_whose_files_are_gone_says_that_it_was_done_before(done: Place) -> None:
+    shutil.rmtree(done.out)
+    assert "shard 0: done before, nothing converted now: 2 converted\n" in done.shard(0)
+    assert not done.out.exists()
+    assert done.dcmtx("report", done.run, "--check", "1%").status == 7
 
 
 def test_two_at_once_leave_what_one_leaves(place: Place) -> None:
@@ -281,6 +297,21 @@ def test_what_is_one_file_is_named_once(place: Place, fails: Fails) -> None:
 ODD = ["with blanks/ä ö.dcm", "-x.dcm", "a#?&+%20=.dcm", "new\nline.dcm", os.fsdecode(b"latin-\xe4.dcm")]
 
 
+@pytest.mark.parametrize("verb", ["report", "shard", "plan"])
+@pytest.mark.parametrize(
+    ("name", "said"), [("a.dcm", "it is no directory; name"), ("a.dcm/run", "it cannot be read: Not a directory")]
+)
+def test_a_file_is_no_run_and_is_named(verb: str, name: str, said: str, place: Place, fails: Fails) -> None:
+    plant(place.source, 1)
+    path = place.directory / "a.dcm"
+    path.write_bytes(image().encode())
+    run = place.directory / name
+    words = {"report": [run], "shard": [run, "0", "--out", place.out, "--to", "rle"], "plan": [place.source, run]}
+    told = fails(3, verb, *words[verb])
+    assert told.startswith(f"dcmtx: {path}")
+    assert said in told
+
+
 def test_odd_names_are_names(place: Place) -> None:
     batches.plant(place.source, ODD)
     place.plan()
@@ -388,15 +419,6 @@ def test_a_report_as_a_table_is_one_for_the_audit(place: Place) -> None:
     (place.run / "done" / "000001.jsonl.gz").write_bytes(b"damaged")
     ran = place.dcmtx("report", place.run)
     assert (ran.status, "the report is damaged" in ran.err) == (3, True)
-
-
-@pytest.fixture
-def done(place: Place) -> Place:
-    """A run of one shard, which is done."""
-    plant(place.source, 2)
-    place.plan()
-    place.shard(0)
-    return place
 
 
 def test_a_table_replaces_the_one_of_an_earlier_call(done: Place) -> None:
