@@ -158,6 +158,21 @@ class Page:
         ]
         return re.findall(r"\w+", " ".join(written))
 
+    @property
+    def inner(self) -> list[Page]:
+        """What the page of a group tells of the commands in it; of dcmtx itself nothing, whose commands have pages."""
+        if not self.name or not isinstance(self.command, click.Group):
+            return []
+        return [
+            Page(
+                found,
+                click.Context(found, info_name=name, parent=self.context),
+                name,
+                read_help(found.help).paragraphs[0],
+            )
+            for name, found in self.command.commands.items()
+        ]
+
 
 def pages() -> list[Page]:
     """Return every page, dcmtx itself first."""
@@ -182,8 +197,11 @@ def heading(page: Page) -> Iterator[str]:
     summary = " ".join(page.summary.split()).rstrip(".")
     yield from (".SH NAME", f"{literal(page.title)} \\- {escape(summary[:1].lower() + summary[1:])}")
     yield ".SH SYNOPSIS"
-    pieces = " ".join(page.command.collect_usage_pieces(page.context))
-    yield f"{bold(page.context.command_path)} {_synopsis(pieces)}"
+    for number, one in enumerate(page.inner or [page]):
+        if number:
+            yield ".br"
+        pieces = " ".join(one.command.collect_usage_pieces(one.context))
+        yield f"{bold(one.context.command_path)} {_synopsis(pieces)}"
 
 
 def _synopsis(pieces: str) -> str:
@@ -205,8 +223,16 @@ def description(page: Page) -> Iterator[str]:
 
 
 def commands(page: Page) -> Iterator[str]:
-    """Yield COMMANDS: the pages of the others."""
+    """Yield COMMANDS: the pages of the others, or of a group what is in it, with its options."""
     if page.name:
+        if page.inner:
+            yield ".SH COMMANDS"
+        for one in page.inner:
+            first, *others = read_help(one.command.help).paragraphs
+            yield from (".TP", bold(one.name), prose(first, one.metavars), ".RS")
+            yield from (line for text in others for line in (".PP", prose(text, one.metavars)))
+            yield from _options(one)
+            yield ".RE"
         return
     yield ".SH COMMANDS"
     yield from listing((f"\\fB{literal(f'dcmtx-{name}')}\\fR(1)", prose(text)) for name, (_, text) in COMMANDS.items())
@@ -215,6 +241,10 @@ def commands(page: Page) -> Iterator[str]:
 def options(page: Page) -> Iterator[str]:
     """Yield OPTIONS."""
     yield ".SH OPTIONS"
+    yield from _options(page)
+
+
+def _options(page: Page) -> Iterator[str]:
     shown = [
         param for param in page.command.get_params(page.context) if isinstance(param, click.Option) and not param.hidden
     ]

@@ -349,6 +349,42 @@ def test_what_exists_stays_if_it_is_asked_to(tmp_path: Path) -> None:
     assert there.read_bytes() == b"mine"
 
 
+# What the source is called below a directory, what else its name is, and how it is named on the command line.
+ITSELF = {
+    "by a link to it": ("ff-0001.rle", "ff.dcm", "ff.dcm"),
+    "by a link to it that leads to the last frame": ("ff-0003.rle", "ff.dcm", "ff.dcm"),
+    "by a name that leads to it": ("ff.dcm", "ff-0002.rle", "ff.dcm"),
+    "as standard input": ("frame-0002.rle", "x", "-"),
+}
+
+
+@pytest.mark.parametrize("hard", [False, True], ids=["symbolic", "hard"])
+@pytest.mark.parametrize(("name", "link", "named"), ITSELF.values(), ids=list(ITSELF))
+def test_no_frame_replaces_the_source(name: str, link: str, named: str, hard: bool, tmp_path: Path) -> None:
+    source = tmp_path / name
+    transcode(TESTDATA / "sc-multiframe-odd.dcm", source, to="rle")
+    before = source.read_bytes()
+    if hard:
+        (tmp_path / link).hardlink_to(source)
+    else:
+        (tmp_path / link).symlink_to(source)
+    with source.open("rb") as stdin:
+        ran = spawn("frames", named if named == "-" else str(tmp_path / named), str(tmp_path), stdin=stdin)
+    assert ran.returncode == 2
+    assert b"is FILE itself; name another directory" in ran.stderr
+    assert source.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, link])
+
+
+def test_a_source_that_is_no_frame_that_is_written_is_in_nobodys_way(tmp_path: Path) -> None:
+    source = tmp_path / "frame-0002.rle"
+    transcode(TESTDATA / "sc-multiframe-odd.dcm", source, to="rle")
+    with source.open("rb") as stdin:
+        ran = spawn("frames", "-", str(tmp_path), "--frames", "1,3", stdin=stdin)
+    assert ran.returncode == 0, ran.stderr
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_a_truncated_codestream_is_no_file(tmp_path: Path) -> None:
     stream = imagecodecs.jpeg_encode(np.full((8, 8), 7, np.uint8))[:-40]
     path = tmp_path / "cut.dcm"

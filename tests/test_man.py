@@ -165,6 +165,15 @@ def test_the_page_of_the_relay_has_every_answer_metric_and_key():
             assert f"\n{key.name} = {key.example}\n" in page
 
 
+def test_the_page_of_a_group_has_the_commands_in_it():
+    assert section("dcmtx-policy", "SYNOPSIS") == "dcmtx policy check [OPTIONS] FILE [SRC]...\n"
+    told = section("dcmtx-policy", "COMMANDS")
+    assert "check\nCheck a policy" in told
+    assert "\n--json\n" in told
+    for group in (page for page in PAGES if page.name and isinstance(page.command, click.Group)):
+        assert [inner.name for inner in group.inner] == list(group.command.commands)
+
+
 @each_page
 def test_every_option_is_there_with_its_choices(page):
     options = section(page.title, "OPTIONS")

@@ -291,7 +291,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "no time at all": (MINIMAL + "hold-after = 0", "not from 1 to"),
     "a size in words": (MINIMAL.replace("[[dest", 'reserve = "much"\n[[dest'), 'reserve is "much", not a size'),
     "a negative size": (MINIMAL.replace("[[dest", "reserve = -5\n[[dest"), "not a size"),
-    "a port beyond all": (MINIMAL.replace("11112", "70000"), "[listen] address is 70000, not an address"),
+    "a port beyond all": (MINIMAL.replace("11112", "70000"), "address is 70000, whose port is not in the range"),
     "a route to nowhere": (MINIMAL + '[[routes]]\nto = "x"', 'to has "x", and there is no such destination'),
     "a route without a destination": (MINIMAL + "[[routes]]\nto = []", "to is empty"),
     "otherwise with conditions": (MINIMAL + '[[routes]]\nto = "archive"\notherwise = true\nwhere = {Modality = "CT"}',
@@ -451,13 +451,16 @@ def test_the_name_of_a_destination_depends_on_its_own_address_alone(tmp_path):
     ("words", "said"),
     [
         ({"listen": "x"}, '--listen is "x", not an address'),
+        ({"listen": "99999"}, '--listen is "99999", whose port is not in the range from 0 to 65535'),
+        ({"listen": "[::1]:" + "9" * 5000}, "whose port is not in the range from 0 to 65535"),
         ({"to": ["10.0.0.5:104"]}, '--to is "10.0.0.5:104", not an address; write "AET@HOST:PORT"'),
         ({"transcode": ["jpegz"]}, '--transcode has "jpegz", which is no transfer syntax'),
         ({"transcode": ["jpeg-baseline"]}, "--transcode has jpeg-baseline, which loses information"),
         ({"aet": "A" * 20}, "--aet is"), ({"http": "10.0.0.1"}, '--http is "10.0.0.1", not an address'),
         ({"to": ["A@h", "A@h:104"]}, "there are two"),
     ],
-    ids=["listen", "to", "an unknown syntax", "a lossy syntax", "title", "http", "one address twice"],
+    ids=["listen", "a port beyond all", "a port of many digits", "to",
+         "an unknown syntax", "a lossy syntax", "title", "http", "one address twice"],
 )  # fmt: skip
 def test_a_wrong_word_is_told_by_its_option(words, said, tmp_path: Path):
     given = {"listen": "1", "to": ["A@h"], "spool": os.fspath(tmp_path)} | words

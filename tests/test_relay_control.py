@@ -342,7 +342,18 @@ def test_check_tries_every_destination_and_changes_nothing(command, tmp_path):
         found = {record["name"]: record for record in map(json.loads, ran.out.splitlines())}
     assert [name for name, record in found.items() if not record["well"]] == ["web", "orthanc", "folder"]
     assert "Connection refused" in found["web"]["text"]
-    assert "there is no such directory" in found["folder"]["text"]
+    assert found["folder"]["text"] == f"{tmp_path}/gone: there is no such directory; no route goes to it"
+
+
+def test_check_names_a_directory_once(command, tmp_path):
+    path = tmp_path / "relay.toml"
+    path.write_text(
+        f'[listen]\naddress = "127.0.0.1:0"\n[spool]\npath = "{tmp_path}/spool"\n'
+        f'[[destinations]]\nname = "d"\nkind = "directory"\naddress = "{tmp_path}/gone"\n'
+    )
+    ran = command("relay", "--config", path, "--check")
+    assert ran.status == 8
+    assert f"d: FAILS: {tmp_path}/gone: there is no such directory" in ran.out.splitlines()
 
 
 def test_check_says_what_is_wrong_with_listener_and_spool(command, tmp_path):

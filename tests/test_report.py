@@ -54,6 +54,25 @@ SPELLED: dict[str, tuple[str, Callable[[Path], None]]] = {
 }
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["in.dcm", "out.dcm", "--to", "rle", "--report", "-"],
+        ["in", "out", "--to", "rle", "--report", "-"],
+        ["in.dcm", "-", "--to", "rle", "--report", "-"],
+        ["rewrap", "in.dcm", "out.dcm", "--report", "-"],
+        ["enhance", "in", "out.dcm", "--report", "-"],
+        ["audit", "report", "--proof", "-"],
+    ],
+    ids=" ".join,
+)
+def test_a_report_is_a_file(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
+    plant(tmp_path, ["in.dcm", "in/a.dcm"])
+    (tmp_path / "report").write_bytes(line())
+    monkeypatch.chdir(tmp_path)
+    assert "writes a file, and - is none; --json writes to standard output" in fails(2, *words)
+
+
 @pytest.mark.parametrize(("name", "prepare"), SPELLED.values(), ids=list(SPELLED))
 def test_a_report_that_is_a_file_of_the_conversion_is_refused(
     name: str, prepare: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails

@@ -26,6 +26,8 @@ from dcmtx.errors import DcmtxError, OutputError
 
 pytestmark = [need_proc, pytest.mark.timeout(180)]
 
+Fails = Callable[..., str]
+
 
 class Place:
     """A source, a run, a destination, and dcmtx there."""
@@ -51,6 +53,15 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path, command: Callable[..., Ran]) -> Place:
     return Place(tmp_path, command)
+
+
+@pytest.fixture
+def done(place: Place) -> Place:
+    """A run of one shard, which is done."""
+    plant(place.source, 2)
+    place.plan()
+    place.shard(0)
+    return place
 
 
 # --- one after another -------------------------------------------------------------------------------------------
@@ -82,8 +93,15 @@ def test_a_shard_done_again_changes_nothing(place: Place) -> None:
     place.plan()
     place.shard(0)
     before = {path: path.stat().st_mtime_ns for path in place.directory.rglob("*")}
-    place.shard(0)
+    assert "shard 0: done before, nothing converted now: 3 converted\n" in place.shard(0)
     assert {path: path.stat().st_mtime_ns for path in place.directory.rglob("*")} == before
+
+
+def test_a_shard_whose_files_are_gone_says_that_it_was_done_before(done: Place) -> None:
+    shutil.rmtree(done.out)
+    assert "shard 0: done before, nothing converted now: 2 converted\n" in done.shard(0)
+    assert not done.out.exists()
+    assert done.dcmtx("report", done.run, "--check", "1%").status == 7
 
 
 def test_two_at_once_leave_what_one_leaves(place: Place) -> None:
@@ -237,6 +255,9 @@ def test_an_inventory_in_parquet_is_planned(place: Place) -> None:
 BAD_LISTS = {
     "name.csv": ("Size,Nothing\n1,2\n", "entry 1 of it has no name"),
     "away.txt": ("/etc/passwd\n", "is not below"),
+    "out.txt": ("a\n../bad.dcm\n", "entry 2 of it, ../bad.dcm, leads out of"),
+    "within.txt": ("a/../../in/b\n", "entry 1 of it, a/../../in/b, leads out of"),
+    "out.jsonl": ('{"key": "a/.."}\n', "entry 1 of it, a/.., leads out of"),
     "none.txt": ("\n", "nothing in it"),
     "cut.jsonl": ('{"path": "0.dcm"}\n{"path": "1', "its last line is cut off"),
 }
@@ -249,7 +270,47 @@ def test_a_list_that_says_nothing_is_refused(name: str, place: Place) -> None:
     assert BAD_LISTS[name][1] in place.plan("--from", place.directory / name, status=3)
 
 
+def test_an_absolute_name_does_not_lead_out_of_the_source(place: Place) -> None:
+    plant(place.source, 1)
+    (place.directory / "bad.dcm").write_bytes(image(9).encode())
+    (place.directory / "keys.txt").write_text(f"{place.source}/../bad.dcm\n")
+    assert "leads out of" in place.plan("--from", place.directory / "keys.txt", status=3)
+    assert not place.run.exists()
+
+
+def test_a_file_that_is_named_twice_is_planned_once(place: Place) -> None:
+    names = plant(place.source, 2)
+    ways = [names[0], names[1], names[0], f"./{names[0]}", f"{place.source}//{names[1]}"]
+    (place.directory / "keys.txt").write_text("".join(f"{way}\n" for way in ways))
+    told = place.plan("--from", place.directory / "keys.txt")
+    assert "keys.txt: note: 3 of its names are there already; each file is planned once" in told
+    assert "2 files" in told
+    place.shard(0)
+    assert [row["source"] for row in rows(place.run, 0)] == [str(place.source / name) for name in names]
+
+
+def test_what_is_one_file_is_named_once(place: Place, fails: Fails) -> None:
+    plant(place.source, 1)
+    path = place.source / numbered(1)[0]
+    assert fails(2, "plan", path, place.run).startswith(f"dcmtx: {path}: it is one file; a plan is of a directory")
+
+
 ODD = ["with blanks/ä ö.dcm", "-x.dcm", "a#?&+%20=.dcm", "new\nline.dcm", os.fsdecode(b"latin-\xe4.dcm")]
+
+
+@pytest.mark.parametrize("verb", ["report", "shard", "plan"])
+@pytest.mark.parametrize(
+    ("name", "said"), [("a.dcm", "it is no directory; name"), ("a.dcm/run", "it cannot be read: Not a directory")]
+)
+def test_a_file_is_no_run_and_is_named(verb: str, name: str, said: str, place: Place, fails: Fails) -> None:
+    plant(place.source, 1)
+    path = place.directory / "a.dcm"
+    path.write_bytes(image().encode())
+    run = place.directory / name
+    words = {"report": [run], "shard": [run, "0", "--out", place.out, "--to", "rle"], "plan": [place.source, run]}
+    told = fails(3, verb, *words[verb])
+    assert told.startswith(f"dcmtx: {path}")
+    assert said in told
 
 
 def test_odd_names_are_names(place: Place) -> None:
@@ -262,9 +323,11 @@ def test_odd_names_are_names(place: Place) -> None:
 def test_a_name_leads_to_no_place_outside_the_destination(place: Place) -> None:
     plant(place.source, 1)
     (place.directory / "bad.dcm").write_bytes(image(9).encode())
-    (place.directory / "keys.txt").write_text(f"../bad.dcm\n{numbered(1)[0]}\n")
-    place.plan("--from", place.directory / "keys.txt")
-    place.shard(0, status=9)
+    place.plan()
+    plan = place.run / "plan" / "000000.jsonl"
+    bad = Entry("../bad.dcm", str(place.directory / "bad.dcm"))
+    plan.write_bytes(bad.to_line() + plan.read_bytes())
+    assert "its name leads out of the destination; it is not converted" in place.shard(0, status=9)
     assert [(row["error"] or {}).get("code") for row in rows(place.run, 0)] == ["E_NAME", None]
     assert batches.names(place.out) == {numbered(1)[0]}
 
@@ -357,6 +420,60 @@ def test_a_report_as_a_table_is_one_for_the_audit(place: Place) -> None:
     (place.run / "done" / "000001.jsonl.gz").write_bytes(b"damaged")
     ran = place.dcmtx("report", place.run)
     assert (ran.status, "the report is damaged" in ran.err) == (3, True)
+
+
+def test_a_table_replaces_the_one_of_an_earlier_call(done: Place) -> None:
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = done.directory / "all.parquet"
+    table.write_bytes(b"")
+    for _ in range(2):
+        assert done.dcmtx("report", done.run, "--parquet", table).status == 0
+        assert parquet.read_metadata(table).num_rows == 2
+
+
+NO_TABLES = {
+    "an image": lambda _, path: path.write_bytes(image().encode()),
+    "a link to a source": lambda place, path: path.symlink_to(place.source / numbered(1)[0]),
+    "a table of something else": lambda _, path: _table(path),
+    "a directory": lambda _, path: path.mkdir(),
+}
+
+
+def _table(path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"key": ["a"]}), path)
+
+
+@pytest.mark.parametrize("make", NO_TABLES.values(), ids=NO_TABLES)
+def test_what_is_no_report_is_no_place_for_a_table(make: Callable[..., object], done: Place, fails: Fails) -> None:
+    pytest.importorskip("pyarrow")
+    table = done.directory / "all.parquet"
+    make(done, table)
+    assert "exists and is no report" in fails(2, "report", done.run, "--parquet", table)
+
+
+@pytest.mark.parametrize("name", ["job.json", "plan/COMPLETE", "done/000000.jsonl.gz", "-"])
+def test_a_table_has_a_name_of_tables(name: str, done: Place, fails: Fails) -> None:
+    path = name if name == "-" else done.run / name
+    assert "whose name does not end in .parquet" in fails(2, "report", done.run, "--parquet", path)
+
+
+def test_a_table_needs_its_directory(done: Place, fails: Fails) -> None:
+    pytest.importorskip("pyarrow")
+    table = done.directory / "none" / "all.parquet"
+    assert f"there is no directory {table.parent}" in fails(8, "report", done.run, "--parquet", table)
+
+
+def test_a_table_that_cannot_be_written_is_one_line(done: Place, monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
+    arrow = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(arrow, "ParquetWriter", lambda *_, **__: os.stat(done.directory / "none"))
+    table = done.directory / "all.parquet"
+    line = fails(8, "report", done.run, "--parquet", table)
+    assert line == f"dcmtx: {table}: the report cannot be written: No such file or directory"
 
 
 def test_what_was_written_is_decoded_again(place: Place) -> None:

@@ -15,8 +15,6 @@ from dcmtx.errors import ExitStatus, InputError, UsageError
 if TYPE_CHECKING:
     from dcmtx.inspect.advice import Advice
 
-_ENDINGS = (".png", ".svg")
-
 
 @click.command(options_metavar="[OPTIONS]", context_settings=SETTINGS)
 @click.argument("sources", metavar="SRC...", nargs=-1, required=True)
@@ -54,8 +52,10 @@ def advise(sources: tuple[str, ...], files: int, frames: int, targets: str | Non
     dcmtx advise archive --targets jpegls,htj2k --plot advice.png
     """
     plot = options["plot"]
-    if plot is not None and not plot.lower().endswith(_ENDINGS):
-        raise UsageError(f"--plot is {plot}, whose name ends neither in .png nor in .svg")
+    if plot is not None:
+        from dcmtx.cli.pictures import check_picture
+
+        check_picture(plot, "--plot", "png", "svg")
     for source in sources:
         if not os.path.exists(source):
             raise InputError("there is no such file or directory", path=source, code="E_MISSING")

@@ -61,6 +61,10 @@ def audit(report: str, root: str | None, **options: Any) -> int:
         raise click.UsageError("--was says where ROOT was, and there is no ROOT")
     if options["resume"] and options["proof"] is None:
         raise click.UsageError("--resume goes on with the FILE of --proof, and there is none")
+    if options["proof"] is not None:
+        from dcmtx.cli.reports import check_file
+
+        check_file(options["proof"], "--proof")
     if root is not None and is_remote(root):
         if options["was"] is not None:
             raise click.UsageError("--was is for directories, and ROOT is in a store")

@@ -59,8 +59,13 @@ def compare(first: str, second: str, by: str, as_json: bool, values: bool, image
         raise UsageError(f"{first if directories[0] else second} is a directory, and the other is not")
     if image is not None and (all(directories) or "-" in (first, second)):
         raise UsageError("--image is for two files that have names")
-    if image is not None and not image.lower().endswith(".png"):
-        raise UsageError(f"OUT.png is {image}, whose name does not end in .png; this writes nothing but PNG")
+    if image is not None:
+        from dcmtx.cli.pictures import check_picture
+        from dcmtx.place.places import is_same
+
+        if is_same(first, image) or is_same(second, image):
+            raise UsageError(f"{image} is one of the files")
+        check_picture(image, "OUT.png", "png")
     if frame is not None and image is None:
         raise UsageError("--frame is for --image")
     show = _Json() if as_json else _Plain(values, of_files=not all(directories))
@@ -94,10 +99,8 @@ def _one_pair(pair: Pair, show: _Plain | _Json, image: str | None = None, frame:
 
 def _picture(first: str, second: str, found: Comparison, out: str, frame: int | None) -> None:
     from dcmtx.inspect.picture import side_by_side
-    from dcmtx.place.places import is_same, open_sink
+    from dcmtx.place.places import open_sink
 
-    if is_same(first, out) or is_same(second, out):
-        raise UsageError(f"{out} is one of the files")
     data = side_by_side(first, second, found, None if frame is None else frame - 1)
     with open_sink(out, out) as sink:
         sink.write(data)

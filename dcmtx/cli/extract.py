@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from dcmtx.cli import SETTINGS, say, shown
 from dcmtx.errors import ExitStatus, OutputError, UsageError
+
+if TYPE_CHECKING:
+    from dcmtx.inspect.extract import Extracted
 
 _FORMS = ("codestream", "png", "tiff", "npy")
 _DIGITS = 4
@@ -69,6 +72,8 @@ def _write(file: str, out: str, chosen: str | None, form: str, *, clobber: bool,
 
     name = "frame" if file == "-" else os.path.splitext(os.path.basename(file.rstrip("/")))[0] or "frame"
     stdout = sys.stdout.buffer if out == "-" else None
+    if stdout is None:
+        _check_source(file, out, name, chosen, form)
     count = 0
     with closing(extract(file, Form(form), chosen)) as found:
         for frame in found:
@@ -76,9 +81,10 @@ def _write(file: str, out: str, chosen: str | None, form: str, *, clobber: bool,
             if stdout is not None:
                 _print(stdout, frame.data)
                 continue
-            target = os.path.join(out, f"{name}-{frame.frame:0{_DIGITS}}.{frame.ending}")
+            target = os.path.join(out, _name(name, frame))
             if is_same(file, target):
-                raise UsageError(f"{target} is FILE itself")
+                # Under a name in other capitals, where that is the same.
+                raise UsageError(f"{target} is FILE itself", advice="name another directory")
             with open_sink(target, target, clobber=clobber, parents=True) as sink:
                 sink.write(frame.data)
                 sink.commit()
@@ -93,3 +99,44 @@ def _print(stdout: BinaryIO, data: bytes) -> None:
         raise
     except OSError as error:
         raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
+
+
+def _name(name: str, frame: Extracted) -> str:
+    return f"{name}-{frame.frame:0{_DIGITS}}.{frame.ending}"
+
+
+def _check_source(file: str, out: str, name: str, chosen: str | None, form: str) -> None:
+    """Raise UsageError where a frame would replace the source, before any is written."""
+    from contextlib import closing
+
+    from dcmtx.inspect.extract import Form, extract
+
+    same = _names_of(file, out, f"{name}-")
+    if not same:
+        return
+    # Hardly ever: which frames there are, and what their names end in, is known once they are read. By that name, for
+    # standard input can be read once.
+    path = os.path.join(out, min(same))
+    with closing(extract(path, Form(form), chosen)) as found:
+        for frame in found:
+            if _name(name, frame) in same:
+                target = os.path.join(out, _name(name, frame))
+                raise UsageError(f"{target} is FILE itself", advice="name another directory")
+
+
+def _names_of(file: str, directory: str, begins: str) -> set[str]:
+    """Return the names in a directory that begin so and are the file, or what standard input comes from."""
+    try:
+        source = os.fstat(0) if file == "-" else os.stat(file)
+        with os.scandir(directory) as entries:
+            return {one.name for one in entries if one.name.startswith(begins) and _is(one, source)}
+    except (OSError, ValueError):
+        # Places in stores, and directories that are not there yet.
+        return set()
+
+
+def _is(entry: os.DirEntry[str], source: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(entry.stat(), source)
+    except OSError:
+        return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dcmtx.cli import SETTINGS, say
+from dcmtx.cli import SETTINGS, say, shown
 from dcmtx.errors import ExitStatus
 
 
@@ -16,7 +16,8 @@ from dcmtx.errors import ExitStatus
     "manifest",
     metavar="FILE",
     help="The files, instead of a walk: CSV with a header or Parquet (columns key, size, etag, bucket, as inventories "
-    "have them), JSON lines, or one name on each line. Names are below SRC, or whole.",
+    "have them), JSON lines, or one name on each line. Names are below SRC, or whole, and have no `..`; a file that is "
+    "named twice is planned once.",
 )
 @click.option("--shard-bytes", metavar="SIZE", default="256MiB", show_default=True, help="The most bytes of a shard.")
 @click.option(
@@ -39,7 +40,12 @@ def plan(source: str, run: str, manifest: str | None, shard_bytes: str, shard_fi
     from dcmtx.cluster.plan import make_plan
     from dcmtx.planning.request import memory_size
 
-    made = make_plan(source, run, manifest=manifest, shard_bytes=memory_size(shard_bytes), shard_files=shard_files)
+    def note(text: str) -> None:
+        if not quiet:
+            say(f"dcmtx: {shown(manifest or source)}: note: {text}")
+
+    size = memory_size(shard_bytes)
+    made = make_plan(source, run, manifest=manifest, shard_bytes=size, shard_files=shard_files, note=note)
     if not quiet:
         say(
             f"dcmtx: {made.files} file{'s' * (made.files != 1)} of {made.bytes} bytes in {made.shards} "

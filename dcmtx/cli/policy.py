@@ -42,20 +42,22 @@ def policy() -> None:
 
     Conditions: modality, sop_class (UID or keyword), syntax (UID, name or family), photometric and manufacturer are
     texts or lists of texts, of which one must fit; `*` and `?` stand for others, `!` before a text means that it must
-    not. bits (stored), frames and size (bytes, or with kB, MiB, ...) are 12, ">8", "<=64MiB" or "9..12". lossy is true
-    for pixels that have lost something already.
+    not. A syntax or SOP class without those is one that there is. bits (stored), frames and size (bytes, or with kB,
+    MiB, ...) are 12, ">8", "<=64MiB" or "9..12". lossy is true for pixels that have lost something already.
     """
 
 
 @policy.command(context_settings=SETTINGS)
 @click.argument("file")
 @click.argument("sources", metavar="[SRC]...", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output.")
 def check(file: str, sources: tuple[str, ...], as_json: bool) -> int:
     """Check a policy, and count what it would do with the files of each SRC.
 
-    What cannot be read is named, and so is a SRC that is not DICOM; the exit status is 3 then, 9 if there are others.
-    What is not DICOM below a directory is counted.
+    What is wrong with the policy is one line, and the exit status is 2. Nothing is decoded, and nothing written. What
+    cannot be read is named, and so is a SRC that is not DICOM; the exit status is 3 then, 9 if there are others. With
+    --json there is an object for each rule: "rule", "does", "files" and "bytes"; then for files with "no rule", for
+    those that are "not readable", and for what is "empty" or "not DICOM", if there are any.
     """
     from dcmtx.inspect.ruling import count
     from dcmtx.planning.site_file import read

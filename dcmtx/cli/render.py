@@ -31,12 +31,13 @@ def render(file: str, out: str, frame: int, size: int | None, bits: str) -> int:
     dcmtx render us.dcm frame7.png --frame 7 --size 256
     dcmtx render mg.dcm - --bits 16 > mg.png
     """
+    from dcmtx.cli.pictures import check_picture
     from dcmtx.place.places import is_same, open_sink
 
-    if out != "-" and not out.lower().endswith(".png"):
-        raise UsageError(f"OUT.png is {out}, whose name does not end in .png; this writes nothing but PNG")
-    if is_same(file, out):
+    if is_same(file, out) and out != "-":
         raise UsageError(f"{out} is FILE itself")
+    if out != "-":
+        check_picture(out, "OUT.png", "png")
     from dcmtx.cli.isolated import isolated
 
     def run() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 
 from dcmtx.cli import SETTINGS, say
 from dcmtx.cli.options import Share
-from dcmtx.errors import ExitStatus
+from dcmtx.errors import ExitStatus, OutputError
 
 if TYPE_CHECKING:
     from dcmtx.cli.audit import Audit
@@ -23,7 +24,11 @@ _TOLD = 20
 
 @click.command(options_metavar="[OPTIONS]", context_settings=SETTINGS)
 @click.argument("run")
-@click.option("--parquet", metavar="FILE", help="All records in FILE, a row per file, for `dcmtx audit` and others.")
+@click.option(
+    "--parquet",
+    metavar="FILE",
+    help="All records in FILE, whose name ends in .parquet, a row per file, for `dcmtx audit` and others.",
+)
 @click.option(
     "--check", type=Share(), metavar="N%",
     help="Look at all that was written, and decode so many of the files again: those of `dcmtx audit --sample`.",
@@ -39,6 +44,10 @@ def report(run: str, parquet: str | None, check: float | None, jobs: int | None,
     from dcmtx.cluster.run import Run
     from dcmtx.cluster.totals import Totals, all_rows, ranges
 
+    if parquet is not None:
+        from dcmtx.cli.reports import check_table
+
+        check_table(parquet)
     of = Run(run)
     done = of.done()
     totals = Totals()
@@ -52,10 +61,7 @@ def report(run: str, parquet: str | None, check: float | None, jobs: int | None,
             yield row
 
     if parquet is not None:
-        from dcmtx.batch.report import COLUMNS
-        from dcmtx.place.tables import write_rows
-
-        write_rows(counted(), parquet, COLUMNS)
+        _write(counted(), parquet)
     else:
         for _ in counted():
             pass
@@ -80,6 +86,18 @@ def report(run: str, parquet: str | None, check: float | None, jobs: int | None,
     if missing or totals.failed:
         return ExitStatus.SEVERAL
     return ExitStatus.OK if checked is None else checked.status
+
+
+def _write(rows: Iterator[dict[str, Any]], path: str) -> None:
+    from dcmtx.batch.report import COLUMNS
+    from dcmtx.place.tables import write_rows
+
+    try:
+        write_rows(rows, path, COLUMNS)
+    except OSError as error:
+        # The texts of Arrow's errors name the file with a number of its own.
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OutputError(f"the report cannot be written: {reason}", path=path) from error
 
 
 def _check(of: Run, done: bytearray, share: float, jobs: int | None) -> Audit:

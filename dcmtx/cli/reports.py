@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -27,11 +27,18 @@ _STANDARD_INPUT, _STANDARD_OUTPUT = 0, 1
 
 
 def check_place(report: str, sources: Sequence[str], destination: str) -> None:
-    """Raise UsageError for a report that is a source or the destination too, however they are spelled."""
+    """Raise UsageError for a report that is no file, or is a source or the destination too, however it is spelled."""
+    check_file(report, "--report")
     named = [(path, _STANDARD_INPUT) for path in sources] + [(destination, _STANDARD_OUTPUT)]
     for path, standard in named:
         if _is_same(report, path, standard):
             raise click.UsageError(f"{report} is named as the report too; name another file for that")
+
+
+def check_file(path: str, option: str) -> None:
+    """Raise UsageError where standard output is meant, which is no file that can be gone on with."""
+    if path == "-":
+        raise click.UsageError(f"{option} writes a file, and - is none; --json writes to standard output")
 
 
 def check_roots(report: str, roots: Sequence[Root]) -> None:
@@ -78,23 +85,48 @@ def begin_parquet(report: str, *, goes_on: bool) -> None:
 
     Raises UsageError for a file that is there and is no report, UnsupportedError without pyarrow.
     """
+    records = _rows_there(report)
+    lines = lines_of(report)
+    first = next(records, None)
+    if first is None or not goes_on or os.path.exists(lines):
+        return
+    import json
+
+    with open(lines, "x", encoding="utf-8") as file:
+        file.writelines(json.dumps(record) + "\n" for record in itertools.chain([first], records))
+
+
+def check_table(report: str) -> None:
+    """Raise an error for a table that cannot be where `--parquet` says, before anything is read for it.
+
+    Raises UsageError for a name that does not end in .parquet, and for a file that is there and is no report,
+    OutputError without the directory, UnsupportedError without pyarrow.
+    """
+    from dcmtx.place.tables import is_parquet
+
+    if not is_parquet(report):
+        raise click.UsageError(f"--parquet is {report}, whose name does not end in .parquet")
+    directory = os.path.dirname(report)
+    if directory and not os.path.isdir(directory):
+        raise OutputError(f"the report cannot be written: there is no directory {directory}", path=report)
+    next(_rows_there(report), None)
+
+
+def _rows_there(report: str) -> Iterator[dict[str, Any]]:
+    """Yield the records of a report in Parquet, if there is one.
+
+    Raises UsageError for a file that is there and is no report, UnsupportedError without pyarrow.
+    """
     from dcmtx.place.tables import check_parquet, read_records
 
     check_parquet()
-    lines = lines_of(report)
     if not os.path.exists(report) or os.path.getsize(report) == 0:
         return
     try:
-        records = read_records(report)
-        first = next(records, None)
-        if first is not None and not first.keys() >= _FIELDS:
-            raise click.UsageError(f"the report {report} exists and is no report; name another file, or remove it")
-        if first is None or not goes_on or os.path.exists(lines):
-            return
-        import json
-
-        with open(lines, "x", encoding="utf-8") as file:
-            file.writelines(json.dumps(record) + "\n" for record in itertools.chain([first], records))
+        for number, record in enumerate(read_records(report)):
+            if number == 0 and not record.keys() >= _FIELDS:
+                raise click.UsageError(f"the report {report} exists and is no report; name another file, or remove it")
+            yield record
     except InputError as error:
         raise click.UsageError(
             f"the report {report} exists and is no report: {error.what}; name another file"

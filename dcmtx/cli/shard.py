@@ -43,8 +43,10 @@ def shard(run: str, number: str, out: str | None, to: str | None, **options: Any
     say something else.
 
     Each file is made once: whole, and only where there is none. One that is there with the same bytes counts as made;
-    another is an error, E_EXISTS. When all files are done the report RUN/done/N.jsonl.gz appears; a shard that has one
-    is not converted again. If a store fails or a disk is full there is no report, and the shard can be run again.
+    another is an error, E_EXISTS. When all files are done the report RUN/done/N.jsonl.gz appears; a shard that has
+    one is not converted again, also where its files are gone since: its line says that it was done before, and has
+    the figures of its report. `dcmtx report RUN --check` finds what is gone. If a store fails or a disk is full there
+    is no report, and the shard can be run again.
 
     The exit status is that of `dcmtx convert`: 9 if some files failed, which the report names.
 
@@ -59,14 +61,16 @@ def shard(run: str, number: str, out: str | None, to: str | None, **options: Any
     quiet, timeout = options.pop("quiet"), options.pop("timeout")
     begun = time.perf_counter()
     job, workers = job_of_run(out, to, options)
-    rows = do_shard(Run(run), shard_number(number), job, asked(workers, timeout))
+    done = do_shard(Run(run), shard_number(number), job, asked(workers, timeout))
     if not quiet:
-        totals = Totals().add_all(rows)
-        tell(rows)
+        totals = Totals().add_all(done.rows)
+        tell(done.rows)
         kinds = [f"{count} {status}" for status, count in sorted(totals.by_status.items())]
         kinds += [f"{totals.failed} failed"] * bool(totals.failed)
-        say(f"dcmtx: shard {shard_number(number)}: {', '.join(kinds)}, {time.perf_counter() - begun:.1f} s")
-    return status_of(rows)
+        seconds = f", {time.perf_counter() - begun:.1f} s"
+        before, after = ("done before, nothing converted now: ", "") if done.before else ("", seconds)
+        say(f"dcmtx: shard {shard_number(number)}: {before}{', '.join(kinds)}{after}")
+    return status_of(done.rows)
 
 
 def tell(rows: list[dict[str, Any]]) -> None:
@@ -133,8 +137,8 @@ def _child(run: str, number: str, workers: str, timeout: str = "") -> int:
     from dcmtx.cluster.shard import do_shard
     from dcmtx.cluster.totals import Totals
 
-    rows = do_shard(Run(run), int(number), None, asked(int(workers), float(timeout) if timeout else None))
-    click.echo(json.dumps(dict(Totals().add_all(rows).figures.items())))
+    done = do_shard(Run(run), int(number), None, asked(int(workers), float(timeout) if timeout else None))
+    click.echo(json.dumps(dict(Totals().add_all(done.rows).figures.items())))
     return ExitStatus.OK
 
 

@@ -27,6 +27,13 @@ class Folder:
         """Return the place of a file, by its name below the folder."""
         return os.path.join(self.place, name)
 
+    def check(self) -> None:
+        """Raise InputError, E_RUN, for what is there and is no directory."""
+        if not self.is_remote and os.path.lexists(self.place) and not os.path.isdir(self.place):
+            raise InputError(
+                "it is no directory", advice="name the directory or prefix of a run", code="E_RUN", path=self.place
+            )
+
     def read(self, name: str) -> bytes | None:
         """Return a whole file, or None if there is none. Raises InputError if it cannot be read."""
         try:
@@ -35,6 +42,7 @@ class Folder:
         except InputError as error:
             if is_missing(error):
                 return None
+            error.path = error.path or self.place_of(name)
             raise
 
     def create(self, name: str, data: bytes) -> bool:

@@ -15,7 +15,7 @@ from contextlib import closing
 from dcmtx.cluster.entry import Entry
 from dcmtx.cluster.once import Once, Opened, patiently
 from dcmtx.dataset.meta import SOP_CLASS, peek
-from dcmtx.errors import DcmtxError
+from dcmtx.errors import DcmtxError, InputError
 from dcmtx.place.archive import refused_name
 from dcmtx.place.bytes import Reader
 from dcmtx.place.places import is_remote
@@ -62,9 +62,8 @@ def order_from(line: bytes) -> Order:
 
 def destination_of(job: Job, entry: Entry) -> str:
     """Return where a file goes. Raises InputError, E_NAME, for one whose name leads out of the destination."""
-    fault = refused_name(entry.key)
-    if fault is not None:
-        raise fault
+    if refused_name(entry.key) is not None:
+        raise InputError("its name leads out of the destination; it is not converted", code="E_NAME")
     return os.path.join(job.dst, entry.key)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from dcmtx.cluster.entry import Entry
 from dcmtx.cluster.folder import Folder
 from dcmtx.cluster.run import COMPLETE, PLAN_VERSION, Plan, plan_name
-from dcmtx.cluster.sources import entries_below, entries_of
+from dcmtx.cluster.sources import Once, entries_below, entries_of
 from dcmtx.errors import InputError, OutputError, UsageError
 from dcmtx.place.places import is_remote, scheme_of
 
@@ -28,8 +28,11 @@ def make_plan(
     manifest: str | None = None,
     shard_bytes: int = SHARD_BYTES,
     shard_files: int = SHARD_FILES,
+    note: Callable[[str], None] | None = None,
 ) -> Plan:
     """Plan a run and return what was planned. A plan that was not finished is gone on with.
+
+    `note` is told what should be known of the list `manifest`.
 
     Raises OutputError, E_EXISTS, if the run has a plan, or an unfinished one of something else; InputError if there is
     nothing to plan, or it cannot be read; UsageError for a source that is one file.
@@ -42,9 +45,11 @@ def make_plan(
         # Shards are done elsewhere, from other directories.
         source = os.path.abspath(source)
     folder = Folder(run)
+    folder.check()
     if folder.read(COMPLETE) is not None:
         raise OutputError("the run has a plan", advice="name another RUN", code="E_EXISTS", path=run)
-    found = iter(entries_below(source, run) if manifest is None else entries_of(manifest, source))
+    once = Once()
+    found = iter(entries_below(source, run) if manifest is None else once(entries_of(manifest, source)))
     first = next(found, None)
     if first is None:
         raise InputError("there is nothing in it to plan", code="E_UNREADABLE", path=manifest or source)
@@ -59,6 +64,8 @@ def make_plan(
     form = {"version": PLAN_VERSION} | dict(plan.items())
     if not folder.create(COMPLETE, json.dumps(form).encode() + b"\n"):
         raise OutputError("somebody else has planned it meanwhile", code="E_EXISTS", path=run)
+    if once.again and note is not None:
+        note(f"{once.again} of its names {'are' if once.again > 1 else 'is'} there already; each file is planned once")
     return plan
 
 

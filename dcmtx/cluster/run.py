@@ -77,11 +77,12 @@ def shard_number(text: str) -> int:
 
 
 class Run:
-    """A run, by its place. Raises InputError, E_RUN, if it has no complete plan."""
+    """A run, by its place. Raises InputError, E_RUN, if it is no directory, or has no complete plan."""
 
     def __init__(self, place: str) -> None:
         self.folder = Folder(place)
         self.place = place
+        self.folder.check()
         data = self.folder.read(COMPLETE)
         if data is None:
             raise InputError(

@@ -43,8 +43,15 @@ class Asked(Record):
     timeout: float | None = None
 
 
-def do_shard(run: Run, number: int, job: Job | None, asked: Asked) -> list[dict[str, Any]]:
-    """Convert a shard, unless it is done, write its report, and return its records.
+class Done(Record):
+    """A shard that is done: its records, and whether it was done `before`, so that nothing was converted now."""
+
+    rows: list[dict[str, Any]]
+    before: bool = False
+
+
+def do_shard(run: Run, number: int, job: Job | None, asked: Asked) -> Done:
+    """Convert a shard, unless it is done, and write its report.
 
     Raises UsageError if the run has another job, or no such shard; DcmtxError with the code E_STORE or E_DISK_FULL if
     the shard could not be done now. Then it has no report, and what is in place stays.
@@ -52,7 +59,7 @@ def do_shard(run: Run, number: int, job: Job | None, asked: Asked) -> list[dict[
     settled = run.settled(job)
     done = run.rows(number)
     if done is not None:
-        return list(done)
+        return Done(list(done), before=True)
     entries = run.entries(number)
     if is_remote(settled.dst):
         from dcmtx.place.remote import check_conditions
@@ -62,7 +69,7 @@ def do_shard(run: Run, number: int, job: Job | None, asked: Asked) -> list[dict[
     if not run.finish(number, rows):
         # Somebody else was first with the same shard.
         rows = list(run.rows(number) or ())
-    return rows
+    return Done(rows)
 
 
 class _Part:

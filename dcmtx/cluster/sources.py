@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dcmtx.cluster.entry import Entry
 from dcmtx.errors import InputError, UsageError
+from dcmtx.place.archive import refused_name
 from dcmtx.place.places import is_remote
 from dcmtx.place.temporary import is_temporary
 
@@ -29,7 +31,7 @@ def _objects(source: str, without: str) -> Iterator[Entry]:
     from dcmtx.place.remote import is_prefix, listing
 
     if not is_prefix(source):
-        raise UsageError(f"{source} is one object; a plan is of a prefix, or of a list: --from FILE", path=source)
+        raise UsageError("it is one object; a plan is of a prefix, or of a list: --from FILE", path=source)
     own = f"{without.rstrip('/')}/"
     for found in listing(source):
         if not found.url.startswith(own):
@@ -39,7 +41,7 @@ def _objects(source: str, without: str) -> Iterator[Entry]:
 def _files(source: str, without: str) -> Iterator[Entry]:
     if not os.path.isdir(source):
         if os.path.lexists(source):
-            raise UsageError(f"{source} is one file; a plan is of a directory, or of a list: --from FILE", path=source)
+            raise UsageError("it is one file; a plan is of a directory, or of a list: --from FILE", path=source)
         raise InputError("there is no such directory", code="E_UNREADABLE", path=source)
 
     def fail(error: OSError) -> None:
@@ -73,7 +75,8 @@ def entries_of(manifest: str, source: str) -> Iterator[Entry]:
 
     A list is CSV with a header, Parquet or JSON lines with such columns, or has one name on each line.
 
-    Raises InputError for a list that cannot be read, has no names, or has one that is not below `source`.
+    Raises InputError for a list that cannot be read, has no names, or has one that is not below `source`, or leads out
+    of it.
     """
     for number, row in enumerate(_rows(manifest), 1):
         columns = {str(name).strip().lower(): value for name, value in row.items()}
@@ -87,11 +90,18 @@ def entries_of(manifest: str, source: str) -> Iterator[Entry]:
         key = _below(f"{source.partition('://')[0]}://{bucket}/{name}" if bucket else str(name), source)
         if key is None:
             raise InputError(f"entry {number} of it, {name}, is not below {source}", code="E_MANIFEST", path=manifest)
+        if refused_name(key) is not None:
+            raise InputError(
+                f"entry {number} of it, {name}, leads out of {source}", advice="write names without ..",
+                code="E_MANIFEST", path=manifest,
+            )  # fmt: skip
         yield _listed(key, source, columns, f"entry {number}", manifest)
 
 
 def _listed(key: str, source: str, columns: Mapping[str, Any], where: str, manifest: str) -> Entry:
     if not is_remote(source):
+        # `./a` and `b//c` are other ways to write a name, which would be another one.
+        key = os.path.normpath(key)
         return _file(key, os.path.join(source, key))
     size = _first(columns, _SIZES)
     try:
@@ -115,7 +125,29 @@ def _below(name: str, source: str) -> str | None:
     start = source if source.endswith("/") else f"{source}/"
     if not is_remote(source) and not os.path.isabs(source):
         start = os.path.join(os.path.abspath(source), "")
-    return name[len(start) :] if name.startswith(start) and len(name) > len(start) else None
+    if not name.startswith(start) or len(name) == len(start):
+        return None
+    key = name[len(start) :]
+    return key if is_remote(source) else key.lstrip("/")
+
+
+class Once:
+    """Lets each file of a list through once, and counts those that come again."""
+
+    def __init__(self) -> None:
+        self.again = 0
+        # Digests are shorter than names, of which there may be millions; no two names have the same one.
+        self._seen: set[bytes] = set()
+
+    def __call__(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """Yield those entries whose key has not come yet."""
+        for entry in entries:
+            digest = hashlib.blake2b(os.fsencode(entry.key), digest_size=16).digest()
+            if digest in self._seen:
+                self.again += 1
+                continue
+            self._seen.add(digest)
+            yield entry
 
 
 def _rows(manifest: str) -> Iterator[Mapping[str, Any]]:

@@ -128,6 +128,12 @@ def uid_keyword(uid: str) -> str:
     return _uids().get(uid, ("", "", "", "", ""))[4]
 
 
+@cache
+def sop_classes() -> frozenset[str]:
+    """Return the keywords of the SOP classes of the standard, in lower case (PS3.6 A)."""
+    return frozenset(entry[4].lower() for entry in _uids().values() if "SOP Class" in entry[1] and entry[4])
+
+
 def _module(name: str) -> Any:
     """Load one module of pydicom without the package."""
     import importlib.util

@@ -15,12 +15,15 @@ parameters of coding, by their names in Python.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from dcmtx.errors import DcmtxError, UsageError
+from dcmtx.options import LOSSY_PARAMETERS, OPTIONS, Kind
 from dcmtx.planning.request import memory_size, resolve
 from dcmtx.planning.site import Action, Condition, Rule, SitePolicy
 from dcmtx.policy import EncodingParameters
+from dcmtx.syntax import SYNTAXES
 
 _TEXTS = ("modality", "sop_class", "syntax", "photometric", "manufacturer")
 _NUMBERS = ("bits", "frames", "size")
@@ -28,6 +31,9 @@ _FLAGS = ("lossy",)
 _CONDITIONS = (*_TEXTS, *_NUMBERS, *_FLAGS)
 _KEYS = ("name", "when", "do", "to")
 _MOST_BYTES = 1 << 24
+# What makes a text a pattern; a UID (PS3.5 9.1).
+_WILD = "*?["
+_UID = re.compile(r"(?=.{3,64}\Z)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 
 
 def read(path: str) -> SitePolicy:
@@ -51,7 +57,7 @@ def read(path: str) -> SitePolicy:
     for number, rule in enumerate(read_rules[:-1], 1):
         if not rule.when:
             raise UsageError(
-                f"{_place(path, number)}: it has no `when`, so that no rule after it ever counts",
+                f"{_place(path, number)}: it has no condition, so that no rule after it ever counts",
                 advice="put it at the end",
             )
     return SitePolicy(path, read_rules)
@@ -89,12 +95,30 @@ def _action(place: str, word: Any, parameters: dict[str, Any]) -> Action:
 def _conversion(place: str, rule: Rule, to: Any, parameters: dict[str, Any]) -> Rule:
     if not isinstance(to, str):
         raise UsageError(f"{place}: to is {to!r}, not the name of a transfer syntax")
-    coding = EncodingParameters(**parameters)
+    coding = _parameters(place, parameters)
     try:
         resolve(to, coding)
     except DcmtxError as error:
         raise UsageError(f"{place}: {error.what}", advice=error.advice) from error
     return rule.replace(to=to, parameters=coding)
+
+
+def _parameters(place: str, given: dict[str, Any]) -> EncodingParameters:
+    """Return the parameters of coding. Raises UsageError for what is no consent to loss, or where it is missing."""
+    lossy = given.get("lossy", False)
+    if not isinstance(lossy, bool):
+        raise UsageError(f"{place}: lossy is {lossy!r}, not true or false", advice="consent is `lossy = true`")
+    # A choice such as 444 looks like a number, and nobody thinks of quotes.
+    words = {
+        key: str(value)
+        for key, value in given.items()
+        if OPTIONS[key].kind is Kind.CHOICE and isinstance(value, int) and not isinstance(value, bool)
+    }
+    made = EncodingParameters(**given | words)
+    losing = sorted(made.asked() & LOSSY_PARAMETERS)
+    if losing and not lossy:
+        raise UsageError(f"{place}: {', '.join(losing)} would lose information", advice="write lossy = true to consent")
+    return made
 
 
 def _condition(place: str, name: str, value: Any) -> Condition:
@@ -109,6 +133,8 @@ def _condition(place: str, name: str, value: Any) -> Condition:
     texts = value if isinstance(value, list) else [value]
     if not texts or not all(isinstance(text, str) and text.strip("!") for text in texts):
         raise UsageError(f"{place}: {name} is {value!r}, not a text or a list of texts")
+    for text in texts:
+        _check_known(place, name, text.removeprefix("!"))
     return Condition(
         name,
         tuple(text for text in texts if not text.startswith("!")),
@@ -116,24 +142,60 @@ def _condition(place: str, name: str, value: Any) -> Condition:
     )
 
 
+def _check_known(place: str, name: str, text: str) -> None:
+    """Raise UsageError for a transfer syntax or SOP class that no file can have. A UID may be a private one."""
+    if any(sign in text for sign in _WILD) or _UID.fullmatch(text):
+        return
+    if name == "syntax" and text.lower() not in _syntaxes():
+        raise UsageError(
+            f"{place}: there is no transfer syntax {text!r}", advice="`dcmtx syntaxes` lists them; or write a UID"
+        )
+    if name == "sop_class":
+        from dcmtx.dataset.dictionary import sop_classes
+
+        if text.lower() not in sop_classes():
+            raise UsageError(
+                f"{place}: there is no SOP class {text!r}", advice="write a keyword such as CTImageStorage, or a UID"
+            )
+
+
+def _syntaxes() -> set[str]:
+    """Return the names of transfer syntaxes that conditions are compared with, in lower case."""
+    return {name.lower() for row in SYNTAXES for name in (row.label, row.family, row.keyword) if name}
+
+
 def _bounds(place: str, name: str, value: Any) -> Condition:
     """Return the condition of a number: 12, "12", ">8", "<=512MiB", "9..12"."""
     text = str(value).replace(" ", "")
+    if ".." in text:
+        return _range(place, name, text)
     try:
         if isinstance(value, bool):
             return _bounds(place, name, "a flag")
-        if ".." in text:
-            least, _, most = text.partition("..")
-            return Condition(name, least=_number(name, least), most=_number(name, most))
         sign = text[: len(text) - len(text.lstrip("<>="))]
         number = _number(name, text[len(sign) :])
         bounds = {"": (number, number), "=": (number, number), ">": (number + 1, None), ">=": (number, None)}
         least_most = (bounds | {"<": (None, number - 1), "<=": (None, number)})[sign]
         return Condition(name, least=least_most[0], most=least_most[1])
     except (ValueError, KeyError, UsageError):
-        raise UsageError(
-            f"{place}: {name} is {value!r}, not a number or a bound", advice='write 12, ">8", "<=16" or "9..12"'
-        ) from None
+        raise _no_bound(place, name, value) from None
+
+
+def _range(place: str, name: str, text: str) -> Condition:
+    first, _, last = text.partition("..")
+    try:
+        least, most = _number(name, first), _number(name, last)
+    except (ValueError, UsageError):
+        raise _no_bound(place, name, text) from None
+    if least > most:
+        raise UsageError(f"{place}: {name} is {text!r}, which nothing is in", advice=f'write "{last}..{first}"')
+    return Condition(name, least=least, most=most)
+
+
+def _no_bound(place: str, name: str, value: Any) -> UsageError:
+    return UsageError(
+        f"{place}: {name} is {value!r}, not a number or a bound", advice='write 12, ">8", "<=16" or "9..12"'
+    )
 
 
 def _number(name: str, text: str) -> int:

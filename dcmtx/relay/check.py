@@ -97,7 +97,9 @@ def _destination(destination: Destination) -> Found:
         answer = Answer(AnswerKind.UNREACHABLE, text=f"{error.path}: {error}")
     well = answer.kind is AnswerKind.DELIVERED
     seconds = f" in {time.monotonic() - began:.2f} s" if well and destination.kind is not Kind.DIRECTORY else ""
-    return Found(destination.name, well, f"{destination.address}: {answer.whole}{seconds}")
+    # A directory names itself where something is wrong with it.
+    text = answer.whole.removeprefix(f"{destination.address}: ")
+    return Found(destination.name, well, f"{destination.address}: {text}{seconds}")
 
 
 def _echo(destination: Destination) -> Answer:

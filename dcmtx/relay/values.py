@@ -35,6 +35,9 @@ _UID_PATTERN = re.compile(r"[0-9.*?]+")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 _MOST_SHOWN = 60
+_LAST_PORT = 65535
+# Zeros may stand before it; Python turns no text of thousands of digits into a number.
+_MOST_DIGITS = 20
 
 
 def shown(value: Any) -> str:
@@ -178,9 +181,13 @@ def host(value: Any) -> str:
 def host_and_port(value: Any, default: str = "") -> tuple[str, int]:
     """Read `HOST:PORT`, or a port alone, which has the default host. `*` is every address: empty."""
     given, _, port = str(value).rpartition(":") if not isinstance(value, bool) else ("", "", "")
-    valid = port.isascii() and port.isdigit() and int(port) <= 65535
+    valid = port.isascii() and port.isdigit()
     if not valid or (given and not _HOST.fullmatch(given)):
-        raise UnfitError(f'is {shown(value)}, not an address; write "HOST:PORT", such as "127.0.0.1:8042"')
+        raise UnfitError(
+            f'is {shown(value)}, not an address; write "HOST:PORT", such as "127.0.0.1:8042", or a port alone'
+        )
+    if len(port) > _MOST_DIGITS or int(port) > _LAST_PORT:
+        raise UnfitError(f"is {shown(value)}, whose port is not in the range from 0 to {_LAST_PORT}")
     return ("" if given == "*" else given.strip("[]") or default), int(port)
 
 
