@@ -107,15 +107,14 @@ class Stage:
 
     @property
     def waiting(self) -> int:
-        """How many held frames wait."""
-        return self.counted("held") - self.counted("passed")
+        """How many held frames wait for more to be admitted: one that may go, and has not gone yet, is none."""
+        return max(0, self.counted("held") - self.counted("admitted"))
 
     def hold(self) -> None:
         """Wait to be admitted."""
         turn = self.count("held")
         while self.counted("admitted") < turn:
             time.sleep(0.005)
-        self.count("passed")
 
     def meet(self) -> None:
         """Wait until enough are under way; not for ever, for it may be that no other can come before this one ends."""

@@ -20,7 +20,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import data_element_generator
 from pydicom.filewriter import write_data_element
 
-from dcmtx.dataset import header as header_module
+from dcmtx.dataset import cursor as cursor_module
 from dcmtx.dataset.edit import Remove, Replace, Reserve, Set, Slot, Span, splice
 from dcmtx.dataset.element import element_bytes, element_header, swap, tag_bytes, tag_text
 from dcmtx.dataset.header import Header, guess_encoding
@@ -147,8 +147,9 @@ def test_the_index_is_what_was_built_and_what_pydicom_reads(syntax, nodes):
     header = index(data, syntax)
     assert indexed(header) == expected(nodes, syntax)
     assert (header.pixel, header.end, header.notes) == (None, len(data), [])
-    if syntax == BIG_ENDIAN and any(map(holds_unknown, nodes)):
-        # pydicom reads what UN holds as big endian, against PS3.5 6.2.2.
+    if syntax in (BIG_ENDIAN, IMPLICIT) and any(map(holds_unknown, nodes)):
+        # pydicom reads what UN holds as big endian, against PS3.5 6.2.2. In Implicit VR it takes the dictionary's word
+        # for what an element of undefined length is, and ends it at the first delimiter.
         return
     read = by_pydicom(data, syntax)
     assert [tag for tag, _ in read] == [e.tag for e in header.elements]
@@ -218,7 +219,7 @@ class Counting:
 @each_encoding
 @pytest.mark.parametrize("short", range(-2, 28))
 def test_a_header_may_lie_across_the_end_of_what_is_read_at_once(syntax, short):
-    size = header_module._CHUNK - short - header_size("OB", syntax)
+    size = cursor_module._CHUNK - short - header_size("OB", syntax)
     data = dicom.header(0x00080005, "OB", size, syntax) + bytes(size)
     data += dicom.element(0x00081030, "UT", "behind", syntax) + dicom.element(0x00080008, "CS", "AB", syntax)
     header = index(data, syntax)
@@ -234,8 +235,8 @@ def test_long_values_are_skipped_not_read(undefined):
     reader = Counting(data + element(0x00180050, "DS", "1"))
     header = Header(reader, 0, EXPLICIT_LITTLE)
     assert len(header.elements) == 4
-    assert reader.read < 20 * header_module._CHUNK
-    assert reader.longest <= header_module._CHUNK
+    assert reader.read < 20 * cursor_module._CHUNK
+    assert reader.longest <= cursor_module._CHUNK
 
 
 @each_encoding

@@ -7,17 +7,9 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from dcmtx.dataset.cursor import Cursor, element_at, header_at, item_encoding, nested_encoding, skip_items
 from dcmtx.dataset.element import ITEM, UNDEFINED, Element, tag_bytes, tag_text
-from dcmtx.dataset.header import (
-    LARGEST_VALUE,
-    Cursor,
-    Header,
-    element_at,
-    header_at,
-    item_encoding,
-    nested_encoding,
-    skip_items,
-)
+from dcmtx.dataset.header import LARGEST_VALUE, Header
 from dcmtx.dataset.vr import VRS
 from dcmtx.errors import InputError
 from dcmtx.place.bytes import Reader

@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from dcmtx.dataset.cursor import element_at
 from dcmtx.dataset.element import ITEM, ITEM_END, NO_VR, PIXEL_TAGS, SEQUENCE_END, UNDEFINED, tag_bytes
-from dcmtx.dataset.header import element_at
 from dcmtx.dataset.vr import LONG_VRS, VRS
 from dcmtx.place.bytes import Reader
 from dcmtx.syntax import IMPLICIT_LITTLE, Encoding

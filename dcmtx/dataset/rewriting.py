@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from dcmtx.dataset.cursor import Cursor, element_at, header_at, item_encoding, nested_encoding, skip_items
 from dcmtx.dataset.dictionary import CONTEXT_TAGS, Context, look_up
 from dcmtx.dataset.edit import Piece, Span
 from dcmtx.dataset.element import (
@@ -25,7 +26,6 @@ from dcmtx.dataset.element import (
     tag_bytes,
     tag_text,
 )
-from dcmtx.dataset.header import Cursor, element_at, header_at, item_encoding, nested_encoding, skip_items
 from dcmtx.dataset.items import (
     LEFT_OUT,
     Change,

@@ -4,18 +4,16 @@ It needs no new interpreter, and loads the codecs while this process finds the f
 other thread, because a fork keeps locks held by other threads locked for ever. Python does not count the threads of
 libraries, so the system's count is used.
 
-The template holds no file of this process, handles none of its signals, and ends with it. It reports each worker that
-starts or ends in a message of 8 bytes: a process id, and its status or `_BEGAN`.
+`forked` is what that fork does. It reports each worker that starts or ends in a message of 8 bytes: a process id, and
+its status or `BEGAN`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import mmap
 import os
 import pickle
-import select
 import signal
 import socket
 import struct
@@ -23,26 +21,22 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from dcmtx.errors import OutputError
-from dcmtx.pool import worker
 from dcmtx.pool.pipe import Pipe, readable
 from dcmtx.record import Record
-from dcmtx.signals import ENDING, die_with_parent
+from dcmtx.signals import ENDING
 
 if TYPE_CHECKING:
     # What workers do: the function of their jobs, the most bytes of memory, and modules to be imported first.
     Work = tuple[Callable[[Any], Any], int, Sequence[str]]
 
-_MESSAGE = struct.Struct("ii")
-# An order to start a worker says what it does.
-_LONGEST_ORDER = 1 << 16
+MESSAGE = struct.Struct("ii")
 # Values that cannot be a process status: the worker started, or could not be started.
-_BEGAN = 1 << 20
-_FAILED = _BEGAN + 1
+BEGAN = 1 << 20
+FAILED = BEGAN + 1
 _TASKS = "/proc/self/task"
-_DESCRIPTORS = "/proc/self/fd"
 
 
 def may_fork() -> bool:
@@ -53,7 +47,7 @@ def may_fork() -> bool:
         return False
 
 
-class _Share:
+class Share:
     """A number in memory that this process and its workers share."""
 
     def __init__(self) -> None:
@@ -113,7 +107,7 @@ class Begun(Record):
     pid: int
     parent: int
     control: socket.socket
-    share: _Share
+    share: Share
 
     def end(self) -> None:
         """End it."""
@@ -126,7 +120,7 @@ class Begun(Record):
 
 def begin(preload: Sequence[str]) -> Begun:
     """Fork the process that workers are forked from. Raises OSError."""
-    share = _Share()
+    share = Share()
     ours, theirs = _socket_pair()
     parent = os.getpid()
     # A signal must not reach the child while it still has the parent's handlers.
@@ -134,8 +128,15 @@ def begin(preload: Sequence[str]) -> Begun:
     try:
         pid = os.fork()
         if pid == 0:
-            ours.close()
-            _be_template(theirs, parent, preload, share)
+            try:
+                # Not needed in this process.
+                from dcmtx.pool.forked import be_template
+
+                ours.close()
+                be_template(theirs, parent, preload, share)
+            finally:
+                # Nothing may go on as a second program.
+                os._exit(1)
     except OSError:
         ours.close()
         raise
@@ -183,19 +184,19 @@ class Template:
         while not self.broken and readable([self._socket], patience):
             patience = 0
             try:
-                message = self._socket.recv(_MESSAGE.size)
+                message = self._socket.recv(MESSAGE.size)
             except OSError:
                 message = b""
-            if len(message) != _MESSAGE.size:
+            if len(message) != MESSAGE.size:
                 self.close()
                 return
-            self._take(*_MESSAGE.unpack(message))
+            self._take(*MESSAGE.unpack(message))
 
     def _take(self, pid: int, status: int) -> None:
-        if status == _BEGAN:
+        if status == BEGAN:
             child = self._children[pid] = self._unborn.popleft()
             child.pid = pid
-        elif status == _FAILED:
+        elif status == FAILED:
             raise OutputError(f"workers cannot be started: {os.strerror(pid)}")
         elif pid in self._children:
             self._children.pop(pid).status = os.waitstatus_to_exitcode(status)
@@ -227,111 +228,3 @@ def _socket_pair() -> tuple[socket.socket, socket.socket]:
         with end:
             ends.append(socket.socket(fileno=fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)))
     return ends[0], ends[1]
-
-
-# --- in the template -------------------------------------------------------------------------------------------
-
-
-def _be_template(control: socket.socket, parent: int, preload: Sequence[str], share: _Share) -> NoReturn:
-    """Load modules, and fork workers for as long as the parent wants."""
-    gc.disable()
-    # No linear algebra is done here: a thread per core, spinning, would only take the cores from the codecs.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    try:
-        die_with_parent()
-        if os.getppid() == parent:
-            _leave_parent(control.fileno())
-            for module in preload:
-                # A missing codec is reported by the job that needs it.
-                with contextlib.suppress(ImportError):
-                    __import__(module)
-            # Frozen objects are skipped by the workers' garbage collection, so their pages stay shared. Collecting
-            # first would find little, and the first files would wait for it.
-            gc.freeze()
-            gc.enable()
-            _fork_workers(control, share)
-    finally:
-        os._exit(0)
-
-
-def _leave_parent(control: int) -> None:
-    """Release what belongs to the parent: files, sockets, locks, signal handlers, standard input."""
-    # Otherwise collected objects of the parent would close descriptors that are reused here by then.
-    gc.freeze()
-    sink = sys.modules.get("dcmtx.place.temporary")
-    if sink is not None:
-        sink.release()
-    signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals():
-        if callable(signal.getsignal(number)):
-            signal.signal(number, signal.SIG_DFL)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 0)
-    for standard in (1, 2):
-        try:
-            os.fstat(standard)
-        except OSError:
-            os.dup2(nowhere, standard)
-    for name in os.listdir(_DESCRIPTORS):
-        if int(name) not in (0, 1, 2, control):
-            with contextlib.suppress(OSError):
-                os.close(int(name))
-
-
-def _fork_workers(control: socket.socket, share: _Share) -> None:
-    """Fork a worker for each pipe that the parent sends, and report workers that end, until the parent is gone.
-
-    The system then kills the remaining workers.
-    """
-    woken, waker = os.pipe()
-    os.set_blocking(woken, False)
-    os.set_blocking(waker, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-    poll = select.poll()
-    poll.register(control, select.POLLIN)
-    poll.register(woken, select.POLLIN)
-    while True:
-        for descriptor, _ in poll.poll():
-            if descriptor == woken:
-                os.read(woken, 1 << 16)
-                _tell_of_the_dead(control)
-                continue
-            order, pipes, *_ = socket.recv_fds(control, _LONGEST_ORDER, 1)
-            if not order:
-                return
-            try:
-                pid = os.fork()
-            except OSError as error:
-                control.send(_MESSAGE.pack(error.errno or 0, _FAILED))
-                continue
-            if pid == 0:
-                _be_worker(share, order, Pipe(pipes[0]), [control.detach(), woken, waker])
-            os.close(pipes[0])
-            control.send(_MESSAGE.pack(pid, _BEGAN))
-
-
-def _tell_of_the_dead(control: socket.socket) -> None:
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            control.send(_MESSAGE.pack(pid, status))
-
-
-def _be_worker(share: _Share, order: bytes, pipe: Pipe, descriptors: Sequence[int]) -> NoReturn:
-    status = 1
-    try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        work: Work = pickle.loads(order)  # noqa: S301 - our parent's
-        function, memory, modules = work
-        worker.serve(pipe, function, share, memory, modules)
-        status = 0
-    except Exception:  # noqa: BLE001 - nothing may go on as a second template
-        sys.excepthook(*sys.exc_info())
-    finally:
-        os._exit(status)

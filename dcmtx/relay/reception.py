@@ -9,8 +9,8 @@ import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dcmtx.dataset.cursor import element_at
 from dcmtx.dataset.element import UNDEFINED
-from dcmtx.dataset.header import element_at
 from dcmtx.dataset.meta import SOP_CLASS_UID, SOP_INSTANCE_UID, new_file_meta
 from dcmtx.record import Record
 from dcmtx.relay import dimse

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from dcmtx.dataset.cursor import element_at
 from dcmtx.dataset.dictionary import look_up
 from dcmtx.dataset.edit import Append, Edit, Set, Within
 from dcmtx.dataset.element import ITEM, NO_VR, PIXEL_DATA, UNDEFINED, Element, fitting, swap, tag_text
-from dcmtx.dataset.header import Header, element_at
+from dcmtx.dataset.header import Header
 from dcmtx.dataset.items import LEFT_OUT
 from dcmtx.dataset.meta import meta_changes
 from dcmtx.dataset.vr import SWAP_UNIT
