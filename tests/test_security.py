@@ -21,7 +21,7 @@ UNPICKLERS = {"pickle.load", "pickle.loads", "marshal.loads", "shelve.open", "ya
 # without names, a part of a job, and what a pool and its workers tell each other through pipes without names.
 OWN = {
     ("dcmtx/pool/pipe.py", "pickle.loads"),
-    ("dcmtx/pool/template.py", "pickle.loads"),
+    ("dcmtx/pool/forked.py", "pickle.loads"),
     ("dcmtx/batch/archives.py", "pickle.load"),
     ("dcmtx/inspect/isolated.py", "pickle.load"),
     ("dcmtx/inspect/advice.py", "pickle.load"),
