@@ -48,8 +48,8 @@ heed_signals()
 # --- which tests are fast ------------------------------------------------------------------------------------------
 
 # Of these files or tests, which take most of the time, one case in so many is fast; of every other test that has many
-# cases, one in twenty is; all others are. By measurement: see `pytest --durations=0`.
-MANY, ONE_IN = 12, 20
+# cases, one in thirty is; all others are. By measurement: see `pytest --durations=0`.
+MANY, ONE_IN = 12, 30
 FAST_ONE_IN = {
     "test_advise.py": 4,
     "test_api.py::test_a_program_that_uses_it_is_checked_by_mypy": 2,
