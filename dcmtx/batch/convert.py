@@ -11,7 +11,15 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from dcmtx.batch.walk import Found, Root, plan_roots, walk
-from dcmtx.dataset.meta import IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID, SOP_CLASS, SOP_INSTANCE, FileMeta, peek
+from dcmtx.dataset.meta import (
+    IMPLEMENTATION_CLASS,
+    IMPLEMENTATION_CLASS_UID,
+    PASSED_OVER,
+    SOP_CLASS,
+    SOP_INSTANCE,
+    FileMeta,
+    peek,
+)
 from dcmtx.errors import DcmtxError, UsageError
 from dcmtx.place.archive import Unpacked
 from dcmtx.place.atomic import Postponing
@@ -35,8 +43,6 @@ if TYPE_CHECKING:
 
 # Why --resume skips a file.
 DONE_BEFORE = "done before"
-# Errors that only mean a skip for files found in a directory. A file that the user named fails with them.
-_PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
 
 
 class Done(Record):
@@ -276,14 +282,14 @@ def _perform(task: Task, cores: Cores) -> Done:
             reason = _reason_to_skip(file)
             if reason:
                 return Done(job.src, job.dst, skip=reason)
-            if task.resume and _is_done(job):
+            if task.resume and _is_done(job, file):
                 return Done(job.src, job.dst, skip=DONE_BEFORE, instances=_instances(job) if task.references else ())
             if not job.dry_run and not is_remote(job.dst):
                 _sweep_once(os.path.dirname(job.dst) or os.curdir)
             return Done(job.src, job.dst, run(job, cores, file=file))
     except DcmtxError as error:
-        if error.code in _PASSED_OVER and not task.named:
-            return Done(job.src, job.dst, skip=_PASSED_OVER[error.code])
+        if error.code in PASSED_OVER and not task.named:
+            return Done(job.src, job.dst, skip=PASSED_OVER[error.code])
         error.path = error.path or job.src
         return Done(job.src, job.dst, error=error)
 
@@ -302,7 +308,7 @@ def _reason_to_skip(file: Reader) -> str:
     return ""
 
 
-def _is_done(job: Job) -> bool:
+def _is_done(job: Job, source: Reader) -> bool:
     """Tell whether the destination has this instance in the transfer syntax that would be written.
 
     One that got a new UID has another name there. If a file is recoded or wrapped anew in place, its syntax is the same
@@ -317,11 +323,13 @@ def _is_done(job: Job) -> bool:
     if policy.edits and is_same(job.src, job.dst):
         # What is asked of the data set does not show in its syntax. Doing it again does no harm.
         return False
-    planned = run(job.replace(dry_run=True, brief=True, request=job.request.replace(policy=policy)))
+    planned = run(job.replace(dry_run=True, brief=True, request=job.request.replace(policy=policy)), file=source)
     if planned.syntax_out != head.syntax:
         return False
     plan = planned.plan
-    if planned.instance_in == planned.instance_out and not _has_instance(head, planned.instance_in or _named(job)):
+    # Of what is only copied, nothing but its File Meta Information was read.
+    instance = planned.instance_in or peek(source).text(SOP_INSTANCE)
+    if planned.instance_in == planned.instance_out and not _has_instance(head, instance):
         return False
     if plan is None or plan.route not in (Route.RECODE, Route.REWRAP) or not is_same(job.src, job.dst):
         return True
@@ -331,12 +339,6 @@ def _is_done(job: Job) -> bool:
 def _has_instance(head: FileMeta, instance: str) -> bool:
     """Tell whether a file has this instance, as far as either is named."""
     return not instance or head.text(SOP_INSTANCE) in ("", instance)
-
-
-def _named(job: Job) -> str:
-    """Return the instance that the File Meta Information of a source names."""
-    with closing(open_source_of(job)) as file:
-        return peek(file).text(SOP_INSTANCE)
 
 
 # Directories that this worker has swept.

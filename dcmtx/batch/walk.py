@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from dcmtx.dataset.meta import opens_as_dicom
+from dcmtx.dataset.meta import PASSED_OVER, opens_as_dicom
 from dcmtx.errors import DcmtxError, InputError, OutputError, UsageError
 from dcmtx.place.archive import entries, member_path, refused_name
 from dcmtx.place.below import special
@@ -25,7 +25,6 @@ from dcmtx.place.temporary import is_temporary
 from dcmtx.record import Record
 
 # Errors of what is no DICOM at all.
-_SKIPPED = frozenset(["E_NOT_DICOM", "E_EMPTY"])
 
 
 class Found(Record):
@@ -345,7 +344,7 @@ def _may_convert(found: Found) -> bool:
         with closing(open_reader(found.source or found.src)) as reader:
             return opens_as_dicom(reader)
     except DcmtxError as error:
-        return error.code not in _SKIPPED
+        return error.code not in PASSED_OVER
 
 
 def _clash(found: Found, message: str) -> Found:

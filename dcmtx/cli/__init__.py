@@ -19,7 +19,7 @@ import click  # noqa: E402
 
 from dcmtx import __version__  # noqa: E402
 from dcmtx.commands import COMMANDS, DEFAULT_COMMAND  # noqa: E402
-from dcmtx.errors import DcmtxError, ExitStatus  # noqa: E402
+from dcmtx.errors import DcmtxError, ExitStatus, OutputError  # noqa: E402
 from dcmtx.signals import handle_signals  # noqa: E402
 
 # Of every command.
@@ -106,13 +106,14 @@ def finished(status: int) -> int:
         # What is left of the text can go nowhere; the interpreter must not try again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_OUTPUT)
         if status == ExitStatus.OK and not isinstance(error, BrokenPipeError):
-            say(_unwritten(error))
+            say(error_line(unwritten(error)))
         status = status or ExitStatus.OUTPUT
     return status
 
 
-def _unwritten(error: OSError) -> str:
-    return f"dcmtx: standard output cannot be written: {error.strerror or error}"
+def unwritten(error: OSError) -> OutputError:
+    """Return the error for standard output that cannot be written, for a reason of the system."""
+    return OutputError(f"standard output cannot be written: {error.strerror or error}")
 
 
 def _output_error(error: OSError) -> OSError | None:
@@ -155,7 +156,7 @@ def outcome(run: Callable[[], Any]) -> int:
         status = ExitStatus.OUTPUT
     except OSError as error:
         cause = _output_error(error)
-        say(f"dcmtx: the system failed: {printable(str(error))}" if cause is None else _unwritten(cause))
+        say(f"dcmtx: the system failed: {printable(str(error))}" if cause is None else error_line(unwritten(cause)))
         status = ExitStatus.OUTPUT
     return status if isinstance(status, int) else ExitStatus.OK
 
@@ -234,14 +235,5 @@ def say(line: str) -> None:
 
 
 __all__: list[Any] = [
-    "COMMANDS",
-    "bar",
-    "cli",
-    "error_line",
-    "finished",
-    "main",
-    "outcome",
-    "printable",
-    "say",
-    "shown",
-]
+    "bar", "cli", "error_line", "finished", "main", "outcome", "printable", "say", "shown", "unwritten",
+]  # fmt: skip

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from dcmtx.cli import SETTINGS, say, shown
-from dcmtx.errors import ExitStatus, OutputError, UsageError
+from dcmtx.cli import SETTINGS, say, shown, unwritten
+from dcmtx.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from dcmtx.inspect.extract import Extracted
@@ -98,7 +98,7 @@ def _print(stdout: BinaryIO, data: bytes) -> None:
         # Whoever reads has enough.
         raise
     except OSError as error:
-        raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
+        raise unwritten(error) from error
 
 
 def _name(name: str, frame: Extracted) -> str:

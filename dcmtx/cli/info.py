@@ -77,6 +77,7 @@ class _Output:
 
     def directory(self, path: str, *, decode: bool) -> None:
         """Describe the files below a directory."""
+        from dcmtx.dataset.meta import PASSED_OVER
         from dcmtx.inspect.summary import Summary, look_below
 
         summary = Summary()
@@ -84,7 +85,7 @@ class _Output:
             if not isinstance(found, DcmtxError):
                 summary.add(self._counted(found))
                 self._below(found)
-            elif found.code in ("E_NOT_DICOM", "E_EMPTY"):
+            elif found.code in PASSED_OVER:
                 summary.skipped += 1
             else:
                 self._fail(found.path or path, found)

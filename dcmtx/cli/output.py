@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import click
 
-from dcmtx.cli import printable, say, shown
+from dcmtx.cli import printable, say, shown, unwritten
 from dcmtx.errors import OutputError
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Output:
                 click.echo(line, nl=False)
             except OSError as error:
                 self.as_json = False
-                raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+                raise unwritten(error) from error
 
     def _note(self, path: str, finding: Finding) -> None:
         """Tell of a finding, unless some files had one of its code already."""

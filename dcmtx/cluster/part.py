@@ -14,7 +14,7 @@ from contextlib import closing
 
 from dcmtx.cluster.entry import Entry
 from dcmtx.cluster.once import Once, Opened, patiently
-from dcmtx.dataset.meta import SOP_CLASS, peek
+from dcmtx.dataset.meta import PASSED_OVER, SOP_CLASS, peek
 from dcmtx.errors import DcmtxError, InputError
 from dcmtx.place.archive import refused_name
 from dcmtx.place.bytes import Reader
@@ -28,7 +28,6 @@ from dcmtx.transcoding.running import run
 # Files that are fetched before their turn, and how many bytes they may have together; files that are being sent.
 _AHEAD, _AHEAD_BYTES, _BEHIND = 6, 64 << 20, 4
 # Errors that only mean a skip, as of files that a batch finds in a directory.
-_PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
 # Errors that all files after this one would have: the shard is left for another time.
 STOPPING = ("E_STORE", "E_DISK_FULL")
 
@@ -174,7 +173,7 @@ def _one(job: Job, entry: Entry, take: Callable[[Entry], Reader], later: list[Ca
             attributes["dcmtx-pixels-sha256"] = outcome.digest_out
         return Told(outcome)
     except DcmtxError as error:
-        if error.code in _PASSED_OVER:
-            return Told(skip=_PASSED_OVER[error.code])
+        if error.code in PASSED_OVER:
+            return Told(skip=PASSED_OVER[error.code])
         error.path = error.path or entry.source
         return Told(error)

@@ -157,6 +157,10 @@ def _peek(file: Reader) -> FileMeta:
         return read_file_meta(file.pread(2 * LARGEST_META, 0))
 
 
+# Errors of a file that only mean that it is passed over where a directory was named, and what is said of it then.
+PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
+
+
 def opens_as_dicom(file: Reader) -> bool:
     """Tell whether a file begins as DICOM does, whatever comes then. Raises what `peek` raises."""
     head = peek(file)

@@ -9,10 +9,10 @@ from contextlib import closing
 from typing import Any
 
 from dcmtx.codec.table import DECODERS, ENCODERS
-from dcmtx.dataset.meta import peek
+from dcmtx.dataset.meta import PASSED_OVER, peek
 from dcmtx.errors import CodecError, DcmtxError, RefusedError, UnsupportedError
 from dcmtx.inspect.readers import readers_of
-from dcmtx.inspect.ruling import PASSED_OVER, files_below
+from dcmtx.inspect.ruling import files_below
 from dcmtx.place.places import open_reader
 from dcmtx.planning.planner import make
 from dcmtx.planning.request import Request, resolve

@@ -10,7 +10,7 @@ from typing import Any
 from dcmtx.dataset.element import FLOAT_PIXEL_DATA, tag_text
 from dcmtx.dataset.header import Header
 from dcmtx.dataset.items import Item, items_of
-from dcmtx.dataset.meta import FileMeta, is_tiff, peek
+from dcmtx.dataset.meta import PASSED_OVER, FileMeta, is_tiff, peek
 from dcmtx.errors import DcmtxError, InputError, RefusedError, UsageError
 from dcmtx.finding import Finding, Severity
 from dcmtx.inspect import streams
@@ -29,7 +29,7 @@ from dcmtx.transcoding.source import DataSet, Opened, open_source
 
 _ICON = 0x00880200
 # Codes of files that are none of ours to describe.
-_NOT_OURS = frozenset(["E_NOT_DICOM", "E_EMPTY", "E_MISSING", "E_UNREADABLE"])
+_NOT_OURS = frozenset([*PASSED_OVER, "E_MISSING", "E_UNREADABLE"])
 _CODED = frozenset(["jpeg", "jpegls", "j2k", "htj2k", "rle", "jpegxl"])
 _TAG_OF = {"E_PI": 0x00280004, "E_BITS": image.BITS_STORED, "E_SIGN": image.PIXEL_REPRESENTATION}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from dcmtx.dataset.meta import SOP_INSTANCE_UID
+from dcmtx.dataset.meta import PASSED_OVER, SOP_INSTANCE_UID
 from dcmtx.errors import DcmtxError, InputError
 from dcmtx.place.below import walk_below
 from dcmtx.place.bytes import open_bytes
@@ -13,7 +13,6 @@ from dcmtx.record import Record
 from dcmtx.transcoding.source import open_source
 
 # What no archive of images is judged by.
-_NOT_OURS = frozenset(["E_NOT_DICOM", "E_EMPTY"])
 
 
 class Pair(Record):
@@ -88,7 +87,7 @@ def _instances(root: str) -> Iterator[tuple[str, str, DcmtxError | None]]:
             finally:
                 reader.close()
         except DcmtxError as error:
-            if error.code not in _NOT_OURS:
+            if error.code not in PASSED_OVER:
                 error.path = error.path or path
                 yield "", path, error
             continue
@@ -104,5 +103,5 @@ def _is_dicom(path: str) -> bool:
         finally:
             reader.close()
     except DcmtxError as error:
-        return error.code not in _NOT_OURS
+        return error.code not in PASSED_OVER
     return True

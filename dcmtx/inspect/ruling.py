@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
-from dcmtx.dataset.meta import peek
+from dcmtx.dataset.meta import PASSED_OVER, peek
 from dcmtx.errors import DcmtxError
 from dcmtx.place.below import Below, walk_below
 from dcmtx.place.places import is_remote, open_reader
@@ -17,9 +17,8 @@ from dcmtx.policy import LOSSLESS
 from dcmtx.transcoding.choosing import facts_of
 from dcmtx.transcoding.source import open_source
 
-# For files that no rule is for, for those that cannot be read, and for those that are no DICOM, by code.
+# For files that no rule is for, and for those that cannot be read.
 NO_RULE, UNREADABLE = "no rule", "not readable"
-PASSED_OVER = {"E_NOT_DICOM": "not DICOM", "E_EMPTY": "empty"}
 
 
 class Counts:
